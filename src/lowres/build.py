@@ -1,0 +1,302 @@
+"""Source to store: index, decode each entry once, resample to every variant, write the rows.
+
+Row numbers are fixed by the sorted index before any work starts, so any number of workers writes
+the same bytes. What is written, and how a build goes on after a kill, is in `staging.py`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+from PIL import features
+
+from lowres.errors import PictureError, SourceError, VariantError
+from lowres.formats import open_source
+from lowres.formats.base import Index, Source, select_classes, split_by_hash
+from lowres.manifest import FILE_NAME, Manifest, Skipped, sha256_of_file
+from lowres.progress import Track, silent
+from lowres.resample.decode import decode, quiet_decoder
+from lowres.resample.passes import resample
+from lowres.staging import Built, Chunk, Staging, channel_statistics, clean, refuse_changes
+from lowres.store import KEYS, LABELS, array_path, open_store
+from lowres.variant import Filter, Variant
+
+RULE = "pillow"
+"""Name of the resampling arithmetic: `Image.resize` of Pillow 7 to 13, across first."""
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BuildOptions:
+    """What to make of a source."""
+
+    size: tuple[int, ...] = (16, 32, 64)
+    """Sides of the squares in pixels; every size is made with every filter."""
+    filter: tuple[Filter, ...] = ("box",)
+    """Filters, or all: nearest, box, bilinear, hamming, bicubic, lanczos."""
+    classes: tuple[str, ...] = ()
+    """Keep only these classes (labels stay in sorted order); none named means all."""
+    val_fraction: float | None = None
+    """Take this fraction of a source without splits as val, by a hash of each key."""
+    exif_rotate: bool = False
+    """Turn pictures as their EXIF orientation says; the released data does not."""
+
+    def variants(self) -> tuple[Variant, ...]:
+        """List size x filter, sizes first.
+
+        Raises:
+            VariantError: a size or filter does not exist, or none is asked for.
+        """
+        variants = dict.fromkeys(Variant(s, f) for s in self.size for f in self.filter)
+        if not variants:
+            raise VariantError("a build needs at least one --size and one --filter")
+        return tuple(variants)
+
+
+def build(
+    source: Path | str,
+    store: Path | str,
+    options: BuildOptions | None = None,
+    *,
+    on_error: Literal["stop", "skip"] = "stop",
+    workers: int | None = None,
+    track: Track = silent,
+) -> Manifest:
+    """Build a store of all variants, or go on with one that was interrupted.
+
+    Args:
+        source: a folder of labelled pictures.
+        store: the folder to write; new, empty, or an interrupted build of the same.
+        options: what to make; the default is box at 16, 32 and 64 pixels.
+        on_error: at a picture that cannot be decoded, stop, or skip it and record it.
+        workers: number of threads, all cores by default; never changes the bytes.
+        track: shows progress.
+
+    Returns:
+        The manifest of the finished store.
+
+    Raises:
+        SourceError: the source cannot be read, or a picture cannot and `on_error` is `stop`.
+        StoreError: the store's folder cannot take this build.
+    """
+    options = options or BuildOptions()
+    variants = options.variants()
+    path, store = Path(source), Path(store)
+    opened = open_source(path)
+    index = _narrowed(opened.index(), options)
+    plan = _plan(path, opened, index, options)
+    if (store / FILE_NAME).exists():
+        return _already_built(store, plan)
+    staging = Staging(store, plan, index, variants)
+    workers = workers or available_cores()
+    with quiet_decoder():
+        _build_rows(opened, staging, options, on_error, workers, track)
+    return _finish(staging, plan, workers, track)
+
+
+def available_cores() -> int:
+    """Count the cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _narrowed(index: Index, options: BuildOptions) -> Index:
+    if options.classes:
+        index = select_classes(index, options.classes)
+    if options.val_fraction is not None:
+        index = split_by_hash(index, options.val_fraction)
+    return index
+
+
+def _plan(path: Path, source: Source, index: Index, options: BuildOptions) -> dict[str, Any]:
+    """Describe the build in JSON values, without anything that differs between two machines."""
+    return {
+        "source": {
+            "kind": source.kind,
+            "layout": index.layout,
+            "name": path.resolve().name,
+            "pictures": {split: len(entries) for split, entries in index.splits.items()},
+            "index_sha256": index.digest(),
+            "notes": list(index.notes),
+        },
+        "options": {
+            **asdict(options),
+            "size": list(options.size),
+            "filter": list(options.filter),
+            "classes": sorted(options.classes),
+        },
+        "resampling": {"rule": RULE},
+        "versions": {
+            "lowres": version("lowres"),
+            "pillow": version("pillow"),
+            "libjpeg-turbo": features.version_feature("libjpeg_turbo") or "none",
+            "numpy": version("numpy"),
+        },
+    }
+
+
+def _already_built(store: Path, plan: dict[str, Any]) -> Manifest:
+    """Give the manifest of a finished store if this build would make the same."""
+    manifest = open_store(store).manifest
+    then = {
+        "source": manifest.source,
+        "options": manifest.options,
+        "resampling": {"rule": manifest.rule},
+    }
+    refuse_changes(store, then, {part: plan[part] for part in then}, "is finished and was built")
+    clean(store)
+    return manifest
+
+
+def _build_rows(
+    source: Source,
+    staging: Staging,
+    options: BuildOptions,
+    on_error: str,
+    workers: int,
+    track: Track,
+) -> None:
+    """Build every chunk that is not built yet."""
+    stopping = threading.Event()
+
+    def work(chunk: Chunk) -> None:
+        _build_chunk(source, staging, chunk, options.exif_rotate, on_error == "skip", stopping)
+
+    chunks = staging.chunks()
+    todo = [chunk for chunk in chunks if not _is_built(source, staging, chunk, on_error)]
+    total = sum(chunk.stop - chunk.start for chunk in chunks)
+    left = sum(chunk.stop - chunk.start for chunk in todo)
+    with track("build", total, done=total - left) as advance:
+        for chunk, _ in in_threads(work, todo, workers, stopping):
+            advance(chunk.stop - chunk.start)
+
+
+def _is_built(source: Source, staging: Staging, chunk: Chunk, on_error: str) -> bool:
+    built = staging.built.get(chunk)
+    if built is None or (built.skipped and on_error == "stop"):
+        return False
+    return built.stamp == _stamp(source, staging, chunk)
+
+
+def _stamp(source: Source, staging: Staging, chunk: Chunk) -> str:
+    entries = staging.index.splits[chunk.split][chunk.start : chunk.stop]
+    joined = "\n".join(source.stamp(entry) for entry in entries)
+    return hashlib.sha256(joined.encode()).hexdigest()
+
+
+def _build_chunk(
+    source: Source,
+    staging: Staging,
+    chunk: Chunk,
+    exif_rotate: bool,  # noqa: FBT001
+    skip: bool,  # noqa: FBT001
+    stopping: threading.Event,
+) -> None:
+    """Decode and resample the entries of a chunk and write its rows."""
+    stamp = _stamp(source, staging, chunk)
+    rows = chunk.stop - chunk.start
+    blocks = {v: np.zeros((rows, v.size, v.size, 3), np.uint8) for v in staging.variants}
+    skipped = {}
+    for row in range(chunk.start, chunk.stop):
+        if stopping.is_set():
+            return
+        entry = staging.index.splits[chunk.split][row]
+        try:
+            picture = decode(source.read(entry), exif_rotate=exif_rotate)
+        except (PictureError, OSError) as error:
+            reason = error.strerror or str(error) if isinstance(error, OSError) else str(error)
+            if not skip:
+                raise SourceError(
+                    f"{source.describe(entry)} cannot be read: {reason}. Mend or remove it and "
+                    "run the same command again, or leave such pictures out: --on-error skip"
+                ) from error
+            skipped[row] = reason
+            continue
+        for variant, small in zip(
+            staging.variants, resample(picture, staging.variants), strict=True
+        ):
+            blocks[variant][row - chunk.start] = small
+    staging.write(Built(chunk, stamp, skipped), blocks)
+
+
+def _finish(staging: Staging, plan: dict[str, Any], workers: int, track: Track) -> Manifest:
+    """Turn the rows into a store."""
+    entries = {split: staging.finish_split(split) for split in staging.index.splits}
+    arrays = [(split, variant) for split in entries for variant in staging.variants]
+    statistics: dict[str, dict[str, dict[str, list[float]]]] = {split: {} for split in entries}
+    files = {}
+
+    def work(array: tuple[str, Variant]) -> tuple[str, dict[str, list[float]]]:
+        staging.finish_array(*array)
+        path = staging.path / array_path(*array)
+        return sha256_of_file(path), channel_statistics(np.load(path, mmap_mode="r"))
+
+    with track("checksums", len(arrays)) as advance:
+        for (split, variant), (sha256, measured) in in_threads(
+            work, arrays, workers, threading.Event()
+        ):
+            files[array_path(split, variant)] = sha256
+            statistics[split][str(variant)] = measured
+            advance(1)
+    for split in entries:
+        for name in (LABELS, KEYS):
+            files[f"{split}/{name}"] = sha256_of_file(staging.path / split / name)
+    skipped = tuple(
+        Skipped(split=split, key=staging.index.splits[split][row].key, reason=reason)
+        for split, rows in staging.skipped().items()
+        for row, reason in rows.items()
+    )
+    manifest = Manifest(
+        source=plan["source"],
+        options=plan["options"],
+        rule=RULE,
+        classes=staging.index.classes,
+        splits={split: len(kept) for split, kept in entries.items()},
+        variants=tuple(map(str, staging.variants)),
+        statistics={split: dict(sorted(of.items())) for split, of in statistics.items()},
+        skipped=skipped,
+        files=dict(sorted(files.items())),
+        versions=plan["versions"],
+    )
+    staging.finish(manifest)
+    return manifest
+
+
+def in_threads(
+    work: Callable[[Item], Result],
+    items: Sequence[Item],
+    workers: int,
+    stopping: threading.Event,
+) -> Iterator[tuple[Item, Result]]:
+    """Do `work` on items in threads, few at a time, and give each as it is done.
+
+    At the first error or an interrupt, nothing more begins and `stopping` is set, which work that
+    is under way may heed.
+    """
+    waiting = iter(items)
+    running: dict[Future[Result], Item] = {}
+    with ThreadPoolExecutor(workers) as pool:
+        try:
+            for item in islice(waiting, 2 * workers):
+                running[pool.submit(work, item)] = item
+            while running:
+                for done in wait(running, return_when=FIRST_COMPLETED).done:
+                    item = running.pop(done)
+                    yield item, done.result()
+                    for following in islice(waiting, 1):
+                        running[pool.submit(work, following)] = following
+        finally:
+            stopping.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+

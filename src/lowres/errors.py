@@ -1,0 +1,75 @@
+"""Every error that lowres raises on purpose.
+
+All of them inherit from `LowresError`, and from the built-in that fits::
+
+    LowresError
+    ├── SourceError        (ValueError)    a source cannot be read as labelled pictures
+    │   └── PictureError   (ValueError)    one picture cannot be decoded
+    ├── VariantError       (ValueError)    a size or filter that does not exist
+    ├── StoreError         (ValueError)    a store is missing, unfinished, foreign or damaged
+    ├── RecipeError        (ValueError)    a training decision outside its range
+    ├── RunError           (RuntimeError)  a run cannot be started or continued
+    ├── StudyError         (ValueError)    a study's plan or directory does not fit
+    └── MissingExtraError  (ImportError)   an optional dependency is not installed
+"""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+
+class LowresError(Exception):
+    """Base of all errors that lowres raises on purpose; its text is meant for the user."""
+
+
+class SourceError(LowresError, ValueError):
+    """A source cannot be read as labelled pictures."""
+
+
+class PictureError(SourceError):
+    """One picture cannot be decoded; the text is the reason alone, without its path."""
+
+
+class VariantError(LowresError, ValueError):
+    """A variant name, size or filter that does not exist."""
+
+
+class StoreError(LowresError, ValueError):
+    """A store is missing, unfinished, foreign or damaged."""
+
+
+class RecipeError(LowresError, ValueError):
+    """A training decision is outside its range."""
+
+
+class RunError(LowresError, RuntimeError):
+    """A run cannot be started or continued."""
+
+
+class StudyError(LowresError, ValueError):
+    """A study's plan or directory does not fit."""
+
+
+class MissingExtraError(LowresError, ImportError):
+    """An optional dependency is not installed; the text holds the command that installs it."""
+
+
+def require(module: str, extra: str) -> ModuleType:
+    """Import an optional dependency.
+
+    Args:
+        module: name of the module to import, such as `torch`.
+        extra: the extra of lowres that brings it.
+
+    Raises:
+        MissingExtraError: the module is not installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name != module.split(".")[0]:
+            raise
+        raise MissingExtraError(
+            f"this needs {module}, which is not installed: pip install 'lowres[{extra}]'"
+        ) from error

@@ -1,0 +1,283 @@
+"""Folders of pictures, one folder a class.
+
+Read in the layouts that people have:
+
+- `split/class/...` with splits called train, val (or valid, validation) and test;
+- `class/...`, which becomes the split train;
+- Tiny ImageNet's own: `train/WNID/images/...`, and `val/images/...` labelled by
+  `val/val_annotations.txt`.
+
+Written as `split/class/name.png`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lowres.errors import SourceError
+from lowres.formats.base import Entry, Index
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
+"""File names taken for pictures, in any case; what is inside is decided by the bytes."""
+
+SPLIT_NAMES = {
+    "train": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+}
+"""Folder names taken for splits, in any case, and the split each stands for."""
+
+ANNOTATIONS = "val_annotations.txt"
+
+Labelled = list[tuple[str, str, str]]
+"""Key, class name and path of each picture of a split."""
+
+
+class FolderSource:
+    """A folder of class folders, read in place; links are followed."""
+
+    kind = "folder"
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def index(self) -> Index:
+        """List all entries; see `Source.index`."""
+        return _Scan(self.path).index()
+
+    def read(self, entry: Entry) -> bytes:
+        """Read the file of an entry."""
+        return Path(entry.location).read_bytes()
+
+    def stamp(self, entry: Entry) -> str:
+        """Give the size and time of change of the file."""
+        try:
+            status = Path(entry.location).stat()
+        except OSError as error:
+            return error.strerror or type(error).__name__
+        return f"{status.st_size} {status.st_mtime_ns}"
+
+    def describe(self, entry: Entry) -> str:
+        """Give the path."""
+        return entry.location
+
+
+class _Scan:
+    """One look through a folder, collecting what is left out on the way."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.notes: list[str] = []
+        self.other_suffixes: Counter[str] = Counter()
+
+    def index(self) -> Index:
+        splits = self.split_folders()
+        if splits:
+            found = {split: self.labelled(split, folder) for split, folder in splits.items()}
+            self.drop_unlabelled(found)
+            self.note_beside()
+        else:
+            found = {"train": self.labelled("train", self.root)}
+        if not found["train"]:
+            raise SourceError(
+                f"{self.root} holds no labelled pictures: expected class/picture.jpg or "
+                f"train/class/picture.jpg; {self.seen()}"
+            )
+        self.note_others()
+        flat_val = "val" in splits and _is_annotated(splits["val"])
+        layout = "split/class" if splits else "class"
+        return self.assemble(found, "Tiny ImageNet" if flat_val else layout)
+
+    def split_folders(self) -> dict[str, Path]:
+        """Find the split folders, or nothing where the class folders come first."""
+        splits: dict[str, Path] = {}
+        for folder in _folders(self.root):
+            split = SPLIT_NAMES.get(folder.name.lower())
+            if split is None:
+                continue
+            if split in splits:
+                raise SourceError(
+                    f"{self.root} has two folders for the split {split}: {splits[split].name} and "
+                    f"{folder.name}; rename or move one"
+                )
+            splits[split] = folder
+        train = splits.get("train")
+        return splits if train and _folders(train) and not _loose_pictures(train) else {}
+
+    def labelled(self, split: str, folder: Path) -> Labelled:
+        if _is_annotated(folder):
+            return self.annotated(folder)
+        class_folders = _folders(folder)
+        labelled = [
+            (key, class_folder.name, path)
+            for class_folder in class_folders
+            for key, path in self.pictures(class_folder, f"{class_folder.name}/")
+        ]
+        loose = _loose_pictures(folder)
+        if loose:
+            self.notes.append(f"left out {loose} pictures in {folder.name} without a class folder")
+        filled = {name for _, name, _ in labelled}
+        empty = [child.name for child in class_folders if child.name not in filled]
+        if empty and filled and split == "train":
+            raise SourceError(
+                f"{folder / empty[0]} holds no pictures, so it is no class, and leaving it out "
+                "would change the labels of others: fill or remove the folder"
+            )
+        return labelled
+
+    def annotated(self, folder: Path) -> Labelled:
+        """Read Tiny ImageNet's val: one line a picture, its name, a tab and its WNID first."""
+        path = folder / ANNOTATIONS
+        names = {}
+        for number, line in enumerate(path.read_text("utf-8", "replace").splitlines(), 1):
+            name, tab, rest = line.partition("\t")
+            if not tab:
+                raise SourceError(f"{path}, line {number} must be NAME<tab>CLASS..., was {line!r}")
+            names[name] = rest.partition("\t")[0]
+        labelled = []
+        for key, location in self.pictures(folder / "images", "images/"):
+            name = PurePosixPath(key).name
+            if name not in names:
+                raise SourceError(f"{location} is not listed in {path}")
+            labelled.append((key, names.pop(name), location))
+        if names:
+            raise SourceError(
+                f"{path} lists {len(names)} pictures that are not in {folder / 'images'}, "
+                f"{min(names)} first"
+            )
+        return labelled
+
+    def pictures(self, folder: Path, prefix: str) -> Iterator[tuple[str, str]]:
+        """Give key and path of each picture below a folder."""
+        for key, path in _walk(folder, prefix, (os.path.realpath(folder),)):
+            suffix = PurePosixPath(key).suffix.lower()
+            if suffix not in SUFFIXES:
+                self.other_suffixes[suffix] += 1
+                continue
+            if "\n" in key or not _is_utf8(key):
+                raise SourceError(
+                    f"a file name must be UTF-8 in one line, was {path!r}; rename the file"
+                )
+            yield key, path
+
+    def drop_unlabelled(self, found: dict[str, Labelled]) -> None:
+        """Leave out splits that share no class with train, such as a flat `test/images`."""
+        known = {name for _, name, _ in found["train"]}
+        for split in list(found):
+            names = {name for _, name, _ in found[split]}
+            if names and not names & known:
+                self.notes.append(
+                    f"left out {split}: its folder names ({min(names)}, ...) are no classes of train"
+                )
+                del found[split]
+
+    def assemble(self, found: dict[str, Labelled], layout: str) -> Index:
+        in_split = {split: {name for _, name, _ in rows} for split, rows in found.items()}
+        names = sorted(set().union(*in_split.values()))
+        label = {name: position for position, name in enumerate(names)}
+        splits = {}
+        for split, rows in found.items():
+            if not rows:
+                continue
+            splits[split] = tuple(Entry(key, label[name], path) for key, name, path in sorted(rows))
+            missing = sorted(set(names) - in_split[split])
+            if missing:
+                self.notes.append(
+                    f"{split} has no pictures of {len(missing)} of the {len(names)} classes, "
+                    f"{missing[0]} first"
+                )
+        return Index(tuple(names), splits, layout, tuple(self.notes))
+
+    def note_beside(self) -> None:
+        beside = [f.name for f in _folders(self.root) if f.name.lower() not in SPLIT_NAMES]
+        if beside:
+            self.notes.append(f"left out the folders beside the splits: {', '.join(beside)}")
+
+    def note_others(self) -> None:
+        if self.other_suffixes:
+            suffixes = ", ".join(suffix or "no suffix" for suffix in sorted(self.other_suffixes))
+            self.notes.append(
+                f"left out {self.other_suffixes.total()} files not named like pictures ({suffixes})"
+            )
+
+    def seen(self) -> str:
+        names = sorted(child.name for child in self.root.iterdir())
+        return f"found {', '.join(names[:5])}" if names else "it is empty"
+
+
+class FolderSink:
+    """Writes PNG files as `split/class/name.png`, which every ImageFolder reader takes."""
+
+    def __init__(self, path: Path, classes: Sequence[str]) -> None:
+        self.path = path
+        self.classes = classes
+        self.partial = path.with_name(f"{path.name}.partial")
+
+    def write(self, split: str, key: str, label: int, picture: NDArray[np.uint8]) -> None:
+        """Write one picture; see `Sink.write`."""
+        from PIL import Image
+
+        name = self.classes[label]
+        parts = PurePosixPath(key).parts
+        below = parts[1:] if parts[0] == name and len(parts) > 1 else parts
+        whole = self.partial.joinpath(split, name, *below)
+        target = whole.with_suffix(".png")
+        if target.exists():  # x.jpg and x.png of one class
+            target = whole.with_name(f"{whole.name}.png")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(picture).save(target)
+
+    def finish(self) -> None:
+        """Give the folder its name."""
+        self.partial.rename(self.path)
+
+
+def _is_annotated(folder: Path) -> bool:
+    return (folder / ANNOTATIONS).is_file() and (folder / "images").is_dir()
+
+
+def _is_utf8(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _hidden(name: str) -> bool:
+    return name.startswith(".") or name == "__MACOSX"
+
+
+def _folders(folder: Path) -> list[Path]:
+    return sorted(child for child in folder.iterdir() if child.is_dir() and not _hidden(child.name))
+
+
+def _loose_pictures(folder: Path) -> int:
+    """Count the pictures that lie in a folder itself."""
+    return sum(
+        child.suffix.lower() in SUFFIXES and not _hidden(child.name) and not child.is_dir()
+        for child in folder.iterdir()
+    )
+
+
+def _walk(folder: Path | str, prefix: str, above: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    """Give key and path of every file below a folder, links followed."""
+    with os.scandir(folder) as children:
+        for child in children:
+            if _hidden(child.name):
+                continue
+            if not child.is_dir():
+                yield prefix + child.name, child.path
+                continue
+            real = os.path.realpath(child.path)
+            if real in above:
+                raise SourceError(f"{child.path} links to a folder above itself; remove the link")
+            yield from _walk(child.path, f"{prefix}{child.name}/", (*above, real))

@@ -1,0 +1,1 @@
+"""Pictures to variants: decode once, then every size and filter from the same pixels."""

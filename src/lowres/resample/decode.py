@@ -1,0 +1,59 @@
+"""Encoded bytes to RGB, by Pillow and with nothing but Pillow's own conversions."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from lowres.errors import PictureError
+
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+"""The formats tried, whatever a file is called. Not all of Pillow's: some of those (EPS) start
+other programs."""
+
+
+def decode(data: bytes, *, exif_rotate: bool = False) -> NDArray[np.uint8]:
+    """Decode one picture; the first frame where there are several.
+
+    Grey, palette, alpha, CMYK and 16-bit pictures become RGB as `Image.convert("RGB")` does it:
+    alpha is dropped, 16-bit grey is clipped at 255.
+
+    Args:
+        data: a whole JPEG, PNG, WebP, GIF, BMP or TIFF file.
+        exif_rotate: turn the picture as its EXIF orientation says. The released ImageNet
+            variants do not.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+
+    Raises:
+        PictureError: the bytes are no such picture, are cut short, or describe a picture beyond
+            Pillow's limit against decompression bombs.
+    """
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            turned = ImageOps.exif_transpose(image) if exif_rotate else image
+            return np.asarray(turned.convert("RGB"))
+    except Image.UnidentifiedImageError as error:
+        reason = "is empty" if not data else f"is none of {', '.join(FORMATS)}"
+        raise PictureError(reason) from error
+    # What a damaged file makes Pillow's decoders raise is not limited to a documented set.
+    except Exception as error:  # noqa: BLE001
+        raise PictureError(str(error) or type(error).__name__) from error
+
+
+@contextmanager
+def quiet_decoder() -> Iterator[None]:
+    """Silence Pillow's warnings (odd EXIF, large pictures), which do not concern the pixels.
+
+    Around a whole piece of work and not each decode: the filter is shared by all threads.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"PIL\.")
+        yield

@@ -1,0 +1,94 @@
+"""The two integer passes that turn a decoded picture into its variants.
+
+Across first, then down, rounded to bytes after each, in 32-bit integers: the same bytes as
+Pillow's `Image.resize((N, N), filter)` wherever Pillow goes across first. (Pillow 13 goes down
+first on tall pictures; see docs/resampling.md.)
+
+Both passes are one kernel: it weighs whole lines against each other, so its inner loop runs over
+adjacent bytes. The picture is turned on its side before the pass across, and back before the
+pass down; the first turn serves all variants.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from lowres.resample.filters import PRECISION_BITS, coefficients, nearest_indices
+from lowres.variant import Filter, Variant
+
+HALF = np.int32(1 << (PRECISION_BITS - 1))
+BITS = np.int32(PRECISION_BITS)
+BLOCK_PX = 32
+"""Side of the squares in which a picture is turned, so that both sides stay in the cache."""
+
+
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _turn(picture):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202  compiled
+    """Swap the first two axes: (H, W, 3) uint8 to (W, H, 3) uint8."""
+    height, width, _ = picture.shape
+    out = np.empty((width, height, 3), np.uint8)
+    for left in range(0, width, BLOCK_PX):
+        for top in range(0, height, BLOCK_PX):
+            for x in range(left, min(width, left + BLOCK_PX)):
+                for y in range(top, min(height, top + BLOCK_PX)):
+                    out[x, y, 0] = picture[y, x, 0]
+                    out[x, y, 1] = picture[y, x, 1]
+                    out[x, y, 2] = picture[y, x, 2]
+    return out
+
+
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _weigh(lines, first, count, weights):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    """Weigh lines together: (L, M) uint8 to (N, M) uint8, by the tables of `Coefficients`."""
+    length = lines.shape[1]
+    out = np.empty((len(first), length), np.uint8)
+    totals = np.empty(length, np.int32)
+    for target in range(len(first)):
+        totals[:] = HALF
+        for k in range(count[target]):
+            weight = weights[target, k]
+            line = lines[first[target] + k]
+            for i in range(length):
+                totals[i] += weight * np.int32(line[i])
+        for i in range(length):
+            out[target, i] = np.uint8(min(max(totals[i] >> BITS, np.int32(0)), np.int32(255)))
+    return out
+
+
+def _axis(lines: NDArray[np.uint8], size: int, filter: Filter) -> NDArray[np.uint8]:  # noqa: A002
+    """Resample the first axis of (L, M, 3) to (size, M, 3)."""
+    length, across, channels = lines.shape
+    if length == size:  # Pillow skips this pass too
+        return lines
+    table = coefficients(length, size, filter)
+    flat = lines.reshape(length, across * channels)
+    weighed: NDArray[np.uint8] = _weigh(flat, table.first, table.count, table.weights)
+    return weighed.reshape(size, across, channels)
+
+
+def resample(picture: NDArray[np.uint8], variants: Sequence[Variant]) -> list[NDArray[np.uint8]]:
+    """Squash one picture into every variant.
+
+    Args:
+        picture: (H, W, 3) uint8 RGB, any height and width from 1.
+        variants: the sizes and filters wanted.
+
+    Returns:
+        One (N, N, 3) uint8 array for each variant, in the order given.
+    """
+    height, width, _ = picture.shape
+    on_its_side = _turn(np.ascontiguousarray(picture))
+    results = []
+    for variant in variants:
+        size = variant.size
+        if variant.filter == "nearest":
+            rows, columns = nearest_indices(height, size), nearest_indices(width, size)
+            results.append(picture[rows[:, None], columns])
+        else:
+            narrow = _turn(_axis(on_its_side, size, variant.filter))
+            results.append(_axis(narrow, size, variant.filter))
+    return results

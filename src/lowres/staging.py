@@ -1,0 +1,300 @@
+"""The unfinished store: where a build keeps its rows until the manifest can be written.
+
+While it is being built, a store's folder holds `build.json` (what is being built), `build.journal`
+(one JSON line for each chunk of rows that is written) and, in place of each `X.npy`, `X.npy.part`
+with a row for every entry of the index. Finishing drops the rows of skipped entries, and each step
+of it can be repeated, so a build killed at any moment goes on from its folder.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from lowres.errors import StoreError
+from lowres.formats.base import Entry, Index
+from lowres.manifest import Manifest, write_bytes, write_json
+from lowres.store import KEYS, LABELS, array_path
+from lowres.variant import Variant
+
+PLAN = "build.json"
+JOURNAL = "build.journal"
+CHUNK_ROWS = 64
+BLOCK_ROWS = 4096
+"""Rows copied or summed at once when a store is finished."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Adjacent rows of one split, from `start` up to `stop`, which are built together."""
+
+    split: str
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """A chunk whose rows are written.
+
+    Attributes:
+        chunk: the rows.
+        stamp: the source's stamps of its entries when they were read, joined.
+        skipped: reason for each row that could not be decoded.
+    """
+
+    chunk: Chunk
+    stamp: str
+    skipped: dict[int, str]
+
+
+class Staging:
+    """An unfinished store, begun or taken up again.
+
+    Args:
+        path: the store's folder; made where it is missing.
+        plan: what is being built, as JSON; an unfinished store must have been begun with the same.
+        index: the entries, one row each.
+        variants: what is made of each entry.
+
+    Raises:
+        StoreError: the folder holds something else, was begun with another plan, or lies on a
+            disk with too little free space.
+    """
+
+    def __init__(
+        self, path: Path, plan: Mapping[str, Any], index: Index, variants: Sequence[Variant]
+    ) -> None:
+        self.path = path
+        self.index = index
+        self.variants = variants
+        self._lock = threading.Lock()
+        begun = _begun(path, plan)
+        self._check_space()
+        for split in index.splits:
+            (path / split).mkdir(parents=True, exist_ok=True)
+        if not begun:
+            write_json(path / PLAN, plan)
+        self.built = {built.chunk: built for built in self._read_journal()}
+        self._arrays = {
+            (split, variant): self._reserve(split, variant)
+            for split in index.splits
+            for variant in variants
+            if not self._final(split, variant).exists()
+        }
+
+    def chunks(self) -> list[Chunk]:
+        """List all chunks in row order."""
+        return [
+            Chunk(split, start, min(start + CHUNK_ROWS, len(entries)))
+            for split, entries in self.index.splits.items()
+            for start in range(0, len(entries), CHUNK_ROWS)
+        ]
+
+    def write(self, built: Built, blocks: Mapping[Variant, NDArray[np.uint8]]) -> None:
+        """Write the rows of a chunk, (stop - start, N, N, 3) uint8 for each variant.
+
+        Safe to call from several threads for different chunks.
+        """
+        chunk = built.chunk
+        for variant, block in blocks.items():
+            self._arrays[chunk.split, variant][chunk.start : chunk.stop] = block
+        line = json.dumps(
+            {
+                "split": chunk.split,
+                "start": chunk.start,
+                "stop": chunk.stop,
+                "stamp": built.stamp,
+                "skipped": built.skipped,
+            }
+        )
+        with self._lock, (self.path / JOURNAL).open("a") as journal:
+            journal.write(f"{line}\n")
+            self.built[chunk] = built
+
+    def _reserve(self, split: str, variant: Variant) -> NDArray[np.uint8]:
+        """Make or open the rows of one array, with its disk space set aside."""
+        path = self._part(split, variant)
+        shape = (len(self.index.splits[split]), variant.size, variant.size, 3)
+        if path.exists():
+            try:
+                array = np.lib.format.open_memmap(path, "r+")
+            except (OSError, ValueError):  # killed while it was being made
+                path.unlink()
+            else:
+                if array.shape == shape:
+                    return array
+                path.unlink()
+        array = np.lib.format.open_memmap(path, "w+", np.uint8, shape)
+        try:
+            with path.open("r+b") as file:
+                os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+        except (OSError, AttributeError) as error:  # no such call here, or no space
+            if getattr(error, "errno", None) == errno.ENOSPC:
+                raise StoreError(f"{self.path}: the disk is full; free space and go on") from error
+        return array
+
+    def _part(self, split: str, variant: Variant) -> Path:
+        return self.path / f"{array_path(split, variant)}.part"
+
+    def _final(self, split: str, variant: Variant) -> Path:
+        return self.path / array_path(split, variant)
+
+    def _check_space(self) -> None:
+        rows = sum(map(len, self.index.splits.values()))
+        keys = sum(len(e.key.encode()) + 1 for es in self.index.splits.values() for e in es)
+        pixels = sum(variant.size**2 for variant in self.variants)
+        taken = sum(file.stat().st_size for file in self.path.glob("*/*.npy*"))
+        needed = rows * (3 * pixels + 8) + keys + 2**20 - taken
+        existing = next(p for p in (self.path, *self.path.absolute().parents) if p.exists())
+        free = shutil.disk_usage(existing).free
+        if needed > free:
+            raise StoreError(
+                f"{self.path} needs {needed / 1e9:.2f} GB and {existing} has {free / 1e9:.2f} GB "
+                "free: free space, or build fewer sizes and filters"
+            )
+
+    def _read_journal(self) -> Iterator[Built]:
+        """Give the chunks that were built earlier; a last line cut short does not count."""
+        path = self.path / JOURNAL
+        if not path.exists():
+            return
+        text = path.read_text()
+        whole, _, torn = text.rpartition("\n")
+        if torn:
+            write_bytes(path, f"{whole}\n".encode() if whole else b"")
+        for line in whole.splitlines():
+            record = json.loads(line)
+            chunk = Chunk(record["split"], record["start"], record["stop"])
+            skipped = {int(row): reason for row, reason in record["skipped"].items()}
+            yield Built(chunk, record["stamp"], skipped)
+
+    def skipped(self) -> dict[str, dict[int, str]]:
+        """Give the reason for each row without a picture, by split."""
+        by_split: dict[str, dict[int, str]] = {split: {} for split in self.index.splits}
+        for built in self.built.values():
+            by_split[built.chunk.split].update(built.skipped)
+        return {split: dict(sorted(rows.items())) for split, rows in by_split.items()}
+
+    def finish_array(self, split: str, variant: Variant) -> None:
+        """Give an array its final name, without the rows of skipped entries."""
+        part, final = self._part(split, variant), self._final(split, variant)
+        if not part.exists():  # done before a kill
+            return
+        rows = self._arrays.pop((split, variant))
+        kept = np.delete(np.arange(len(rows)), list(self.skipped()[split]))
+        if len(kept) < len(rows):
+            temporary = final.with_name(f"{final.name}.tmp")
+            compact = np.lib.format.open_memmap(
+                temporary, "w+", np.uint8, (len(kept), *rows.shape[1:])
+            )
+            for start in range(0, len(kept), BLOCK_ROWS):
+                compact[start : start + BLOCK_ROWS] = rows[kept[start : start + BLOCK_ROWS]]
+            compact.flush()
+            temporary.replace(final)
+            part.unlink()
+        else:
+            rows.flush()
+            part.replace(final)
+
+    def finish_split(self, split: str) -> list[Entry]:
+        """Write labels and keys of a split and give the entries that have rows."""
+        missing = self.skipped()[split]
+        entries = [e for row, e in enumerate(self.index.splits[split]) if row not in missing]
+        if not entries:
+            raise StoreError(f"no picture of {split} could be decoded; {self.path} stays unfinished")
+        labels = np.array([entry.label for entry in entries], np.int64)
+        np.save(self.path / split / LABELS, labels)
+        keys = "".join(f"{entry.key}\n" for entry in entries)
+        write_bytes(self.path / split / KEYS, keys.encode())
+        return entries
+
+    def finish(self, manifest: Manifest) -> None:
+        """Write the manifest, which makes this a store, and remove the build's own files."""
+        manifest.write(self.path)
+        clean(self.path)
+
+
+def clean(path: Path) -> None:
+    """Remove a finished build's own files."""
+    for name in (PLAN, JOURNAL):
+        (path / name).unlink(missing_ok=True)
+
+
+def _begun(path: Path, plan: Mapping[str, Any]) -> bool:
+    """Tell whether `path` holds this very build unfinished; refuse whatever else it holds."""
+    if not path.exists():
+        return False
+    if not path.is_dir():
+        raise StoreError(f"store {path} must be a folder, and is a file")
+    if (path / PLAN).exists():
+        begun = json.loads((path / PLAN).read_text())
+        refuse_changes(path, begun, plan, "was begun")
+        return True
+    if any(path.iterdir()):
+        raise StoreError(
+            f"{path} is neither empty nor an unfinished store: choose a new folder, lowres does "
+            "not write among other files"
+        )
+    return False
+
+
+def refuse_changes(
+    path: Path, then: Mapping[str, Any], now: Mapping[str, Any], verb: str
+) -> None:
+    """Refuse to go on where a plan differs.
+
+    Raises:
+        StoreError: names every value that changed.
+    """
+    changes = [
+        f"{part} {name} was {then.get(part, {}).get(name)!r} and is now {value!r}"
+        for part, values in now.items()
+        for name, value in values.items()
+        if then.get(part, {}).get(name) != value
+    ]
+    if changes:
+        raise StoreError(
+            f"store {path} {verb} differently: {'; '.join(changes)}. Use the same again, or "
+            "another folder"
+        )
+
+
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _sums(images, sums, squares):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202  compiled
+    """Add up levels and their squares for each channel of (N, H, W, 3) uint8."""
+    for pixel in images.reshape(-1, 3):
+        for channel in range(3):
+            level = np.int64(pixel[channel])
+            sums[channel] += level
+            squares[channel] += level * level
+
+
+def channel_statistics(images: NDArray[np.uint8]) -> dict[str, list[float]]:
+    """Compute mean and standard deviation of each channel over all pixels, in levels.
+
+    Args:
+        images: (N, H, W, 3) uint8 with at least one pixel.
+    """
+    sums, squares = np.zeros(3, np.int64), np.zeros(3, np.int64)
+    for start in range(0, len(images), BLOCK_ROWS):
+        _sums(np.ascontiguousarray(images[start : start + BLOCK_ROWS]), sums, squares)
+    pixels = images.size // 3
+    means, deviations = [], []
+    for total, square in zip(map(int, sums), map(int, squares), strict=True):
+        means.append(total / pixels)
+        # In whole numbers up to the root, so that the result does not depend on an order of sums.
+        deviations.append((pixels * square - total * total) ** 0.5 / pixels)
+    return {"mean": means, "std": deviations}
+
