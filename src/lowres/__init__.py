@@ -1,0 +1,71 @@
+"""Small-pixel variants of labelled image sets: build, load, train, and judge how far they stand in.
+
+Names are loaded on first use, so that importing lowres imports nothing heavy.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lowres.builder import build
+    from lowres.errors import LowresError
+    from lowres.exporter import export
+    from lowres.loading.loaders import NumpyLoader, TorchLoader, torch_loader
+    from lowres.options import BuildOptions
+    from lowres.recipe import Recipe
+    from lowres.report.page import write_report
+    from lowres.resample.passes import resample
+    from lowres.show import contact_sheet
+    from lowres.store import Store, open_store
+    from lowres.training.loop import train
+    from lowres.variant import FILTERS, Variant
+
+_HOMES = {
+    "FILTERS": "lowres.variant",
+    "BuildOptions": "lowres.options",
+    "LowresError": "lowres.errors",
+    "NumpyLoader": "lowres.loading.loaders",
+    "Recipe": "lowres.recipe",
+    "Store": "lowres.store",
+    "TorchLoader": "lowres.loading.loaders",
+    "Variant": "lowres.variant",
+    "build": "lowres.builder",
+    "contact_sheet": "lowres.show",
+    "export": "lowres.exporter",
+    "open_store": "lowres.store",
+    "resample": "lowres.resample.passes",
+    "torch_loader": "lowres.loading.loaders",
+    "train": "lowres.training.loop",
+    "write_report": "lowres.report.page",
+}
+
+__all__ = [
+    "FILTERS",
+    "BuildOptions",
+    "LowresError",
+    "NumpyLoader",
+    "Recipe",
+    "Store",
+    "TorchLoader",
+    "Variant",
+    "build",
+    "contact_sheet",
+    "export",
+    "open_store",
+    "resample",
+    "torch_loader",
+    "train",
+    "write_report",
+]
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401  any public name
+    if name not in _HOMES:
+        raise AttributeError(f"module 'lowres' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -9,6 +9,7 @@ All of them inherit from `LowresError`, and from the built-in that fits::
     ├── StoreError         (ValueError)    a store is missing, unfinished, foreign or damaged
     ├── RecipeError        (ValueError)    a training decision outside its range
     ├── RunError           (RuntimeError)  a run cannot be started or continued
+    │   └── RunBusyError   (RuntimeError)  another process is training it
     ├── StudyError         (ValueError)    a study's plan or directory does not fit
     └── MissingExtraError  (ImportError)   an optional dependency is not installed
 """
@@ -45,6 +46,10 @@ class RecipeError(LowresError, ValueError):
 
 class RunError(LowresError, RuntimeError):
     """A run cannot be started or continued."""
+
+
+class RunBusyError(RunError):
+    """Another process is training the run."""
 
 
 class StudyError(LowresError, ValueError):

@@ -7,44 +7,87 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
-Advance = Callable[[int], None]
-"""Told how many more are done."""
-
 LOG_EVERY_S = 10.0
+
+
+class Display:
+    """Shows one piece of work; this one shows nothing."""
+
+    def advance(self, count: int = 1) -> None:
+        """Count steps as done."""
+
+    def say(self, text: str) -> None:
+        """Print a line without disturbing the rest."""
 
 
 class Track(Protocol):
     """Opens the display of one piece of work."""
 
-    def __call__(
-        self, what: str, total: int, *, done: int = 0
-    ) -> AbstractContextManager[Advance]:
+    def __call__(self, what: str, total: int, *, done: int = 0) -> AbstractContextManager[Display]:
         """Show `what` with `total` steps, of which `done` were done earlier."""
 
 
 @contextmanager
-def silent(what: str, total: int, *, done: int = 0) -> Iterator[Advance]:
+def silent(what: str, total: int, *, done: int = 0) -> Iterator[Display]:
     """Show nothing."""
-    yield lambda _: None
+    yield Display()
 
 
 @contextmanager
-def shown(what: str, total: int, *, done: int = 0) -> Iterator[Advance]:
+def shown(what: str, total: int, *, done: int = 0) -> Iterator[Display]:
     """Show a bar on standard error where that is a terminal, and plain lines where it is not."""
-    display = _bar if sys.stderr.isatty() else _lines
-    with display(what, total, done) as advance:
-        yield advance
+    if sys.stderr.isatty():
+        with _bar(what, total, done) as display:
+            yield display
+    else:
+        lines = _Lines(what, total, done)
+        yield lines
+        lines.end()
+
+
+class _Lines(Display):
+    """A line every ten seconds, and one at the end."""
+
+    def __init__(self, what: str, total: int, done: int) -> None:
+        self.what, self.total, self.earlier = what, total, done
+        self.new = 0
+        self.began = self.said = time.monotonic()
+
+    def advance(self, count: int = 1) -> None:
+        self.new += count
+        now = time.monotonic()
+        done = self.earlier + self.new
+        if now - self.said >= LOG_EVERY_S and done < self.total:
+            self.said = now
+            rate = self.new / (now - self.began)
+            self.say(
+                f"{self.what}: {done}/{self.total}, {rate:.3g}/s, "
+                f"{(self.total - done) / rate:.0f} s left"
+            )
+
+    def say(self, text: str) -> None:
+        print(text, file=sys.stderr, flush=True)  # noqa: T201  this is the display
+
+    def end(self) -> None:
+        took_s = time.monotonic() - self.began
+        self.say(f"{self.what}: {self.earlier + self.new}/{self.total}, {took_s:.1f} s")
 
 
 @contextmanager
-def _bar(what: str, total: int, done: int) -> Iterator[Advance]:
+def _bar(what: str, total: int, done: int) -> Iterator[Display]:
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-    from rich.progress import TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
     columns = (
         TextColumn("{task.description}"),
@@ -57,37 +100,17 @@ def _bar(what: str, total: int, done: int) -> Iterator[Advance]:
     )
     with Progress(*columns, console=Console(stderr=True)) as progress:
         task = progress.add_task(what, total=total, completed=done, rate="")
-        began, new = time.monotonic(), 0
+        began = time.monotonic()
 
-        def advance(count: int) -> None:
-            nonlocal new
-            new += count
-            rate = f"{new / max(time.monotonic() - began, 1e-9):.3g}/s"
-            progress.update(task, advance=count, rate=rate)
+        class Bar(Display):
+            new = 0
 
-        yield advance
+            def advance(self, count: int = 1) -> None:
+                self.new += count
+                rate = self.new / max(time.monotonic() - began, 1e-9)
+                progress.update(task, advance=count, rate=f"{rate:.3g}/s")
 
+            def say(self, text: str) -> None:
+                progress.console.print(text, markup=False, highlight=False)
 
-@contextmanager
-def _lines(what: str, total: int, done: int) -> Iterator[Advance]:
-    began = said = time.monotonic()
-    new = 0
-
-    def say(now: float) -> None:
-        rate = new / max(now - began, 1e-9)
-        left_s = (total - done - new) / rate if rate else float("inf")
-        end = f"{left_s:.0f} s left" if done + new < total else f"{now - began:.1f} s"
-        print(  # noqa: T201  this is the display
-            f"{what}: {done + new}/{total}, {rate:.3g}/s, {end}", file=sys.stderr, flush=True
-        )
-
-    def advance(count: int) -> None:
-        nonlocal new, said
-        new += count
-        now = time.monotonic()
-        if now - said >= LOG_EVERY_S and done + new < total:
-            said = now
-            say(now)
-
-    yield advance
-    say(time.monotonic())
+        yield Bar()

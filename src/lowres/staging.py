@@ -123,7 +123,7 @@ class Staging:
             journal.write(f"{line}\n")
             self.built[chunk] = built
 
-    def _reserve(self, split: str, variant: Variant) -> NDArray[np.uint8]:
+    def _reserve(self, split: str, variant: Variant) -> np.memmap[Any, np.dtype[np.uint8]]:
         """Make or open the rows of one array, with its disk space set aside."""
         path = self._part(split, variant)
         shape = (len(self.index.splits[split]), variant.size, variant.size, 3)
@@ -213,7 +213,9 @@ class Staging:
         missing = self.skipped()[split]
         entries = [e for row, e in enumerate(self.index.splits[split]) if row not in missing]
         if not entries:
-            raise StoreError(f"no picture of {split} could be decoded; {self.path} stays unfinished")
+            raise StoreError(
+                f"no picture of {split} could be decoded; {self.path} stays unfinished"
+            )
         labels = np.array([entry.label for entry in entries], np.int64)
         np.save(self.path / split / LABELS, labels)
         keys = "".join(f"{entry.key}\n" for entry in entries)
@@ -250,9 +252,7 @@ def _begun(path: Path, plan: Mapping[str, Any]) -> bool:
     return False
 
 
-def refuse_changes(
-    path: Path, then: Mapping[str, Any], now: Mapping[str, Any], verb: str
-) -> None:
+def refuse_changes(path: Path, then: Mapping[str, Any], now: Mapping[str, Any], verb: str) -> None:
     """Refuse to go on where a plan differs.
 
     Raises:
@@ -271,7 +271,7 @@ def refuse_changes(
         )
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True, nogil=True)
 def _sums(images, sums, squares):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202  compiled
     """Add up levels and their squares for each channel of (N, H, W, 3) uint8."""
     for pixel in images.reshape(-1, 3):
@@ -297,4 +297,3 @@ def channel_statistics(images: NDArray[np.uint8]) -> dict[str, list[float]]:
         # In whole numbers up to the root, so that the result does not depend on an order of sums.
         deviations.append((pixels * square - total * total) ** 0.5 / pixels)
     return {"mean": means, "std": deviations}
-

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,7 +68,7 @@ class Store:
                 f"{self.path} has no variant {variant}; it has {', '.join(self.manifest.variants)}"
             )
         size = Variant.parse(str(variant)).size
-        array = self._open(array_path(self._known(split), variant))
+        array: NDArray[np.uint8] = self._open(array_path(self._known(split), variant))
         expected = (self.splits[split], size, size, 3)
         if array.shape != expected or array.dtype != np.uint8:
             raise StoreError(
@@ -107,12 +108,13 @@ class Store:
             raise StoreError(f"{self.path} has no split {split!r}; it has {', '.join(self.splits)}")
         return split
 
-    def _open(self, name: str) -> NDArray[np.generic]:
+    def _open(self, name: str) -> NDArray[Any]:
         path = self.path / name
         try:
-            return np.load(path, mmap_mode="r", allow_pickle=False)
+            array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
             raise StoreError(f"{path} is missing or damaged ({error})") from error
+        return array
 
     def problems(self, track: Track = silent) -> Iterator[str]:
         """Check every file against the manifest: presence, shapes, counts and SHA-256.
@@ -120,14 +122,14 @@ class Store:
         Yields:
             A sentence for each thing that is wrong; nothing where the store is whole.
         """
-        with track("verify", len(self.manifest.files)) as advance:
+        with track("verify", len(self.manifest.files)) as display:
             for name, recorded in self.manifest.files.items():
                 path = self.path / name
                 if not path.is_file():
                     yield f"{name} is missing"
                 elif sha256_of_file(path) != recorded:
                     yield f"{name} has changed: its SHA-256 is not the one in the manifest"
-                advance(1)
+                display.advance()
         yield from self._unlisted()
         for split in self.splits:
             yield from self._misfits(split)

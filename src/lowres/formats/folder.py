@@ -13,6 +13,7 @@ Written as `split/class/name.png`.
 from __future__ import annotations
 
 import os
+import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
@@ -20,7 +21,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
-from lowres.errors import SourceError
+from lowres.errors import SourceError, StoreError
 from lowres.formats.base import Entry, Index
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
@@ -110,7 +111,9 @@ class _Scan:
                 )
             splits[split] = folder
         train = splits.get("train")
-        return splits if train and _folders(train) and not _loose_pictures(train) else {}
+        if not train or not _folders(train) or _loose_pictures(train):
+            return {}
+        return {name: splits[name] for name in ("train", "val", "test") if name in splits}
 
     def labelled(self, split: str, folder: Path) -> Labelled:
         if _is_annotated(folder):
@@ -175,7 +178,7 @@ class _Scan:
             names = {name for _, name, _ in found[split]}
             if names and not names & known:
                 self.notes.append(
-                    f"left out {split}: its folder names ({min(names)}, ...) are no classes of train"
+                    f"left out {split}: train has none of its classes ({min(names)}, ...)"
                 )
                 del found[split]
 
@@ -217,9 +220,14 @@ class FolderSink:
     """Writes PNG files as `split/class/name.png`, which every ImageFolder reader takes."""
 
     def __init__(self, path: Path, classes: Sequence[str]) -> None:
+        if path.exists():
+            raise StoreError(f"{path} is there already and not empty: choose a new folder")
         self.path = path
         self.classes = classes
         self.partial = path.with_name(f"{path.name}.partial")
+        if self.partial.exists():  # of an export that was stopped
+            shutil.rmtree(self.partial)
+        self.partial.mkdir(parents=True)
 
     def write(self, split: str, key: str, label: int, picture: NDArray[np.uint8]) -> None:
         """Write one picture; see `Sink.write`."""

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from lowres.errors import PictureError
 
@@ -40,11 +40,11 @@ def decode(data: bytes, *, exif_rotate: bool = False) -> NDArray[np.uint8]:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             turned = ImageOps.exif_transpose(image) if exif_rotate else image
             return np.asarray(turned.convert("RGB"))
-    except Image.UnidentifiedImageError as error:
+    except UnidentifiedImageError as error:
         reason = "is empty" if not data else f"is none of {', '.join(FORMATS)}"
         raise PictureError(reason) from error
     # What a damaged file makes Pillow's decoders raise is not limited to a documented set.
-    except Exception as error:  # noqa: BLE001
+    except Exception as error:
         raise PictureError(str(error) or type(error).__name__) from error
 
 

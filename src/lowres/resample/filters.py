@@ -50,7 +50,7 @@ class Coefficients:
     weights: NDArray[np.int32]
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True, nogil=True)
 def _sinc(x):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202  compiled: numba infers types
     if x == 0.0:
         return 1.0
@@ -58,7 +58,7 @@ def _sinc(x):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202  compiled:
     return math.sin(x) / x
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True, nogil=True)
 def _cubic(x):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     """Keys' cubic convolution with a = -0.5, for x >= 0."""
     if x < 1.0:
@@ -68,7 +68,7 @@ def _cubic(x):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     return 0.0
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True, nogil=True)
 def _weight(filter_code, x):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     """Weigh a source pixel at `x` target pixels from the centre."""
     if filter_code == BOX:
@@ -85,7 +85,7 @@ def _weight(filter_code, x):  # type: ignore[no-untyped-def]  # noqa: ANN001, AN
     return _sinc(x) * (HAMMING_BASE + HAMMING_SWING * math.cos(x * math.pi))
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True, nogil=True)
 def _fill(source_px, filter_code, support, first, count, weights):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     """Fill a table in place; `weights` must be wide enough and zero."""
     target_px = len(first)

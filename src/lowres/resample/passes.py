@@ -26,7 +26,7 @@ BLOCK_PX = 32
 """Side of the squares in which a picture is turned, so that both sides stay in the cache."""
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True, nogil=True)
 def _turn(picture):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202  compiled
     """Swap the first two axes: (H, W, 3) uint8 to (W, H, 3) uint8."""
     height, width, _ = picture.shape
@@ -41,7 +41,7 @@ def _turn(picture):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202  com
     return out
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True, nogil=True)
 def _weigh(lines, first, count, weights):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     """Weigh lines together: (L, M) uint8 to (N, M) uint8, by the tables of `Coefficients`."""
     length = lines.shape[1]

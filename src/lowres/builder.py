@@ -7,11 +7,9 @@ the same bytes. What is written, and how a build goes on after a kill, is in `st
 from __future__ import annotations
 
 import hashlib
-import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
@@ -20,49 +18,24 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 from PIL import features
 
-from lowres.errors import PictureError, SourceError, VariantError
+from lowres.errors import PictureError, SourceError
+from lowres.executors.local import available_cores
 from lowres.formats import open_source
 from lowres.formats.base import Index, Source, select_classes, split_by_hash
 from lowres.manifest import FILE_NAME, Manifest, Skipped, sha256_of_file
+from lowres.options import BuildOptions
 from lowres.progress import Track, silent
 from lowres.resample.decode import decode, quiet_decoder
 from lowres.resample.passes import resample
 from lowres.staging import Built, Chunk, Staging, channel_statistics, clean, refuse_changes
 from lowres.store import KEYS, LABELS, array_path, open_store
-from lowres.variant import Filter, Variant
+from lowres.variant import Variant
 
 RULE = "pillow"
 """Name of the resampling arithmetic: `Image.resize` of Pillow 7 to 13, across first."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class BuildOptions:
-    """What to make of a source."""
-
-    size: tuple[int, ...] = (16, 32, 64)
-    """Sides of the squares in pixels; every size is made with every filter."""
-    filter: tuple[Filter, ...] = ("box",)
-    """Filters, or all: nearest, box, bilinear, hamming, bicubic, lanczos."""
-    classes: tuple[str, ...] = ()
-    """Keep only these classes (labels stay in sorted order); none named means all."""
-    val_fraction: float | None = None
-    """Take this fraction of a source without splits as val, by a hash of each key."""
-    exif_rotate: bool = False
-    """Turn pictures as their EXIF orientation says; the released data does not."""
-
-    def variants(self) -> tuple[Variant, ...]:
-        """List size x filter, sizes first.
-
-        Raises:
-            VariantError: a size or filter does not exist, or none is asked for.
-        """
-        variants = dict.fromkeys(Variant(s, f) for s in self.size for f in self.filter)
-        if not variants:
-            raise VariantError("a build needs at least one --size and one --filter")
-        return tuple(variants)
 
 
 def build(
@@ -92,7 +65,7 @@ def build(
         StoreError: the store's folder cannot take this build.
     """
     options = options or BuildOptions()
-    variants = options.variants()
+    variants = sorted(options.variants())
     path, store = Path(source), Path(store)
     opened = open_source(path)
     index = _narrowed(opened.index(), options)
@@ -104,11 +77,6 @@ def build(
     with quiet_decoder():
         _build_rows(opened, staging, options, on_error, workers, track)
     return _finish(staging, plan, workers, track)
-
-
-def available_cores() -> int:
-    """Count the cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _narrowed(index: Index, options: BuildOptions) -> Index:
@@ -130,12 +98,7 @@ def _plan(path: Path, source: Source, index: Index, options: BuildOptions) -> di
             "index_sha256": index.digest(),
             "notes": list(index.notes),
         },
-        "options": {
-            **asdict(options),
-            "size": list(options.size),
-            "filter": list(options.filter),
-            "classes": sorted(options.classes),
-        },
+        "options": options.to_record(),
         "resampling": {"rule": RULE},
         "versions": {
             "lowres": version("lowres"),
@@ -177,9 +140,9 @@ def _build_rows(
     todo = [chunk for chunk in chunks if not _is_built(source, staging, chunk, on_error)]
     total = sum(chunk.stop - chunk.start for chunk in chunks)
     left = sum(chunk.stop - chunk.start for chunk in todo)
-    with track("build", total, done=total - left) as advance:
+    with track("build", total, done=total - left) as display:
         for chunk, _ in in_threads(work, todo, workers, stopping):
-            advance(chunk.stop - chunk.start)
+            display.advance(chunk.stop - chunk.start)
 
 
 def _is_built(source: Source, staging: Staging, chunk: Chunk, on_error: str) -> bool:
@@ -199,8 +162,8 @@ def _build_chunk(
     source: Source,
     staging: Staging,
     chunk: Chunk,
-    exif_rotate: bool,  # noqa: FBT001
-    skip: bool,  # noqa: FBT001
+    exif_rotate: bool,
+    skip: bool,
     stopping: threading.Event,
 ) -> None:
     """Decode and resample the entries of a chunk and write its rows."""
@@ -242,13 +205,13 @@ def _finish(staging: Staging, plan: dict[str, Any], workers: int, track: Track) 
         path = staging.path / array_path(*array)
         return sha256_of_file(path), channel_statistics(np.load(path, mmap_mode="r"))
 
-    with track("checksums", len(arrays)) as advance:
+    with track("checksums", len(arrays)) as display:
         for (split, variant), (sha256, measured) in in_threads(
             work, arrays, workers, threading.Event()
         ):
             files[array_path(split, variant)] = sha256
             statistics[split][str(variant)] = measured
-            advance(1)
+            display.advance()
     for split in entries:
         for name in (LABELS, KEYS):
             files[f"{split}/{name}"] = sha256_of_file(staging.path / split / name)
@@ -299,4 +262,3 @@ def in_threads(
         finally:
             stopping.set()
             pool.shutdown(wait=False, cancel_futures=True)
-

@@ -1,0 +1,5 @@
+"""`python -m lowres` is `lowres`."""
+
+from lowres.cli import main
+
+main()

@@ -1,0 +1,337 @@
+"""The command line: one short function a verb, flags and help made from the types.
+
+Exit status: 0 done; 1 it could not be done, or what was checked is wrong; 2 the command was not
+understood; 75 another process is at it; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
+
+from cyclopts import App, Parameter
+from rich.console import Console
+
+from lowres.errors import LowresError, RunBusyError, require
+from lowres.executors.base import BUSY_STATUS
+from lowres.options import BuildOptions
+from lowres.progress import shown
+from lowres.recipe import Recipe
+
+if TYPE_CHECKING:
+    from lowres.study.study import Study
+
+INTERRUPTED_STATUS = 130
+
+app = App(
+    name="lowres",
+    help="Small-pixel variants of labelled image sets: build, load, train, and judge how far "
+    "they stand in for the large set.",
+    default_parameter=Parameter(consume_multiple=True, negative_iterable=()),
+    result_action="return_value",
+    suppress_keyboard_interrupt=False,
+)
+out = Console(highlight=False, markup=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+
+Options = Annotated[BuildOptions, Parameter(name="*", group="What to make")]
+RecipeFlags = Annotated[Recipe | None, Parameter(name="*", group="Recipe")]
+
+
+@app.command
+def build(
+    source: Path,
+    store: Path,
+    *,
+    options: Options = BuildOptions(),  # noqa: B008  frozen
+    on_error: Literal["stop", "skip"] = "stop",
+    workers: Annotated[int | None, Parameter(alias="-j")] = None,
+) -> None:
+    """Build a store of small variants from a folder of labelled pictures.
+
+    Each picture is decoded once. Interrupted, the same command goes on where it was.
+
+    Args:
+        source: folder of pictures: split/class/..., class/..., or Tiny ImageNet's layout.
+        store: folder to write, new or empty.
+        options: sizes, filters and what is taken from the source.
+        on_error: at a picture that cannot be decoded: stop, or skip it and record it.
+        workers: threads; all cores if not given. The bytes are the same for any number.
+    """
+    from dataclasses import replace
+
+    from lowres import builder
+
+    options = replace(options, classes=_names(options.classes))
+    manifest = builder.build(
+        source, store, options, on_error=on_error, workers=workers, track=shown
+    )
+    for note in manifest.source["notes"]:
+        err.print(f"note: {note}")
+    if manifest.skipped:
+        err.print(f"note: skipped {len(manifest.skipped)} pictures that cannot be decoded:")
+        for skipped in manifest.skipped[:10]:
+            err.print(f"  {skipped.split}/{skipped.key}: {skipped.reason}")
+    out.print(f"{store}: {_counts(manifest.splits)}; {', '.join(manifest.variants)}")
+
+
+def _names(given: tuple[str, ...]) -> tuple[str, ...]:
+    """Take class names as given, or one a line from a file."""
+    if len(given) == 1 and Path(given[0]).is_file():
+        lines = (line.strip() for line in Path(given[0]).read_text().splitlines())
+        return tuple(line for line in lines if line and not line.startswith("#"))
+    return given
+
+
+def _counts(splits: dict[str, int]) -> str:
+    return ", ".join(f"{count:,} {split}" for split, count in splits.items())
+
+
+@app.command
+def info(path: Path) -> None:
+    """Say what a store, a run, a study or a folder of pictures is.
+
+    Args:
+        path: any of these.
+    """
+    from lowres import describe
+
+    for line in describe.describe(path):
+        out.print(line)
+
+
+@app.command
+def verify(store: Path) -> int:
+    """Check a store: counts, shapes, and the SHA-256 of every file.
+
+    Args:
+        store: the store to check.
+    """
+    from lowres.store import open_store
+
+    opened = open_store(store)
+    problems = list(opened.problems(shown))
+    for problem in problems:
+        out.print(f"{store}: {problem}")
+    if not problems:
+        out.print(f"{store}: whole; {len(opened.manifest.files)} files as in the manifest")
+    return int(bool(problems))
+
+
+@app.command
+def show(
+    store: Path,
+    *,
+    out_file: Annotated[Path, Parameter(name=("--out", "-o"))] = Path("contact-sheet.png"),
+    split: str | None = None,
+    count: int = 8,
+) -> None:
+    """Draw a contact sheet: the same pictures across sizes and filters.
+
+    Args:
+        store: the store to look at.
+        out_file: PNG file to write.
+        split: which split; train if not given.
+        count: how many pictures.
+    """
+    from lowres.show import contact_sheet
+    from lowres.store import open_store
+
+    out.print(str(contact_sheet(open_store(store), out_file, split=split, count=count)))
+
+
+@app.command
+def export(store: Path, destination: Path, *, variant: str, to: Literal["folder"]) -> None:
+    """Write one variant of a store in a format that other tools read.
+
+    Args:
+        store: the store to take pictures from.
+        destination: what to write; must not exist.
+        variant: which variant, such as 32-box.
+        to: the format; folder is PNG files as split/class/name.png.
+    """
+    from lowres import exporter
+    from lowres.store import open_store
+
+    total = exporter.export(open_store(store), destination, variant, to=to, track=shown)
+    out.print(f"{destination}: {total:,} pictures")
+
+
+@app.command
+def train(
+    path: Path,
+    *,
+    recipe: RecipeFlags = None,
+    out_directory: Annotated[Path | None, Parameter(name=("--out", "-o"))] = None,
+    store: Path | None = None,
+    device: str = "auto",
+    threads: int | None = None,
+) -> None:
+    """Train a Wide ResNet on a store, or finish a run that was planned or interrupted.
+
+    Args:
+        path: a store to train on, or the directory of a run to finish.
+        recipe: every decision of the training.
+        out_directory: directory of the run; a name below runs/ made from the recipe if not given.
+        store: where the store of a run to finish is now, if it has moved.
+        device: auto, cpu, cuda or cuda:N.
+        threads: CPU threads; torch's own choice if not given.
+    """
+    torch = require("torch", "train")
+    if threads:
+        torch.set_num_threads(threads)
+    from lowres.run import Run
+    from lowres.store import open_store
+    from lowres.training import loop
+
+    if (path / "recipe.json").exists():
+        if recipe is not None or out_directory is not None:
+            raise LowresError(
+                f"{path} is a run and has its recipe; leave recipe flags and --out out"
+            )
+        run = Run.open(path)
+    else:
+        opened, recipe = open_store(store or path), recipe or Recipe()
+        name = recipe.run_name(opened.manifest.digest)
+        run = Run.plan(out_directory or Path("runs") / name, recipe, opened)
+    try:
+        result = loop.finish(run, store=store, device=device, track=shown)
+    except KeyboardInterrupt:
+        err.print(f"{len(run.metrics())} epochs are kept; go on with: lowres train {run.path}")
+        raise
+    out.print(_result_line(result))
+    out.print(f"{run.path / 'result.json'}")
+
+
+def _result_line(result: dict[str, object]) -> str:
+    network = f"{result['network']} ({result['parameters']:,} parameters)"
+    if result["status"] == "diverged":
+        return f"{network} diverged in epoch {result['epochs']}: its loss is no longer finite"
+    return (
+        f"{network}: {result['eval_split']} top-1 error {_percent(result['top1_error'])}, top-5 "
+        f"error {_percent(result['top5_error'])}; {result['train_s']:.1f} s of training, "
+        f"{result['images_per_s']:,.0f} pictures/s"
+    )
+
+
+def _percent(share: object) -> str:
+    return f"{100 * float(str(share)):.2f} %"
+
+
+@app.command
+def study(
+    path: Path,
+    *,
+    axis: tuple[str, ...] = (),
+    seeds: int = 1,
+    recipe: RecipeFlags = None,
+    out_directory: Annotated[Path, Parameter(name=("--out", "-o"))] = Path("study"),
+    jobs: Annotated[int | None, Parameter(alias="-j")] = None,
+    device: str = "auto",
+) -> int:
+    """Train every combination of some recipe fields, or go on with a study.
+
+    Runs that are finished are skipped, failed ones tried again; more values may be added later.
+
+    Args:
+        path: a store to train on, or the directory of a study to go on with.
+        axis: a swept recipe field and its values, such as lr=0.01,0.05; may be repeated.
+        seeds: runs of each combination, with seeds counted up from --seed.
+        recipe: what the runs have in common.
+        out_directory: directory of the study.
+        jobs: runs at a time; if not given, as many as cores on CPU and one on GPU.
+        device: auto, cpu, cuda or cuda:N.
+    """
+    torch = require("torch", "train")
+    from lowres.executors.local import LocalProcesses, share_cores
+    from lowres.study.study import Study
+
+    if (path / "study.json").exists():
+        if axis or recipe is not None:
+            raise LowresError(f"{path} is a study and has its axes; to add some, name its store")
+        planned = Study.open(path)
+    else:
+        planned = _plan_study(path, axis, seeds, recipe or Recipe(), out_directory)
+    on_gpu = device.startswith("cuda") or (device == "auto" and torch.cuda.is_available())
+    jobs, threads = share_cores(len(planned.runs), jobs or (1 if on_gpu else None))
+    executor = LocalProcesses(jobs, threads)
+    summary = planned.finish(executor, ("--device", device), track=shown)
+    out.print(
+        f"{planned.path}: {summary.finished} of {len(planned.runs)} runs finished, "
+        f"{len(summary.failed)} failed; look at them with: lowres report {planned.path}"
+    )
+    for name, reason in summary.failed.items():
+        out.print(f"  {name}: {reason}")
+    return int(summary.finished < len(planned.runs))
+
+
+def _plan_study(store: Path, axis: tuple[str, ...], seeds: int, base: Recipe, path: Path) -> Study:
+    from lowres.store import open_store
+    from lowres.study.axes import Axis
+
+    axes = [Axis.parse(text) for text in axis]
+    if seeds < 1:
+        raise LowresError(f"--seeds must be at least 1, was {seeds}")
+    if not any(axis.name == "seed" for axis in axes):
+        axes.append(Axis("seed", tuple(range(base.seed, base.seed + seeds))))
+    elif seeds > 1:
+        raise LowresError("give seeds by --seeds or by --axis seed=..., not by both")
+    return Study.plan(path, open_store(store), base, axes)
+
+
+@app.command
+def report(folder: Path) -> None:
+    """Write a study's report: one HTML page that opens offline, runs.csv and report.json.
+
+    Args:
+        folder: a study, or any folder with runs below it.
+    """
+    from lowres.report.page import write_report
+
+    page, transfers = write_report(folder)
+    for transfer in transfers:
+        out.print(transfer.verdict)
+    out.print(str(page))
+
+
+@app.command
+def demo(folder: Path = Path("demo")) -> int:
+    """Go the whole way on real pictures without a download: build, verify, train, report.
+
+    Args:
+        folder: where to put everything.
+    """
+    from lowres.demo import run_demo
+
+    found = run_demo(folder, track=shown)
+    out.print(f"\n{found.finished} runs trained, {len(found.failed)} failed")
+    for line in (*found.failed.values(), *found.verdicts):
+        out.print(line)
+    out.print(f"\nLook at {found.page}\nand at  {folder / 'contact-sheet.png'}")
+    return int(bool(found.failed))
+
+
+def main() -> NoReturn:
+    """Run the command line and exit."""
+    for name in ("SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), _interrupt)
+    try:
+        status = app() or 0
+    except RunBusyError as error:
+        err.print(f"lowres: {error}")
+        status = BUSY_STATUS
+    except (LowresError, OSError) as error:
+        err.print(f"lowres: {error}")
+        status = 1
+    except KeyboardInterrupt:
+        err.print("lowres: interrupted; the same command goes on from here")
+        status = INTERRUPTED_STATUS
+    sys.exit(status)
+
+
+def _interrupt(_signal: int, _frame: object) -> NoReturn:
+    """End as on Ctrl-C, so that what is under way can be left in order."""
+    raise KeyboardInterrupt

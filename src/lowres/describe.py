@@ -1,0 +1,92 @@
+"""What a path is, in a few lines for people: `lowres info`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from lowres.errors import SourceError
+from lowres.formats import open_source
+from lowres.run import Run
+from lowres.store import open_store
+from lowres.study.study import Study
+
+
+def describe(path: Path) -> Iterator[str]:
+    """Give the lines that describe a store, a run, a study or a source.
+
+    Raises:
+        LowresError: it is none of these, or damaged.
+    """
+    if not path.exists():
+        raise SourceError(f"{path} does not exist")
+    if (path / "study.json").exists():
+        yield from _study(path)
+    elif (path / "recipe.json").exists():
+        yield from _run(path)
+    elif (path / "manifest.json").exists() or (path / "build.json").exists():
+        yield from _store(path)
+    else:
+        yield from _source(path)
+
+
+def _store(path: Path) -> Iterator[str]:
+    store = open_store(path)
+    manifest = store.manifest
+    source = manifest.source
+    size_bytes = sum((path / name).stat().st_size for name in manifest.files)
+    yield f"store {path}, {size_bytes / 1e6:.1f} MB, contents {manifest.digest[:16]}"
+    yield f"source: {source['kind']} {source['name']}, layout {source['layout']}"
+    yield f"resampling rule: {manifest.rule}"
+    yield f"classes: {len(store.classes)}, {_first(store.classes)}"
+    for split, count in store.splits.items():
+        yield f"{split}: {count:,} pictures"
+    for split in store.splits:
+        skipped = sum(entry.split == split for entry in manifest.skipped)
+        if skipped:
+            yield f"{split}: {skipped} pictures skipped, as they could not be decoded"
+    for variant in store.variants:
+        mean, std = store.statistics("train", variant)
+        yield f"{variant}: mean {_levels(mean)}, std {_levels(std)}"
+    yield "built with " + ", ".join(f"{name} {v}" for name, v in manifest.versions.items())
+
+
+def _run(path: Path) -> Iterator[str]:
+    run = Run.open(path)
+    yield f"run {path}: {run.status}"
+    yield f"store: {run.store_path}, contents {run.store_digest[:16]}"
+    yield "recipe: " + ", ".join(f"{k} {v}" for k, v in run.recipe.to_record().items())
+    if run.status == "finished":
+        yield "result: " + ", ".join(f"{k} {v}" for k, v in run.result().items())
+    else:
+        yield f"epochs: {len(run.metrics())} of {run.recipe.epochs}; finish: lowres train {path}"
+    if run.status == "failed":
+        yield "last attempt: {type}: {message}".format(**run.error())
+
+
+def _study(path: Path) -> Iterator[str]:
+    study = Study.open(path)
+    counts = Counter(run.status for run in study.runs)
+    yield f"study {path}: {len(study.runs)} runs"
+    yield ", ".join(f"{count} {status}" for status, count in counts.items())
+    if counts["finished"] < len(study.runs):
+        yield f"finish: lowres study {path}"
+
+
+def _source(path: Path) -> Iterator[str]:
+    source = open_source(path)
+    index = source.index()
+    yield f"source {path}: {source.kind}, layout {index.layout}"
+    yield f"classes: {len(index.classes)}, {_first(index.classes)}"
+    for split, entries in index.splits.items():
+        yield f"{split}: {len(entries):,} pictures"
+    yield from index.notes
+
+
+def _first(names: tuple[str, ...]) -> str:
+    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+
+
+def _levels(values: object) -> str:
+    return "(" + ", ".join(f"{value:.2f}" for value in list(values)) + ")"  # type: ignore[call-overload]

@@ -1,0 +1,178 @@
+"""A run: one recipe on one store, as a directory.
+
+::
+
+    RUN/recipe.json      the recipe, and which store it is for
+    RUN/metrics.jsonl    one line an epoch
+    RUN/checkpoint.pt    the last whole epoch; what an interrupted run goes on from
+    RUN/error.json       why the last attempt failed, if it did
+    RUN/result.json      written last: its presence means finished
+
+`lowres train RUN` finishes any such directory, so a study, a cluster's queue and a shell loop all
+work the same way.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from lowres.errors import LowresError, RunBusyError, RunError
+from lowres.manifest import write_bytes, write_json
+from lowres.recipe import Recipe
+from lowres.store import Store
+
+Status = Literal["finished", "failed", "begun", "planned"]
+
+
+class Run:
+    """A run's directory.
+
+    Attributes:
+        path: the directory.
+        recipe: what to train.
+        store_path: where the store was when the run was planned.
+        store_digest: the digest of that store's contents.
+    """
+
+    def __init__(self, path: Path, recipe: Recipe, store_path: Path, store_digest: str) -> None:
+        self.path = path
+        self.recipe = recipe
+        self.store_path = store_path
+        self.store_digest = store_digest
+
+    @classmethod
+    def plan(cls, path: Path, recipe: Recipe, store: Store) -> Self:
+        """Make the directory of a run, or open it if it is there already.
+
+        Raises:
+            RunError: the directory holds another run, or something else.
+            StoreError: the store has no such variant.
+        """
+        store.images("train", recipe.variant)
+        digest = store.manifest.digest
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            run = cls.open(path)
+            if run.recipe != recipe or run.store_digest != digest:
+                raise RunError(
+                    f"{path} holds another run; finish it with: lowres train {path}, or choose "
+                    "another directory with --out"
+                )
+            return run
+        path.mkdir(parents=True, exist_ok=True)
+        record = {
+            "store": {"path": str(store.path.resolve()), "digest": digest},
+            "recipe": recipe.to_record(),
+        }
+        write_json(path / "recipe.json", record)
+        return cls(path, recipe, store.path, digest)
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Open the directory of a run.
+
+        Raises:
+            RunError: it is no run, or its recipe is damaged.
+        """
+        try:
+            record = json.loads((path / "recipe.json").read_text())
+            recipe = Recipe.from_record(record["recipe"])
+            return cls(path, recipe, Path(record["store"]["path"]), str(record["store"]["digest"]))
+        except FileNotFoundError:
+            raise RunError(f"{path} is not a run: it has no recipe.json") from None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise RunError(f"{path / 'recipe.json'} is damaged: {error}") from error
+
+    @property
+    def status(self) -> Status:
+        """How far the run is, by the files that are there."""
+        if (self.path / "result.json").exists():
+            return "finished"
+        if (self.path / "error.json").exists():
+            return "failed"
+        return "begun" if (self.path / "checkpoint.pt").exists() else "planned"
+
+    def result(self) -> dict[str, Any]:
+        """Read the result of a finished run."""
+        return _read(self.path / "result.json")
+
+    def error(self) -> dict[str, Any]:
+        """Read why the last attempt failed: `type`, `message` and `traceback`."""
+        return _read(self.path / "error.json")
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """Read the epochs so far, oldest first."""
+        path = self.path / "metrics.jsonl"
+        lines = path.read_text().splitlines() if path.exists() else []
+        return [json.loads(line) for line in lines]
+
+    def open_store(self, path: Path | None = None) -> Store:
+        """Open the run's store, at `path` if it has moved.
+
+        Raises:
+            RunError: the store there is not the one that the run was planned for.
+            StoreError: there is none.
+        """
+        store = Store(path or self.store_path)
+        if store.manifest.digest != self.store_digest:
+            raise RunError(
+                f"{store.path} is not the store of {self.path}: its contents have digest "
+                f"{store.manifest.digest[:12]}, the run was planned for {self.store_digest[:12]}"
+            )
+        return store
+
+    def write_metrics(self, epochs: list[dict[str, Any]]) -> None:
+        """Write all epochs so far, so that the lines never disagree with the checkpoint."""
+        lines = "".join(f"{json.dumps(epoch)}\n" for epoch in epochs)
+        write_bytes(self.path / "metrics.jsonl", lines.encode())
+
+    def finish(self, result: dict[str, Any]) -> None:
+        """Write the result, which declares the run finished."""
+        write_json(self.path / "result.json", result)
+
+    def clear_error(self) -> None:
+        """Forget how an earlier attempt failed."""
+        (self.path / "error.json").unlink(missing_ok=True)
+
+    def fail(self, error: BaseException) -> None:
+        """Record why an attempt failed."""
+        told = isinstance(error, LowresError)
+        self.record_error(
+            type(error).__name__,
+            str(error),
+            "" if told else "".join(traceback.format_exception(error)),
+        )
+
+    def record_error(self, kind: str, message: str, trace: str = "") -> None:
+        """Record why an attempt failed, in words."""
+        record = {"type": kind, "message": message, "traceback": trace}
+        write_json(self.path / "error.json", record)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the run, so that no other process trains it at the same time.
+
+        Raises:
+            RunBusyError: another process holds it.
+        """
+        with (self.path / "lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise RunBusyError(f"{self.path} is being trained by another process") from None
+            yield
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        record = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path} is missing or damaged: {error}") from error
+    if not isinstance(record, dict):
+        raise RunError(f"{path} is damaged: it must hold a JSON object")
+    return record

@@ -1,0 +1,78 @@
+"""The state of a run after a whole epoch, on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import pickle
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from lowres.errors import RunError
+from lowres.manifest import write_bytes
+
+FILE_NAME = "checkpoint.pt"
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far a run is.
+
+    Attributes:
+        history: one record for each epoch that is over.
+        precision: the numbers settled on when the run began.
+    """
+
+    history: list[dict[str, Any]] = field(default_factory=list)
+    precision: str = ""
+
+
+def save(
+    folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress
+) -> None:
+    """Write a checkpoint at once: the file is whole, or as it was before."""
+    buffer = io.BytesIO()
+    state = {
+        "model": model.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "history": progress.history,
+        "precision": progress.precision,
+    }
+    torch.save(state, buffer)
+    write_bytes(folder / FILE_NAME, buffer.getvalue())
+
+
+def load(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
+    """Take up the state that `save` wrote; fresh progress where there is none.
+
+    Nothing but tensors and plain values is read, so a checkpoint cannot run code.
+
+    Raises:
+        RunError: the checkpoint is damaged or of another network.
+    """
+    path = folder / FILE_NAME
+    if not path.exists():
+        return Progress()
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        return Progress(state["history"], state["precision"])
+    except (OSError, RuntimeError, KeyError, TypeError, EOFError, pickle.UnpicklingError) as error:
+        raise RunError(
+            f"{path} is damaged or of another network ({type(error).__name__}); remove it to "
+            "train the run from its beginning"
+        ) from error
+
+
+def weights_digest(model: nn.Module) -> str:
+    """Hash all weights and running averages (SHA-256, hexadecimal)."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
