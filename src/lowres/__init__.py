@@ -68,4 +68,4 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401  any public name
 
 
 def __dir__() -> list[str]:
-    return __all__
+    return sorted(__all__)

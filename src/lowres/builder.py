@@ -18,7 +18,7 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 from PIL import features
 
-from lowres.errors import PictureError, SourceError
+from lowres.errors import PictureError, SourceError, StoreError
 from lowres.executors.local import available_cores
 from lowres.formats import open_source
 from lowres.formats.base import Index, Source, select_classes, split_by_hash
@@ -62,8 +62,10 @@ def build(
 
     Raises:
         SourceError: the source cannot be read, or a picture cannot and `on_error` is `stop`.
-        StoreError: the store's folder cannot take this build.
+        StoreError: the store's folder cannot take this build, or `workers` is below 1.
     """
+    if workers is not None and workers < 1:
+        raise StoreError(f"--workers must be at least 1, was {workers}")
     options = options or BuildOptions()
     variants = sorted(options.variants())
     path, store = Path(source), Path(store)

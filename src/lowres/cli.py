@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
@@ -177,11 +178,9 @@ def train(
         out_directory: directory of the run; a name below runs/ made from the recipe if not given.
         store: where the store of a run to finish is now, if it has moved.
         device: auto, cpu, cuda or cuda:N.
-        threads: CPU threads; torch's own choice if not given.
+        threads: CPU threads; if not given, as many as the run began with, or torch's own number.
     """
-    torch = require("torch", "train")
-    if threads:
-        torch.set_num_threads(threads)
+    require("torch", "train")
     from lowres.run import Run
     from lowres.store import open_store
     from lowres.training import loop
@@ -197,7 +196,7 @@ def train(
         name = recipe.run_name(opened.manifest.digest)
         run = Run.plan(out_directory or Path("runs") / name, recipe, opened)
     try:
-        result = loop.finish(run, store=store, device=device, track=shown)
+        result = loop.finish(run, store=store, device=device, threads=threads, track=shown)
     except KeyboardInterrupt:
         err.print(f"{len(run.metrics())} epochs are kept; go on with: lowres train {run.path}")
         raise
@@ -270,6 +269,7 @@ def study(
 def _plan_study(store: Path, axis: tuple[str, ...], seeds: int, base: Recipe, path: Path) -> Study:
     from lowres.store import open_store
     from lowres.study.axes import Axis
+    from lowres.study.study import Study
 
     axes = [Axis.parse(text) for text in axis]
     if seeds < 1:
@@ -313,13 +313,17 @@ def demo(folder: Path = Path("demo")) -> int:
     return int(bool(found.failed))
 
 
-def main() -> NoReturn:
-    """Run the command line and exit."""
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and exit.
+
+    Args:
+        arguments: what follows the program's name; the process's own if not given.
+    """
     for name in ("SIGTERM", "SIGHUP"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), _interrupt)
     try:
-        status = app() or 0
+        status = app(arguments) or 0
     except RunBusyError as error:
         err.print(f"lowres: {error}")
         status = BUSY_STATUS

@@ -15,7 +15,7 @@ class BuildOptions:
 
     size: tuple[int, ...] = (16, 32, 64)
     """Sides of the squares in pixels; every size is made with every filter."""
-    filter: tuple[Filter | Literal["all"], ...] = ("box",)
+    filter: tuple[Literal[Filter, "all"], ...] = ("box",)
     """Pillow's filters by name, or all six."""
     classes: tuple[str, ...] = ()
     """Keep only these classes, named here or one a line in a file; labels stay in sorted order."""

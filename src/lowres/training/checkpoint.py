@@ -25,10 +25,12 @@ class Progress:
     Attributes:
         history: one record for each epoch that is over.
         precision: the numbers settled on when the run began.
+        threads: CPU threads used so far; with others, sums round differently.
     """
 
     history: list[dict[str, Any]] = field(default_factory=list)
     precision: str = ""
+    threads: int = 0
 
 
 def save(
@@ -41,6 +43,7 @@ def save(
         "optimizer": optimizer.state_dict(),
         "history": progress.history,
         "precision": progress.precision,
+        "threads": progress.threads,
     }
     torch.save(state, buffer)
     write_bytes(folder / FILE_NAME, buffer.getvalue())
@@ -61,7 +64,7 @@ def load(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> Pr
         state = torch.load(path, map_location="cpu", weights_only=True)
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
-        return Progress(state["history"], state["precision"])
+        return Progress(state["history"], state["precision"], state["threads"])
     except (OSError, RuntimeError, KeyError, TypeError, EOFError, pickle.UnpicklingError) as error:
         raise RunError(
             f"{path} is damaged or of another network ({type(error).__name__}); remove it to "

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -55,6 +57,7 @@ def train(
     path: Path | str,
     *,
     device: str = "auto",
+    threads: int | None = None,
     track: Track = silent,
 ) -> dict[str, Any]:
     """Train a recipe on a store in a run's directory, or go on with it.
@@ -64,6 +67,7 @@ def train(
         recipe: every decision.
         path: the run's directory; new, empty, or of this same run.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        threads: CPU threads; if not given, as many as the run began with, or torch's own number.
         track: shows progress.
 
     Returns:
@@ -73,7 +77,8 @@ def train(
         RunError: the directory holds something else, or the run cannot be trained here.
         StoreError: the store lacks the variant or the split.
     """
-    return finish(Run.plan(Path(path), recipe, store), device=device, track=track)
+    run = Run.plan(Path(path), recipe, store)
+    return finish(run, device=device, threads=threads, track=track)
 
 
 def finish(
@@ -81,6 +86,7 @@ def finish(
     *,
     store: Path | None = None,
     device: str = "auto",
+    threads: int | None = None,
     track: Track = silent,
 ) -> dict[str, Any]:
     """Train a run to its end and return its result; a finished run returns it at once.
@@ -98,12 +104,25 @@ def finish(
         run.clear_error()
         try:
             session = _open(run, run.open_store(store), choose_device(device))
-            result = _train(run, session, track)
+            with _threads(threads, session.progress):
+                result = _train(run, session, track)
         except (LowresError, RuntimeError, MemoryError, OSError, ValueError) as error:
             run.fail(error)
             raise
         run.finish(result)
     return result
+
+
+@contextmanager
+def _threads(wanted: int | None, progress: Progress) -> Iterator[None]:
+    """Use as many threads as the run began with, so that it ends with the same bits."""
+    before = torch.get_num_threads()
+    progress.threads = wanted or progress.threads or before
+    torch.set_num_threads(progress.threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _open(run: Run, store: Store, device: torch.device) -> _Session:

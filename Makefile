@@ -1,0 +1,36 @@
+# make demo: the whole way on real pictures, without a download of data. make test: the tests.
+# Both make a virtual environment first, once.
+#
+# PyTorch: if the environment has torch already, it is kept. Else a machine with an NVIDIA GPU gets
+# pip's default build, and any other the version below, as a CPU build where pip finds one.
+#   make demo VENV=path/to/env     use an environment of yours, with your torch
+#   make demo TORCH=torch==2.12.0  choose what pip installs
+#   make demo TORCH="torch --index-url URL"
+
+PYTHON ?= python3
+VENV ?= .venv
+TORCH ?= $(if $(shell command -v nvidia-smi),torch,torch==2.13.0)
+BIN := $(VENV)/bin
+READY := $(VENV)/.lowres-ready
+
+.PHONY: demo test lint clean
+
+demo: $(READY)
+	$(BIN)/lowres demo
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+lint: $(READY)
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+
+$(READY): pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -c "import torch" 2>/dev/null || $(BIN)/python -m pip install $(TORCH)
+	$(BIN)/python -m pip install --editable ".[all]" "pytest>=8.3" "mypy>=1.15" "ruff>=0.11"
+	touch $@
+
+clean:
+	rm -rf .venv demo

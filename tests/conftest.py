@@ -1,0 +1,36 @@
+"""A source of small pictures, a store built from it, and the maintainers' real pictures."""
+
+from pathlib import Path
+
+import pytest
+
+import lowres
+from lowres.builder import build
+from lowres.options import BuildOptions
+from pictures import draw_source
+
+
+@pytest.fixture(scope="session")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return draw_source(tmp_path_factory.mktemp("source") / "animals")
+
+
+@pytest.fixture(scope="session")
+def store_path(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("stores") / "store"
+    build(source, path, BuildOptions(size=(8, 16), filter=("box", "lanczos")))
+    return path
+
+
+@pytest.fixture
+def store(store_path: Path) -> lowres.Store:
+    return lowres.open_store(store_path)
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Real pictures of the maintainers, which are not part of the project."""
+    path = Path(__file__).resolve().parents[2] / "shared" / "data"
+    if not path.is_dir():
+        pytest.skip("real pictures are not here: they are not part of the project")
+    return path

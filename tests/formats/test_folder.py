@@ -1,0 +1,215 @@
+"""Folders: the layouts that are recognised, and what is refused or noted."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+import lowres
+from formats_contract import SourceContract
+from lowres.errors import SourceError, StoreError
+from lowres.exporter import export
+from lowres.formats import open_source
+from lowres.formats.base import select_classes, split_by_hash
+from lowres.formats.folder import FolderSource
+from pictures import CLASSES, draw_source, encoded, picture
+
+JPEG = encoded(picture(1, 20, 20))
+
+
+def write(root: Path, *paths: str) -> Path:
+    for path in paths:
+        target = root / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(JPEG)
+    return root
+
+
+def keys(root: Path) -> dict[str, list[str]]:
+    splits = FolderSource(root).index().splits
+    return {split: [entry.key for entry in entries] for split, entries in splits.items()}
+
+
+class TestFolderSource(SourceContract):
+    @pytest.fixture
+    def opened(self, source):
+        return open_source(source)
+
+
+def test_split_folders(tmp_path):
+    write(tmp_path, "train/b/2.jpg", "train/a/1.JPEG", "valid/a/3.png", "test/b/4.webp")
+    index = FolderSource(tmp_path).index()
+    assert index.layout == "split/class"
+    assert index.classes == ("a", "b")
+    assert keys(tmp_path) == {
+        "train": ["a/1.JPEG", "b/2.jpg"],
+        "val": ["a/3.png"],
+        "test": ["b/4.webp"],
+    }
+
+
+def test_class_folders_become_train(tmp_path):
+    write(tmp_path, "b/2.jpg", "a/deep/er/1.jpg")
+    assert FolderSource(tmp_path).index().layout == "class"
+    assert keys(tmp_path) == {"train": ["a/deep/er/1.jpg", "b/2.jpg"]}
+
+
+def test_a_class_called_train_is_a_class(tmp_path):
+    write(tmp_path, "train/1.jpg", "bus/2.jpg")
+    assert keys(tmp_path) == {"train": ["bus/2.jpg", "train/1.jpg"]}
+
+
+def tiny_imagenet(root: Path) -> Path:
+    write(root, "train/n02/images/n02_0.JPEG", "train/n01/images/n01_0.JPEG")
+    write(root, "val/images/val_0.JPEG", "val/images/val_1.JPEG", "test/images/test_0.JPEG")
+    (root / "train/n01/n01_boxes.txt").write_text("n01_0.JPEG\t0\t0\t9\t9\n")
+    lines = "val_0.JPEG\tn02\t0\t0\t9\t9\nval_1.JPEG\tn01\t0\t0\t9\t9\n"
+    (root / "val/val_annotations.txt").write_text(lines)
+    return root
+
+
+def test_tiny_imagenet(tmp_path):
+    index = FolderSource(tiny_imagenet(tmp_path)).index()
+    assert index.layout == "Tiny ImageNet"
+    assert index.classes == ("n01", "n02")
+    assert [(e.key, e.label) for e in index.splits["val"]] == [
+        ("images/val_0.JPEG", 1),
+        ("images/val_1.JPEG", 0),
+    ]
+    assert "test" not in index.splits
+    assert any("left out test" in note for note in index.notes)
+    assert any(".txt" in note for note in index.notes)
+
+
+def test_tiny_imagenet_annotations_must_fit(tmp_path):
+    tiny_imagenet(tmp_path)
+    write(tmp_path, "val/images/val_9.JPEG")
+    with pytest.raises(SourceError, match=r"val_9\.JPEG is not listed"):
+        FolderSource(tmp_path).index()
+    (tmp_path / "val/images/val_9.JPEG").unlink()
+    (tmp_path / "val/images/val_0.JPEG").unlink()
+    with pytest.raises(SourceError, match=r"lists 1 pictures that are not in .* val_0\.JPEG first"):
+        FolderSource(tmp_path).index()
+
+
+def test_links_are_followed_and_loops_refused(tmp_path):
+    write(tmp_path / "real", "1.jpg")
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "a").symlink_to(tmp_path / "real")
+    write(tmp_path / "set", "b/2.jpg")
+    (tmp_path / "set" / "b" / "3.jpg").symlink_to(tmp_path / "real" / "1.jpg")
+    assert keys(tmp_path / "set") == {"train": ["a/1.jpg", "b/2.jpg", "b/3.jpg"]}
+    (tmp_path / "set" / "b" / "loop").symlink_to(tmp_path / "set" / "b")
+    with pytest.raises(SourceError, match="links to a folder above itself"):
+        keys(tmp_path / "set")
+
+
+def test_what_is_left_out_is_noted(tmp_path):
+    write(tmp_path, "train/a/1.jpg", "train/b/2.jpg", "val/a/3.jpg", "val/loose.jpg")
+    write(tmp_path, "extra/x/4.jpg", "train/a/.hidden.jpg", "__MACOSX/a/1.jpg")
+    (tmp_path / "train" / "a" / "list.txt").write_text("")
+    notes = "; ".join(FolderSource(tmp_path).index().notes)
+    assert "left out 1 files not named like pictures (.txt)" in notes
+    assert "left out 1 pictures in val without a class folder" in notes
+    assert "beside the splits: extra" in notes
+    assert "val has no pictures of 1 of the 2 classes, b first" in notes
+
+
+@pytest.mark.parametrize(
+    ("paths", "folders", "words"),
+    [
+        ((), (), "holds no labelled pictures.*it is empty"),
+        (("loose.jpg",), (), "holds no labelled pictures.*found loose.jpg"),
+        (("train/a/1.jpg", "val/a/2.jpg", "valid/a/3.jpg"), (), "two folders for the split val"),
+        (("a/1.jpg",), ("b",), "b holds no pictures.*change the labels"),
+        (("a/new\nline.jpg",), (), "one line"),
+    ],
+)
+def test_refusals(tmp_path, paths, folders, words):
+    write(tmp_path, *paths)
+    for folder in folders:
+        (tmp_path / folder).mkdir()
+    with pytest.raises(SourceError, match=f"(?s){words}"):
+        FolderSource(tmp_path).index()
+
+
+def test_names_that_are_not_utf8_are_refused(tmp_path):
+    write(tmp_path, "a/1.jpg")
+    (tmp_path / "a" / "1.jpg").rename(tmp_path / "a" / os.fsdecode(b"\xff.jpg"))
+    with pytest.raises(SourceError, match="must be UTF-8"):
+        FolderSource(tmp_path).index()
+
+
+def test_nothing_there_and_a_file(tmp_path):
+    with pytest.raises(SourceError, match="does not exist"):
+        open_source(tmp_path / "nowhere")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SourceError, match="must be a folder"):
+        open_source(tmp_path / "file")
+
+
+def test_classes_keep_sorted_labels(source):
+    index = select_classes(FolderSource(source).index(), ["dog", "bee"])
+    assert index.classes == ("bee", "dog")
+    assert {entry.key.split("/")[0]: entry.label for entry in index.splits["train"]} == {
+        "bee": 0,
+        "dog": 1,
+    }
+    with pytest.raises(SourceError, match=r"'dgo' is not among the 4 classes.*did you mean 'dog'"):
+        select_classes(FolderSource(source).index(), ["dgo"])
+    with pytest.raises(SourceError, match="asked for twice"):
+        select_classes(FolderSource(source).index(), ["dog", "dog"])
+
+
+def test_split_by_hash_moves_nothing_when_pictures_are_added(tmp_path):
+    folder = draw_source(tmp_path / "x", train=20, val=1) / "train"
+    before = split_by_hash(FolderSource(folder).index(), 0.25).splits
+    write(folder, *(f"{name}/new-{n}.jpg" for name in CLASSES for n in range(20)))
+    after = split_by_hash(FolderSource(folder).index(), 0.25).splits
+    for split in ("train", "val"):
+        assert {e.key for e in before[split]} <= {e.key for e in after[split]}
+    share = len(after["val"]) / sum(map(len, after.values()))
+    assert 0.1 < share < 0.4
+
+
+def test_split_by_hash_refusals(source):
+    with pytest.raises(SourceError, match="this one has train, val"):
+        split_by_hash(FolderSource(source).index(), 0.1)
+    only_train = FolderSource(source / "train").index()
+    with pytest.raises(SourceError, match=r"between 0 and 1, was 1\.5"):
+        split_by_hash(only_train, 1.5)
+    with pytest.raises(SourceError, match="leaves val empty"):
+        split_by_hash(only_train, 1e-9)
+
+
+def test_exported_folder_is_read_back_to_the_same_pixels(store, tmp_path):
+    total = export(store, tmp_path / "png", "16-box")
+    assert total == sum(store.splits.values())
+    again = tmp_path / "again"
+    lowres.build(tmp_path / "png", again, lowres.BuildOptions(size=(16,), filter=("bicubic",)))
+    reopened = lowres.open_store(again)
+    for split in store.splits:
+        assert (reopened.labels(split) == store.labels(split)).all()
+        expected = store.images(split, "16-box")
+        assert (reopened.images(split, "16-bicubic") == expected).all()
+
+
+def test_export_refusals(store, tmp_path):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine.txt").write_text("")
+    with pytest.raises(StoreError, match="there already and not empty"):
+        export(store, tmp_path / "full", "16-box")
+    with pytest.raises(StoreError, match="has no variant 64-box"):
+        export(store, tmp_path / "new", "64-box")
+    with pytest.raises(StoreError, match="--to must be one of folder, was 'zip'"):
+        export(store, tmp_path / "new", "16-box", to="zip")
+
+
+def test_export_keeps_names_apart_that_differ_by_suffix(tmp_path):
+    write(tmp_path / "set", "a/1.jpg", "a/1.png", "b/1.jpg")
+    lowres.build(tmp_path / "set", tmp_path / "store", lowres.BuildOptions(size=(4,)))
+    export(lowres.open_store(tmp_path / "store"), tmp_path / "png", "4-box")
+    written = sorted(p.relative_to(tmp_path / "png").as_posix() for p in tmp_path.glob("png/*/*/*"))
+    assert written == ["train/a/1.png", "train/a/1.png.png", "train/b/1.png"]
+    shutil.rmtree(tmp_path / "png")

@@ -1,0 +1,33 @@
+"""What every source must do; the tests of a format bind this to one of its sources."""
+
+from lowres.formats.base import Source
+
+
+class SourceContract:
+    """Subclass with a fixture `opened`: a source of at least two classes, with train and val."""
+
+    def test_rows_are_sorted_by_key_and_keys_are_unique(self, opened: Source):
+        for entries in opened.index().splits.values():
+            keys = [entry.key for entry in entries]
+            assert keys == sorted(set(keys))
+
+    def test_labels_are_positions_in_sorted_classes(self, opened: Source):
+        index = opened.index()
+        assert list(index.classes) == sorted(index.classes)
+        labels = {entry.label for entries in index.splits.values() for entry in entries}
+        assert labels == set(range(len(index.classes)))
+
+    def test_listing_twice_gives_the_same(self, opened: Source):
+        assert opened.index() == opened.index()
+        assert opened.index().digest() == opened.index().digest()
+
+    def test_entries_are_read_in_any_order(self, opened: Source):
+        entries = opened.index().splits["train"]
+        forwards = [opened.read(entry) for entry in entries]
+        backwards = [opened.read(entry) for entry in reversed(entries)]
+        assert forwards == backwards[::-1]
+        assert all(forwards)
+
+    def test_stamps_stay_while_nothing_changes(self, opened: Source):
+        entry = opened.index().splits["train"][0]
+        assert opened.stamp(entry) == opened.stamp(entry)

@@ -1,0 +1,125 @@
+"""Order, augmentation and loaders."""
+
+import numpy as np
+import pytest
+import torch
+
+import lowres
+from lowres.loading.augment import Draw, draw, gather
+from lowres.loading.loaders import NumpyLoader
+from lowres.loading.order import shuffled
+
+
+def test_orders_are_permutations_that_never_change():
+    order = shuffled(10, seed=0, epoch=0)
+    assert sorted(order) == list(range(10))
+    # Fixed once, so that a run can be repeated with any later NumPy.
+    assert order.tolist() == [6, 1, 0, 5, 3, 8, 7, 9, 2, 4]
+    assert (order != shuffled(10, seed=0, epoch=1)).any()
+    assert (order != shuffled(10, seed=1, epoch=0)).any()
+
+
+def test_draws_depend_on_seed_epoch_and_row_alone():
+    rows = np.arange(1000)
+    whole = draw(rows, seed=3, epoch=5, flip=True, shift_px=4)
+    some = draw(rows[::-7], seed=3, epoch=5, flip=True, shift_px=4)
+    for name in ("mirror", "down", "right"):
+        np.testing.assert_array_equal(getattr(some, name), getattr(whole, name)[::-7])
+        for other in ({"seed": 4, "epoch": 5}, {"seed": 3, "epoch": 6}):
+            differing = getattr(draw(rows, **other, flip=True, shift_px=4), name)
+            assert (differing != getattr(whole, name)).mean() > 0.3
+
+
+def test_draws_are_uniform_and_independent():
+    drawn = draw(np.arange(200_000), seed=0, epoch=0, flip=True, shift_px=2)
+    cells = (drawn.down + 2) * 10 + (drawn.right + 2) * 2 + drawn.mirror
+    counts = np.bincount(cells, minlength=50)
+    expected = 200_000 / 50
+    chi_square = ((counts - expected) ** 2 / expected).sum()
+    assert 23 < chi_square < 86, "49 degrees of freedom, 0.1 % on each side"
+
+
+def test_no_augmentation_when_none_is_asked_for():
+    drawn = draw(np.arange(50), seed=0, epoch=0, flip=False, shift_px=0)
+    assert not drawn.mirror.any()
+    assert not drawn.down.any()
+    assert not draw(np.arange(50), seed=0, epoch=0, flip=False, shift_px=3).mirror.any()
+    assert not draw(np.arange(50), seed=0, epoch=0, flip=True, shift_px=0).right.any()
+
+
+def reference(images, rows, drawn, mean, std):
+    """Normalise, mirror, pad with zeros, crop: the textbook way."""
+    out = []
+    for b, row in enumerate(rows):
+        picture = (images[row].astype(np.float64) - mean) / std
+        if drawn.mirror[b]:
+            picture = picture[:, ::-1]
+        size, pad = len(picture), 5
+        padded = np.pad(picture, ((pad, pad), (pad, pad), (0, 0)))
+        top, left = pad - drawn.down[b], pad - drawn.right[b]
+        out.append(padded[top : top + size, left : left + size])
+    return np.array(out)
+
+
+def test_gather_equals_the_textbook():
+    random = np.random.default_rng(0)
+    images = random.integers(0, 256, (20, 9, 9, 3)).astype(np.uint8)
+    rows = random.integers(0, 20, 64)
+    drawn = Draw(random.random(64) < 0.5, random.integers(-5, 6, 64), random.integers(-5, 6, 64))
+    mean, std = np.array([100.0, 120.0, 90.0]), np.array([50.0, 60.0, 70.0])
+    ours = gather(images, rows, drawn, mean, std)
+    assert ours.dtype == np.float32
+    np.testing.assert_allclose(ours, reference(images, rows, drawn, mean, std), atol=1e-5)
+
+
+def test_loader_passes(store):
+    loader = NumpyLoader(store, "8-box", batch_size=10, shuffle=True, flip=True, seed=1)
+    assert len(loader) == 2
+    first = list(loader)
+    second = list(loader)
+    assert [images.shape for images, _ in first] == [(10, 8, 8, 3)] * 2
+    assert any((a[1] != b[1]).any() for a, b in zip(first, second, strict=True))
+    loader.epoch = 0
+    again = list(loader)
+    for (images, labels), (images2, labels2) in zip(first, again, strict=True):
+        np.testing.assert_array_equal(images, images2)
+        np.testing.assert_array_equal(labels, labels2)
+
+
+def test_in_stored_order_every_picture_comes_once(store):
+    loader = NumpyLoader(store, "8-box", "val", batch_size=5)
+    assert len(loader) == 3
+    batches = list(loader)
+    np.testing.assert_array_equal(np.concatenate([b[1] for b in batches]), store.labels("val"))
+    mean, std = store.statistics("train", "8-box")
+    expected = (store.images("val", "8-box") - mean) / std
+    np.testing.assert_allclose(np.concatenate([b[0] for b in batches]), expected, atol=1e-5)
+
+
+def test_torch_loader_gives_the_same_batches_channels_last(store):
+    loader = lowres.torch_loader(store, "16-box", batch_size=8, seed=2)
+    numpy_loader = NumpyLoader(
+        store, "16-box", batch_size=8, shuffle=True, flip=True, shift_px=2, seed=2
+    )
+    assert len(loader) == 3
+    for (images, labels), (expected, expected_labels) in zip(loader, numpy_loader, strict=True):
+        assert images.shape == (8, 3, 16, 16)
+        assert images.is_contiguous(memory_format=torch.channels_last)
+        np.testing.assert_array_equal(images.permute(0, 2, 3, 1).numpy(), expected)
+        np.testing.assert_array_equal(labels.numpy(), expected_labels)
+
+
+def test_torch_loader_leaves_other_splits_as_they_are(store):
+    loader = lowres.torch_loader(store, "16-box", "val", batch_size=100)
+    ((_, labels),) = list(loader)
+    np.testing.assert_array_equal(labels.numpy(), store.labels("val"))
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_normalised_train_has_mean_0_and_deviation_1(store, split):
+    images = np.concatenate([b[0] for b in NumpyLoader(store, "16-box", split)])
+    if split == "train":
+        np.testing.assert_allclose(images.mean(axis=(0, 1, 2)), 0, atol=1e-5)
+        np.testing.assert_allclose(images.std(axis=(0, 1, 2)), 1, atol=1e-5)
+    else:
+        assert abs(images.mean()) > 1e-4, "normalised by train, not by itself"

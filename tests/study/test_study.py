@@ -1,0 +1,119 @@
+"""Studies: what is planned, skipped, failed and grown; with processes that are real and short."""
+
+import json
+
+import pytest
+
+import lowres
+from lowres.errors import StudyError
+from lowres.executors.base import BUSY_STATUS, Outcome
+from lowres.executors.local import LocalProcesses
+from lowres.recipe import Recipe
+from lowres.run import Run
+from lowres.study.axes import Axis
+from lowres.study.study import Study
+from lowres.training import loop
+
+BASE = Recipe(variant="8-box", width=0.5, blocks=1, epochs=1, batch_size=8)
+AXES = [Axis("variant", ("8-box", "16-box")), Axis("lr", (0.01, 0.05))]
+
+
+class InProcess:
+    """A toy executor: trains in this process and lets some runs fail."""
+
+    def __init__(self, failing=()):
+        self.failing = failing
+        self.done = []
+
+    def finish(self, pieces):
+        for piece in pieces:
+            self.done.append(piece.name)
+            if any(part in piece.name for part in self.failing):
+                yield Outcome(piece, -9)
+                continue
+            loop.finish(Run.open(piece.log.parent))
+            yield Outcome(piece, 0)
+
+
+def test_a_run_for_each_combination_the_costly_first(store, tmp_path):
+    study = Study.plan(tmp_path / "study", store, BASE, AXES)
+    assert {(r.recipe.variant, r.recipe.lr) for r in study.runs} == {
+        ("8-box", 0.01), ("8-box", 0.05), ("16-box", 0.01), ("16-box", 0.05),
+    }  # fmt: skip
+    assert [run.recipe.variant for run in study.runs] == ["16-box"] * 2 + ["8-box"] * 2
+    assert [run.path for run in Study.open(tmp_path / "study").runs] == [
+        run.path for run in study.runs
+    ]
+
+
+def test_finished_runs_are_skipped_and_failed_ones_tried_again(store, tmp_path):
+    study = Study.plan(tmp_path / "study", store, BASE, AXES)
+    summary = study.finish(InProcess(failing=["16-box-k0.5-lr0.05"]))
+    assert summary.finished == 3
+    ((name, reason),) = summary.failed.items()
+    assert name.startswith("16-box-k0.5-lr0.05")
+    assert "its process was killed by SIGKILL; was there too little memory?" in reason
+    again = InProcess()
+    assert Study.open(study.path).finish(again).finished == 4
+    assert again.done == [name]
+    assert not Study.open(study.path).finish(InProcess()).failed
+
+
+def test_a_run_that_is_trained_elsewhere_is_not_a_failure(store, tmp_path):
+    class Busy:
+        def finish(self, pieces):
+            yield from (Outcome(piece, BUSY_STATUS) for piece in pieces)
+
+    summary = Study.plan(tmp_path / "study", store, BASE, AXES).finish(Busy())
+    assert (summary.finished, summary.failed, summary.elsewhere) == (0, {}, 4)
+
+
+def test_local_processes_give_the_numbers_of_this_process(store, tmp_path):
+    """And one run fails for a real reason without stopping the others."""
+    axes = [Axis("batch_size", (8, 999)), Axis("seed", (0, 1))]
+    study = Study.plan(tmp_path / "study", store, BASE, axes)
+    summary = study.finish(LocalProcesses(jobs=2, threads=1))
+    assert summary.finished == 2
+    assert len(summary.failed) == 2
+    assert all("fewer than a batch of 999" in reason for reason in summary.failed.values())
+    run = next(run for run in study.runs if run.status == "finished")
+    again = lowres.train(store, run.recipe, tmp_path / "again", threads=1)
+    assert again["weights_sha256"] == run.result()["weights_sha256"]
+
+
+def test_a_study_grows_by_values_and_axes(store, tmp_path):
+    Study.plan(tmp_path / "study", store, BASE, AXES).finish(InProcess())
+    grown = Study.plan(
+        tmp_path / "study", store, BASE, [Axis("lr", (0.05, 0.1)), Axis("width", (0.5, 1.0))]
+    )
+    assert len(grown.runs) == 4 + 3
+    record = json.loads((tmp_path / "study" / "study.json").read_text())
+    assert record["axes"] == {
+        "variant": ["8-box", "16-box"], "lr": [0.01, 0.05, 0.1], "width": [0.5, 1.0],
+    }  # fmt: skip
+    again = InProcess()
+    grown.finish(again)
+    assert len(again.done) == 3
+
+
+def test_a_study_is_not_mixed_with_another(store, tmp_path):
+    Study.plan(tmp_path / "study", store, BASE, AXES)
+    longer = Recipe.from_record(BASE.to_record() | {"epochs": 2})
+    with pytest.raises(StudyError, match="was planned with epochs 1, and this asks for 2"):
+        Study.plan(tmp_path / "study", store, longer, AXES)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "x").write_text("")
+    with pytest.raises(StudyError, match="neither empty nor a study"):
+        Study.plan(tmp_path / "mine", store, BASE, AXES)
+    with pytest.raises(StudyError, match=r"is not a study: it has no study\.json"):
+        Study.open(tmp_path / "mine")
+    (tmp_path / "study" / "study.json").write_text("[]")
+    with pytest.raises(StudyError, match=r"study\.json is damaged"):
+        Study.open(tmp_path / "study")
+
+
+def test_nothing_is_planned_where_a_variant_is_missing(store, tmp_path):
+    axes = [Axis("variant", ("8-box", "64-box"))]
+    with pytest.raises(lowres.LowresError, match="has no variant 64-box"):
+        Study.plan(tmp_path / "study", store, BASE, axes)
+    assert not (tmp_path / "study").exists()

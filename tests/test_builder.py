@@ -1,0 +1,253 @@
+"""Building: the right bytes, for any number of workers, after any interruption, or an error."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import lowres
+from lowres import builder, staging
+from lowres.errors import SourceError, StoreError, VariantError
+from lowres.options import BuildOptions
+from pictures import draw_source, encoded, picture
+
+OPTIONS = BuildOptions(size=(8, 16), filter=("box", "lanczos"))
+
+
+def contents(store: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(store).as_posix(): path.read_bytes()
+        for path in sorted(store.rglob("*"))
+        if path.is_file()
+    }
+
+
+def test_rows_are_pillows_answer(source, store):
+    for split in ("train", "val"):
+        for row, key in enumerate(store.keys(split)):
+            with Image.open(source / split / key) as image:
+                across = image.convert("RGB").resize((8, image.height), Image.Resampling.BOX)
+            expected = np.asarray(across.resize((8, 8), Image.Resampling.BOX))
+            np.testing.assert_array_equal(store.images(split, "8-box")[row], expected)
+            assert store.classes[store.labels(split)[row]] == key.split("/")[0]
+
+
+def test_layout_on_disk(store_path, store):
+    assert sorted(path.relative_to(store_path).as_posix() for path in store_path.rglob("*.*")) == [
+        "manifest.json",
+        *(
+            f"{split}/{name}"
+            for split in ("train", "val")
+            for name in (
+                "16-box.npy",
+                "16-lanczos.npy",
+                "8-box.npy",
+                "8-lanczos.npy",
+                "keys.txt",
+                "labels.npy",
+            )
+        ),
+    ]
+    images = np.load(store_path / "train" / "16-box.npy")
+    assert images.shape == (24, 16, 16, 3)
+    assert images.dtype == np.uint8
+    assert images.flags.c_contiguous
+
+
+def test_statistics_are_those_of_the_pixels(store):
+    images = np.array(store.images("train", "16-box"), np.float64)
+    mean, std = store.statistics("train", "16-box")
+    np.testing.assert_allclose(mean, images.mean(axis=(0, 1, 2)), rtol=1e-12)
+    np.testing.assert_allclose(std, images.std(axis=(0, 1, 2)), rtol=1e-9)
+
+
+def test_any_number_of_workers_gives_the_same_bytes(tmp_path, monkeypatch):
+    monkeypatch.setattr(staging, "CHUNK_ROWS", 3)
+    source = draw_source(tmp_path / "animals", train=9)
+    for workers in (1, 3, 8):
+        builder.build(source, tmp_path / f"store{workers}", OPTIONS, workers=workers)
+    one = contents(tmp_path / "store1")
+    assert one == contents(tmp_path / "store3") == contents(tmp_path / "store8")
+
+
+def test_options_in_another_order_make_the_same_store(source, store_path, tmp_path):
+    options = BuildOptions(size=(16, 8, 16), filter=("lanczos", "box"))
+    builder.build(source, tmp_path / "store", options)
+    assert contents(tmp_path / "store") == contents(store_path)
+
+
+def test_all_means_six_filters():
+    assert len(BuildOptions(size=(8,), filter=("all",)).variants()) == 6
+    with pytest.raises(VariantError, match="at least one --size"):
+        BuildOptions(size=()).variants()
+
+
+def test_a_build_that_is_killed_goes_on_to_the_same_bytes(tmp_path, store_path, source):
+    """The process is killed between two chunks, with a half-written line in the journal."""
+    store = tmp_path / "store"
+    script = f"""
+import os, signal
+from lowres import builder, staging
+from lowres.options import BuildOptions
+staging.CHUNK_ROWS = 5
+write = staging.Staging.write
+def dying(self, built, blocks):
+    write(self, built, blocks)
+    if len(self.built) == 3:
+        with open(self.path / staging.JOURNAL, "a") as journal:
+            journal.write('{{"split": "tra')
+        os.kill(os.getpid(), signal.SIGKILL)
+staging.Staging.write = dying
+builder.build({str(source)!r}, {str(store)!r},
+              BuildOptions(size=(8, 16), filter=("box", "lanczos")), workers=1)
+"""
+    killed = subprocess.run([sys.executable, "-c", script], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert not (store / "manifest.json").exists()
+    with pytest.raises(StoreError, match="is unfinished: run the same lowres build again"):
+        lowres.open_store(store)
+    read = []
+    monkey = pytest.MonkeyPatch()
+    original = builder.decode
+    monkey.setattr(staging, "CHUNK_ROWS", 5)
+    monkey.setattr(builder, "decode", lambda data, **kw: read.append(1) or original(data, **kw))
+    builder.build(source, store, OPTIONS)
+    monkey.undo()
+    assert len(read) == 24 + 12 - 15, "three chunks of five were done"
+    assert contents(store) == contents(store_path)
+
+
+def test_a_picture_changed_meanwhile_is_built_again(tmp_path):
+    source = draw_source(tmp_path / "animals")
+    broken = source / "val" / "cat" / "01.jpg"
+    whole = broken.read_bytes()
+    broken.write_bytes(whole[:-300])
+    with pytest.raises(SourceError, match=r"cat/01\.jpg cannot be read: .*truncated"):
+        builder.build(source, tmp_path / "store", OPTIONS, workers=1)
+    changed = source / "train" / "ant" / "00.jpg"
+    changed.write_bytes(encoded(picture(77, 50, 50)))
+    broken.write_bytes(whole)
+    builder.build(source, tmp_path / "store", OPTIONS)
+    builder.build(source, tmp_path / "fresh", OPTIONS)
+    assert contents(tmp_path / "store") == contents(tmp_path / "fresh")
+
+
+def test_skip_records_and_keeps_the_rest(tmp_path, store):
+    source = draw_source(tmp_path / "animals")
+    (source / "train" / "bee" / "02.jpg").write_bytes(b"not a picture")
+    (source / "train" / "dog" / "05.jpg").unlink()
+    (source / "train" / "dog" / "05.jpg").symlink_to("nowhere.jpg")
+    with pytest.raises(SourceError, match="--on-error skip"):
+        builder.build(source, tmp_path / "store", OPTIONS)
+    manifest = builder.build(source, tmp_path / "store", OPTIONS, on_error="skip")
+    assert [(s.split, s.key) for s in manifest.skipped] == [
+        ("train", "bee/02.jpg"),
+        ("train", "dog/05.jpg"),
+    ]
+    assert "is none of JPEG" in manifest.skipped[0].reason
+    assert manifest.skipped[1].reason == "No such file or directory"
+    skipping = lowres.open_store(tmp_path / "store")
+    assert list(skipping.problems()) == []
+    assert skipping.splits == {"train": 22, "val": 12}
+    kept = [row for row, key in enumerate(store.keys("train")) if key in skipping.keys("train")]
+    assert len(kept) == 22
+    for variant in store.variants:
+        expected = store.images("train", variant)[kept]
+        np.testing.assert_array_equal(skipping.images("train", variant), expected)
+
+
+def test_a_split_without_any_readable_picture_is_refused(tmp_path):
+    for split in ("train", "val"):
+        (tmp_path / "set" / split / "a").mkdir(parents=True)
+        (tmp_path / "set" / split / "a" / "1.jpg").write_bytes(b"broken")
+    with pytest.raises(StoreError, match="no picture of train could be decoded"):
+        builder.build(tmp_path / "set", tmp_path / "store", OPTIONS, on_error="skip")
+    assert not (tmp_path / "store" / "manifest.json").exists()
+
+
+def test_a_foreign_folder_is_refused(source, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").write_text("x")
+    with pytest.raises(StoreError, match="neither empty nor an unfinished store"):
+        builder.build(source, tmp_path / "mine", OPTIONS)
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.tex"]
+
+
+def test_a_finished_store_is_kept_or_refused(source, store_path):
+    before = (store_path / "manifest.json").stat().st_mtime_ns
+    manifest = builder.build(source, store_path, OPTIONS)
+    assert manifest.splits == {"train": 24, "val": 12}
+    assert (store_path / "manifest.json").stat().st_mtime_ns == before
+    with pytest.raises(StoreError, match=r"options size was \[8, 16\] and is now \[8\]"):
+        builder.build(source, store_path, BuildOptions(size=(8,), filter=("box", "lanczos")))
+
+
+def test_an_unfinished_store_takes_no_other_options(tmp_path):
+    source = draw_source(tmp_path / "animals")
+    (source / "train" / "ant" / "00.jpg").write_bytes(b"")
+    with pytest.raises(SourceError, match="is empty"):
+        builder.build(source, tmp_path / "store", OPTIONS)
+    (source / "train" / "ant" / "00.jpg").write_bytes(encoded(picture(1, 30, 30)))
+    other = BuildOptions(size=(8, 16), filter=("box", "lanczos"), exif_rotate=True)
+    with pytest.raises(StoreError, match="was begun differently: options exif_rotate was False"):
+        builder.build(source, tmp_path / "store", other)
+    (source / "train" / "ant" / "99.jpg").write_bytes(encoded(picture(1, 30, 30)))
+    with pytest.raises(StoreError, match=r"pictures was \{'train': 24, .* is now \{'train': 25"):
+        builder.build(source, tmp_path / "store", OPTIONS)
+
+
+def test_too_little_disk_is_refused_before_work(source, tmp_path, monkeypatch):
+    usage = shutil._ntuple_diskusage(10**9, 10**9, 1000)
+    monkeypatch.setattr(staging.shutil, "disk_usage", lambda _: usage)
+    with pytest.raises(StoreError, match=r"needs 0\.00 GB and .* has 0\.00 GB free"):
+        builder.build(source, tmp_path / "store", OPTIONS)
+    assert not (tmp_path / "store").exists()
+
+
+def test_interrupt_leaves_an_unfinished_store(tmp_path, source, store_path):
+    command = [sys.executable, "-m", "lowres", "build", str(source), str(tmp_path / "store")]
+    slow = tmp_path / "sitecustomize.py"
+    slow.write_text(
+        "import lowres.builder as b, time\n"
+        "d = b.decode\n"
+        "b.decode = lambda data, **k: (time.sleep(0.2), d(data, **k))[1]\n"
+    )
+    arguments = ["--size", "8", "16", "--filter", "box", "lanczos", "--workers", "1"]
+    process = subprocess.Popen(
+        [*command, *arguments],
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+    )
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "store" / "build.json").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "interrupted; the same command goes on" in errors
+    assert "Traceback" not in errors
+    assert not (tmp_path / "store" / "manifest.json").exists()
+    builder.build(source, tmp_path / "store", OPTIONS)
+    assert contents(tmp_path / "store") == contents(store_path)
+
+
+def test_manifest_says_where_everything_came_from(store_path):
+    record = json.loads((store_path / "manifest.json").read_text())
+    assert record["format"] == "lowres store"
+    assert record["source"]["name"] == "animals"
+    assert record["source"]["pictures"] == {"train": 24, "val": 12}
+    assert record["rule"] == "pillow"
+    assert record["classes"] == ["ant", "bee", "cat", "dog"]
+    assert set(record["versions"]) == {"lowres", "pillow", "libjpeg-turbo", "numpy"}
+    assert str(store_path.parent) not in (store_path / "manifest.json").read_text()

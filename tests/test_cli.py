@@ -1,0 +1,189 @@
+"""The command line as users meet it: output, exit status, words of errors."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lowres import cli
+from pictures import draw_source
+
+TINY = ["--width", "0.5", "--blocks", "1", "--epochs", "1", "--batch-size", "8"]
+
+
+def lowres(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "lowres", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, check=False)
+
+
+def call(capsys, *arguments: object) -> tuple[int, str, str]:
+    """Run in this process, which is quicker."""
+    with pytest.raises(SystemExit) as ended:
+        cli.main([str(argument) for argument in arguments])
+    captured = capsys.readouterr()
+    return int(ended.value.code or 0), captured.out, captured.err
+
+
+@pytest.fixture(autouse=True)
+def keep_signals(monkeypatch):
+    monkeypatch.setattr(cli.signal, "signal", lambda *_: None)
+
+
+def test_the_whole_way(tmp_path):
+    draw_source(tmp_path / "animals")
+    built = lowres("build", "animals", "store", "--size", "8", "16", cwd=tmp_path)
+    assert built.returncode == 0, built.stderr
+    assert built.stdout == "store: 24 train, 12 val; 8-box, 16-box\n"
+    assert "build: 36/36" in built.stderr
+    assert lowres("verify", "store", cwd=tmp_path).returncode == 0
+    assert lowres("show", "store", "--out", "sheet.png", cwd=tmp_path).returncode == 0
+    assert (tmp_path / "sheet.png").read_bytes().startswith(b"\x89PNG")
+    study = lowres(
+        "study", "store", "--axis", "variant=8-box,16-box", "--axis", "lr=0.01,0.05", "--seeds",
+        "2", *TINY, cwd=tmp_path,
+    )  # fmt: skip
+    assert study.returncode == 0, study.stderr
+    assert "8 of 8 runs finished, 0 failed" in study.stdout
+    assert study.stderr.count("top-1 error") == 8
+    again = lowres("study", "study", cwd=tmp_path)
+    assert again.returncode == 0
+    assert "top-1 error" not in again.stderr
+    report = lowres("report", "study", cwd=tmp_path)
+    assert report.returncode == 0, report.stderr
+    assert "8-box for 16-box: cannot tell from 2 configurations, 2 seeds each." in report.stdout
+    assert (tmp_path / "study" / "report.html").exists()
+
+
+def test_train_a_store_then_finish_the_run(store_path, tmp_path):
+    trained = lowres("train", store_path, "--variant", "8-box", *TINY, cwd=tmp_path)
+    assert trained.returncode == 0, trained.stderr
+    assert re.search(
+        r"WRN-6-0\.5 \(\d,\d+ parameters\): val top-1 error \d+\.\d\d %", trained.stdout
+    )
+    (run,) = (tmp_path / "runs").iterdir()
+    assert run.name.startswith("8-box-k0.5-lr0.01-e1-s0-")
+    (run / "result.json").unlink()
+    assert lowres("train", run).returncode == 0
+    assert (run / "result.json").exists()
+
+
+def test_every_verb_has_help(capsys):
+    verbs = ["build", "demo", "export", "info", "report", "show", "study", "train", "verify"]
+    _, overview, _ = call(capsys, "--help")
+    for verb in verbs:
+        assert verb in overview
+        status, text, _ = call(capsys, verb, "--help")
+        assert status == 0
+        assert "Usage: lowres" in text
+    assert call(capsys, "--version")[1].strip().count(".") == 2
+
+
+def test_every_recipe_field_is_a_flag_with_help_and_default(capsys):
+    import dataclasses
+
+    from lowres.recipe import Recipe
+
+    text = " ".join(call(capsys, "train", "--help")[1].split())
+    for field in dataclasses.fields(Recipe):
+        assert f"--{field.name.replace('_', '-')}" in text
+        if field.default is not None and not isinstance(field.default, tuple):
+            assert f"[default: {field.default}]" in text.replace(" │ │ ", " ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "words"),
+    [
+        (["build", "nowhere", "store"], 1, "source nowhere does not exist"),
+        (["build", "{source}", "x", "--size", "0"], 1, "size must be 1 to 1024 pixels, was 0"),
+        (["build", "{source}", "x", "--filter", "boxx"], 2, 'Did you mean "box"'),
+        (["build", "{source}", "x", "--val-fraction", "0.1"], 1, "this one has train, val"),
+        (["build", "{source}", "x", "--classes", "ant", "bea"], 1, "did you mean 'bee'"),
+        (["build", "{source}", "x", "--worker", "2"], 2, "--workers"),
+        (["build", "{source}", "x", "--workers", "0"], 1, "--workers must be at least 1, was 0"),
+        (["verify", "nowhere"], 1, "store nowhere does not exist"),
+        (["train", "{store}"], 1, "has no variant 32-box; it has 8-box"),
+        (["train", "{store}", "--lr", "0"], 1, "lr must be above 0"),
+        (["train", "{store}", "--lr", "fast"], 2, "lr"),
+        (["study", "{store}", "--axis", "lr"], 1, "an axis is written FIELD=VALUE"),
+        (["study", "{store}", "--axis", "lr=1", "--seeds", "0"], 1, "--seeds must be at least 1"),
+        (["study", "nowhere"], 1, "store nowhere does not exist"),
+        (["report", "{source}"], 1, "holds no runs"),
+        (["info", "nowhere"], 1, "nowhere does not exist"),
+        (["show", "{store}", "--out", "sheet.jpg"], 1, "name it .png, was sheet.jpg"),
+        (["show", "{store}", "--count", "0"], 1, "--count must be at least 1, was 0"),
+        (["nothing"], 2, "nothing"),
+    ],
+)
+def test_errors(capsys, source, store_path, tmp_path, monkeypatch, arguments, status, words):
+    monkeypatch.chdir(tmp_path)
+    filled = [a.format(source=source, store=store_path) for a in arguments]
+    ended, out, err = call(capsys, *filled)
+    assert ended == status, err
+    assert words in " ".join((out + err).replace("│", " ").split())
+    assert "Traceback" not in err
+    assert not (tmp_path / "x" / "manifest.json").exists()
+
+
+def test_info(capsys, source, store_path):
+    _, text, _ = call(capsys, "info", store_path)
+    assert "source: folder animals, layout split/class" in text
+    assert "train: 24 pictures" in text
+    assert "classes: 4, ant, bee, cat, dog" in text
+    _, text, _ = call(capsys, "info", source)
+    assert f"source {source}: folder, layout split/class" in text
+
+
+def test_verify_finds_a_flipped_bit(capsys, store_path, tmp_path):
+    copy = shutil.copytree(store_path, tmp_path / "copy")
+    data = bytearray((copy / "val" / "8-box.npy").read_bytes())
+    data[500] ^= 4
+    (copy / "val" / "8-box.npy").write_bytes(data)
+    status, text, _ = call(capsys, "verify", copy)
+    assert status == 1
+    assert "val/8-box.npy has changed" in text
+
+
+def test_classes_from_a_file(capsys, source, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "some.txt").write_text("# of four\ndog\n\nant\n")
+    status, _, err = call(capsys, "build", source, "store", "--size", "4", "--classes", "some.txt")
+    assert status == 0, err
+    assert "classes: 2, ant, dog" in call(capsys, "info", "store")[1]
+
+
+def test_skipping_is_told(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    source = draw_source(tmp_path / "animals")
+    (source / "train" / "cat" / "03.jpg").write_bytes(b"x")
+    status, _, err = call(capsys, "build", source, "store", "--size", "4")
+    assert status == 1
+    assert "03.jpg cannot be read: is none of JPEG" in err
+    status, out, err = call(capsys, "build", source, "store", "--size", "4", "--on-error", "skip")
+    assert status == 0
+    assert "skipped 1 pictures that cannot be decoded" in err
+    assert "train/cat/03.jpg: is none of JPEG" in err
+    assert "store: 23 train, 12 val" in out
+    assert "train: 1 pictures skipped" in call(capsys, "info", "store")[1]
+
+
+def test_a_failed_run_gives_status_1_and_is_named(tmp_path, store_path):
+    study = lowres(
+        "study", store_path, "--axis", "batch_size=8,999", *TINY[:-2], "--variant", "8-box",
+        cwd=tmp_path,
+    )  # fmt: skip
+    assert study.returncode == 1
+    assert "1 of 2 runs finished, 1 failed" in study.stdout
+    assert "RunError: train has 24 pictures, fewer than a batch of 999" in study.stdout
+    report = lowres("report", "study", cwd=tmp_path)
+    assert report.returncode == 0
+    assert "fewer than a batch of 999" in (tmp_path / "study" / "report.html").read_text()
+
+
+def test_a_missing_extra_says_what_to_install(capsys, store_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    status, _, err = call(capsys, "train", store_path, "--variant", "8-box")
+    assert status == 1
+    assert "needs torch, which is not installed: pip install 'lowres[train]'" in err

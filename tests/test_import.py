@@ -1,0 +1,89 @@
+"""What is public, what importing costs, and which way imports point."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import lowres
+
+ROOT = Path(lowres.__file__).parent
+HEAVY = ("numpy", "PIL", "numba", "torch", "scipy", "matplotlib", "jinja2", "skimage", "rich")
+
+RANKS = {
+    "errors": 0, "progress": 0,
+    "variant": 1,
+    "resample": 2, "manifest": 2, "recipe": 2, "options": 2,
+    "formats": 3, "store": 3, "executors": 3,
+    "run": 4, "staging": 4, "exporter": 4, "loading": 4, "wrn": 4, "show": 4,
+    "builder": 5, "training": 5,
+    "study": 6,
+    "report": 7, "describe": 7,
+    "demo": 8,
+    "cli": 9,
+    "__main__": 10, "__init__": 10,
+}  # fmt: skip
+"""A module imports only from a lower rank, or from its own folder."""
+
+
+def test_public_names_are_sorted_and_there():
+    assert len(lowres.__all__) == len(set(lowres.__all__))
+    for name in lowres.__all__:
+        assert getattr(lowres, name) is not None
+    assert dir(lowres) == sorted(lowres.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'bild'"):
+        _ = lowres.bild
+
+
+def test_public_functions_stay_functions_whatever_is_imported_first():
+    import lowres.builder
+    import lowres.exporter
+
+    assert callable(lowres.build)
+    assert callable(lowres.export)
+    assert callable(lowres.train)
+
+
+def imported(code: str) -> set[str]:
+    script = f"{code}\nimport sys; print(' '.join(sys.modules))"
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    return {name.partition(".")[0] for name in run.stdout.split()}
+
+
+def test_importing_lowres_imports_nothing_heavy():
+    assert not imported("import lowres") & set(HEAVY)
+    assert "numpy" in imported("import lowres; lowres.resample"), "the check can fail"
+
+
+def test_the_command_line_starts_without_what_it_does_not_need():
+    assert not imported("import lowres.cli") & {"torch", "numba", "scipy", "matplotlib", "PIL"}
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.rglob("*.py")), ids=lambda p: p.relative_to(ROOT))
+def test_imports_point_down(path):
+    own = path.relative_to(ROOT).parts[0].removesuffix(".py")
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("lowres"):
+            below = node.module.split(".")
+            modules = [below[1]] if len(below) > 1 else [alias.name for alias in node.names]
+            for module in modules:
+                lower = RANKS[module] < RANKS[own] or module == own
+                assert lower, f"{own} imports {module} in line {node.lineno}"
+
+
+TORCH_ALLOWED = {"loading", "wrn", "training"}
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.rglob("*.py")), ids=lambda p: p.relative_to(ROOT))
+def test_torch_is_imported_only_where_it_belongs(path):
+    own = path.relative_to(ROOT).parts[0].removesuffix(".py")
+    names = {
+        alias.name if isinstance(node, ast.Import) else str(node.module)
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for alias in node.names
+    }
+    uses_torch = any(name.partition(".")[0] == "torch" for name in names)
+    assert not uses_torch or own in TORCH_ALLOWED
