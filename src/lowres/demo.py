@@ -48,7 +48,7 @@ PHOTOGRAPHS = {
 }
 """Class and file of each photograph in scikit-image's data folder; all are in its wheel."""
 
-CROPS = {"train": 48, "val": 20}
+CROPS = {"train": 40, "val": 20}
 TRAIN_SHARE = 0.62
 """Training crops come from this much of a photograph's longer side, validation from the rest."""
 
@@ -59,7 +59,7 @@ QUALITY = 90
 SEED = 2017
 
 SIZES = (8, 16, 32)
-BASE = Recipe(width=0.5, epochs=6, batch_size=32, lr_drop_at=(0.6, 0.85))
+BASE = Recipe(width=0.5, blocks=2, epochs=6, batch_size=32, lr_drop_at=(0.6, 0.85))
 AXES = (
     Axis("variant", tuple(f"{size}-box" for size in SIZES)),
     Axis("lr", (0.01, 0.03, 0.1)),

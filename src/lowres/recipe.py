@@ -46,7 +46,7 @@ class Recipe:
     lr_drop_at: tuple[float, ...] = (0.25, 0.5, 0.75)
     """When to drop, as fractions of all steps (paper: after epochs 10, 20 and 30 of 40)."""
     momentum: float = 0.9
-    """Momentum of SGD, classical and not Nesterov's."""
+    """Share of the velocity kept in each step; classical momentum, lr inside the velocity."""
     weight_decay: float = 0.001
     """L2 gradient per unit of weight, on weights and batch norm scales; not on biases
     (0.0005 x the sum of squares in the authors' script)."""

@@ -226,17 +226,6 @@ def test_schedule_is_the_papers():
     assert learning_rate(recipe, 999, steps) == 0.01
 
 
-def test_decay_is_on_weights_and_norm_scales_only(store, tmp_path):
-    session = loop._open(Run.plan(tmp_path / "run", TINY, store), store, torch.device("cpu"))
-    decayed, free = session.optimizer.param_groups
-    assert decayed["weight_decay"] == TINY.weight_decay
-    assert free["weight_decay"] == 0
-    named = {id(p): name for name, p in session.model.named_parameters()}
-    assert all(named[id(p)].endswith(".weight") for p in decayed["params"])
-    assert all(named[id(p)].endswith(".bias") for p in free["params"])
-    assert len(decayed["params"]) + len(free["params"]) == len(named)
-
-
 def test_a_recipe_that_cannot_be_read(store, tmp_path):
     run = Run.plan(tmp_path / "run", TINY, store)
     record = json.loads((run.path / "recipe.json").read_text())

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import io
-import pickle
 from dataclasses import dataclass, field
 from pathlib import Path
+from pickle import PickleError
 from typing import Any
 
 import torch
@@ -14,6 +14,7 @@ from torch import nn
 
 from lowres.errors import RunError
 from lowres.manifest import write_bytes
+from lowres.training.momentum import Momentum
 
 FILE_NAME = "checkpoint.pt"
 
@@ -33,14 +34,12 @@ class Progress:
     threads: int = 0
 
 
-def save(
-    folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress
-) -> None:
+def save(folder: Path, model: nn.Module, optimizer: Momentum, progress: Progress) -> None:
     """Write a checkpoint at once: the file is whole, or as it was before."""
     buffer = io.BytesIO()
     state = {
         "model": model.state_dict(),
-        "optimizer": optimizer.state_dict(),
+        "optimizer": optimizer.state(),
         "history": progress.history,
         "precision": progress.precision,
         "threads": progress.threads,
@@ -49,7 +48,7 @@ def save(
     write_bytes(folder / FILE_NAME, buffer.getvalue())
 
 
-def load(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
+def load(folder: Path, model: nn.Module, optimizer: Momentum) -> Progress:
     """Take up the state that `save` wrote; fresh progress where there is none.
 
     Nothing but tensors and plain values is read, so a checkpoint cannot run code.
@@ -63,9 +62,17 @@ def load(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> Pr
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
         model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
+        optimizer.load(state["optimizer"])
         return Progress(state["history"], state["precision"], state["threads"])
-    except (OSError, RuntimeError, KeyError, TypeError, EOFError, pickle.UnpicklingError) as error:
+    except (
+        OSError,
+        RuntimeError,
+        LookupError,
+        TypeError,
+        ValueError,
+        EOFError,
+        PickleError,
+    ) as error:
         raise RunError(
             f"{path} is damaged or of another network ({type(error).__name__}); remove it to "
             "train the run from its beginning"

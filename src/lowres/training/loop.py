@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 from torch.nn import functional
 
 from lowres.errors import LowresError, RunError
@@ -25,6 +24,7 @@ from lowres.training import checkpoint
 from lowres.training.checkpoint import Progress
 from lowres.training.device import choose_device, choose_precision, describe_hardware
 from lowres.training.evaluate import evaluate
+from lowres.training.momentum import Momentum
 from lowres.training.schedule import learning_rate
 from lowres.wrn import Shape, WideResNet
 
@@ -38,7 +38,7 @@ class _Session:
 
     recipe: Recipe
     model: WideResNet
-    optimizer: torch.optim.SGD
+    optimizer: Momentum
     train: NumpyLoader
     evaluation: NumpyLoader
     eval_split: str
@@ -151,9 +151,7 @@ def _open(run: Run, store: Store, device: torch.device) -> _Session:
         torch.manual_seed(recipe.seed)
         model = WideResNet(Shape(recipe.size, recipe.width, len(store.classes), recipe.blocks))
     model = model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimizer = torch.optim.SGD(
-        _weight_groups(model, recipe.weight_decay), lr=recipe.lr, momentum=recipe.momentum
-    )
+    optimizer = Momentum(model, momentum=recipe.momentum, weight_decay=recipe.weight_decay)
     progress = checkpoint.load(run.path, model, optimizer)
     if not progress.precision:
         settled = choose_precision(recipe.precision, device)
@@ -163,17 +161,6 @@ def _open(run: Run, store: Store, device: torch.device) -> _Session:
     return _Session(
         recipe, model, optimizer, loader, evaluation, eval_split, device, precision, progress
     )
-
-
-def _weight_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Decay weights and batch norm scales; leave biases and batch norm offsets free.
-
-    As in the authors' script, by Lasagne's tag `regularizable`.
-    """
-    named = dict(model.named_parameters())
-    decayed = [p for name, p in named.items() if name.endswith("weight")]
-    free = [p for name, p in named.items() if not name.endswith("weight")]
-    return [{"params": decayed, "weight_decay": weight_decay}, {"params": free, "weight_decay": 0}]
 
 
 def _train(run: Run, session: _Session, track: Track) -> dict[str, Any]:
@@ -197,7 +184,7 @@ def _epoch(session: _Session, epoch: int, display: Display) -> dict[str, Any]:
     trained = time.perf_counter()
     record: dict[str, Any] = {
         "epoch": epoch + 1,
-        "lr": session.optimizer.param_groups[0]["lr"],
+        "lr": learning_rate(session.recipe, (epoch + 1) * len(session.train) - 1, session.steps),
         "train_loss": loss if math.isfinite(loss) else None,
         "train_s": trained - began,
     }
@@ -221,14 +208,12 @@ def _train_epoch(session: _Session, epoch: int, display: Display) -> float:
     loader = TorchLoader(session.train)
     for step, batch in enumerate(loader, epoch * len(loader)):
         lr = learning_rate(session.recipe, step, session.steps)
-        for group in session.optimizer.param_groups:
-            group["lr"] = lr
-        total += _step(session, *batch).double()
+        total += _step(session, *batch, lr).double()
         display.advance()
     return float(total) / len(loader)
 
 
-def _step(session: _Session, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+def _step(session: _Session, images: torch.Tensor, labels: torch.Tensor, lr: float) -> torch.Tensor:
     """Take one step of SGD on (B, 3, H, W) float32 and (B,) int64; return the mean loss."""
     device = session.device
     images = images.to(device, non_blocking=True)
@@ -237,9 +222,8 @@ def _step(session: _Session, images: torch.Tensor, labels: torch.Tensor) -> torc
     with torch.autocast(device.type, torch.bfloat16, enabled=reduced):
         logits = session.model(images)
     loss = functional.cross_entropy(logits.float(), labels)
-    session.optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
-    session.optimizer.step()
+    session.optimizer.step(lr)
     return loss.detach()
 
 
