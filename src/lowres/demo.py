@@ -64,7 +64,6 @@ AXES = (
     Axis("variant", tuple(f"{size}-box" for size in SIZES)),
     Axis("lr", (0.01, 0.03, 0.1)),
     Axis("width", (0.5, 1.0)),
-    Axis("seed", (0, 1)),
 )
 """A study small enough for minutes on two cores."""
 

@@ -42,11 +42,13 @@ WIDTH_INCHES, HEIGHT_INCHES = 8.0, 4.6
 
 
 @contextmanager
-def _figure(height_inches: float = HEIGHT_INCHES) -> Iterator[tuple[Axes, list[str]]]:
+def _figure(
+    width_inches: float = WIDTH_INCHES, height_inches: float = HEIGHT_INCHES
+) -> Iterator[tuple[Axes, list[str]]]:
     """Give axes to draw on; afterwards the list holds the SVG text."""
     out: list[str] = []
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH_INCHES, height_inches), layout="constrained")
+        figure = Figure(figsize=(width_inches, height_inches), layout="constrained")
         yield figure.add_subplot(), out
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", metadata={"Date": None}, transparent=True)
@@ -140,12 +142,12 @@ def cost_figure(costs: Sequence[Cost]) -> str:
 
 def transfer_figure(transfer: Transfer) -> str:
     """Draw target error against proxy error, one point a configuration."""
-    with _figure(3.6) as (axes, out):
+    with _figure(4.2, 3.2) as (axes, out):
         axes.scatter(
             [100 * error for error in transfer.proxy_errors],
             [100 * error for error in transfer.target_errors],
             color=COLOURS[0],
         )
         axes.set_xlabel(f"top-1 error on {transfer.proxy}, %")
-        axes.set_ylabel(f"on {transfer.target}, %")
+        axes.set_ylabel(f"top-1 error on {transfer.target}, %")
     return out[0]
