@@ -1,6 +1,10 @@
 """A source of small pictures, a store built from it, and the maintainers' real pictures."""
 
+import os
 from pathlib import Path
+
+# Networks here are tiny: more threads would wait for each other most of the time. Before torch.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 import pytest
 

@@ -204,6 +204,27 @@ def test_an_unfinished_store_takes_no_other_options(tmp_path):
         builder.build(source, tmp_path / "store", OPTIONS)
 
 
+def test_a_store_inside_its_source_is_refused(source):
+    with pytest.raises(StoreError, match="must not lie inside the source"):
+        builder.build(source, source / "store", OPTIONS)
+    assert not (source / "store").exists()
+
+
+def test_two_processes_do_not_build_one_store(tmp_path, monkeypatch):
+    source = draw_source(tmp_path / "animals", train=2, val=1)
+    decode = builder.decode
+
+    def again(data, **options):
+        with pytest.raises(StoreError, match="is being built by another process"):
+            builder.build(source, tmp_path / "store", OPTIONS)
+        monkeypatch.setattr(builder, "decode", decode)
+        return decode(data, **options)
+
+    monkeypatch.setattr(builder, "decode", again)
+    builder.build(source, tmp_path / "store", OPTIONS, workers=1)
+    assert builder.decode is decode
+
+
 def test_too_little_disk_is_refused_before_work(source, tmp_path, monkeypatch):
     usage = shutil._ntuple_diskusage(10**9, 10**9, 1000)
     monkeypatch.setattr(staging.shutil, "disk_usage", lambda _: usage)

@@ -69,6 +69,8 @@ def build(
     options = options or BuildOptions()
     variants = sorted(options.variants())
     path, store = Path(source), Path(store)
+    if store.resolve().is_relative_to(path.resolve()):
+        raise StoreError(f"store {store} must not lie inside the source {path}: choose another")
     opened = open_source(path)
     index = _narrowed(opened.index(), options)
     plan = _plan(path, opened, index, options)
@@ -76,9 +78,9 @@ def build(
         return _already_built(store, plan)
     staging = Staging(store, plan, index, variants)
     workers = workers or available_cores()
-    with quiet_decoder():
+    with staging.locked(), quiet_decoder():
         _build_rows(opened, staging, options, on_error, workers, track)
-    return _finish(staging, plan, workers, track)
+        return _finish(staging, plan, workers, track)
 
 
 def _narrowed(index: Index, options: BuildOptions) -> Index:

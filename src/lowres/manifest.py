@@ -6,9 +6,12 @@ absolute paths: the same source and options give the same manifest, byte for byt
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Self
@@ -124,6 +127,21 @@ def sha256_of_file(path: Path) -> str:
     """Hash a file (SHA-256, hexadecimal)."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def held(path: Path) -> Iterator[bool]:
+    """Hold a file against other processes that hold it; give whether it was free.
+
+    The hold ends with the process, however that ends.
+    """
+    with path.open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            yield False
+        else:
+            yield True
 
 
 def write_json(path: Path, record: object) -> None:

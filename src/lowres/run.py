@@ -14,7 +14,6 @@ work the same way.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import traceback
 from collections.abc import Iterator
@@ -23,7 +22,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from lowres.errors import LowresError, RunBusyError, RunError
-from lowres.manifest import write_bytes, write_json
+from lowres.manifest import held, write_bytes, write_json
 from lowres.recipe import Recipe
 from lowres.store import Store
 
@@ -160,11 +159,9 @@ class Run:
         Raises:
             RunBusyError: another process holds it.
         """
-        with (self.path / "lock").open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise RunBusyError(f"{self.path} is being trained by another process") from None
+        with held(self.path / "recipe.json") as free:
+            if not free:
+                raise RunBusyError(f"{self.path} is being trained by another process")
             yield
 
 

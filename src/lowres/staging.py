@@ -14,6 +14,7 @@ import os
 import shutil
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from numpy.typing import NDArray
 
 from lowres.errors import StoreError
 from lowres.formats.base import Entry, Index
-from lowres.manifest import Manifest, write_bytes, write_json
+from lowres.manifest import Manifest, held, write_bytes, write_json
 from lowres.store import KEYS, LABELS, array_path
 from lowres.variant import Variant
 
@@ -93,6 +94,18 @@ class Staging:
             for variant in variants
             if not self._final(split, variant).exists()
         }
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the folder, so that no other process builds in it at the same time.
+
+        Raises:
+            StoreError: another process does.
+        """
+        with held(self.path / PLAN) as free:
+            if not free:
+                raise StoreError(f"{self.path} is being built by another process")
+            yield
 
     def chunks(self) -> list[Chunk]:
         """List all chunks in row order."""
