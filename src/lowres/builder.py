@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import features
 
 from lowres.errors import PictureError, SourceError, StoreError
@@ -29,7 +30,6 @@ from lowres.resample.decode import decode, quiet_decoder
 from lowres.resample.passes import resample
 from lowres.staging import Built, Chunk, Staging, channel_statistics, clean, refuse_changes
 from lowres.store import KEYS, LABELS, array_path, open_store
-from lowres.variant import Variant
 
 RULE = "pillow"
 """Name of the resampling arithmetic: `Image.resize` of Pillow 7 to 13, across first."""
@@ -200,21 +200,21 @@ def _build_chunk(
 def _finish(staging: Staging, plan: dict[str, Any], workers: int, track: Track) -> Manifest:
     """Turn the rows into a store."""
     entries = {split: staging.finish_split(split) for split in staging.index.splits}
-    arrays = [(split, variant) for split in entries for variant in staging.variants]
-    statistics: dict[str, dict[str, dict[str, list[float]]]] = {split: {} for split in entries}
-    files = {}
+    # Not in the threads: opening an array parses its header, and CPython 3.11 fails now and then
+    # when two threads parse at once ("AST constructor recursion depth mismatch").
+    arrays = [
+        (array_path(split, variant), staging.finish_array(split, variant))
+        for split in entries
+        for variant in staging.variants
+    ]
+    measured, files = {}, {}
 
-    def work(array: tuple[str, Variant]) -> tuple[str, dict[str, list[float]]]:
-        staging.finish_array(*array)
-        path = staging.path / array_path(*array)
-        return sha256_of_file(path), channel_statistics(np.load(path, mmap_mode="r"))
+    def work(array: tuple[str, NDArray[np.uint8]]) -> tuple[str, dict[str, list[float]]]:
+        return sha256_of_file(staging.path / array[0]), channel_statistics(array[1])
 
     with track("checksums", len(arrays)) as display:
-        for (split, variant), (sha256, measured) in in_threads(
-            work, arrays, workers, threading.Event()
-        ):
-            files[array_path(split, variant)] = sha256
-            statistics[split][str(variant)] = measured
+        for (name, _), results in in_threads(work, arrays, workers, threading.Event()):
+            files[name], measured[name] = results
             display.advance()
     for split in entries:
         for name in (LABELS, KEYS):
@@ -231,7 +231,10 @@ def _finish(staging: Staging, plan: dict[str, Any], workers: int, track: Track) 
         classes=staging.index.classes,
         splits={split: len(kept) for split, kept in entries.items()},
         variants=tuple(map(str, staging.variants)),
-        statistics={split: dict(sorted(of.items())) for split, of in statistics.items()},
+        statistics={
+            split: {str(v): measured[array_path(split, v)] for v in staging.variants}
+            for split in entries
+        },
         skipped=skipped,
         files=dict(sorted(files.items())),
         versions=plan["versions"],

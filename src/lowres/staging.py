@@ -200,11 +200,12 @@ class Staging:
             by_split[built.chunk.split].update(built.skipped)
         return {split: dict(sorted(rows.items())) for split, rows in by_split.items()}
 
-    def finish_array(self, split: str, variant: Variant) -> None:
-        """Give an array its final name, without the rows of skipped entries."""
+    def finish_array(self, split: str, variant: Variant) -> NDArray[np.uint8]:
+        """Give an array its final name, without the rows of skipped entries, and return it."""
         part, final = self._part(split, variant), self._final(split, variant)
         if not part.exists():  # done before a kill
-            return
+            done: NDArray[np.uint8] = np.load(final, mmap_mode="r")
+            return done
         rows = self._arrays.pop((split, variant))
         kept = np.delete(np.arange(len(rows)), list(self.skipped()[split]))
         if len(kept) < len(rows):
@@ -217,9 +218,10 @@ class Staging:
             compact.flush()
             temporary.replace(final)
             part.unlink()
-        else:
-            rows.flush()
-            part.replace(final)
+            return compact
+        rows.flush()
+        part.replace(final)
+        return rows
 
     def finish_split(self, split: str) -> list[Entry]:
         """Write labels and keys of a split and give the entries that have rows."""
