@@ -12,6 +12,8 @@ VENV ?= .venv
 TORCH ?= $(if $(shell command -v nvidia-smi),torch,torch==2.13.0)
 BIN := $(VENV)/bin
 READY := $(VENV)/.lowres-ready
+# Python compiles what it imports by itself, and only that.
+PIP := $(BIN)/python -m pip install --no-compile --disable-pip-version-check
 
 .PHONY: demo test lint clean
 
@@ -22,14 +24,15 @@ test: $(READY)
 	$(BIN)/python -m pytest
 
 lint: $(READY)
+	$(PIP) --quiet "mypy>=1.15" "ruff>=0.11"
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
 
 $(READY): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -c "import torch" 2>/dev/null || $(BIN)/python -m pip install $(TORCH)
-	$(BIN)/python -m pip install --editable ".[all]" "pytest>=8.3" "mypy>=1.15" "ruff>=0.11"
+	$(BIN)/python -c "import torch" 2>/dev/null || $(PIP) $(TORCH)
+	$(PIP) --editable ".[all]" "pytest>=8.3"
 	touch $@
 
 clean:

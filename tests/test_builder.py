@@ -164,6 +164,24 @@ def test_skip_records_and_keeps_the_rest(tmp_path, store):
         np.testing.assert_array_equal(skipping.images("train", variant), expected)
 
 
+@pytest.mark.parametrize("skipping", [False, True])
+def test_a_build_killed_while_it_is_finished_goes_on(tmp_path, monkeypatch, skipping):
+    """Also where a picture has changed since, so that rows must be written again."""
+    source = draw_source(tmp_path / "animals")
+    if skipping:
+        (source / "train" / "bee" / "02.jpg").write_bytes(b"not a picture")
+    monkeypatch.setattr(builder, "sha256_of_file", lambda _: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        builder.build(source, tmp_path / "store", OPTIONS, on_error="skip")
+    assert (tmp_path / "store" / "train" / "16-box.npy").exists()
+    monkeypatch.undo()
+    (source / "train" / "ant" / "00.jpg").write_bytes(encoded(picture(55, 60, 60)))
+    (source / "train" / "ant" / "old.bak").write_text("a file that is no picture changes nothing")
+    builder.build(source, tmp_path / "store", OPTIONS, on_error="skip")
+    builder.build(source, tmp_path / "fresh", OPTIONS, on_error="skip")
+    assert contents(tmp_path / "store") == contents(tmp_path / "fresh")
+
+
 def test_a_split_without_any_readable_picture_is_refused(tmp_path):
     for split in ("train", "val"):
         (tmp_path / "set" / split / "a").mkdir(parents=True)

@@ -2,8 +2,8 @@
 
 While it is being built, a store's folder holds `build.json` (what is being built), `build.journal`
 (one JSON line for each chunk of rows that is written) and, in place of each `X.npy`, `X.npy.part`
-with a row for every entry of the index. Finishing drops the rows of skipped entries, and each step
-of it can be repeated, so a build killed at any moment goes on from its folder.
+with a row for every entry of the index. Finishing leaves out the rows of skipped entries, and can
+be undone as long as there is no manifest, so a build killed at any moment goes on from its folder.
 """
 
 from __future__ import annotations
@@ -92,7 +92,6 @@ class Staging:
             (split, variant): self._reserve(split, variant)
             for split in index.splits
             for variant in variants
-            if not self._final(split, variant).exists()
         }
 
     @contextmanager
@@ -138,7 +137,9 @@ class Staging:
 
     def _reserve(self, split: str, variant: Variant) -> np.memmap[Any, np.dtype[np.uint8]]:
         """Make or open the rows of one array, with its disk space set aside."""
-        path = self._part(split, variant)
+        path, final = self._part(split, variant), self._final(split, variant)
+        if final.exists() and not path.exists():  # killed while it was being finished
+            final.rename(path)
         shape = (len(self.index.splits[split]), variant.size, variant.size, 3)
         if path.exists():
             try:
@@ -202,11 +203,8 @@ class Staging:
 
     def finish_array(self, split: str, variant: Variant) -> NDArray[np.uint8]:
         """Give an array its final name, without the rows of skipped entries, and return it."""
-        part, final = self._part(split, variant), self._final(split, variant)
-        if not part.exists():  # done before a kill
-            done: NDArray[np.uint8] = np.load(final, mmap_mode="r")
-            return done
-        rows = self._arrays.pop((split, variant))
+        final = self._final(split, variant)
+        rows = self._arrays[split, variant]
         kept = np.delete(np.arange(len(rows)), list(self.skipped()[split]))
         if len(kept) < len(rows):
             temporary = final.with_name(f"{final.name}.tmp")
@@ -217,10 +215,9 @@ class Staging:
                 compact[start : start + BLOCK_ROWS] = rows[kept[start : start + BLOCK_ROWS]]
             compact.flush()
             temporary.replace(final)
-            part.unlink()
             return compact
         rows.flush()
-        part.replace(final)
+        self._part(split, variant).replace(final)
         return rows
 
     def finish_split(self, split: str) -> list[Entry]:
@@ -245,8 +242,8 @@ class Staging:
 
 def clean(path: Path) -> None:
     """Remove a finished build's own files."""
-    for name in (PLAN, JOURNAL):
-        (path / name).unlink(missing_ok=True)
+    for file in (path / PLAN, path / JOURNAL, *path.glob("*/*.npy.part")):
+        file.unlink(missing_ok=True)
 
 
 def _begun(path: Path, plan: Mapping[str, Any]) -> bool:
@@ -268,7 +265,7 @@ def _begun(path: Path, plan: Mapping[str, Any]) -> bool:
 
 
 def refuse_changes(path: Path, then: Mapping[str, Any], now: Mapping[str, Any], verb: str) -> None:
-    """Refuse to go on where a plan differs.
+    """Refuse to go on where a plan differs, other than by notes.
 
     Raises:
         StoreError: names every value that changed.
@@ -277,7 +274,7 @@ def refuse_changes(path: Path, then: Mapping[str, Any], now: Mapping[str, Any], 
         f"{part} {name} was {then.get(part, {}).get(name)!r} and is now {value!r}"
         for part, values in now.items()
         for name, value in values.items()
-        if then.get(part, {}).get(name) != value
+        if name != "notes" and then.get(part, {}).get(name) != value
     ]
     if changes:
         raise StoreError(
