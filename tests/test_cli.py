@@ -41,19 +41,17 @@ def test_the_whole_way(tmp_path):
     assert lowres("verify", "store", cwd=tmp_path).returncode == 0
     assert lowres("show", "store", "--out", "sheet.png", cwd=tmp_path).returncode == 0
     assert (tmp_path / "sheet.png").read_bytes().startswith(b"\x89PNG")
-    study = lowres(
-        "study", "store", "--axis", "variant=8-box,16-box", "--axis", "lr=0.01,0.05", "--seeds",
-        "2", *TINY, cwd=tmp_path,
-    )  # fmt: skip
+    axes = ("--axis", "variant=8-box,16-box")
+    study = lowres("study", "store", *axes, *TINY, cwd=tmp_path)
     assert study.returncode == 0, study.stderr
-    assert "8 of 8 runs finished, 0 failed" in study.stdout
-    assert study.stderr.count("top-1 error") == 8
+    assert "2 of 2 runs finished, 0 failed" in study.stdout
+    assert study.stderr.count("top-1 error") == 2
     again = lowres("study", "study", cwd=tmp_path)
     assert again.returncode == 0
     assert "top-1 error" not in again.stderr
     report = lowres("report", "study", cwd=tmp_path)
     assert report.returncode == 0, report.stderr
-    assert "8-box for 16-box: cannot tell from 2 configurations, 2 seeds each." in report.stdout
+    assert "8-box for 16-box: cannot tell from 1 configuration" in report.stdout
     assert (tmp_path / "study" / "report.html").exists()
 
 

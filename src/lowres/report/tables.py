@@ -251,7 +251,8 @@ class Transfer:
     def verdict(self) -> str:
         """Say in words what these numbers allow to be said."""
         count = len(self.proxy_errors)
-        runs = f"{count} configurations, {self.seeds} seed{'s' if self.seeds > 1 else ''} each"
+        what = "configuration" if count == 1 else "configurations"
+        runs = f"{count} {what}, {self.seeds} seed{'s' if self.seeds > 1 else ''} each"
         if self.kendall is None or count < FEW_CONFIGURATIONS:
             return f"{self.proxy} for {self.target}: cannot tell from {runs}."
         faster = f", {self.speed_up:.1f}x less training time" if self.speed_up else ""
