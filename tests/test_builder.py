@@ -164,6 +164,26 @@ def test_skip_records_and_keeps_the_rest(tmp_path, store):
         np.testing.assert_array_equal(skipping.images("train", variant), expected)
 
 
+def test_damaged_records_of_an_unfinished_build(tmp_path, source, store_path):
+    store = tmp_path / "store"
+    shutil.copytree(source, tmp_path / "animals")
+    broken = tmp_path / "animals" / "val" / "dog" / "02.jpg"
+    whole = broken.read_bytes()
+    broken.write_bytes(b"")
+    with pytest.raises(SourceError):
+        builder.build(tmp_path / "animals", store, OPTIONS, workers=1)
+    broken.write_bytes(whole)
+    journal = store / staging.JOURNAL
+    journal.write_bytes(b'\xff garbage\n[]\n{"split": 1}\n' + journal.read_bytes() + b'{"sp')
+    plan = (store / staging.PLAN).read_bytes()
+    (store / staging.PLAN).write_bytes(plan[:50])
+    with pytest.raises(StoreError, match=r"build\.json is damaged; remove"):
+        builder.build(tmp_path / "animals", store, OPTIONS)
+    (store / staging.PLAN).write_bytes(plan)
+    builder.build(tmp_path / "animals", store, OPTIONS)
+    assert contents(store) == contents(store_path)
+
+
 @pytest.mark.parametrize("skipping", [False, True])
 def test_a_build_killed_while_it_is_finished_goes_on(tmp_path, monkeypatch, skipping):
     """Also where a picture has changed since, so that rows must be written again."""

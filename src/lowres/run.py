@@ -107,8 +107,12 @@ class Run:
     def metrics(self) -> list[dict[str, Any]]:
         """Read the epochs so far, oldest first."""
         path = self.path / "metrics.jsonl"
-        lines = path.read_text().splitlines() if path.exists() else []
-        return [json.loads(line) for line in lines]
+        try:
+            return [json.loads(line) for line in path.read_text().splitlines()]
+        except FileNotFoundError:
+            return []
+        except (OSError, ValueError) as error:
+            raise RunError(f"{path} is damaged: {error}") from error
 
     def open_store(self, path: Path | None = None) -> Store:
         """Open the run's store, at `path` if it has moved.

@@ -180,19 +180,21 @@ class Staging:
             )
 
     def _read_journal(self) -> Iterator[Built]:
-        """Give the chunks that were built earlier; a last line cut short does not count."""
+        """Give the chunks that were built earlier; a line cut short or damaged does not count."""
         path = self.path / JOURNAL
         if not path.exists():
             return
-        text = path.read_text()
-        whole, _, torn = text.rpartition("\n")
-        if torn:
-            write_bytes(path, f"{whole}\n".encode() if whole else b"")
-        for line in whole.splitlines():
-            record = json.loads(line)
-            chunk = Chunk(record["split"], record["start"], record["stop"])
-            skipped = {int(row): reason for row, reason in record["skipped"].items()}
-            yield Built(chunk, record["stamp"], skipped)
+        text = path.read_text("utf-8", "replace")
+        if text and not text.endswith("\n"):
+            write_bytes(path, f"{text}\n".encode())
+        for line in text.splitlines():
+            try:
+                record = json.loads(line)
+                chunk = Chunk(record["split"], record["start"], record["stop"])
+                skipped = {int(row): reason for row, reason in record["skipped"].items()}
+                yield Built(chunk, record["stamp"], skipped)
+            except (ValueError, KeyError, TypeError, AttributeError):
+                continue
 
     def skipped(self) -> dict[str, dict[int, str]]:
         """Give the reason for each row without a picture, by split."""
@@ -253,8 +255,11 @@ def _begun(path: Path, plan: Mapping[str, Any]) -> bool:
     if not path.is_dir():
         raise StoreError(f"store {path} must be a folder, and is a file")
     if (path / PLAN).exists():
-        begun = json.loads((path / PLAN).read_text())
-        refuse_changes(path, begun, plan, "was begun")
+        try:
+            begun = json.loads((path / PLAN).read_text())
+            refuse_changes(path, begun, plan, "was begun")
+        except (json.JSONDecodeError, UnicodeDecodeError, AttributeError) as error:
+            raise StoreError(f"{path / PLAN} is damaged; remove {path} and build again") from error
         return True
     if any(path.iterdir()):
         raise StoreError(
