@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import json
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -98,11 +98,11 @@ class Run:
 
     def result(self) -> dict[str, Any]:
         """Read the result of a finished run."""
-        return _read(self.path / "result.json")
+        return _read(self.path / "result.json", ("status", "top1_error", "train_s"))
 
     def error(self) -> dict[str, Any]:
         """Read why the last attempt failed: `type`, `message` and `traceback`."""
-        return _read(self.path / "error.json")
+        return _read(self.path / "error.json", ("type", "message"))
 
     def metrics(self) -> list[dict[str, Any]]:
         """Read the epochs so far, oldest first."""
@@ -169,11 +169,11 @@ class Run:
             yield
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path, needed: Sequence[str]) -> dict[str, Any]:
     try:
         record = json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise RunError(f"{path} is missing or damaged: {error}") from error
-    if not isinstance(record, dict):
-        raise RunError(f"{path} is damaged: it must hold a JSON object")
+    if not isinstance(record, dict) or not all(name in record for name in needed):
+        raise RunError(f"{path} is damaged: it must hold {', '.join(needed)}; remove it")
     return record

@@ -3,11 +3,13 @@
 import csv
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 
 import pytest
 
 import lowres
+from lowres.errors import LowresError
 from lowres.recipe import Recipe
 from lowres.run import Run
 from lowres.study.axes import Axis
@@ -89,6 +91,18 @@ def test_a_folder_with_one_run(study, tmp_path):
     assert found == []
     for name in ("report.html", "report.json", "runs.csv"):
         (run / name).unlink()
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("result.json", "{}"), ("result.json", "[1"), ("metrics.jsonl", "{]"), ("recipe.json", "[]")],
+)
+def test_damaged_runs_are_named(study, tmp_path, name, text):
+    copy = shutil.copytree(study / "runs", tmp_path / "runs")
+    run = next(path.parent for path in sorted(copy.glob("8-box*/result.json")))
+    (run / name).write_text(text)
+    with pytest.raises(LowresError, match=f"{run.name}/{name} is .*damaged"):
+        lowres.write_report(copy)
 
 
 def test_nothing_trained_yet(store, tmp_path):
