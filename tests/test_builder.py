@@ -164,6 +164,47 @@ def test_skip_records_and_keeps_the_rest(tmp_path, store):
         np.testing.assert_array_equal(skipping.images("train", variant), expected)
 
 
+@pytest.mark.parametrize("how", ["missing", "short"])
+def test_rows_that_were_lost_are_built_again(tmp_path, source, store_path, how):
+    store = tmp_path / "store"
+    shutil.copytree(source, tmp_path / "animals")
+    broken = tmp_path / "animals" / "val" / "dog" / "02.jpg"
+    whole = broken.read_bytes()
+    broken.write_bytes(b"")
+    with pytest.raises(SourceError):
+        builder.build(tmp_path / "animals", store, OPTIONS, workers=1)
+    broken.write_bytes(whole)
+    assert (store / staging.JOURNAL).read_text().count("train") == 1
+    part = store / "train" / "16-box.npy.part"
+    part.unlink() if how == "missing" else os.truncate(part, 3000)
+    builder.build(tmp_path / "animals", store, OPTIONS)
+    assert contents(store) == contents(store_path)
+
+
+def test_a_refused_second_build_touches_nothing(tmp_path, monkeypatch):
+    """Even while the first one gives its arrays their names."""
+    source = draw_source(tmp_path / "animals", train=2, val=1)
+    hashed = builder.sha256_of_file
+
+    def again(path):
+        with pytest.raises(StoreError, match="is being built by another process"):
+            builder.build(source, tmp_path / "store", OPTIONS)
+        return hashed(path)
+
+    monkeypatch.setattr(builder, "sha256_of_file", again)
+    builder.build(source, tmp_path / "store", OPTIONS, workers=1)
+    assert list(lowres.open_store(tmp_path / "store").problems()) == []
+
+
+def test_a_failing_disk_is_not_skipped(tmp_path, source, monkeypatch):
+    def failing(self, entry):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr("lowres.formats.folder.FolderSource.read", failing)
+    with pytest.raises(SourceError, match="cannot be read: Input/output error"):
+        builder.build(source, tmp_path / "store", OPTIONS, on_error="skip")
+
+
 def test_damaged_records_of_an_unfinished_build(tmp_path, source, store_path):
     store = tmp_path / "store"
     shutil.copytree(source, tmp_path / "animals")
@@ -174,7 +215,10 @@ def test_damaged_records_of_an_unfinished_build(tmp_path, source, store_path):
         builder.build(tmp_path / "animals", store, OPTIONS, workers=1)
     broken.write_bytes(whole)
     journal = store / staging.JOURNAL
-    journal.write_bytes(b'\xff garbage\n[]\n{"split": 1}\n' + journal.read_bytes() + b'{"sp')
+    nowhere = b'{"split":"no","start":0,"stop":64,"stamp":"x","skipped":{}}\n'
+    journal.write_bytes(
+        b'\xff garbage\n[]\n{"split": 1}\n' + nowhere + journal.read_bytes() + b'{"sp'
+    )
     plan = (store / staging.PLAN).read_bytes()
     (store / staging.PLAN).write_bytes(plan[:50])
     with pytest.raises(StoreError, match=r"build\.json is damaged; remove"):

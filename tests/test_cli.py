@@ -152,6 +152,18 @@ def test_classes_from_a_file(capsys, source, tmp_path, monkeypatch):
     assert "classes: 2, ant, dog" in call(capsys, "info", "store")[1]
 
 
+@pytest.mark.parametrize(
+    ("data", "words"), [(b"# none\n", "names no classes"), (b"\xff\xd8", "must be a text file")]
+)
+def test_bad_files_of_classes(capsys, source, tmp_path, monkeypatch, data, words):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "some.txt").write_bytes(data)
+    status, _, err = call(capsys, "build", source, "store", "--classes", "some.txt")
+    assert status == 1
+    assert words in err
+    assert not (tmp_path / "store").exists()
+
+
 def test_skipping_is_told(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     source = draw_source(tmp_path / "animals")

@@ -28,11 +28,14 @@ from lowres.options import BuildOptions
 from lowres.progress import Track, silent
 from lowres.resample.decode import decode, quiet_decoder
 from lowres.resample.passes import resample
-from lowres.staging import Built, Chunk, Staging, channel_statistics, clean, refuse_changes
+from lowres.staging import Built, Chunk, Staging, channel_statistics, clean, locked, refuse_changes
 from lowres.store import KEYS, LABELS, array_path, open_store
 
 RULE = "pillow"
 """Name of the resampling arithmetic: `Image.resize` of Pillow 7 to 13, across first."""
+
+OF_THE_PICTURE = (PictureError, FileNotFoundError, PermissionError, IsADirectoryError)
+"""Errors that may be skipped; others (a failing disk, too many open files) may pass and are not."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -74,11 +77,11 @@ def build(
     opened = open_source(path)
     index = _narrowed(opened.index(), options)
     plan = _plan(path, opened, index, options)
-    if (store / FILE_NAME).exists():
-        return _already_built(store, plan)
-    staging = Staging(store, plan, index, variants)
     workers = workers or available_cores()
-    with staging.locked(), quiet_decoder():
+    with locked(store), quiet_decoder():
+        if (store / FILE_NAME).exists():
+            return _already_built(store, plan)
+        staging = Staging(store, plan, index, variants)
         _build_rows(opened, staging, options, on_error, workers, track)
         return _finish(staging, plan, workers, track)
 
@@ -97,7 +100,7 @@ def _plan(path: Path, source: Source, index: Index, options: BuildOptions) -> di
         "source": {
             "kind": source.kind,
             "layout": index.layout,
-            "name": path.resolve().name,
+            "name": path.resolve().name.encode("utf-8", "replace").decode(),
             "pictures": {split: len(entries) for split, entries in index.splits.items()},
             "index_sha256": index.digest(),
             "notes": list(index.notes),
@@ -183,7 +186,7 @@ def _build_chunk(
             picture = decode(source.read(entry), exif_rotate=exif_rotate)
         except (PictureError, OSError) as error:
             reason = error.strerror or str(error) if isinstance(error, OSError) else str(error)
-            if not skip:
+            if not (skip and isinstance(error, OF_THE_PICTURE)):
                 raise SourceError(
                     f"{source.describe(entry)} cannot be read: {reason}. Mend or remove it and "
                     "run the same command again, or leave such pictures out: --on-error skip"

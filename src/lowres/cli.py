@@ -81,8 +81,15 @@ def build(
 def _names(given: tuple[str, ...]) -> tuple[str, ...]:
     """Take class names as given, or one a line from a file."""
     if len(given) == 1 and Path(given[0]).is_file():
-        lines = (line.strip() for line in Path(given[0]).read_text().splitlines())
-        return tuple(line for line in lines if line and not line.startswith("#"))
+        try:
+            text = Path(given[0]).read_text("utf-8-sig")
+        except UnicodeDecodeError:
+            raise LowresError(f"{given[0]} must be a text file of class names, in UTF-8") from None
+        lines = (line.strip() for line in text.splitlines())
+        names = tuple(line for line in lines if line and not line.startswith("#"))
+        if not names:
+            raise LowresError(f"{given[0]} names no classes")
+        return names
     return given
 
 

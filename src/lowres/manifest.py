@@ -131,17 +131,20 @@ def sha256_of_file(path: Path) -> str:
 
 @contextmanager
 def held(path: Path) -> Iterator[bool]:
-    """Hold a file against other processes that hold it; give whether it was free.
+    """Hold a file or folder against others that hold it; give whether it was free.
 
     The hold ends with the process, however that ends.
     """
-    with path.open() as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            yield False
-        else:
-            yield True
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        free = True
+    except BlockingIOError:
+        free = False
+    try:
+        yield free
+    finally:
+        os.close(descriptor)
 
 
 def write_json(path: Path, record: object) -> None:

@@ -64,7 +64,7 @@ class Staging:
     """An unfinished store, begun or taken up again.
 
     Args:
-        path: the store's folder; made where it is missing.
+        path: the store's folder, held by `locked`.
         plan: what is being built, as JSON; an unfinished store must have been begun with the same.
         index: the entries, one row each.
         variants: what is made of each entry.
@@ -83,28 +83,18 @@ class Staging:
         self._lock = threading.Lock()
         begun = _begun(path, plan)
         self._check_space()
-        for split in index.splits:
-            (path / split).mkdir(parents=True, exist_ok=True)
         if not begun:
+            path.mkdir(parents=True, exist_ok=True)
             write_json(path / PLAN, plan)
-        self.built = {built.chunk: built for built in self._read_journal()}
+        for split in index.splits:
+            (path / split).mkdir(exist_ok=True)
+        known = set(self.chunks())
+        self.built = {b.chunk: b for b in self._read_journal() if b.chunk in known}
         self._arrays = {
             (split, variant): self._reserve(split, variant)
             for split in index.splits
             for variant in variants
         }
-
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Hold the folder, so that no other process builds in it at the same time.
-
-        Raises:
-            StoreError: another process does.
-        """
-        with held(self.path / PLAN) as free:
-            if not free:
-                raise StoreError(f"{self.path} is being built by another process")
-            yield
 
     def chunks(self) -> list[Chunk]:
         """List all chunks in row order."""
@@ -142,14 +132,14 @@ class Staging:
             final.rename(path)
         shape = (len(self.index.splits[split]), variant.size, variant.size, 3)
         if path.exists():
-            try:
-                array = np.lib.format.open_memmap(path, "r+")
-            except (OSError, ValueError):  # killed while it was being made
-                path.unlink()
-            else:
-                if array.shape == shape:
-                    return array
-                path.unlink()
+            try:  # first for reading only: for writing, a file cut short would be filled with zeros
+                if np.lib.format.open_memmap(path, "r").shape == shape:
+                    return np.lib.format.open_memmap(path, "r+")
+            except (OSError, ValueError):  # killed while it was being made, or damaged
+                pass
+            path.unlink()
+        # Nothing that the journal says of these rows holds for an array that begins anew.
+        self.built = {chunk: b for chunk, b in self.built.items() if chunk.split != split}
         array = np.lib.format.open_memmap(path, "w+", np.uint8, shape)
         try:
             with path.open("r+b") as file:
@@ -242,6 +232,28 @@ class Staging:
         clean(self.path)
 
 
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Make a store's folder and hold it, so that no other process builds in it meanwhile.
+
+    It is removed again where nothing was written.
+
+    Raises:
+        StoreError: another process holds it, or it is a file.
+    """
+    if path.exists() and not path.is_dir():
+        raise StoreError(f"store {path} must be a folder, and is a file")
+    path.mkdir(parents=True, exist_ok=True)
+    with held(path) as free:
+        if not free:
+            raise StoreError(f"{path} is being built by another process")
+        try:
+            yield
+        finally:
+            if not any(path.iterdir()):
+                path.rmdir()
+
+
 def clean(path: Path) -> None:
     """Remove a finished build's own files."""
     for file in (path / PLAN, path / JOURNAL, *path.glob("*/*.npy.part")):
@@ -250,10 +262,6 @@ def clean(path: Path) -> None:
 
 def _begun(path: Path, plan: Mapping[str, Any]) -> bool:
     """Tell whether `path` holds this very build unfinished; refuse whatever else it holds."""
-    if not path.exists():
-        return False
-    if not path.is_dir():
-        raise StoreError(f"store {path} must be a folder, and is a file")
     if (path / PLAN).exists():
         try:
             begun = json.loads((path / PLAN).read_text())

@@ -91,7 +91,7 @@ class Store:
         """Read the keys of a split, the names of the entries in the source."""
         path = self.path / self._known(split) / KEYS
         try:
-            text = path.read_text("utf-8")
+            text = path.read_bytes().decode("utf-8")  # not read_text: it changes carriage returns
         except (OSError, UnicodeDecodeError) as error:
             raise StoreError(f"{path} is missing or damaged ({error})") from error
         return text.split("\n")[:-1]

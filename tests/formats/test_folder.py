@@ -55,6 +55,18 @@ def test_class_folders_become_train(tmp_path):
     assert keys(tmp_path) == {"train": ["a/deep/er/1.jpg", "b/2.jpg"]}
 
 
+def test_a_stray_picture_does_not_turn_splits_into_classes(tmp_path):
+    write(tmp_path, "train/a/1.jpg", "train/b/2.jpg", "val/a/3.jpg", "train/montage.jpg")
+    index = FolderSource(tmp_path).index()
+    assert index.classes == ("a", "b")
+    assert "left out 1 pictures in train without a class folder" in index.notes
+
+
+def test_training_and_validation_are_splits_too(tmp_path):
+    write(tmp_path, "training/a/1.jpg", "validation/a/2.jpg", "testing/a/3.jpg")
+    assert list(keys(tmp_path)) == ["train", "val", "test"]
+
+
 def test_a_class_called_train_is_a_class(tmp_path):
     write(tmp_path, "train/1.jpg", "bus/2.jpg")
     assert keys(tmp_path) == {"train": ["bus/2.jpg", "train/1.jpg"]}
@@ -124,6 +136,7 @@ def test_what_is_left_out_is_noted(tmp_path):
         (("train/a/1.jpg", "val/a/2.jpg", "valid/a/3.jpg"), (), "two folders for the split val"),
         (("a/1.jpg",), ("b",), "b holds no pictures.*change the labels"),
         (("a/new\nline.jpg",), (), "one line"),
+        (("val/a/1.jpg", "test/a/2.jpg"), (), "has test, val but no train"),
     ],
 )
 def test_refusals(tmp_path, paths, folders, words):
@@ -160,6 +173,25 @@ def test_classes_keep_sorted_labels(source):
         select_classes(FolderSource(source).index(), ["dgo"])
     with pytest.raises(SourceError, match="asked for twice"):
         select_classes(FolderSource(source).index(), ["dog", "dog"])
+
+
+def test_classes_that_a_split_lacks(tmp_path):
+    write(tmp_path, "train/a/1.jpg", "train/b/2.jpg", "val/a/3.jpg")
+    index = select_classes(FolderSource(tmp_path).index(), ["b"])
+    assert list(index.splits) == ["train"]
+    assert "left out val: it has no pictures of the classes kept" in index.notes
+    write(tmp_path, "val/c/4.jpg")
+    with pytest.raises(SourceError, match="train has no pictures of c"):
+        select_classes(FolderSource(tmp_path).index(), ["c"])
+
+
+def test_odd_names_go_through_the_whole_way(tmp_path):
+    write(tmp_path / "set", "a/x\ry.jpg", "a/ü z.jpg", "b/1.jpg")
+    (tmp_path / "set" / "a" / os.fsdecode(b"x.\xff")).write_text("")
+    lowres.build(tmp_path / "set", tmp_path / "store", lowres.BuildOptions(size=(4,)))
+    store = lowres.open_store(tmp_path / "store")
+    assert list(store.problems()) == []
+    assert store.keys("train") == ["a/x\ry.jpg", "a/ü z.jpg", "b/1.jpg"]
 
 
 def test_split_by_hash_moves_nothing_when_pictures_are_added(tmp_path):

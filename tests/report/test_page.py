@@ -105,6 +105,13 @@ def test_damaged_runs_are_named(study, tmp_path, name, text):
         lowres.write_report(copy)
 
 
+def test_a_study_whose_run_is_gone_is_refused(study, tmp_path):
+    copy = shutil.copytree(study, tmp_path / "study")
+    shutil.rmtree(Study.open(copy).runs[0].path)
+    with pytest.raises(LowresError, match="is not a run.*plan the study again"):
+        lowres.write_report(copy)
+
+
 def test_nothing_trained_yet(store, tmp_path):
     Study.plan(tmp_path / "study", store, BASE, [Axis("lr", (0.1, 0.2))])
     page, _ = lowres.write_report(tmp_path / "study")

@@ -133,7 +133,12 @@ def select_classes(index: Index, names: Sequence[str]) -> Index:
         )
         for split, entries in index.splits.items()
     }
-    return replace(index, classes=kept, splits=splits)
+    if not splits.get("train", True):
+        raise SourceError(f"train has no pictures of {', '.join(kept)}")
+    empty = [split for split, entries in splits.items() if not entries]
+    notes = tuple(f"left out {split}: it has no pictures of the classes kept" for split in empty)
+    filled = {split: entries for split, entries in splits.items() if entries}
+    return replace(index, classes=kept, splits=filled, notes=index.notes + notes)
 
 
 def split_by_hash(index: Index, val_fraction: float) -> Index:

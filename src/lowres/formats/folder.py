@@ -29,10 +29,12 @@ SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", 
 
 SPLIT_NAMES = {
     "train": "train",
+    "training": "train",
     "val": "val",
     "valid": "val",
     "validation": "val",
     "test": "test",
+    "testing": "test",
 }
 """Folder names taken for splits, in any case, and the split each stands for."""
 
@@ -111,7 +113,12 @@ class _Scan:
                 )
             splits[split] = folder
         train = splits.get("train")
-        if not train or not _folders(train) or _loose_pictures(train):
+        if not train and splits and all(_folders(f) for f in _folders(self.root)):
+            raise SourceError(
+                f"{self.root} has {', '.join(sorted(splits))} but no train: name a folder train, "
+                "or build from the folder that holds the classes"
+            )
+        if not train or not _folders(train):
             return {}
         return {name: splits[name] for name in ("train", "val", "test") if name in splits}
 
@@ -197,7 +204,8 @@ class _Scan:
                     f"{split} has no pictures of {len(missing)} of the {len(names)} classes, "
                     f"{missing[0]} first"
                 )
-        return Index(tuple(names), splits, layout, tuple(self.notes))
+        notes = tuple(note.encode("utf-8", "replace").decode() for note in self.notes)
+        return Index(tuple(names), splits, layout, notes)
 
     def note_beside(self) -> None:
         beside = [f.name for f in _folders(self.root) if f.name.lower() not in SPLIT_NAMES]

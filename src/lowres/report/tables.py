@@ -20,6 +20,8 @@ from scipy import stats
 from lowres.errors import StudyError
 from lowres.recipe import FIELDS, Recipe
 from lowres.run import Run
+from lowres.study.study import FILE_NAME as STUDY_FILE_NAME
+from lowres.study.study import Study
 from lowres.variant import Variant
 
 DIVERGED_ERROR = 1.0
@@ -53,9 +55,11 @@ def read_rows(folder: Path) -> list[Row]:
     """Read all runs in a folder, at any depth, sorted by variant size, then name.
 
     Raises:
-        StudyError: there is none.
+        StudyError: there is none, or a study's run is missing.
         RunError: one is damaged.
     """
+    if (folder / STUDY_FILE_NAME).exists():
+        Study.open(folder)  # which refuses a study whose runs have gone missing
     runs = [Run.open(path.parent) for path in sorted(folder.glob("**/recipe.json"))]
     if not runs:
         raise StudyError(f"{folder} holds no runs: expected a study, a run or a folder of runs")

@@ -43,6 +43,8 @@ def decode(data: bytes, *, exif_rotate: bool = False) -> NDArray[np.uint8]:
     except UnidentifiedImageError as error:
         reason = "is empty" if not data else f"is none of {', '.join(FORMATS)}"
         raise PictureError(reason) from error
+    except MemoryError:
+        raise
     # What a damaged file makes Pillow's decoders raise is not limited to a documented set.
     except Exception as error:
         raise PictureError(str(error) or type(error).__name__) from error
