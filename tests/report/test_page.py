@@ -108,7 +108,7 @@ def test_damaged_runs_are_named(study, tmp_path, name, text):
 def test_a_study_whose_run_is_gone_is_refused(study, tmp_path):
     copy = shutil.copytree(study, tmp_path / "study")
     shutil.rmtree(Study.open(copy).runs[0].path)
-    with pytest.raises(LowresError, match="is not a run.*plan the study again"):
+    with pytest.raises(LowresError, match=r"is not a run.*plan the study again"):
         lowres.write_report(copy)
 
 
