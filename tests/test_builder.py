@@ -164,20 +164,31 @@ def test_skip_records_and_keeps_the_rest(tmp_path, store):
         np.testing.assert_array_equal(skipping.images("train", variant), expected)
 
 
-@pytest.mark.parametrize("how", ["missing", "short"])
-def test_rows_that_were_lost_are_built_again(tmp_path, source, store_path, how):
-    store = tmp_path / "store"
-    shutil.copytree(source, tmp_path / "animals")
-    broken = tmp_path / "animals" / "val" / "dog" / "02.jpg"
+@pytest.fixture
+def stopped(tmp_path, source):
+    """A source, and a store of it whose build stopped at a picture of val, since mended."""
+    animals = Path(shutil.copytree(source, tmp_path / "animals"))
+    broken = animals / "val" / "dog" / "02.jpg"
     whole = broken.read_bytes()
     broken.write_bytes(b"")
     with pytest.raises(SourceError):
-        builder.build(tmp_path / "animals", store, OPTIONS, workers=1)
+        builder.build(animals, tmp_path / "store", OPTIONS, workers=1)
     broken.write_bytes(whole)
+    return animals, tmp_path / "store"
+
+
+@pytest.mark.parametrize("how", ["missing", "short"])
+def test_rows_that_were_lost_are_built_again(stopped, store_path, monkeypatch, how):
+    """Also where the process is killed once more before it has built them."""
+    animals, store = stopped
     assert (store / staging.JOURNAL).read_text().count("train") == 1
     part = store / "train" / "16-box.npy.part"
     part.unlink() if how == "missing" else os.truncate(part, 3000)
-    builder.build(tmp_path / "animals", store, OPTIONS)
+    monkeypatch.setattr(builder, "_build_rows", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        builder.build(animals, store, OPTIONS)
+    monkeypatch.undo()
+    builder.build(animals, store, OPTIONS)
     assert contents(store) == contents(store_path)
 
 
@@ -205,15 +216,8 @@ def test_a_failing_disk_is_not_skipped(tmp_path, source, monkeypatch):
         builder.build(source, tmp_path / "store", OPTIONS, on_error="skip")
 
 
-def test_damaged_records_of_an_unfinished_build(tmp_path, source, store_path):
-    store = tmp_path / "store"
-    shutil.copytree(source, tmp_path / "animals")
-    broken = tmp_path / "animals" / "val" / "dog" / "02.jpg"
-    whole = broken.read_bytes()
-    broken.write_bytes(b"")
-    with pytest.raises(SourceError):
-        builder.build(tmp_path / "animals", store, OPTIONS, workers=1)
-    broken.write_bytes(whole)
+def test_damaged_records_of_an_unfinished_build(stopped, store_path):
+    animals, store = stopped
     journal = store / staging.JOURNAL
     nowhere = b'{"split":"no","start":0,"stop":64,"stamp":"x","skipped":{}}\n'
     journal.write_bytes(
@@ -222,9 +226,9 @@ def test_damaged_records_of_an_unfinished_build(tmp_path, source, store_path):
     plan = (store / staging.PLAN).read_bytes()
     (store / staging.PLAN).write_bytes(plan[:50])
     with pytest.raises(StoreError, match=r"build\.json is damaged; remove"):
-        builder.build(tmp_path / "animals", store, OPTIONS)
+        builder.build(animals, store, OPTIONS)
     (store / staging.PLAN).write_bytes(plan)
-    builder.build(tmp_path / "animals", store, OPTIONS)
+    builder.build(animals, store, OPTIONS)
     assert contents(store) == contents(store_path)
 
 

@@ -84,7 +84,6 @@ class Staging:
         begun = _begun(path, plan)
         self._check_space()
         if not begun:
-            path.mkdir(parents=True, exist_ok=True)
             write_json(path / PLAN, plan)
         for split in index.splits:
             (path / split).mkdir(exist_ok=True)
@@ -112,17 +111,8 @@ class Staging:
         chunk = built.chunk
         for variant, block in blocks.items():
             self._arrays[chunk.split, variant][chunk.start : chunk.stop] = block
-        line = json.dumps(
-            {
-                "split": chunk.split,
-                "start": chunk.start,
-                "stop": chunk.stop,
-                "stamp": built.stamp,
-                "skipped": built.skipped,
-            }
-        )
         with self._lock, (self.path / JOURNAL).open("a") as journal:
-            journal.write(f"{line}\n")
+            journal.write(_journal_line(built))
             self.built[chunk] = built
 
     def _reserve(self, split: str, variant: Variant) -> np.memmap[Any, np.dtype[np.uint8]]:
@@ -138,8 +128,7 @@ class Staging:
             except (OSError, ValueError):  # killed while it was being made, or damaged
                 pass
             path.unlink()
-        # Nothing that the journal says of these rows holds for an array that begins anew.
-        self.built = {chunk: b for chunk, b in self.built.items() if chunk.split != split}
+        self._forget(split)
         array = np.lib.format.open_memmap(path, "w+", np.uint8, shape)
         try:
             with path.open("r+b") as file:
@@ -148,6 +137,14 @@ class Staging:
             if getattr(error, "errno", None) == errno.ENOSPC:
                 raise StoreError(f"{self.path}: the disk is full; free space and go on") from error
         return array
+
+    def _forget(self, split: str) -> None:
+        """Strike a split's chunks from the journal, before an array of it begins anew."""
+        kept = {chunk: built for chunk, built in self.built.items() if chunk.split != split}
+        if len(kept) < len(self.built):
+            self.built = kept
+            lines = "".join(map(_journal_line, kept.values()))
+            write_bytes(self.path / JOURNAL, lines.encode())
 
     def _part(self, split: str, variant: Variant) -> Path:
         return self.path / f"{array_path(split, variant)}.part"
@@ -230,6 +227,18 @@ class Staging:
         """Write the manifest, which makes this a store, and remove the build's own files."""
         manifest.write(self.path)
         clean(self.path)
+
+
+def _journal_line(built: Built) -> str:
+    chunk = built.chunk
+    record = {
+        "split": chunk.split,
+        "start": chunk.start,
+        "stop": chunk.stop,
+        "stamp": built.stamp,
+        "skipped": built.skipped,
+    }
+    return f"{json.dumps(record)}\n"
 
 
 @contextmanager
