@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 import lowres
-from lowres import builder, staging
+from lowres import builder, finishing, staging
 from lowres.errors import SourceError, StoreError, VariantError
 from lowres.options import BuildOptions
 from pictures import draw_source, encoded, picture
@@ -86,8 +86,25 @@ def test_options_in_another_order_make_the_same_store(source, store_path, tmp_pa
 
 def test_all_means_six_filters():
     assert len(BuildOptions(size=(8,), filter=("all",)).variants()) == 6
-    with pytest.raises(VariantError, match="at least one --size"):
-        BuildOptions(size=()).variants()
+
+
+def test_presets_stand_for_filter_fit_and_rule():
+    def names(**options):
+        return list(map(str, BuildOptions(size=(32,), **options).variants()))
+
+    assert names(preset="chrabaszcz2017") == ["32-box-release-2017"]
+    assert names(preset="edm") == ["32-lanczos-crop"]
+    assert names(preset="hf-lanczos") == ["32-lanczos-resize-crop"]
+    assert names(fit=("crop", "squash"), rule=("pillow", "release-2017")) == [
+        "32-box-crop",
+        "32-box-crop-release-2017",
+        "32-box",
+        "32-box-release-2017",
+    ]
+    with pytest.raises(VariantError, match="--preset edm stands for --filter lanczos"):
+        names(preset="edm", filter=("box",))
+    with pytest.raises(VariantError, match="--preset must be one of chrabaszcz2017, edm"):
+        names(preset="ffhq")
 
 
 def test_a_build_that_is_killed_goes_on_to_the_same_bytes(tmp_path, store_path, source):
@@ -95,7 +112,7 @@ def test_a_build_that_is_killed_goes_on_to_the_same_bytes(tmp_path, store_path, 
     store = tmp_path / "store"
     script = f"""
 import os, signal
-from lowres import builder, staging
+from lowres import builder, finishing, staging
 from lowres.options import BuildOptions
 staging.CHUNK_ROWS = 5
 write = staging.Staging.write
@@ -116,9 +133,9 @@ builder.build({str(source)!r}, {str(store)!r},
         lowres.open_store(store)
     read = []
     monkey = pytest.MonkeyPatch()
-    original = builder.decode
+    original = builder.decode_for
     monkey.setattr(staging, "CHUNK_ROWS", 5)
-    monkey.setattr(builder, "decode", lambda data, **kw: read.append(1) or original(data, **kw))
+    monkey.setattr(builder, "decode_for", lambda *a, **kw: read.append(1) or original(*a, **kw))
     builder.build(source, store, OPTIONS)
     monkey.undo()
     assert len(read) == 24 + 12 - 15, "three chunks of five were done"
@@ -195,14 +212,14 @@ def test_rows_that_were_lost_are_built_again(stopped, store_path, monkeypatch, h
 def test_a_refused_second_build_touches_nothing(tmp_path, monkeypatch):
     """Even while the first one gives its arrays their names."""
     source = draw_source(tmp_path / "animals", train=2, val=1)
-    hashed = builder.sha256_of_file
+    hashed = finishing.sha256_of_file
 
     def again(path):
         with pytest.raises(StoreError, match="is being built by another process"):
             builder.build(source, tmp_path / "store", OPTIONS)
         return hashed(path)
 
-    monkeypatch.setattr(builder, "sha256_of_file", again)
+    monkeypatch.setattr(finishing, "sha256_of_file", again)
     builder.build(source, tmp_path / "store", OPTIONS, workers=1)
     assert list(lowres.open_store(tmp_path / "store").problems()) == []
 
@@ -238,7 +255,7 @@ def test_a_build_killed_while_it_is_finished_goes_on(tmp_path, monkeypatch, skip
     source = draw_source(tmp_path / "animals")
     if skipping:
         (source / "train" / "bee" / "02.jpg").write_bytes(b"not a picture")
-    monkeypatch.setattr(builder, "sha256_of_file", lambda _: 1 / 0)
+    monkeypatch.setattr(finishing, "sha256_of_file", lambda _: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         builder.build(source, tmp_path / "store", OPTIONS, on_error="skip")
     assert (tmp_path / "store" / "train" / "16-box.npy").exists()
@@ -272,7 +289,7 @@ def test_a_finished_store_is_kept_or_refused(source, store_path):
     manifest = builder.build(source, store_path, OPTIONS)
     assert manifest.splits == {"train": 24, "val": 12}
     assert (store_path / "manifest.json").stat().st_mtime_ns == before
-    with pytest.raises(StoreError, match=r"options size was \[8, 16\] and is now \[8\]"):
+    with pytest.raises(StoreError, match=r"options variants was .*'16-box', .* and is now"):
         builder.build(source, store_path, BuildOptions(size=(8,), filter=("box", "lanczos")))
 
 
@@ -298,17 +315,17 @@ def test_a_store_inside_its_source_is_refused(source):
 
 def test_two_processes_do_not_build_one_store(tmp_path, monkeypatch):
     source = draw_source(tmp_path / "animals", train=2, val=1)
-    decode = builder.decode
+    decode = builder.decode_for
 
-    def again(data, **options):
+    def again(*arguments, **options):
         with pytest.raises(StoreError, match="is being built by another process"):
             builder.build(source, tmp_path / "store", OPTIONS)
-        monkeypatch.setattr(builder, "decode", decode)
-        return decode(data, **options)
+        monkeypatch.setattr(builder, "decode_for", decode)
+        return decode(*arguments, **options)
 
-    monkeypatch.setattr(builder, "decode", again)
+    monkeypatch.setattr(builder, "decode_for", again)
     builder.build(source, tmp_path / "store", OPTIONS, workers=1)
-    assert builder.decode is decode
+    assert builder.decode_for is decode
 
 
 def test_too_little_disk_is_refused_before_work(source, tmp_path, monkeypatch):
@@ -324,8 +341,8 @@ def test_interrupt_leaves_an_unfinished_store(tmp_path, source, store_path):
     slow = tmp_path / "sitecustomize.py"
     slow.write_text(
         "import lowres.builder as b, time\n"
-        "d = b.decode\n"
-        "b.decode = lambda data, **k: (time.sleep(0.2), d(data, **k))[1]\n"
+        "d = b.decode_for\n"
+        "b.decode_for = lambda *a, **k: (time.sleep(0.2), d(*a, **k))[1]\n"
     )
     arguments = ["--size", "8", "16", "--filter", "box", "lanczos", "--workers", "1"]
     process = subprocess.Popen(
@@ -354,7 +371,7 @@ def test_manifest_says_where_everything_came_from(store_path):
     assert record["format"] == "lowres store"
     assert record["source"]["name"] == "animals"
     assert record["source"]["pictures"] == {"train": 24, "val": 12}
-    assert record["rule"] == "pillow"
+    assert record["options"]["variants"] == ["8-box", "8-lanczos", "16-box", "16-lanczos"]
     assert record["classes"] == ["ant", "bee", "cat", "dog"]
     assert set(record["versions"]) == {"lowres", "pillow", "libjpeg-turbo", "numpy"}
     assert str(store_path.parent) not in (store_path / "manifest.json").read_text()

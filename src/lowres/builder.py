@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Sequence
+from dataclasses import replace
 from importlib.metadata import version
-from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,24 +20,23 @@ from PIL import features
 
 from lowres.errors import PictureError, SourceError, StoreError
 from lowres.executors.local import available_cores
+from lowres.executors.threads import in_threads
+from lowres.finishing import finish
 from lowres.formats import open_source
-from lowres.formats.base import Index, Source, select_classes, split_by_hash
-from lowres.manifest import FILE_NAME, Manifest, Skipped, sha256_of_file
+from lowres.formats.base import Index, Source
+from lowres.formats.select import select_classes, split_by_hash
+from lowres.labels import expanded
+from lowres.manifest import FILE_NAME, Manifest
 from lowres.options import BuildOptions
 from lowres.progress import Track, silent
-from lowres.resample.decode import decode, quiet_decoder
+from lowres.resample.decode import decode_for, quiet_decoder
 from lowres.resample.passes import resample
-from lowres.staging import Built, Chunk, Staging, channel_statistics, clean, locked, refuse_changes
-from lowres.store import KEYS, LABELS, array_path, open_store
-
-RULE = "pillow"
-"""Name of the resampling arithmetic: `Image.resize` of Pillow 7 to 13, across first."""
+from lowres.staging import Built, Chunk, Staging, clean, locked, refuse_changes
+from lowres.store import open_store
+from lowres.variant import Rule, Variant
 
 OF_THE_PICTURE = (PictureError, FileNotFoundError, PermissionError, IsADirectoryError)
 """Errors that may be skipped; others (a failing disk, too many open files) may pass and are not."""
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 
 def build(
@@ -70,20 +68,23 @@ def build(
     if workers is not None and workers < 1:
         raise StoreError(f"--workers must be at least 1, was {workers}")
     options = options or BuildOptions()
-    variants = sorted(options.variants())
+    options.variants()  # refused before anything is read
     path, store = Path(source), Path(store)
     if store.resolve().is_relative_to(path.resolve()):
         raise StoreError(f"store {store} must not lie inside the source {path}: choose another")
     opened = open_source(path)
-    index = _narrowed(opened.index(), options)
-    plan = _plan(path, opened, index, options)
-    workers = workers or available_cores()
+    index = opened.index()
+    options = replace(options, classes=expanded(options.classes, index.classes))
+    index = _narrowed(index, options)
+    variants = _variants(path, index, options)
+    plan = _plan(path, opened, index, options, variants)
+    workers = 1 if opened.in_order else workers or available_cores()
     with locked(store), quiet_decoder():
         if (store / FILE_NAME).exists():
             return _already_built(store, plan)
         staging = Staging(store, plan, index, variants)
         _build_rows(opened, staging, options, on_error, workers, track)
-        return _finish(staging, plan, workers, track)
+        return finish(staging, plan, opened.mean(), workers, track)
 
 
 def _narrowed(index: Index, options: BuildOptions) -> Index:
@@ -94,7 +95,21 @@ def _narrowed(index: Index, options: BuildOptions) -> Index:
     return index
 
 
-def _plan(path: Path, source: Source, index: Index, options: BuildOptions) -> dict[str, Any]:
+def _variants(path: Path, index: Index, options: BuildOptions) -> list[Variant]:
+    variants = sorted(options.variants(index.native_px))
+    others = {variant.size for variant in variants} - {index.native_px}
+    if index.is_variant and others:
+        raise StoreError(
+            f"{path} holds finished pictures of {index.native_px} px, which are not resampled "
+            f"again: leave --size out; for {min(others)} px, take the released batches of that "
+            "size, or build from the full pictures"
+        )
+    return variants
+
+
+def _plan(
+    path: Path, source: Source, index: Index, options: BuildOptions, variants: Sequence[Variant]
+) -> dict[str, Any]:
     """Describe the build in JSON values, without anything that differs between two machines."""
     return {
         "source": {
@@ -105,8 +120,11 @@ def _plan(path: Path, source: Source, index: Index, options: BuildOptions) -> di
             "index_sha256": index.digest(),
             "notes": list(index.notes),
         },
-        "options": options.to_record(),
-        "resampling": {"rule": RULE},
+        "options": {
+            "variants": list(map(str, variants)),
+            **options.to_record(),
+            "classes": sorted(options.classes),
+        },
         "versions": {
             "lowres": version("lowres"),
             "pillow": version("pillow"),
@@ -119,11 +137,7 @@ def _plan(path: Path, source: Source, index: Index, options: BuildOptions) -> di
 def _already_built(store: Path, plan: dict[str, Any]) -> Manifest:
     """Give the manifest of a finished store if this build would make the same."""
     manifest = open_store(store).manifest
-    then = {
-        "source": manifest.source,
-        "options": manifest.options,
-        "resampling": {"rule": manifest.rule},
-    }
+    then = {"source": manifest.source, "options": manifest.options}
     refuse_changes(store, then, {part: plan[part] for part in then}, "is finished and was built")
     clean(store)
     return manifest
@@ -183,7 +197,7 @@ def _build_chunk(
             return
         entry = staging.index.splits[chunk.split][row]
         try:
-            picture = decode(source.read(entry), exif_rotate=exif_rotate)
+            pictures = _pictures(source.read(entry), staging.variants, exif_rotate)
         except (PictureError, OSError) as error:
             reason = error.strerror or str(error) if isinstance(error, OSError) else str(error)
             if not (skip and isinstance(error, OF_THE_PICTURE)):
@@ -193,82 +207,18 @@ def _build_chunk(
                 ) from error
             skipped[row] = reason
             continue
-        for variant, small in zip(
-            staging.variants, resample(picture, staging.variants), strict=True
-        ):
-            blocks[variant][row - chunk.start] = small
+        for rule, picture in pictures.items():
+            variants = [variant for variant in staging.variants if variant.rule == rule]
+            for variant, small in zip(variants, resample(picture, variants), strict=True):
+                blocks[variant][row - chunk.start] = small
     staging.write(Built(chunk, stamp, skipped), blocks)
 
 
-def _finish(staging: Staging, plan: dict[str, Any], workers: int, track: Track) -> Manifest:
-    """Turn the rows into a store."""
-    entries = {split: staging.finish_split(split) for split in staging.index.splits}
-    # Not in the threads: opening an array parses its header, and CPython 3.11 fails now and then
-    # when two threads parse at once ("AST constructor recursion depth mismatch").
-    arrays = [
-        (array_path(split, variant), staging.finish_array(split, variant))
-        for split in entries
-        for variant in staging.variants
-    ]
-    measured, files = {}, {}
-
-    def work(array: tuple[str, NDArray[np.uint8]]) -> tuple[str, dict[str, list[float]]]:
-        return sha256_of_file(staging.path / array[0]), channel_statistics(array[1])
-
-    with track("checksums", len(arrays)) as display:
-        for (name, _), results in in_threads(work, arrays, workers, threading.Event()):
-            files[name], measured[name] = results
-            display.advance()
-    for split in entries:
-        for name in (LABELS, KEYS):
-            files[f"{split}/{name}"] = sha256_of_file(staging.path / split / name)
-    skipped = tuple(
-        Skipped(split=split, key=staging.index.splits[split][row].key, reason=reason)
-        for split, rows in staging.skipped().items()
-        for row, reason in rows.items()
-    )
-    manifest = Manifest(
-        source=plan["source"],
-        options=plan["options"],
-        rule=RULE,
-        classes=staging.index.classes,
-        splits={split: len(kept) for split, kept in entries.items()},
-        variants=tuple(map(str, staging.variants)),
-        statistics={
-            split: {str(v): measured[array_path(split, v)] for v in staging.variants}
-            for split in entries
-        },
-        skipped=skipped,
-        files=dict(sorted(files.items())),
-        versions=plan["versions"],
-    )
-    staging.finish(manifest)
-    return manifest
-
-
-def in_threads(
-    work: Callable[[Item], Result],
-    items: Sequence[Item],
-    workers: int,
-    stopping: threading.Event,
-) -> Iterator[tuple[Item, Result]]:
-    """Do `work` on items in threads, few at a time, and give each as it is done.
-
-    At the first error or an interrupt, nothing more begins and `stopping` is set, which work that
-    is under way may heed.
-    """
-    waiting = iter(items)
-    running: dict[Future[Result], Item] = {}
-    with ThreadPoolExecutor(workers) as pool:
-        try:
-            for item in islice(waiting, 2 * workers):
-                running[pool.submit(work, item)] = item
-            while running:
-                for done in wait(running, return_when=FIRST_COMPLETED).done:
-                    item = running.pop(done)
-                    yield item, done.result()
-                    for following in islice(waiting, 1):
-                        running[pool.submit(work, following)] = following
-        finally:
-            stopping.set()
-            pool.shutdown(wait=False, cancel_futures=True)
+def _pictures(
+    read: bytes | NDArray[np.uint8], variants: Sequence[Variant], exif_rotate: bool
+) -> dict[Rule, NDArray[np.uint8]]:
+    """Decode what was read, if it is not pixels yet, for each rule."""
+    rules = dict.fromkeys(variant.rule for variant in variants)
+    if isinstance(read, bytes):
+        return decode_for(read, rules, exif_rotate=exif_rotate)
+    return dict.fromkeys(rules, read)

@@ -38,7 +38,6 @@ def _store(path: Path) -> Iterator[str]:
     size_bytes = sum((path / name).stat().st_size for name in manifest.files)
     yield f"store {path}, {size_bytes / 1e6:.1f} MB, contents {manifest.digest[:16]}"
     yield f"source: {source['kind']} {source['name']}, layout {source['layout']}"
-    yield f"resampling rule: {manifest.rule}"
     yield f"classes: {len(store.classes)}, {_first(store.classes)}"
     for split, count in store.splits.items():
         yield f"{split}: {count:,} pictures"

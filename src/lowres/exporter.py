@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from lowres.errors import StoreError
 from lowres.formats import WRITERS
+from lowres.formats.base import Outline, Sink
 from lowres.progress import Track, silent
 from lowres.store import Store
 from lowres.variant import Variant
+
+ORDER_SEED = 0
+"""Of the order that pictures are written in where a format wants them shuffled."""
 
 
 def export(
@@ -17,8 +25,9 @@ def export(
     variant: Variant | str,
     *,
     to: str = "folder",
+    splits: Sequence[str] = (),
     track: Track = silent,
-) -> int:
+) -> dict[str, int]:
     """Write one variant of a store in another format.
 
     Args:
@@ -26,27 +35,57 @@ def export(
         destination: what to write; it must not exist, or be an empty folder.
         variant: which variant.
         to: name of the format; `folder` is PNG files as `split/class/name.png`.
+        splits: which splits; all if none is given, or train in a format that holds only one.
         track: shows progress.
 
     Returns:
-        The number of pictures written.
+        The number of pictures written, by split.
 
     Raises:
-        StoreError: the store lacks the variant, the format is unknown, or the destination is not
-            empty.
+        StoreError: the store lacks the variant or split, the format is unknown or cannot hold
+            them, or the destination is not empty.
     """
     if to not in WRITERS:
         raise StoreError(f"--to must be one of {', '.join(WRITERS)}, was {to!r}")
-    arrays = {split: store.images(split, variant) for split in store.splits}
+    writer = WRITERS[to]
+    arrays = {split: store.images(split, variant) for split in _chosen(store, splits, writer, to)}
     if destination.is_dir() and not any(destination.iterdir()):
         destination.rmdir()
-    sink = WRITERS[to](destination, store.classes)
-    total = sum(store.splits.values())
-    with track("export", total) as display:
+    counts = {split: len(images) for split, images in arrays.items()}
+    outline = Outline(
+        name=store.manifest.source["name"],
+        variant=Variant.parse(str(variant)),
+        classes=store.classes,
+        splits=counts,
+        content=store.manifest.contents[str(variant)],
+    )
+    sink = writer(destination, outline)
+    with track("export", sum(counts.values())) as display:
         for split, images in arrays.items():
-            rows = zip(store.keys(split), store.labels(split), images, strict=True)
-            for key, label, picture in rows:
-                sink.write(split, key, int(label), picture)
+            labels, keys = store.labels(split), store.keys(split)
+            for row in _order(sink, images):
+                sink.write(split, keys[row], int(labels[row]), images[row])
                 display.advance()
     sink.finish()
-    return total
+    return counts
+
+
+def _chosen(store: Store, splits: Sequence[str], writer: type[Sink], to: str) -> list[str]:
+    for split in splits:
+        if split not in store.splits:
+            raise StoreError(
+                f"{store.path} has no split {split!r}; it has {', '.join(store.splits)}"
+            )
+    if not writer.one_split:
+        return list(dict.fromkeys(splits)) or list(store.splits)
+    if len(splits) > 1:
+        raise StoreError(f"{to} holds one split: give one --split, was {', '.join(splits)}")
+    return list(splits) or ["train"]
+
+
+def _order(sink: Sink, images: NDArray[np.uint8]) -> list[int]:
+    """List the rows in the order they are written."""
+    if not sink.shuffled:
+        return list(range(len(images)))
+    order: list[int] = np.random.default_rng(ORDER_SEED).permutation(len(images)).tolist()
+    return order

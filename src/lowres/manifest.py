@@ -41,25 +41,25 @@ class Manifest:
         source: kind, layout and name of the source, a SHA-256 over its splits, keys and classes,
             and notes on what the source held and the store does not.
         options: the options of the build, as given.
-        rule: the arithmetic of the resampling.
         classes: class names; a label is a 0-based position in them.
         splits: number of pictures in each split.
         variants: names of the variants.
         statistics: for each split and variant, mean and standard deviation of each channel over
             all pixels, in levels (0 to 255).
         skipped: the entries left out, with reasons.
+        contents: the content hash of each variant (`content.py`).
         files: SHA-256 (hexadecimal) of every file, by its path in the store.
         versions: the software that built it.
     """
 
     source: dict[str, Any]
     options: dict[str, Any]
-    rule: str
     classes: tuple[str, ...]
     splits: dict[str, int]
     variants: tuple[str, ...]
     statistics: dict[str, dict[str, dict[str, list[float]]]]
     skipped: tuple[Skipped, ...]
+    contents: dict[str, str]
     files: dict[str, str]
     versions: dict[str, str]
 

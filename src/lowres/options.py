@@ -3,49 +3,91 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from itertools import product
+from typing import Any, Literal, NamedTuple
 
 from lowres.errors import VariantError
-from lowres.variant import FILTERS, Filter, Variant
+from lowres.variant import FILTERS, FITS, RULES, Filter, Fit, Rule, Variant
+
+DEFAULT_SIZES_PX = (16, 32, 64)
+DEFAULT_FILTER: Filter = "box"
+"""What the released data is made with."""
+
+
+class Preset(NamedTuple):
+    """A way of making variants that people know by a name; docs/resampling.md says how equal."""
+
+    filter: Filter
+    fit: Fit
+    rule: Rule
+
+
+PresetName = Literal["chrabaszcz2017", "edm", "hf-lanczos"]
+PRESETS: dict[PresetName, Preset] = {
+    "chrabaszcz2017": Preset("box", "squash", "release-2017"),
+    "edm": Preset("lanczos", "crop", "pillow"),
+    "hf-lanczos": Preset("lanczos", "resize-crop", "pillow"),
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BuildOptions:
-    """What to make of a source."""
+    """What to make of a source. Every size is made with every filter, fit and rule."""
 
-    size: tuple[int, ...] = (16, 32, 64)
-    """Sides of the squares in pixels; every size is made with every filter."""
-    filter: tuple[Literal[Filter, "all"], ...] = ("box",)
-    """Pillow's filters by name, or all six."""
+    size: tuple[int, ...] = ()
+    """Sides of the squares in pixels; if not given, 16, 32 and 64, or the source's own size where
+    it has one (released batches, CIFAR)."""
+    filter: tuple[Literal[Filter, "all"], ...] = ()
+    """Pillow's filters by name, or all six; box if not given."""
+    fit: tuple[Fit, ...] = ()
+    """How a rectangle becomes a square; squash if not given: the whole picture, aspect lost.
+    crop: the centre square, resized. resize-crop: resized, then the centre square."""
+    rule: tuple[Rule, ...] = ()
+    """Exact arithmetic; pillow if not given: today's. release-2017: the released data's."""
+    preset: PresetName | None = None
+    """Filter, fit and rule by a known name, in place of the three: chrabaszcz2017 is the released
+    data's, edm that of EDM's data tool, hf-lanczos that of repacks of ImageNet."""
     classes: tuple[str, ...] = ()
-    """Keep only these classes, named here or one a line in a file; labels stay in sorted order."""
+    """Keep only these classes: names, here or one a line in a file; imagenet16-120 (-150, -200);
+    or a range such as devkit:1-120 or sorted:0-99."""
     val_fraction: float | None = None
     """Take this fraction of a source without splits as val, by a hash of each key."""
     exif_rotate: bool = False
     """Turn pictures as their EXIF orientation says; the released data does not."""
 
-    def variants(self) -> tuple[Variant, ...]:
-        """List size x filter, sizes first.
+    def variants(self, native_px: int | None = None) -> tuple[Variant, ...]:
+        """List size x filter x fit x rule, sizes first.
+
+        Args:
+            native_px: the size to make if none is given; the usual three if None.
 
         Raises:
-            VariantError: a size or filter does not exist, or none is asked for.
+            VariantError: a part does not exist, or a preset is given beside what it stands for.
         """
-        filters = FILTERS if "all" in self.filter else self.filter
-        variants = dict.fromkeys(
-            Variant(size, filter_)  # type: ignore[arg-type]  # checked on construction
-            for size in self.size
-            for filter_ in filters
-        )
-        if not variants:
-            raise VariantError("a build needs at least one --size and one --filter")
-        return tuple(variants)
+        sizes = self.size or (DEFAULT_SIZES_PX if native_px is None else (native_px,))
+        filters = FILTERS if "all" in self.filter else self.filter or (DEFAULT_FILTER,)
+        parts = product(filters, self.fit or FITS[:1], self.rule or RULES[:1])
+        if self.preset is not None:
+            parts = iter([self._preset()])  # type: ignore[assignment]
+        rendered = list(parts)
+        variants = [Variant(size, *part) for size in sizes for part in rendered]  # type: ignore[arg-type]
+        return tuple(dict.fromkeys(variants))
+
+    def _preset(self) -> Preset:
+        if self.preset not in PRESETS:
+            raise VariantError(f"--preset must be one of {', '.join(PRESETS)}, was {self.preset!r}")
+        preset = PRESETS[self.preset]
+        for part in Preset._fields:
+            if getattr(self, part):
+                raise VariantError(
+                    f"--preset {self.preset} stands for --{part} {getattr(preset, part)}: give the "
+                    f"preset, or --{part} {' '.join(getattr(self, part))}"
+                )
+        return preset
 
     def to_record(self) -> dict[str, Any]:
-        """Give the fields as JSON values, alike for options that make the same store."""
-        variants = self.variants()
-        return {
-            **asdict(self),
-            "size": sorted({variant.size for variant in variants}),
-            "filter": [name for name in FILTERS if name in {v.filter for v in variants}],
-            "classes": sorted(self.classes),
-        }
+        """Give the fields that say what is taken from the source, as JSON values."""
+        chosen = asdict(self)
+        for part in ("size", "filter", "fit", "rule", "preset"):
+            del chosen[part]
+        return chosen

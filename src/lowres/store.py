@@ -14,12 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowres.errors import StoreError
+from lowres.labels import devkit_ids
 from lowres.manifest import Manifest, sha256_of_file
 from lowres.progress import Track, silent
 from lowres.variant import Variant
 
 LABELS = "labels.npy"
 KEYS = "keys.txt"
+SOURCE_MEAN = "train/source-mean.npy"
 
 
 def array_path(split: str, variant: Variant | str) -> str:
@@ -43,6 +45,11 @@ class Store:
     def classes(self) -> tuple[str, ...]:
         """Class names; a label is a 0-based position in them."""
         return self.manifest.classes
+
+    @property
+    def devkit_ids(self) -> tuple[int, ...] | None:
+        """The devkit id of each class, if all are ImageNet's: the labels of the released data."""
+        return devkit_ids(self.classes)
 
     @property
     def splits(self) -> dict[str, int]:
@@ -102,6 +109,14 @@ class Store:
         """Give mean and standard deviation of each channel: two (3,) float64, in levels."""
         recorded = self.manifest.statistics[self._known(split)][str(variant)]
         return np.array(recorded["mean"]), np.array(recorded["std"])
+
+    def source_mean(self) -> NDArray[np.float64] | None:
+        """Read the mean picture of train that the source came with, if it came with one.
+
+        Returns:
+            (H, W, 3) float64 in levels. Released batches have it, over all their train pictures.
+        """
+        return self._open(SOURCE_MEAN) if SOURCE_MEAN in self.manifest.files else None
 
     def _known(self, split: str) -> str:
         if split not in self.splits:

@@ -1,16 +1,18 @@
 """Decoding: every mode and format is Pillow's convert("RGB"), and damage is an error."""
 
 import io
+import runpy
 import struct
 import warnings
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from lowres.errors import PictureError
-from lowres.resample.decode import decode, quiet_decoder
+from lowres.resample.decode import decode, decode_for, quiet_decoder
 from pictures import encoded, picture
 
 ARRAY = picture(3, 41, 30)
@@ -56,6 +58,23 @@ def test_answer_is_pillows(name):
         ours = decode(data)
     assert ours.shape == (30, 41, 3)
     np.testing.assert_array_equal(ours, expected)
+
+
+def test_cmyk_of_2017():
+    golden = runpy.run_path(str(Path(__file__).with_name("golden.py")))
+    inks = golden["noise"](24, 24, 4)
+    data = saved(Image.frombytes("CMYK", (24, 24), inks.tobytes()), "TIFF")
+    both = decode_for(data, ("pillow", "release-2017"))
+    np.testing.assert_array_equal(both["release-2017"], np.load(golden["FILE"])["cmyk"])
+    np.testing.assert_array_equal(both["pillow"], decode(data))
+    assert (both["pillow"] != both["release-2017"]).any()
+
+
+def test_other_modes_are_the_same_picture_under_both_rules():
+    for name in ("jpeg", "jpeg grey", "png palette", "png alpha"):
+        image, kind, *_ = ODD[name]
+        both = decode_for(saved(image, kind), ("pillow", "release-2017"))
+        assert both["pillow"] is both["release-2017"]
 
 
 def test_first_frame_of_a_gif():

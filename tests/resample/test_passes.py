@@ -1,5 +1,6 @@
 """The resampler against Pillow itself, which is the definition."""
 
+import runpy
 import tarfile
 from pathlib import Path
 
@@ -8,19 +9,23 @@ import pytest
 from PIL import Image
 
 from lowres.resample.decode import decode
-from lowres.resample.filters import coefficients, nearest_indices
+from lowres.resample.filters import Axis, coefficients, nearest_indices
 from lowres.resample.passes import resample
 from lowres.variant import FILTERS, Variant
 
+GOLDEN = runpy.run_path(str(Path(__file__).with_name("golden.py")))
+
+
+def pillow_resized(image: Image.Image, width: int, height: int, filter_name: str) -> Image.Image:
+    """Pillow's answer; in two calls, because one call of Pillow 13 may go down first."""
+    method = Image.Resampling[filter_name.upper()]
+    if filter_name == "nearest":
+        return image.resize((width, height), method)
+    return image.resize((width, image.height), method).resize((width, height), method)
+
 
 def pillow(image: Image.Image, variant: Variant) -> np.ndarray:
-    """Pillow's answer; in two calls, because one call of Pillow 13 may go down first."""
-    method = Image.Resampling[variant.filter.upper()]
-    size = variant.size
-    if variant.filter == "nearest":
-        return np.asarray(image.resize((size, size), method))
-    across = image.resize((size, image.height), method)
-    return np.asarray(across.resize((size, size), method))
+    return np.asarray(pillow_resized(image, variant.size, variant.size, variant.filter))
 
 
 def assert_as_pillow(array: np.ndarray, variants: list[Variant]) -> None:
@@ -69,17 +74,75 @@ def test_not_contiguous_pictures_are_taken():
     )
 
 
+def test_release_2017_equals_the_pillow_of_that_time():
+    answers = np.load(GOLDEN["FILE"])
+    differ_today = 0
+    for name, array, size, filter_name in GOLDEN["cases"]():
+        variant = Variant(size, filter_name, rule="release-2017")
+        ours, today = resample(array, [variant, Variant(size, filter_name)])
+        np.testing.assert_array_equal(ours, answers[name], err_msg=name)
+        differ_today += bool((today != ours).any())
+    assert differ_today > 40, "the two rules differ, so this test can fail"
+
+
+def test_release_2017_where_pixels_tie():
+    """By hand: of 3 pixels in 2, Pillow 4.1's box gives the tied middle one to the later half."""
+    row = np.array([[[10] * 3, [20] * 3, [40] * 3]], np.uint8).repeat(2, axis=0)
+    then = resample(row, [Variant(2, "box", rule="release-2017")])[0]
+    today = resample(row, [Variant(2, "box")])[0]
+    assert then[0, :, 0].tolist() == [10, 30]
+    assert today[0, :, 0].tolist() == [15, 40]
+
+
+@pytest.mark.parametrize("filter_name", FILTERS)
+@pytest.mark.parametrize(
+    ("height", "width"), [(375, 500), (500, 333), (9, 5), (32, 32), (1, 70), (41, 40)]
+)
+def test_fits_equal_what_they_are_named_for(filter_name, height, width):
+    array = np.random.default_rng(height).integers(0, 256, (height, width, 3)).astype(np.uint8)
+    side = min(height, width)
+    for size in (8, 32, 33):
+        crop, resize_crop = resample(
+            array,
+            [Variant(size, filter_name, "crop"), Variant(size, filter_name, "resize-crop")],
+        )
+        # EDM's data tool: cut the centre square out of the array, then resize.
+        square = array[
+            (height - side) // 2 : (height + side) // 2, (width - side) // 2 : (width + side) // 2
+        ]
+        expected = pillow_resized(Image.fromarray(square), size, size, filter_name)
+        np.testing.assert_array_equal(crop, np.asarray(expected))
+        # torchvision's Resize(size) and CenterCrop(size): the longer side is cut to an integer.
+        tall, wide = (int(size * length / side) for length in (height, width))
+        whole = pillow_resized(Image.fromarray(array), wide, tall, filter_name)
+        left, top = int(round((wide - size) / 2.0)), int(round((tall - size) / 2.0))  # noqa: RUF046
+        expected = whole.crop((left, top, left + size, top + size))
+        np.testing.assert_array_equal(resize_crop, np.asarray(expected))
+
+
+def test_variants_do_not_depend_on_their_company():
+    array = np.random.default_rng(5).integers(0, 256, (60, 47, 3)).astype(np.uint8)
+    variants = [
+        Variant(8, name, fit, rule)
+        for name in FILTERS
+        for fit in ("crop", "squash", "resize-crop")
+        for rule in ("release-2017", "pillow")
+    ]
+    for variant, together in zip(variants, resample(array, variants), strict=True):
+        np.testing.assert_array_equal(together, resample(array, [variant])[0], err_msg=f"{variant}")
+
+
 def test_weights_sum_to_one_within_rounding():
     for name in ("box", "bilinear", "hamming", "bicubic", "lanczos"):
-        table = coefficients(500, 32, name)
+        table = coefficients(Axis(500, 32, 0, 32), name, "pillow")
         assert abs(table.weights.sum(axis=1) - 2**22).max() <= table.weights.shape[1]
         assert (table.first >= 0).all()
         assert (table.first + table.count <= 500).all()
 
 
 def test_nearest_takes_the_pixel_at_the_centre():
-    assert nearest_indices(10, 5).tolist() == [1, 3, 5, 7, 9]
-    assert nearest_indices(2, 4).tolist() == [0, 0, 1, 1]
+    assert nearest_indices(Axis(10, 5, 0, 5)).tolist() == [1, 3, 5, 7, 9]
+    assert nearest_indices(Axis(2, 4, 0, 4)).tolist() == [0, 0, 1, 1]
 
 
 def test_real_photographs_equal_pillow(shared: Path):

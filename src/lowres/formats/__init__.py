@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 from lowres.errors import SourceError
@@ -14,8 +14,8 @@ READERS: tuple[tuple[Callable[[Path], bool], Callable[[Path], Source]], ...] = (
 )
 """How each readable format is recognised and opened, the most particular first."""
 
-WRITERS: dict[str, Callable[[Path, Sequence[str]], Sink]] = {"folder": FolderSink}
-"""The writable formats by name; each is made from a path and the class names."""
+WRITERS: dict[str, type[Sink]] = {"folder": FolderSink}
+"""The writable formats by name; each is made from a path and what it will be given."""
 
 
 def open_source(path: Path) -> Source:

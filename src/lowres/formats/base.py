@@ -1,22 +1,39 @@
 """What every format of pictures provides, and the index that a source is reduced to.
 
-A reader is a `Source`: it lists labelled entries without decoding any, and reads the bytes of
-one entry at a time, in any order and from any thread.
+A reader is a `Source`: it lists labelled entries without decoding any, and reads one entry at a
+time. A writer is a `Sink`: it takes the pictures of one variant, and what it writes bears its
+final name only when it is whole.
 """
 
 from __future__ import annotations
 
-import difflib
 import hashlib
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Protocol
+import itertools
+import shutil
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lowres.errors import SourceError
+from lowres.errors import SourceError, StoreError
+from lowres.variant import Variant
+
+SPLIT_NAMES = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+    "testing": "test",
+}
+"""Names taken for splits, in any case, and the split each stands for."""
+
+PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
+"""File names taken for pictures, in any case; what is inside is decided by the bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +43,16 @@ class Entry:
     Attributes:
         key: its name, unique within the split; for a folder the path below the split.
         label: 0-based position of its class in the index's classes.
-        location: where the source finds its bytes.
+        location: the file that holds it, or the file and the member of an archive.
+        offset: where inside that it begins: a byte, or the row of a table.
+        length: how many bytes from there, where `offset` is a byte.
     """
 
     key: str
     label: int
     location: str
+    offset: int = 0
+    length: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,16 +60,21 @@ class Index:
     """All entries of a source.
 
     Attributes:
-        classes: class names in sorted order, which is the order of the labels.
+        classes: class names in the order of the labels: sorted, or the source's own order where
+            it numbers its classes. ImageNet's are sorted WNIDs wherever they are recognised.
         splits: the entries of each split, sorted by key; row numbers follow this order.
         layout: which of the format's layouts was found, for people.
         notes: what was seen and left out, one sentence each.
+        native_px: side of all pictures, where the format says that they are squares of one size.
+        is_variant: the pictures are a finished variant, and are only ever taken as they are.
     """
 
     classes: tuple[str, ...]
     splits: dict[str, tuple[Entry, ...]]
     layout: str
     notes: tuple[str, ...] = ()
+    native_px: int | None = None
+    is_variant: bool = False
 
     def digest(self) -> str:
         """Hash every split, key and class name (SHA-256, hexadecimal)."""
@@ -60,112 +86,175 @@ class Index:
         return digest.hexdigest()
 
 
-class Source(Protocol):
+class Source(ABC):
     """A set of labelled pictures on disk, open for reading.
 
-    Methods other than `index` are called from several threads at once. Nothing is decoded and
-    no code that the source holds is run.
+    `read`, `stamp` and `describe` are called from several threads at once. No code that the
+    source holds is ever run.
 
     Attributes:
         kind: name of the format, as in the table of formats.
+        in_order: entries are best read by one thread in the order of the index, because each
+            read holds a large piece of the source in memory.
     """
 
-    kind: str
+    kind: ClassVar[str]
+    in_order: ClassVar[bool] = False
 
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @abstractmethod
     def index(self) -> Index:
         """List all entries.
 
         Raises:
-            SourceError: there are no labelled pictures, or the layout is ambiguous.
+            SourceError: there are no labelled pictures, the layout is ambiguous, or something is
+                damaged or missing.
         """
 
-    def read(self, entry: Entry) -> bytes:
-        """Read the encoded bytes of an entry.
+    @abstractmethod
+    def read(self, entry: Entry) -> bytes | NDArray[np.uint8]:
+        """Read an entry: its encoded bytes, or (H, W, 3) uint8 RGB where the source has pixels.
 
         Raises:
-            OSError: they cannot be read.
+            OSError: it cannot be read.
+            SourceError: what holds it is damaged.
         """
 
     def stamp(self, entry: Entry) -> str:
-        """Say cheaply whether the bytes may have changed: equal stamps, equal bytes."""
+        """Say cheaply whether an entry may have changed: equal stamps, equal bytes."""
+        return file_stamp(Path(entry.location))
 
     def describe(self, entry: Entry) -> str:
         """Name the entry so that the user finds it: a path, or an archive and member."""
+        return f"{entry.location}: {entry.key}"
+
+    def mean(self) -> NDArray[np.float64] | None:
+        """Give the mean picture of train that came with the source, (H, W, 3) in levels."""
+        return None
 
 
-class Sink(Protocol):
-    """A place that the pictures of one variant are written to, in some format.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outline:
+    """What a sink will be given.
 
-    It is made for one variant, told every picture once, split by split in row order, and then
-    finished. One that was not finished leaves nothing that looks whole.
+    Attributes:
+        name: of the set, such as `animals`, for file names and cards.
+        variant: the variant that is written.
+        classes: class names in the order of the labels.
+        splits: number of pictures in each split that is written.
+        content: the content hash of the variant (docs/format.md).
     """
 
+    name: str
+    variant: Variant
+    classes: tuple[str, ...]
+    splits: dict[str, int]
+    content: str
+
+
+class Sink(ABC):
+    """A place that the pictures of one variant are written to, in some format.
+
+    It is told every picture once, split by split, and then finished. Until then everything lies
+    at `partial`, so one that was not finished leaves nothing that looks whole.
+
+    Attributes:
+        shuffled: readers of the format shuffle little or not at all, so pictures come in a fixed
+            random order; else in row order.
+        one_split: the format has no splits.
+        partial: the file or folder to write into; it does not exist yet, but its parent does.
+
+    Raises:
+        StoreError: there is something at `path`, or the format cannot hold the outline.
+    """
+
+    shuffled: ClassVar[bool] = False
+    one_split: ClassVar[bool] = False
+
+    def __init__(self, path: Path, outline: Outline) -> None:
+        if path.exists():
+            raise StoreError(f"{path} is there already and not empty: choose a new path")
+        self.path = path
+        self.outline = outline
+        self.partial = path.with_name(f"{path.name}.partial")
+        if self.partial.is_dir():  # of an export that was stopped
+            shutil.rmtree(self.partial)
+        self.partial.unlink(missing_ok=True)
+        self.partial.parent.mkdir(parents=True, exist_ok=True)
+
+    @abstractmethod
     def write(self, split: str, key: str, label: int, picture: NDArray[np.uint8]) -> None:
         """Write one picture, (N, N, 3) uint8 RGB, without loss."""
 
+    @abstractmethod
+    def complete(self) -> None:
+        """Write what comes last, and close every file."""
+
     def finish(self) -> None:
-        """Declare everything written."""
+        """Declare everything written and give it its final name."""
+        self.complete()
+        self.partial.rename(self.path)
 
 
-def select_classes(index: Index, names: Sequence[str]) -> Index:
-    """Keep only some classes; labels are numbered anew, in sorted order.
-
-    Raises:
-        SourceError: a name is not among the classes or is given twice.
-    """
-    repeated = [name for name, times in Counter(names).items() if times > 1]
-    if repeated:
-        raise SourceError(f"class {repeated[0]!r} is asked for twice")
-    for name in names:
-        if name not in index.classes:
-            near = difflib.get_close_matches(name, index.classes, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise SourceError(
-                f"class {name!r} is not among the {len(index.classes)} classes of the source{hint}"
-            )
-    kept = tuple(sorted(names))
-    new_label = {index.classes.index(name): label for label, name in enumerate(kept)}
-    splits = {
-        split: tuple(
-            replace(entry, label=new_label[entry.label])
-            for entry in entries
-            if entry.label in new_label
-        )
-        for split, entries in index.splits.items()
-    }
-    if not splits.get("train", True):
-        raise SourceError(f"train has no pictures of {', '.join(kept)}")
-    empty = [split for split, entries in splits.items() if not entries]
-    notes = tuple(f"left out {split}: it has no pictures of the classes kept" for split in empty)
-    filled = {split: entries for split, entries in splits.items() if entries}
-    return replace(index, classes=kept, splits=filled, notes=index.notes + notes)
+def file_stamp(path: Path) -> str:
+    """Give size and time of change of a file, or why there is none."""
+    try:
+        status = path.stat()
+    except OSError as error:
+        return error.strerror or type(error).__name__
+    return f"{status.st_size} {status.st_mtime_ns}"
 
 
-def split_by_hash(index: Index, val_fraction: float) -> Index:
-    """Move about `val_fraction` of the only split, `train`, to a new split `val`.
-
-    An entry goes to `val` when the SHA-256 of its key, read as a number in [0, 1), is below the
-    fraction. So pictures added later never move one that was there.
+def check_name(name: str, where: str) -> str:
+    """Give the name of an entry or class back if it is safe to make a path of.
 
     Raises:
-        SourceError: the fraction is not inside (0, 1), the source has its own splits, or one side
-            would be empty.
+        SourceError: it is empty, absolute, climbs out by `..`, or is not one line of UTF-8.
     """
-    if not 0.0 < val_fraction < 1.0:
-        raise SourceError(f"--val-fraction must lie between 0 and 1, was {val_fraction}")
-    if list(index.splits) != ["train"]:
+    parts = PurePosixPath(name).parts
+    if not parts or name.startswith("/") or ".." in parts or not set(name).isdisjoint("\n\0\\"):
         raise SourceError(
-            f"--val-fraction is for sources without splits, and this one has "
-            f"{', '.join(index.splits)}; leave the option out"
+            f"{where} has a member named {name!r}: names must be relative paths without .. in one "
+            "line; this archive is damaged or hostile"
         )
-    sides: dict[str, list[Entry]] = {"train": [], "val": []}
-    for entry in index.splits["train"]:
-        number = int.from_bytes(hashlib.sha256(entry.key.encode()).digest()[:8], "big")
-        sides["val" if number < val_fraction * 2**64 else "train"].append(entry)
-    for split, entries in sides.items():
-        if not entries:
-            raise SourceError(
-                f"--val-fraction {val_fraction} of {len(index.splits['train'])} pictures "
-                f"leaves {split} empty; choose another fraction"
-            )
-    return replace(index, splits={split: tuple(entries) for split, entries in sides.items()})
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise SourceError(f"{where} has a name that is not UTF-8: {name!r}") from None
+    return name
+
+
+def split_of(name: str) -> str | None:
+    """Find the split that a file name speaks of, such as `set-train-00000.tar`.
+
+    It is one of `SPLIT_NAMES` between other characters than letters and digits.
+    """
+    words = "".join(c if c.isalnum() else " " for c in name.lower()).split()
+    splits = {SPLIT_NAMES[word] for word in words if word in SPLIT_NAMES}
+    return splits.pop() if len(splits) == 1 else None
+
+
+def indexed(splits: dict[str, list[Entry]]) -> dict[str, tuple[Entry, ...]]:
+    """Sort the entries of each split by key, and leave out empty splits.
+
+    Raises:
+        SourceError: two entries of one split have the same key.
+    """
+    found = {}
+    for split in ("train", "val", "test"):
+        entries = sorted(splits.get(split, ()), key=_key)
+        for one, other in itertools.pairwise(entries):
+            if one.key == other.key:
+                raise SourceError(
+                    f"{split} has two pictures named {one.key}: in {one.location} and in "
+                    f"{other.location}; remove one"
+                )
+        if entries:
+            found[split] = tuple(entries)
+    return found
+
+
+def _key(entry: Entry) -> str:
+    return entry.key

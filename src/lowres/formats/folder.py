@@ -13,30 +13,23 @@ Written as `split/class/name.png`.
 from __future__ import annotations
 
 import os
-import shutil
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lowres.errors import SourceError, StoreError
-from lowres.formats.base import Entry, Index
-
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
-"""File names taken for pictures, in any case; what is inside is decided by the bytes."""
-
-SPLIT_NAMES = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-    "testing": "test",
-}
-"""Folder names taken for splits, in any case, and the split each stands for."""
+from lowres.errors import SourceError
+from lowres.formats.base import (
+    PICTURE_SUFFIXES,
+    SPLIT_NAMES,
+    Entry,
+    Index,
+    Sink,
+    Source,
+    check_name,
+)
 
 ANNOTATIONS = "val_annotations.txt"
 
@@ -44,13 +37,10 @@ Labelled = list[tuple[str, str, str]]
 """Key, class name and path of each picture of a split."""
 
 
-class FolderSource:
+class FolderSource(Source):
     """A folder of class folders, read in place; links are followed."""
 
     kind = "folder"
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
 
     def index(self) -> Index:
         """List all entries; see `Source.index`."""
@@ -59,14 +49,6 @@ class FolderSource:
     def read(self, entry: Entry) -> bytes:
         """Read the file of an entry."""
         return Path(entry.location).read_bytes()
-
-    def stamp(self, entry: Entry) -> str:
-        """Give the size and time of change of the file."""
-        try:
-            status = Path(entry.location).stat()
-        except OSError as error:
-            return error.strerror or type(error).__name__
-        return f"{status.st_size} {status.st_mtime_ns}"
 
     def describe(self, entry: Entry) -> str:
         """Give the path."""
@@ -169,7 +151,7 @@ class _Scan:
         """Give key and path of each picture below a folder."""
         for key, path in _walk(folder, prefix, (os.path.realpath(folder),)):
             suffix = PurePosixPath(key).suffix.lower()
-            if suffix not in SUFFIXES:
+            if suffix not in PICTURE_SUFFIXES:
                 self.other_suffixes[suffix] += 1
                 continue
             if "\n" in key or not _is_utf8(key):
@@ -224,25 +206,15 @@ class _Scan:
         return f"found {', '.join(names[:5])}" if names else "it is empty"
 
 
-class FolderSink:
+class FolderSink(Sink):
     """Writes PNG files as `split/class/name.png`, which every ImageFolder reader takes."""
-
-    def __init__(self, path: Path, classes: Sequence[str]) -> None:
-        if path.exists():
-            raise StoreError(f"{path} is there already and not empty: choose a new folder")
-        self.path = path
-        self.classes = classes
-        self.partial = path.with_name(f"{path.name}.partial")
-        if self.partial.exists():  # of an export that was stopped
-            shutil.rmtree(self.partial)
-        self.partial.mkdir(parents=True)
 
     def write(self, split: str, key: str, label: int, picture: NDArray[np.uint8]) -> None:
         """Write one picture; see `Sink.write`."""
         from PIL import Image
 
-        name = self.classes[label]
-        parts = PurePosixPath(key).parts
+        name = check_name(self.outline.classes[label], "the store")
+        parts = PurePosixPath(check_name(key, "the store")).parts
         below = parts[1:] if parts[0] == name and len(parts) > 1 else parts
         whole = self.partial.joinpath(split, name, *below)
         target = whole.with_suffix(".png")
@@ -251,9 +223,8 @@ class FolderSink:
         target.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(picture).save(target)
 
-    def finish(self) -> None:
-        """Give the folder its name."""
-        self.partial.rename(self.path)
+    def complete(self) -> None:
+        """Leave the folder as it is."""
 
 
 def _is_annotated(folder: Path) -> bool:
@@ -279,7 +250,7 @@ def _folders(folder: Path) -> list[Path]:
 def _loose_pictures(folder: Path) -> int:
     """Count the pictures that lie in a folder itself."""
     return sum(
-        child.suffix.lower() in SUFFIXES and not _hidden(child.name) and not child.is_dir()
+        child.suffix.lower() in PICTURE_SUFFIXES and not _hidden(child.name) and not child.is_dir()
         for child in folder.iterdir()
     )
 

@@ -1,10 +1,10 @@
-"""Encoded bytes to RGB, by Pillow and with nothing but Pillow's own conversions."""
+"""Encoded bytes to RGB, by Pillow, with its own conversions or those of 2017."""
 
 from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
@@ -12,22 +12,24 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from lowres.errors import PictureError
+from lowres.variant import Rule
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 """The formats tried, whatever a file is called. Not all of Pillow's: some of those (EPS) start
 other programs."""
 
 
-def decode(data: bytes, *, exif_rotate: bool = False) -> NDArray[np.uint8]:
+def decode(data: bytes, *, exif_rotate: bool = False, rule: Rule = "pillow") -> NDArray[np.uint8]:
     """Decode one picture; the first frame where there are several.
 
     Grey, palette, alpha, CMYK and 16-bit pictures become RGB as `Image.convert("RGB")` does it:
-    alpha is dropped, 16-bit grey is clipped at 255.
+    alpha is dropped, 16-bit grey is clipped at 255. The rules differ for CMYK alone.
 
     Args:
         data: a whole JPEG, PNG, WebP, GIF, BMP or TIFF file.
         exif_rotate: turn the picture as its EXIF orientation says. The released ImageNet
             variants do not.
+        rule: whose conversion of CMYK.
 
     Returns:
         (H, W, 3) uint8 RGB.
@@ -36,10 +38,23 @@ def decode(data: bytes, *, exif_rotate: bool = False) -> NDArray[np.uint8]:
         PictureError: the bytes are no such picture, are cut short, or describe a picture beyond
             Pillow's limit against decompression bombs.
     """
+    return decode_for(data, (rule,), exif_rotate=exif_rotate)[rule]
+
+
+def decode_for(
+    data: bytes, rules: Iterable[Rule], *, exif_rotate: bool = False
+) -> dict[Rule, NDArray[np.uint8]]:
+    """Decode one picture once, for several rules; see `decode`.
+
+    Returns:
+        The picture under each rule; the same array where they agree.
+    """
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             turned = ImageOps.exif_transpose(image) if exif_rotate else image
-            return np.asarray(turned.convert("RGB"))
+            if turned.mode == "CMYK":
+                return {rule: _from_cmyk(turned, rule) for rule in rules}
+            return dict.fromkeys(rules, np.asarray(turned.convert("RGB")))
     except UnidentifiedImageError as error:
         reason = "is empty" if not data else f"is none of {', '.join(FORMATS)}"
         raise PictureError(reason) from error
@@ -48,6 +63,15 @@ def decode(data: bytes, *, exif_rotate: bool = False) -> NDArray[np.uint8]:
     # What a damaged file makes Pillow's decoders raise is not limited to a documented set.
     except Exception as error:
         raise PictureError(str(error) or type(error).__name__) from error
+
+
+def _from_cmyk(image: Image.Image, rule: Rule) -> NDArray[np.uint8]:
+    """Convert CMYK as today's Pillow does, or as Pillow did up to 4.2 (`Convert.c`)."""
+    if rule != "release-2017":
+        return np.asarray(image.convert("RGB"))
+    inks = np.asarray(image).astype(np.int16)
+    levels: NDArray[np.int16] = np.clip(255 - inks[..., :3] - inks[..., 3:], 0, 255)
+    return levels.astype(np.uint8)
 
 
 @contextmanager

@@ -1,8 +1,9 @@
 """Coefficient tables: how much each source pixel weighs in each target pixel.
 
-The arithmetic is Pillow's (`src/libImaging/Resample.c`, alike from 7.0.0 to 13.0.0), followed in
-float64 step by step, because its details are visible in the bytes: which side a tied pixel falls
-on, constants in single precision, and weights rounded to 22-bit fixed point.
+The arithmetic is Pillow's (`src/libImaging/Resample.c`), followed in float64 step by step, because
+its details are visible in the bytes: which side a tied pixel falls on, constants in single
+precision, and weights rounded to 22-bit fixed point. The rule `pillow` is alike from 7.0.0 to
+13.0.0; `release-2017` is that of 3.4.2 to 4.1.1.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from lowres.variant import Filter
+from lowres.variant import Filter, Rule
 
 PRECISION_BITS = 22
 """Fractional bits of a weight: Pillow's 32 - 8 - 2, so that a sum of weighted bytes fits int32."""
@@ -69,16 +70,17 @@ def _cubic(x):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
 
 
 @numba.njit(cache=True, nogil=True)
-def _weight(filter_code, x):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _weight(filter_code, x, of_release):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     """Weigh a source pixel at `x` target pixels from the centre."""
     if filter_code == BOX:
-        return 1.0 if -0.5 < x <= 0.5 else 0.0
+        inside = -0.5 <= x < 0.5 if of_release else -0.5 < x <= 0.5
+        return 1.0 if inside else 0.0
     if filter_code == LANCZOS:
         return _sinc(x) * _sinc(x / 3) if -3.0 <= x < 3.0 else 0.0
     x = abs(x)
     if filter_code == BICUBIC:
         return _cubic(x)
-    if x >= 1.0:
+    if x >= 1.0 and not (of_release and filter_code == HAMMING):
         return 0.0
     if filter_code == BILINEAR:
         return 1.0 - x
@@ -86,19 +88,26 @@ def _weight(filter_code, x):  # type: ignore[no-untyped-def]  # noqa: ANN001, AN
 
 
 @numba.njit(cache=True, nogil=True)
-def _fill(source_px, filter_code, support, first, count, weights):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _bounds(centre, reach, source_px, of_release):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    """Find the source pixels that may weigh in: the first, and the one after the last."""
+    if of_release:
+        low, high = math.floor(centre - reach), math.ceil(centre + reach)
+    else:
+        low, high = int(centre - reach + 0.5), int(centre + reach + 0.5)
+    return max(low, 0), min(high, source_px)
+
+
+@numba.njit(cache=True, nogil=True)
+def _fill(scale, source_px, start, code, support, of_release, first, count, weights):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     """Fill a table in place; `weights` must be wide enough and zero."""
-    target_px = len(first)
-    scale = source_px / target_px
     stretch = max(scale, 1.0)
     row = np.empty(weights.shape[1])
-    for target in range(target_px):
-        centre = (target + 0.5) * scale
-        low = max(int(centre - support * stretch + 0.5), 0)
-        high = min(int(centre + support * stretch + 0.5), source_px)
+    for target in range(len(first)):
+        centre = (target + start + 0.5) * scale
+        low, high = _bounds(centre, support * stretch, source_px, of_release)
         total = 0.0
         for k in range(high - low):
-            row[k] = _weight(filter_code, (k + low - centre + 0.5) * (1.0 / stretch))
+            row[k] = _weight(code, (k + low - centre + 0.5) * (1.0 / stretch), of_release)
             total += row[k]
         for k in range(high - low):
             weight = row[k] / total if total != 0.0 else row[k]
@@ -108,33 +117,47 @@ def _fill(source_px, filter_code, support, first, count, weights):  # type: igno
         count[target] = high - low
 
 
-@lru_cache(maxsize=16384)
-def coefficients(source_px: int, target_px: int, filter: Filter) -> Coefficients:  # noqa: A002
-    """Compute the weights that take an axis of `source_px` pixels to `target_px`.
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """What happens to one axis of a picture.
 
-    Args:
-        source_px: length of the axis now, at least 1.
-        target_px: length wanted, at least 1.
-        filter: a convolution filter, so any but nearest.
+    Attributes:
+        source_px: its length now, at least 1.
+        target_px: the length it is resized to, at least 1.
+        start: the first target pixel that is kept.
+        length: how many are kept.
     """
+
+    source_px: int
+    target_px: int
+    start: int
+    length: int
+
+
+@lru_cache(maxsize=16384)
+def coefficients(axis: Axis, filter: Filter, rule: Rule) -> Coefficients:  # noqa: A002
+    """Compute the weights of the target pixels that are kept, for any filter but nearest."""
     support = SUPPORT[filter]
-    widest = math.ceil(support * max(source_px / target_px, 1.0)) * 2 + 1
-    first, count = np.empty(target_px, np.int64), np.empty(target_px, np.int64)
-    weights = np.zeros((target_px, widest), np.int32)
-    _fill(source_px, list(SUPPORT).index(filter), support, first, count, weights)
+    scale = axis.source_px / axis.target_px
+    widest = math.ceil(support * max(scale, 1.0)) * 2 + 1
+    first, count = np.empty(axis.length, np.int64), np.empty(axis.length, np.int64)
+    weights = np.zeros((axis.length, widest), np.int32)
+    code, of_release = list(SUPPORT).index(filter), rule == "release-2017"
+    _fill(scale, axis.source_px, axis.start, code, support, of_release, first, count, weights)
     return Coefficients(first, count, weights)
 
 
 @lru_cache(maxsize=4096)
-def nearest_indices(source_px: int, target_px: int) -> NDArray[np.int64]:
-    """Compute which source pixel each target pixel copies under the filter nearest.
+def nearest_indices(axis: Axis) -> NDArray[np.int64]:
+    """Compute which source pixel each target pixel that is kept copies under the filter nearest.
 
     Positions are summed up one step at a time in float64, as Pillow's affine scaling does
     (`src/libImaging/Geometry.c`); multiplying instead would differ in rare cases.
 
     Returns:
-        (N,) int64 indices.
+        (length,) int64 indices.
     """
-    steps = np.full(target_px, source_px / target_px)
+    steps = np.full(axis.start + axis.length, axis.source_px / axis.target_px)
     steps[0] *= 0.5
-    return np.minimum(np.add.accumulate(steps).astype(np.int64), source_px - 1)
+    positions = np.add.accumulate(steps).astype(np.int64)
+    return np.minimum(positions[axis.start :], axis.source_px - 1)

@@ -17,8 +17,8 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from lowres.resample.filters import PRECISION_BITS, coefficients, nearest_indices
-from lowres.variant import Filter, Variant
+from lowres.resample.filters import PRECISION_BITS, Axis, coefficients, nearest_indices
+from lowres.variant import Filter, Fit, Rule, Variant
 
 HALF = np.int32(1 << (PRECISION_BITS - 1))
 BITS = np.int32(PRECISION_BITS)
@@ -59,36 +59,65 @@ def _weigh(lines, first, count, weights):  # type: ignore[no-untyped-def]  # noq
     return out
 
 
-def _axis(lines: NDArray[np.uint8], size: int, filter: Filter) -> NDArray[np.uint8]:  # noqa: A002
-    """Resample the first axis of (L, M, 3) to (size, M, 3)."""
+def _pass(
+    lines: NDArray[np.uint8],
+    axis: Axis,
+    filter: Filter,  # noqa: A002
+    rule: Rule,
+) -> NDArray[np.uint8]:
+    """Resample the first axis of (L, M, 3) to (axis.length, M, 3)."""
     length, across, channels = lines.shape
-    if length == size:  # Pillow skips this pass too
-        return lines
-    table = coefficients(length, size, filter)
+    if axis.target_px == length:  # Pillow skips this pass too
+        return lines[axis.start : axis.start + axis.length]
+    table = coefficients(axis, filter, rule)
     flat = lines.reshape(length, across * channels)
     weighed: NDArray[np.uint8] = _weigh(flat, table.first, table.count, table.weights)
-    return weighed.reshape(size, across, channels)
+    return weighed.reshape(axis.length, across, channels)
+
+
+def _axes(height: int, width: int, size: int, fit: Fit) -> tuple[Axis, Axis]:
+    """Say what happens down and across; for the fit `crop` the picture is cut already."""
+    if fit != "resize-crop":
+        return Axis(height, size, 0, size), Axis(width, size, 0, size)
+    shorter = min(height, width)
+    # Rounding as torchvision's Resize and CenterCrop do it.
+    targets = (size * height // shorter, size * width // shorter)
+    starts = [round((target - size) / 2) for target in targets]
+    return Axis(height, targets[0], starts[0], size), Axis(width, targets[1], starts[1], size)
+
+
+def _centre_square(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    height, width, _ = picture.shape
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    return picture[top : top + side, left : left + side]
 
 
 def resample(picture: NDArray[np.uint8], variants: Sequence[Variant]) -> list[NDArray[np.uint8]]:
-    """Squash one picture into every variant.
+    """Turn one picture into every variant.
 
     Args:
         picture: (H, W, 3) uint8 RGB, any height and width from 1.
-        variants: the sizes and filters wanted.
+        variants: the sizes, filters, fits and rules wanted.
 
     Returns:
         One (N, N, 3) uint8 array for each variant, in the order given.
     """
-    height, width, _ = picture.shape
-    on_its_side = _turn(np.ascontiguousarray(picture))
+    cuts: dict[bool, NDArray[np.uint8]] = {}
+    on_their_side: dict[bool, NDArray[np.uint8]] = {}
     results = []
     for variant in variants:
-        size = variant.size
+        cut = variant.fit == "crop"
+        if cut not in cuts:
+            cuts[cut] = np.ascontiguousarray(_centre_square(picture) if cut else picture)
+        height, width, _ = cuts[cut].shape
+        down, across = _axes(height, width, variant.size, variant.fit)
         if variant.filter == "nearest":
-            rows, columns = nearest_indices(height, size), nearest_indices(width, size)
-            results.append(picture[rows[:, None], columns])
-        else:
-            narrow = _turn(_axis(on_its_side, size, variant.filter))
-            results.append(_axis(narrow, size, variant.filter))
+            rows, columns = nearest_indices(down), nearest_indices(across)
+            results.append(cuts[cut][rows[:, None], columns])
+            continue
+        if cut not in on_their_side:
+            on_their_side[cut] = _turn(cuts[cut])
+        narrow = _turn(_pass(on_their_side[cut], across, variant.filter, variant.rule))
+        results.append(_pass(narrow, down, variant.filter, variant.rule))
     return results
