@@ -22,6 +22,7 @@ from lowres.progress import shown
 from lowres.recipe import Recipe
 
 if TYPE_CHECKING:
+    from lowres.store import Store
     from lowres.study.study import Study
 
 INTERRUPTED_STATUS = 130
@@ -111,21 +112,55 @@ def info(path: Path) -> None:
 
 
 @app.command
-def verify(store: Path) -> int:
-    """Check a store: counts, shapes, and the SHA-256 of every file.
+def verify(
+    store: Path,
+    *,
+    against: Path | None = None,
+    variant: str | None = None,
+    out_file: Annotated[Path | None, Parameter(name=("--out", "-o"))] = None,
+) -> int:
+    """Check a store by its checksums, or compare it with another set, whatever the order of either.
+
+    Exit status 0 means whole, or the same pictures with the same classes; 1 that they are not.
 
     Args:
         store: the store to check.
+        against: another store, or small pictures in any format that build reads.
+        variant: which variant to compare, where it is not clear.
+        out_file: CSV file to write with a line for each picture that is not identical.
     """
     from lowres.store import open_store
 
     opened = open_store(store)
+    if against is not None:
+        return _compare(opened, against, variant, out_file)
+    if variant is not None or out_file is not None:
+        raise LowresError("--variant and --out are for a comparison: give --against, too")
     problems = list(opened.problems(shown))
     for problem in problems:
         out.print(f"{store}: {problem}")
     if not problems:
         out.print(f"{store}: whole; {len(opened.manifest.files)} files as in the manifest")
     return int(bool(problems))
+
+
+def _compare(store: Store, against: Path, variant: str | None, out_file: Path | None) -> int:
+    from lowres.comparison import compare
+    from lowres.differences import lines, write_csv
+    from lowres.sides import opened_sides
+
+    pairs = opened_sides(store, against, variant)
+    if out_file is not None and len(pairs) > 1:
+        raise LowresError("--out takes one comparison: choose one by --variant")
+    status = 0
+    for sides in pairs:
+        comparison = compare(*sides, track=shown)
+        for line in lines(comparison, sides):
+            out.print(line)
+        if out_file is not None:
+            out.print(f"{out_file}: {write_csv(out_file, comparison, sides):,} lines")
+        status = max(status, int(not comparison.same))
+    return status
 
 
 @app.command
@@ -151,20 +186,34 @@ def show(
 
 
 @app.command
-def export(store: Path, destination: Path, *, variant: str, to: Literal["folder"]) -> None:
+def export(
+    store: Path,
+    destination: Path,
+    *,
+    variant: str,
+    to: Literal["folder", "batches", "batches-npz", "parquet", "webdataset", "edm"],
+    split: tuple[str, ...] = (),
+) -> None:
     """Write one variant of a store in a format that other tools read.
 
     Args:
         store: the store to take pictures from.
         destination: what to write; must not exist.
         variant: which variant, such as 32-box.
-        to: the format; folder is PNG files as split/class/name.png.
+        to: folder: PNG files as split/class/name.png. batches, batches-npz: the layout of the
+            released ImageNet8/16/32/64. parquet: for Hugging Face datasets, with card and
+            Croissant. webdataset: tar shards. edm: the ZIP of EDM and StyleGAN3.
+        split: which splits; if not given all, or train for edm, which holds one.
     """
     from lowres import exporter
     from lowres.store import open_store
 
-    total = exporter.export(open_store(store), destination, variant, to=to, track=shown)
-    out.print(f"{destination}: {total:,} pictures")
+    opened = open_store(store)
+    counts = exporter.export(opened, destination, variant, to=to, splits=split, track=shown)
+    out.print(f"{destination}: {_counts(counts)}")
+    left = [name for name in opened.splits if name not in counts]
+    if left and not split:
+        err.print(f"note: {to} holds one split; left out {', '.join(left)}")
 
 
 @app.command
