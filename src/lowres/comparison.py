@@ -19,7 +19,7 @@ from lowres.errors import StoreError
 from lowres.labels import devkit_ids
 from lowres.matching import Rows, alike_rows, equal_rows, left_out, thumbnails
 from lowres.progress import Track, silent
-from lowres.sides import Fingerprints, Side, blocks_of
+from lowres.sides import Fingerprints, Side
 
 ALIKE_LEVELS = 16.0
 """Mean absolute difference above which two pictures are not taken for the same one any more; other
@@ -268,7 +268,7 @@ def _most_alike(
 
 
 def _thumbnails(split: str, side: Side, rows: Rows) -> NDArray[np.float32]:
-    return np.concatenate([thumbnails(side.pictures(split, block)) for block in blocks_of(rows)])
+    return np.concatenate([thumbnails(side.pictures(split, block)) for block in side.blocks(rows)])
 
 
 def _measured(split: str, sides: tuple[Side, Side], rows: tuple[Rows, Rows]) -> Pairs:
@@ -277,7 +277,7 @@ def _measured(split: str, sides: tuple[Side, Side], rows: tuple[Rows, Rows]) -> 
     ours, theirs = rows[0][order], rows[1][order]
     largest, mean = np.empty(len(ours), np.int64), np.empty(len(ours))
     start = 0
-    for block, other_block in zip(blocks_of(ours), blocks_of(theirs), strict=True):
+    for block, other_block in zip(sides[0].blocks(ours), sides[0].blocks(theirs), strict=True):
         pictures = sides[0].pictures(split, block).astype(np.int16)
         apart = np.abs(pictures - sides[1].pictures(split, other_block))
         stop = start + len(block)

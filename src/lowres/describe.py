@@ -6,21 +6,25 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from lowres.errors import SourceError
 from lowres.formats import open_source
+from lowres.identify import identify
+from lowres.labels import devkit_ids
+from lowres.options import preset_of
+from lowres.progress import Track, silent
 from lowres.run import Run
 from lowres.store import open_store
 from lowres.study.study import Study
 
 
-def describe(path: Path) -> Iterator[str]:
+def describe(path: Path, *, track: Track = silent) -> Iterator[str]:
     """Give the lines that describe a store, a run, a study or a source.
+
+    Of a source, what is known of its origin is told, too; for released batches that takes
+    reading them once.
 
     Raises:
         LowresError: it is none of these, or damaged.
     """
-    if not path.exists():
-        raise SourceError(f"{path} does not exist")
     if (path / "study.json").exists():
         yield from _study(path)
     elif (path / "recipe.json").exists():
@@ -28,7 +32,7 @@ def describe(path: Path) -> Iterator[str]:
     elif (path / "manifest.json").exists() or (path / "build.json").exists():
         yield from _store(path)
     else:
-        yield from _source(path)
+        yield from _source(path, track)
 
 
 def _store(path: Path) -> Iterator[str]:
@@ -39,6 +43,7 @@ def _store(path: Path) -> Iterator[str]:
     yield f"store {path}, {size_bytes / 1e6:.1f} MB, contents {manifest.digest[:16]}"
     yield f"source: {source['kind']} {source['name']}, layout {source['layout']}"
     yield f"classes: {len(store.classes)}, {_first(store.classes)}"
+    yield f"labels: 0 to {len(store.classes) - 1}, {_order(store.classes)}"
     for split, count in store.splits.items():
         yield f"{split}: {count:,} pictures"
     for split in store.splits:
@@ -47,7 +52,10 @@ def _store(path: Path) -> Iterator[str]:
             yield f"{split}: {skipped} pictures skipped, as they could not be decoded"
     for variant in store.variants:
         mean, std = store.statistics("train", variant)
-        yield f"{variant}: mean {_levels(mean)}, std {_levels(std)}"
+        preset = preset_of(variant)
+        named = f", preset {preset}" if preset else ""
+        yield f"{variant}{named}: mean {_levels(mean)}, std {_levels(std)}"
+        yield f"{variant}: content {manifest.contents[str(variant)]}"
     yield "built with " + ", ".join(f"{name} {v}" for name, v in manifest.versions.items())
 
 
@@ -73,14 +81,22 @@ def _study(path: Path) -> Iterator[str]:
         yield f"finish: lowres study {path}"
 
 
-def _source(path: Path) -> Iterator[str]:
+def _source(path: Path, track: Track) -> Iterator[str]:
     source = open_source(path)
     index = source.index()
     yield f"source {path}: {source.kind}, layout {index.layout}"
     yield f"classes: {len(index.classes)}, {_first(index.classes)}"
     for split, entries in index.splits.items():
         yield f"{split}: {len(entries):,} pictures"
-    yield from index.notes
+    yield from identify(source, index, track=track)
+    yield from (f"note: {note}" for note in index.notes)
+
+
+def _order(classes: tuple[str, ...]) -> str:
+    ids = devkit_ids(classes)
+    if ids is not None:
+        return f"in the order of sorted WNIDs; devkit ids {', '.join(map(str, ids[:5]))}, ..."
+    return "in sorted order" if list(classes) == sorted(classes) else "in the source's own order"
 
 
 def _first(names: tuple[str, ...]) -> str:

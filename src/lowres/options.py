@@ -30,6 +30,12 @@ PRESETS: dict[PresetName, Preset] = {
 }
 
 
+def preset_of(variant: Variant) -> PresetName | None:
+    """Give the name that people know a way of making variants by, if it has one."""
+    part = Preset(variant.filter, variant.fit, variant.rule)
+    return next((name for name, preset in PRESETS.items() if preset == part), None)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BuildOptions:
     """What to make of a source. Every size is made with every filter, fit and rule."""

@@ -5,7 +5,10 @@ Pictures are taken in blocks of rows, so that a set of any size fits into memory
 
 from __future__ import annotations
 
+import math
+import os
 import threading
+import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -24,10 +27,11 @@ from lowres.formats.base import Entry, Source
 from lowres.manifest import FILE_NAME
 from lowres.progress import Track
 from lowres.resample.decode import decode, quiet_decoder
-from lowres.store import Store, open_store
+from lowres.store import Store, array_path, open_store
 from lowres.variant import Variant
 
-BLOCK_ROWS = 2048
+BLOCK_BYTES = 1 << 23
+"""Of pixels, looked at together."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,6 +65,16 @@ class Side(ABC):
     splits: dict[str, int]
     workers: int = 1
 
+    @property
+    def block_rows(self) -> int:
+        """How many pictures make a block."""
+        return max(BLOCK_BYTES // (self.size * self.size * 3), 1)
+
+    def blocks(self, rows: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+        """Cut row numbers into blocks."""
+        for start in range(0, len(rows), self.block_rows):
+            yield rows[start : start + self.block_rows]
+
     @abstractmethod
     def pictures(self, split: str, rows: Sequence[int] | NDArray[np.int64]) -> NDArray[np.uint8]:
         """Read some pictures: (len(rows), size, size, 3) uint8."""
@@ -81,18 +95,47 @@ class Side(ABC):
         adding = threading.Lock()
 
         def look(start: int) -> int:
-            images = self.pictures(split, np.arange(start, min(start + BLOCK_ROWS, count)))
+            images = self.pictures(split, np.arange(start, min(start + self.block_rows, count)))
             digests[start : start + len(images)] = picture_digests(images)
             summed = images.sum(axis=0, dtype=np.int64)
             with adding:
                 np.add(total, summed, out=total)
             return len(images)
 
-        blocks = range(0, count, BLOCK_ROWS)
+        blocks = range(0, count, self.block_rows)
         with track(f"{split} of {self.name}", count) as display, quiet_decoder():
             for _, looked in in_threads(look, blocks, self.workers, threading.Event()):
                 display.advance(looked)
         return Fingerprints(digests, self.labels(split), total / max(count, 1))
+
+
+class PictureFile:
+    """An array of pictures read by offsets and not through its memory map.
+
+    What has been looked at so leaves no trace in the memory of the process.
+    """
+
+    def __init__(self, path: Path, images: NDArray[np.uint8]) -> None:
+        self.path = path
+        self.shape = images.shape[1:]
+        self._offset: int = images.offset  # type: ignore[attr-defined]  # of a memory map
+        self._descriptor = os.open(path, os.O_RDONLY)
+        weakref.finalize(self, os.close, self._descriptor)
+
+    def read(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Read some pictures: (len(rows), H, W, 3) uint8."""
+        images = np.empty((len(rows), *self.shape), np.uint8)
+        if len(rows) and rows[-1] - rows[0] == len(rows) - 1 and (np.diff(rows) == 1).all():
+            self._read_into(images, int(rows[0]))
+            return images
+        for number, row in enumerate(rows.tolist()):
+            self._read_into(images[number], row)
+        return images
+
+    def _read_into(self, images: NDArray[np.uint8], row: int) -> None:
+        start = self._offset + row * math.prod(self.shape)
+        if os.preadv(self._descriptor, [images.data], start) < images.nbytes:
+            raise StoreError(f"{self.path} ends before row {row}; build the store again")
 
 
 class StoreSide(Side):
@@ -106,11 +149,16 @@ class StoreSide(Side):
         self.classes = store.classes
         self.splits = dict(store.splits)
         self.workers = available_cores()
-        self._images = {split: store.images(split, variant) for split in store.splits}
+        self._files = {
+            split: PictureFile(
+                store.path / array_path(split, variant), store.images(split, variant)
+            )
+            for split in store.splits
+        }
 
     def pictures(self, split: str, rows: Sequence[int] | NDArray[np.int64]) -> NDArray[np.uint8]:
         """Read some pictures; see `Side.pictures`."""
-        return np.asarray(self._images[split][rows])
+        return self._files[split].read(np.asarray(rows))
 
     def labels(self, split: str) -> NDArray[np.int64]:
         """Read all labels of a split."""
@@ -181,12 +229,6 @@ class SourceSide(Side):
     @cached_property
     def _keys(self) -> dict[str, list[str]]:
         return {split: [e.key for e in entries] for split, entries in self.index.splits.items()}
-
-
-def blocks_of(rows: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
-    """Cut row numbers into blocks."""
-    for start in range(0, len(rows), BLOCK_ROWS):
-        yield rows[start : start + BLOCK_ROWS]
 
 
 def opened_sides(store: Store, path: Path, variant: str | None) -> list[tuple[Side, Side]]:

@@ -1,0 +1,63 @@
+"""Measure what `lowres.spectrum` knows filters by, on a folder of photographs.
+
+    python bench/spectrum.py PHOTOGRAPHS
+
+Prints the reference table, made of every second photograph, and how many sets of N other
+photographs are told right, for all filters and fits. Needs a few hundred photographs, each larger
+than 64 pixels.
+"""
+
+import argparse
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+import lowres
+from lowres import spectrum
+from lowres.variant import FILTERS
+
+SIZES = (8, 16, 32, 64)
+FITS = ("squash", "crop", "resize-crop")
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("photographs", type=Path)
+    with tempfile.TemporaryDirectory() as folder:
+        options = lowres.BuildOptions(size=SIZES, filter=FILTERS, fit=FITS)
+        lowres.build(parser.parse_args().photographs, Path(folder) / "store", options)
+        store = lowres.open_store(Path(folder) / "store")
+        for name in FILTERS:
+            ratios = [
+                [spectrum.band_ratios(images(store, size, name, fit)[::2]) for fit in FITS]
+                for size in SIZES
+            ]
+            print(name, np.mean(ratios, axis=1).T.round(3).tolist())
+        for count in (100, 200, 400):
+            print(f"{count} photographs: {tell(store, count)}")
+
+
+def images(store: lowres.Store, size: int, name: str, fit: str) -> np.ndarray:
+    """Open the pictures of one variant."""
+    return store.images("train", lowres.Variant(size, name, fit))
+
+
+def tell(store: lowres.Store, count: int, rounds: int = 20) -> str:
+    """Guess the filter of random sets of the photographs that the table is not made of."""
+    random = np.random.default_rng(0)
+    right = wrong = silent = 0
+    for _ in range(rounds):
+        for variant in store.variants:
+            others = store.images("train", variant)[1::2]
+            rows = np.sort(random.choice(len(others), count, replace=False))
+            guess = spectrum.guess_filter(others[rows])
+            silent += guess is None
+            right += guess is not None and guess.filter == variant.filter
+            wrong += guess is not None and guess.filter != variant.filter
+    return f"{right} right, {wrong} wrong, {silent} not told"
+
+
+if __name__ == "__main__":
+    main()
