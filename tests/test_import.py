@@ -15,11 +15,11 @@ HEAVY = ("numpy", "PIL", "numba", "torch", "scipy", "matplotlib", "jinja2", "ski
 RANKS = {
     "errors": 0, "progress": 0,
     "variant": 1, "labels": 1, "content": 1,
-    "resample": 2, "manifest": 2, "recipe": 2, "options": 2, "matching": 2,
+    "resample": 2, "manifest": 2, "recipe": 2, "options": 2, "matching": 2, "spectrum": 2,
     "formats": 3, "store": 3, "executors": 3,
     "run": 4, "staging": 4, "exporter": 4, "loading": 4, "wrn": 4, "show": 4,
     "sides": 4,
-    "finishing": 5, "training": 5, "comparison": 5,
+    "finishing": 5, "training": 5, "comparison": 5, "identify": 5,
     "builder": 6, "study": 6, "differences": 6,
     "report": 7, "describe": 7,
     "demo": 8,

@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,12 +30,20 @@ from lowres.formats.base import (
     Sink,
     Source,
     check_name,
+    indexed,
 )
 
 ANNOTATIONS = "val_annotations.txt"
 
-Labelled = list[tuple[str, str, str]]
-"""Key, class name and path of each picture of a split."""
+
+class Labelled(NamedTuple):
+    """A picture whose class has a name, but no number yet; the rest is as in `Entry`."""
+
+    key: str
+    name: str
+    location: str
+    offset: int = 0
+    length: int = 0
 
 
 class FolderSource(Source):
@@ -44,7 +53,7 @@ class FolderSource(Source):
 
     def index(self) -> Index:
         """List all entries; see `Source.index`."""
-        return _Scan(self.path).index()
+        return FolderScan(self.path).index()
 
     def read(self, entry: Entry) -> bytes:
         """Read the file of an entry."""
@@ -55,8 +64,14 @@ class FolderSource(Source):
         return entry.location
 
 
-class _Scan:
-    """One look through a folder, collecting what is left out on the way."""
+class FolderScan:
+    """One look through a folder, collecting what is left out on the way.
+
+    Attributes:
+        root: the folder.
+        notes: what was left out, one sentence each.
+        other_suffixes: suffixes of the files that are not named like pictures.
+    """
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -64,10 +79,10 @@ class _Scan:
         self.other_suffixes: Counter[str] = Counter()
 
     def index(self) -> Index:
+        """List all entries; see `Source.index`."""
         splits = self.split_folders()
         if splits:
             found = {split: self.labelled(split, folder) for split, folder in splits.items()}
-            self.drop_unlabelled(found)
             self.note_beside()
         else:
             found = {"train": self.labelled("train", self.root)}
@@ -79,10 +94,27 @@ class _Scan:
         self.note_others()
         flat_val = "val" in splits and _is_annotated(splits["val"])
         layout = "split/class" if splits else "class"
-        return self.assemble(found, "Tiny ImageNet" if flat_val else layout)
+        return assembled(found, "Tiny ImageNet" if flat_val else layout, self.notes)
 
     def split_folders(self) -> dict[str, Path]:
         """Find the split folders, or nothing where the class folders come first."""
+        splits = self.named_splits()
+        train = splits.get("train")
+        if not train and splits and all(_folders(f) for f in _folders(self.root)):
+            raise SourceError(
+                f"{self.root} has {', '.join(sorted(splits))} but no train: name a folder train, "
+                "or build from the folder that holds the classes"
+            )
+        if not train or not _folders(train):
+            return {}
+        return {name: splits[name] for name in ("train", "val", "test") if name in splits}
+
+    def named_splits(self) -> dict[str, Path]:
+        """Find the folders that are named like splits.
+
+        Raises:
+            SourceError: there are two for one split.
+        """
         splits: dict[str, Path] = {}
         for folder in _folders(self.root):
             split = SPLIT_NAMES.get(folder.name.lower())
@@ -94,29 +126,26 @@ class _Scan:
                     f"{folder.name}; rename or move one"
                 )
             splits[split] = folder
-        train = splits.get("train")
-        if not train and splits and all(_folders(f) for f in _folders(self.root)):
-            raise SourceError(
-                f"{self.root} has {', '.join(sorted(splits))} but no train: name a folder train, "
-                "or build from the folder that holds the classes"
-            )
-        if not train or not _folders(train):
-            return {}
-        return {name: splits[name] for name in ("train", "val", "test") if name in splits}
+        return splits
 
-    def labelled(self, split: str, folder: Path) -> Labelled:
+    def labelled(self, split: str, folder: Path) -> list[Labelled]:
+        """List the pictures of a split by class folders, or by Tiny ImageNet's list.
+
+        Raises:
+            SourceError: a class of train is empty, or a name cannot be kept.
+        """
         if _is_annotated(folder):
             return self.annotated(folder)
         class_folders = _folders(folder)
         labelled = [
-            (key, class_folder.name, path)
+            Labelled(key, class_folder.name, path)
             for class_folder in class_folders
             for key, path in self.pictures(class_folder, f"{class_folder.name}/")
         ]
         loose = _loose_pictures(folder)
         if loose:
             self.notes.append(f"left out {loose} pictures in {folder.name} without a class folder")
-        filled = {name for _, name, _ in labelled}
+        filled = {row.name for row in labelled}
         empty = [child.name for child in class_folders if child.name not in filled]
         if empty and filled and split == "train":
             raise SourceError(
@@ -125,7 +154,7 @@ class _Scan:
             )
         return labelled
 
-    def annotated(self, folder: Path) -> Labelled:
+    def annotated(self, folder: Path) -> list[Labelled]:
         """Read Tiny ImageNet's val: one line a picture, its name, a tab and its WNID first."""
         path = folder / ANNOTATIONS
         names = {}
@@ -139,7 +168,7 @@ class _Scan:
             name = PurePosixPath(key).name
             if name not in names:
                 raise SourceError(f"{location} is not listed in {path}")
-            labelled.append((key, names.pop(name), location))
+            labelled.append(Labelled(key, names.pop(name), location))
         if names:
             raise SourceError(
                 f"{path} lists {len(names)} pictures that are not in {folder / 'images'}, "
@@ -160,41 +189,14 @@ class _Scan:
                 )
             yield key, path
 
-    def drop_unlabelled(self, found: dict[str, Labelled]) -> None:
-        """Leave out splits that share no class with train, such as a flat `test/images`."""
-        known = {name for _, name, _ in found["train"]}
-        for split in list(found):
-            names = {name for _, name, _ in found[split]}
-            if names and not names & known:
-                self.notes.append(
-                    f"left out {split}: train has none of its classes ({min(names)}, ...)"
-                )
-                del found[split]
-
-    def assemble(self, found: dict[str, Labelled], layout: str) -> Index:
-        in_split = {split: {name for _, name, _ in rows} for split, rows in found.items()}
-        names = sorted(set().union(*in_split.values()))
-        label = {name: position for position, name in enumerate(names)}
-        splits = {}
-        for split, rows in found.items():
-            if not rows:
-                continue
-            splits[split] = tuple(Entry(key, label[name], path) for key, name, path in sorted(rows))
-            missing = sorted(set(names) - in_split[split])
-            if missing:
-                self.notes.append(
-                    f"{split} has no pictures of {len(missing)} of the {len(names)} classes, "
-                    f"{missing[0]} first"
-                )
-        notes = tuple(note.encode("utf-8", "replace").decode() for note in self.notes)
-        return Index(tuple(names), splits, layout, notes)
-
     def note_beside(self) -> None:
+        """Note the folders that are no splits."""
         beside = [f.name for f in _folders(self.root) if f.name.lower() not in SPLIT_NAMES]
         if beside:
             self.notes.append(f"left out the folders beside the splits: {', '.join(beside)}")
 
     def note_others(self) -> None:
+        """Note the files that are not named like pictures."""
         if self.other_suffixes:
             suffixes = ", ".join(suffix or "no suffix" for suffix in sorted(self.other_suffixes))
             self.notes.append(
@@ -202,6 +204,7 @@ class _Scan:
             )
 
     def seen(self) -> str:
+        """Say what lies in the folder."""
         names = sorted(child.name for child in self.root.iterdir())
         return f"found {', '.join(names[:5])}" if names else "it is empty"
 
@@ -225,6 +228,54 @@ class FolderSink(Sink):
 
     def complete(self) -> None:
         """Leave the folder as it is."""
+
+
+def assembled(
+    found: dict[str, list[Labelled]], layout: str, notes: list[str], order: Sequence[str] = ()
+) -> Index:
+    """Number the classes and make an index.
+
+    Splits that share no class with train, such as a flat `test/images`, are left out.
+
+    Args:
+        found: the pictures of each split.
+        layout: see `Index`.
+        notes: see `Index`; what is left out here is added.
+        order: all class names, where the source numbers them; else they are sorted.
+
+    Raises:
+        SourceError: two pictures of one split have the same key.
+    """
+    notes = list(notes)
+    in_split = {split: {row.name for row in rows} for split, rows in found.items() if rows}
+    _drop_unlabelled(in_split, notes)
+    filled = set().union(*in_split.values())
+    classes = [name for name in order if name in filled] if order else sorted(filled)
+    label = {name: position for position, name in enumerate(classes)}
+    for split, names in in_split.items():
+        missing = [name for name in classes if name not in names]
+        if missing:
+            notes.append(
+                f"{split} has no pictures of {len(missing)} of the {len(classes)} classes, "
+                f"{missing[0]} first"
+            )
+    splits = {
+        split: [
+            Entry(row.key, label[row.name], row.location, row.offset, row.length)
+            for row in found[split]
+        ]
+        for split in in_split
+    }
+    kept = tuple(note.encode("utf-8", "replace").decode() for note in notes)
+    return Index(tuple(classes), indexed(splits), layout, kept)
+
+
+def _drop_unlabelled(in_split: dict[str, set[str]], notes: list[str]) -> None:
+    known = in_split.get("train")
+    for split, names in list(in_split.items()):
+        if known and not names & known:
+            notes.append(f"left out {split}: train has none of its classes ({min(names)}, ...)")
+            del in_split[split]
 
 
 def _is_annotated(folder: Path) -> bool:

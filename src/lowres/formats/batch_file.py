@@ -1,0 +1,226 @@
+"""One batch file of the released ImageNet8/16/32/64, pickle or npz, on disk or inside a zip.
+
+It holds `data`, uint8 (N, 3*S*S), each row all red, then all green, then all blue levels; `labels`,
+from 1; and in files of train `mean`, float64 (3*S*S), the mean of all rows of train (layout: the
+authors' `image2numpy_imagenet_train.py`).
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Self
+from zipfile import ZipFile
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lowres.errors import SourceError
+from lowres.formats.npz import load_npz
+from lowres.formats.plain_pickle import load_plain
+from lowres.formats.plain_values import SkippedArray
+from lowres.formats.streams import PIECE_BYTES, damage_named, drain
+from lowres.variant import MAX_SIZE_PX
+
+TRAIN_FILES = 10
+NAMES = (*(f"train_data_batch_{n}" for n in range(1, TRAIN_FILES + 1)), "val_data", "test_data")
+"""All names of files, which npz files have with the suffix `.npz`. There is no released test."""
+
+KEYS = ("data", "labels", "mean")
+
+LONG_BYTES = 16 << 20
+"""Longer strings are pixels, and are skipped when only labels are wanted: labels of all of
+ImageNet are 10 MB, and the pixels of one released file 25 MB or more (8 px)."""
+
+ZIP_MAGIC = b"PK\x03\x04"
+PICKLE_MAGIC = b"\x80"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Batch:
+    """What is known of a file without its pixels.
+
+    Attributes:
+        rows: number of pictures.
+        side: of each, in pixels.
+        labels: (rows,) int64, from 1, as in the file.
+        mean: (side, side, 3) float64 in levels, where the file has one.
+    """
+
+    rows: int
+    side: int
+    labels: NDArray[np.int64]
+    mean: NDArray[np.float64] | None
+
+
+@dataclass(frozen=True, slots=True)
+class BatchFile:
+    """Where one file lies.
+
+    Attributes:
+        name: as released, such as `train_data_batch_1`, without `.npz`.
+        npz: whether it is called an npz file, or a pickle.
+        path: the file, or the zip that holds it.
+        member: its name in the zip.
+    """
+
+    name: str
+    npz: bool
+    path: Path
+    member: str | None = None
+
+    @classmethod
+    def of(cls, path: Path, member: str | None = None) -> Self | None:
+        """Make one of a path, or of a member of a zip, if its name is that of a batch."""
+        name = path.name if member is None else member.rpartition("/")[2]
+        plain = name.removesuffix(".npz")
+        return cls(plain, plain != name, path, member) if plain in NAMES else None
+
+    @property
+    def split(self) -> str:
+        """The split it is of."""
+        return self.name.partition("_")[0]
+
+    @property
+    def number(self) -> int:
+        """Its number among the files of train, from 1; 0 for the other splits."""
+        number = self.name.rpartition("_")[2]
+        return int(number) if number.isdigit() else 0
+
+    @property
+    def location(self) -> str:
+        """The path, and after `!` the member."""
+        return str(self.path) if self.member is None else f"{self.path}!{self.member}"
+
+    @property
+    def key(self) -> str:
+        """First part of its entries' keys, which sort like the files."""
+        return f"train_data_batch_{self.number:02}" if self.number else self.name
+
+    def look(self) -> Batch:
+        """Read and check everything but the pixels.
+
+        Raises:
+            SourceError: it is no such file, or damaged.
+            OSError: it cannot be read.
+        """
+        found = self._load(KEYS, LONG_BYTES)
+        rows, side = self._check_data(found.get("data"))
+        mean = found.get("mean")
+        if mean is not None and _size(mean) != 3 * side**2:
+            raise SourceError(f"{self.location}: mean must be {3 * side**2} numbers, as data has")
+        return Batch(
+            rows,
+            side,
+            self._labels(found.get("labels"), rows),
+            None if mean is None else _picture(np.asarray(mean, np.float64), side),
+        )
+
+    def pixels(self, batch: Batch) -> NDArray[np.uint8]:
+        """Read the pixels, (rows, 3 * side * side) uint8, which takes their memory once.
+
+        Raises:
+            SourceError: it is damaged, or has changed since `look`.
+            OSError: it cannot be read.
+        """
+        data = self._load(("data",), None).get("data")
+        if self._check_data(data) != (batch.rows, batch.side) or isinstance(data, SkippedArray):
+            raise SourceError(f"{self.location} has changed while it was read; start again")
+        return np.asarray(data)
+
+    def _load(self, names: tuple[str, ...], skip_above: int | None) -> dict[str, Any]:
+        with damage_named(self.location), self._open() as stream:
+            self._check_magic(stream)
+            if self.npz:
+                return load_npz(stream, self.location, names, skip_above=skip_above)
+            found = load_plain(stream, self.location, skip_above=skip_above)
+            if self.member is not None:
+                drain(stream)  # to the checksum
+        if type(found) is not dict:
+            raise SourceError(
+                f"{self.location} must be a pickle of a dict with data and labels; it is a "
+                f"{type(found).__name__}"
+            )
+        texts = {k.decode("latin-1") if isinstance(k, bytes) else k: v for k, v in found.items()}
+        return {name: texts[name] for name in names if name in texts}
+
+    @contextmanager
+    def _open(self) -> Iterator[BinaryIO]:
+        if self.member is None:
+            with self.path.open("rb") as file:
+                yield file
+            return
+        with ZipFile(self.path) as archive, archive.open(self.member) as packed:
+            if not self.npz:
+                yield io.BufferedReader(packed, PIECE_BYTES)  # type: ignore[type-var]
+                return
+            # Its list of members is at its end, and going back there means unpacking it again.
+            with tempfile.TemporaryFile() as unpacked:
+                shutil.copyfileobj(packed, unpacked, PIECE_BYTES)
+                unpacked.seek(0)
+                yield unpacked
+
+    def _check_magic(self, stream: BinaryIO) -> None:
+        begins = stream.read(len(ZIP_MAGIC))
+        stream.seek(0)
+        if self.npz and begins != ZIP_MAGIC:
+            is_pickle = begins.startswith(PICKLE_MAGIC)
+            what = f"a pickle: call it {self.name}" if is_pickle else f"{begins!r}..."
+            raise SourceError(f"{self.location} must be an npz file by its name; it is {what}")
+        if not self.npz and begins == ZIP_MAGIC:
+            raise SourceError(
+                f"{self.location} must be a pickle by its name; it is a zip or npz file: call it "
+                f"{self.name}.npz, or unpack it"
+            )
+
+    def _check_data(self, data: object) -> tuple[int, int]:
+        """Give the number of rows and the side of the pictures."""
+        if data is None:
+            raise SourceError(f"{self.location} has no data: it is no batch of pictures")
+        if not isinstance(data, np.ndarray | SkippedArray):
+            raise SourceError(f"{self.location}: data must be an array, was {type(data).__name__}")
+        side = math.isqrt(data.shape[1] // 3) if len(data.shape) == 2 else 0
+        if data.dtype != np.uint8 or not side or data.shape[1] != 3 * side**2:
+            raise SourceError(
+                f"{self.location}: data must be uint8 (N, 3*S*S), was {data.dtype} {data.shape}"
+            )
+        if side > MAX_SIZE_PX:
+            raise SourceError(f"{self.location}: pictures must be at most {MAX_SIZE_PX} px wide")
+        return data.shape[0], side
+
+    def _labels(self, labels: object, rows: int) -> NDArray[np.int64]:
+        if labels is None:
+            raise SourceError(f"{self.location} has no labels: only labelled sets can be read")
+        listed = labels.tolist() if isinstance(labels, np.ndarray) else labels
+        if not isinstance(listed, list | tuple):
+            raise SourceError(
+                f"{self.location}: labels must be a list, was {type(listed).__name__}"
+            )
+        if len(listed) != rows:
+            raise SourceError(f"{self.location} has {rows:,} pictures and {len(listed):,} labels")
+        for row, label in enumerate(listed):
+            if type(label) is not int or not 1 <= label <= np.iinfo(np.int32).max:
+                raise SourceError(
+                    f"{self.location}: label of row {row} must be an integer from 1, was "
+                    f"{label if isinstance(label, int | float) else type(label).__name__}"
+                )
+        return np.array(listed, np.int64)
+
+
+def _size(mean: object) -> int:
+    """Count the numbers of a mean; 0 if it is none."""
+    if isinstance(mean, list) and all(type(level) in (int, float) for level in mean):
+        mean = np.array(mean, np.float64)
+    if not isinstance(mean, np.ndarray) or mean.ndim != 1 or mean.dtype.kind != "f":
+        return 0
+    return mean.size if np.isfinite(mean).all() else 0
+
+
+def _picture(planar: NDArray[np.float64], side: int) -> NDArray[np.float64]:
+    return np.ascontiguousarray(planar.reshape(3, side, side).transpose(1, 2, 0))

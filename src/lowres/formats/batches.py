@@ -1,0 +1,366 @@
+"""The released ImageNet8/16/32/64, and other sets in their layout.
+
+Files `train_data_batch_1` to `_10` and `val_data`, pickles or npz files (`batch_file.py`), in one
+folder, in its direct subfolders, or in the zips as they are downloaded, which are read in place.
+Their labels, 1 to 1000, are the numbers of the development kit; ImageNet's classes become sorted
+WNIDs. Sets of other classes have a file `classes.txt` beside, one name a line in the order of the
+labels.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import IO, ClassVar
+from zipfile import ZipFile
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lowres.errors import SourceError, StoreError
+from lowres.formats.base import (
+    Entry,
+    Index,
+    Outline,
+    Sink,
+    Source,
+    check_name,
+    file_stamp,
+    indexed,
+)
+from lowres.formats.batch_file import NAMES, TRAIN_FILES, Batch, BatchFile
+from lowres.formats.batch_writer import BatchNpzWriter, BatchWriter, PickleWriter
+from lowres.formats.streams import damage_named
+from lowres.labels import devkit_ids, devkit_wnids
+
+OFFICIAL_ZIP = re.compile(r"imagenet\d+_(train|val|test)(_part\d)?(_npz)?\.zip", re.I | re.A)
+CLASSES = "classes.txt"
+FILE_NAMES = frozenset({*NAMES, *(f"{name}.npz" for name in NAMES)})
+FIRST_NAMES = ("train_data_batch_1", "train_data_batch_6", "val_data")
+"""Looked for in subfolders: of whole sets, of the two halves of ImageNet64, and of val."""
+
+HALVES: dict[tuple[int, ...], tuple[int, int]] = {(1, 2, 3, 4, 5): (1, 2), (6, 7, 8, 9, 10): (2, 1)}
+"""The numbers of the files in each half of ImageNet64: which part they are, and the other."""
+
+
+def recognise(path: Path) -> bool:
+    """Tell by names alone whether a path is a batch file, a zip of them, or a folder of these."""
+    if path.is_file():
+        return path.name in FILE_NAMES or bool(OFFICIAL_ZIP.fullmatch(path.name))
+    first = [name + suffix for name in FIRST_NAMES for suffix in ("", ".npz")]
+    if not path.is_dir():
+        return False
+    with os.scandir(path) as children:
+        for child in children:
+            if child.name in FILE_NAMES or OFFICIAL_ZIP.fullmatch(child.name):
+                if child.is_file():
+                    return True
+            elif child.is_dir() and any(Path(child.path, name).is_file() for name in first):
+                return True
+    return False
+
+
+class BatchesSource(Source):
+    """A set in batch files; one is held in memory at a time."""
+
+    kind = "batches"
+    in_order = True
+
+    _held: tuple[str, NDArray[np.uint8]] | None = None
+
+    def index(self) -> Index:
+        """List all entries, without reading pixels; see `Source.index`."""
+        batches = self._batches
+        side = batches[0][1].side
+        names = _named_classes(self.path)
+        classes, label_of = _classes(batches, names)
+        entries: dict[str, list[Entry]] = {}
+        for file, batch in batches:
+            entries.setdefault(file.split, []).extend(_entries(file, batch, label_of))
+        counts = " + ".join(str(sum(f.split == split for f, _ in batches)) for split in entries)
+        kind = "npz" if batches[0][0].npz else "pickle"
+        return Index(
+            classes=classes,
+            splits=indexed(entries),
+            layout=f"{f'{side} px' if names else f'ImageNet{side}'}, {kind}, {counts} files",
+            notes=tuple(_notes(batches, classes, names)),
+            native_px=side,
+            is_variant=True,
+        )
+
+    def read(self, entry: Entry) -> NDArray[np.uint8]:
+        """Read a picture; the first of a file reads them all."""
+        file, batch = self._by_location[entry.location]
+        if self._held is None or self._held[0] != entry.location:
+            self._held = None  # before the next one is read
+            self._held = entry.location, file.pixels(batch)
+        planar = self._held[1][entry.offset].reshape(3, batch.side, batch.side)
+        return np.ascontiguousarray(planar.transpose(1, 2, 0))
+
+    def stamp(self, entry: Entry) -> str:
+        """Give the stamp of the file, or of the zip that holds it."""
+        return file_stamp(self._by_location[entry.location][0].path)
+
+    def mean(self) -> NDArray[np.float64] | None:
+        """Give the mean that the files of train have, if they have one; see `Source.mean`."""
+        return next((b.mean for f, b in self._batches if f.number and b.mean is not None), None)
+
+    def files(self) -> tuple[str, ...]:
+        """Name the files that checksums are published of: loose files, npz zips, packed pickles."""
+        return tuple(self._by_name)
+
+    @contextmanager
+    def open_file(self, name: str) -> Iterator[IO[bytes]]:
+        """Open one of `files`, to read its bytes from first to last.
+
+        Raises:
+            SourceError: the zip that holds it is damaged.
+            OSError: it cannot be read.
+        """
+        path, member = self._by_name[name]
+        if member is None:
+            with path.open("rb") as file:
+                yield file
+            return
+        with (
+            damage_named(f"{path}!{member}"),
+            ZipFile(path) as archive,
+            archive.open(member) as packed,
+        ):
+            yield packed
+
+    @cached_property
+    def _by_name(self) -> dict[str, tuple[Path, str | None]]:
+        """Path and member of each of `files`."""
+        found: dict[str, tuple[Path, str | None]] = {}
+        for file, _ in self._batches:
+            if file.npz and file.member is not None:
+                found[file.path.name] = file.path, None
+            else:
+                found[f"{file.name}{'.npz' * file.npz}"] = file.path, file.member
+        return found
+
+    @cached_property
+    def _batches(self) -> list[tuple[BatchFile, Batch]]:
+        """All files, in the order of their entries, train first."""
+        files = list(_found(self.path))
+        _check_files(self.path, files)
+        files.sort(key=lambda file: (("train", "val", "test").index(file.split), file.number))
+        batches = [(file, file.look()) for file in files]
+        _check_alike(batches)
+        return batches
+
+    @cached_property
+    def _by_location(self) -> dict[str, tuple[BatchFile, Batch]]:
+        return {file.location: (file, batch) for file, batch in self._batches}
+
+
+def _found(path: Path) -> Iterator[BatchFile]:
+    """Give all batch files in a path."""
+    if path.is_file():
+        yield from _found_in_file(path)
+        return
+    for child in sorted(path.iterdir()):
+        if child.is_file():
+            yield from _found_in_file(child)
+        elif child.is_dir() and not child.name.startswith("."):
+            for name in sorted(FILE_NAMES):
+                if (child / name).is_file():
+                    yield from _found_in_file(child / name)
+
+
+def _found_in_file(path: Path) -> Iterator[BatchFile]:
+    if not OFFICIAL_ZIP.fullmatch(path.name):
+        if file := BatchFile.of(path):
+            yield file
+        return
+    with damage_named(str(path)), ZipFile(path) as archive:
+        members = archive.infolist()
+    found = 0
+    for member in members:
+        name = check_name(member.filename, str(path))
+        if file := BatchFile.of(path, name):
+            if member.flag_bits & 1:
+                raise SourceError(f"{file.location} is encrypted: unpack the zip first")
+            found += 1
+            yield file
+    if not found:
+        raise SourceError(f"{path} holds no batch files such as {NAMES[0]} or {NAMES[0]}.npz")
+
+
+def _check_files(path: Path, files: Sequence[BatchFile]) -> None:
+    """Refuse a set that is not whole, or is more than one."""
+    seen: dict[str, BatchFile] = {}
+    for file in files:
+        other = seen.setdefault(file.name, file)
+        if other is not file:
+            raise SourceError(
+                f"{path} has {file.name} twice: {other.location} and {file.location}; give a "
+                "folder with one size, as pickles or as npz files, packed or unpacked"
+            )
+    for file in files:
+        if file.npz != files[0].npz:
+            raise SourceError(
+                f"{path} has pickles and npz files: {files[0].location} and {file.location}; give "
+                "a folder with one kind"
+            )
+    missing = [name for name in NAMES[:TRAIN_FILES] if name not in seen]
+    if not missing:
+        return
+    half = HALVES.get(tuple(sorted(file.number for file in files if file.number)))
+    if half:
+        why = f"it has part {half[0]} of train; part {half[1]} belongs into the same folder"
+    elif len(missing) == TRAIN_FILES:
+        why = f"it has no train; put all {TRAIN_FILES} files of train and val into one folder"
+    else:
+        why = f"train is {TRAIN_FILES} files; put all of them into one folder"
+    raise SourceError(f"{path}: {missing[0]} is missing: {why}")
+
+
+def _check_alike(batches: Sequence[tuple[BatchFile, Batch]]) -> None:
+    """Refuse files of different sizes or with different means, and a train without pictures."""
+    (first, batch), *_ = batches
+    means = [(f, b.mean) for f, b in batches if f.number and b.mean is not None]
+    for file, other in batches:
+        if other.side != batch.side:
+            raise SourceError(
+                f"{file.location} has pictures of {other.side} px and {first.location} of "
+                f"{batch.side} px; give a folder with one size"
+            )
+    for file, mean in means:
+        if not np.array_equal(mean, means[0][1]):
+            raise SourceError(
+                f"{file.location} and {means[0][0].location} have different means, so they are "
+                "of different sets"
+            )
+    if not sum(b.rows for f, b in batches if f.number):
+        raise SourceError(f"{first.location} and the other files of train have no pictures")
+
+
+def _named_classes(path: Path) -> tuple[str, ...]:
+    """Read `classes.txt`, if the path is a folder with one."""
+    file = path / CLASSES
+    if not file.is_file():
+        return ()
+    try:
+        names = file.read_bytes().decode("utf-8").removesuffix("\n").split("\n")
+    except UnicodeDecodeError:
+        raise SourceError(f"{file} must be UTF-8, one class name a line") from None
+    for name in names:
+        check_name(name, str(file))
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise SourceError(f"{file} names the class {twice!r} twice")
+    return tuple(names)
+
+
+def _classes(
+    batches: Sequence[tuple[BatchFile, Batch]], names: tuple[str, ...]
+) -> tuple[tuple[str, ...], dict[int, int]]:
+    """Give the classes, and the label of each number in the files."""
+    known = names or devkit_wnids()
+    for file, batch in batches:
+        above = np.flatnonzero(batch.labels > len(known))
+        if above.size:
+            raise SourceError(
+                f"{file.location}: label of row {above[0]} must be 1 to {len(known)}, was "
+                f"{batch.labels[above[0]]}"
+            )
+    if names:
+        return names, {number: number - 1 for number in range(1, len(names) + 1)}
+    in_train = np.unique(np.concatenate([b.labels for f, b in batches if f.number])).tolist()
+    classes = tuple(sorted(known[number - 1] for number in in_train))
+    label_of = {number: classes.index(known[number - 1]) for number in in_train}
+    for file, batch in batches:
+        for number in set(np.unique(batch.labels).tolist()).difference(label_of):
+            raise SourceError(
+                f"{file.location} has pictures of class {number} ({known[number - 1]}), and train "
+                "has none"
+            )
+    return classes, label_of
+
+
+def _entries(file: BatchFile, batch: Batch, label_of: dict[int, int]) -> Iterator[Entry]:
+    location, prefix = file.location, file.key
+    for row, number in enumerate(batch.labels.tolist()):
+        yield Entry(f"{prefix}/{row:07}", label_of[number], location, row)
+
+
+def _notes(
+    batches: Sequence[tuple[BatchFile, Batch]], classes: tuple[str, ...], names: tuple[str, ...]
+) -> Iterator[str]:
+    if names:
+        yield f"class names are those of {CLASSES}"
+        seen = {int(n) for f, b in batches if f.number for n in np.unique(b.labels)}
+        if len(seen) < len(names):
+            first = next(name for n, name in enumerate(names, 1) if n not in seen)
+            yield f"train has no pictures of {len(names) - len(seen)} classes, {first} first"
+    elif len(classes) < len(devkit_wnids()):
+        yield f"train has pictures of {len(classes)} of ImageNet's {len(devkit_wnids())} classes"
+    if not any(file.split == "val" for file, _ in batches):
+        yield "there is no val_data, so there is no split val"
+
+
+class BatchesSink(Sink):
+    """Writes pickles in the released layout, `Imagenet32_train/train_data_batch_1` and so on.
+
+    Labels are ImageNet's own numbers if all classes are ImageNet's, or else count from 1 in the
+    order of the classes, whose names are in `classes.txt`.
+    """
+
+    shuffled = True
+    writer: ClassVar[type[BatchWriter]] = PickleWriter
+    mark: ClassVar[str] = ""
+    suffix: ClassVar[str] = ""
+
+    def __init__(self, path: Path, outline: Outline) -> None:
+        super().__init__(path, outline)
+        self._numbers = devkit_ids(outline.classes)
+        self._files = {split: self._planned(split, n) for split, n in outline.splits.items()}
+        self._sum = np.zeros(3 * outline.variant.size**2, np.int64)
+
+    def _planned(self, split: str, rows: int) -> list[BatchWriter]:
+        side = self.outline.variant.size
+        folder = self.partial / f"Imagenet{side}_{split}{self.mark}"
+        if split != "train":
+            return [self.writer(folder / f"{split}_data{self.suffix}", rows, side)]
+        each = rows // TRAIN_FILES
+        counts = [each] * (TRAIN_FILES - 1) + [rows - each * (TRAIN_FILES - 1)]
+        return [
+            self.writer(folder / f"{name}{self.suffix}", count, side)
+            for name, count in zip(NAMES, counts, strict=False)
+        ]
+
+    def write(self, split: str, key: str, label: int, picture: NDArray[np.uint8]) -> None:
+        """Write one picture; see `Sink.write`."""
+        planar = picture.transpose(2, 0, 1).reshape(-1)
+        if split == "train":
+            self._sum += planar
+        number = self._numbers[label] if self._numbers else label + 1
+        file = next(file for file in self._files[split] if not file.is_full)
+        file.add(planar.tobytes(), number)
+
+    def complete(self) -> None:
+        """Append labels and the mean of train to every file."""
+        for split, files in self._files.items():
+            for file in files:
+                file.begin()
+                if not file.is_full:
+                    file.end_pixels()
+                    raise StoreError(f"{file.path} was to have more pictures than came")
+                file.finish(self._sum / self.outline.splits[split] if split == "train" else None)
+        if not self._numbers:
+            names = [check_name(name, "the store") for name in self.outline.classes]
+            (self.partial / CLASSES).write_bytes("".join(f"{n}\n" for n in names).encode())
+
+
+class BatchesNpzSink(BatchesSink):
+    """Writes npz files in the released layout, `Imagenet32_train_npz/train_data_batch_1.npz`."""
+
+    writer = BatchNpzWriter
+    mark = "_npz"
+    suffix = ".npz"

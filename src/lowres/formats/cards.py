@@ -1,0 +1,281 @@
+"""What a set says about itself: the dataset card of the Hugging Face Hub, and Croissant metadata.
+
+A card is a README.md that begins with YAML between lines of three dashes (the Hub's documentation,
+"Dataset cards"). Croissant is JSON-LD by the MLCommons specification, version 1.1.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lowres.errors import SourceError
+from lowres.formats.base import Outline
+from lowres.labels import devkit_ids
+
+HUB_SPLITS = {"train": "train", "val": "validation", "test": "test"}
+"""What the Hub calls our splits."""
+
+CROISSANT = "http://mlcommons.org/croissant/"
+
+MOST_CARD_BYTES = 16_000_000
+"""A longer README.md is not read for class names; ImageNet's takes 60 kB."""
+
+TERMS = (
+    "These are reduced copies of ImageNet's pictures, so ImageNet's terms of access hold for them "
+    "too: do not redistribute them without permission."
+)
+
+_WORDS = (
+    "arrayShape citeAs column containedIn equivalentProperty extract field fileProperty fileObject "
+    "fileSet format includes isArray isLiveDataset jsonPath key md5 parentField path recordSet "
+    "references regex repeated replace samplingRate separator source subField transform"
+)
+_IN_BOTH = {"@language": "en", "@vocab": "https://schema.org/", "sc": "https://schema.org/"}
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One file of a written set.
+
+    Attributes:
+        path: below the folder of the set.
+        split: ours: train, val or test.
+        pictures: how many it holds.
+        content_bytes: size of the pictures, names and labels in it.
+        file_bytes: its own size.
+        sha256: in hexadecimal.
+    """
+
+    path: str
+    split: str
+    pictures: int
+    content_bytes: int
+    file_bytes: int
+    sha256: str
+
+
+def dataset_card(outline: Outline, parts: Sequence[Part]) -> str:
+    """Write README.md: YAML for the Hub and its tools, then a page for people."""
+    splits = list(outline.splits)
+    total = {split: sum(p.content_bytes for p in parts if p.split == split) for split in splits}
+    lines = [
+        "---",
+        "license: other",
+        "task_categories:",
+        "- image-classification",
+        "dataset_info:",
+        "  features:",
+        "  - name: image",
+        "    dtype: image",
+        "  - name: label",
+        "    dtype:",
+        "      class_label:",
+        "        names:",
+        *(f"          '{n}': {_quoted(name)}" for n, name in enumerate(outline.classes)),
+        "  splits:",
+    ]
+    for split in splits:
+        lines += [
+            f"  - name: {HUB_SPLITS[split]}",
+            f"    num_bytes: {total[split]}",
+            f"    num_examples: {outline.splits[split]}",
+        ]
+    lines += [
+        f"  download_size: {sum(part.file_bytes for part in parts)}",
+        f"  dataset_size: {sum(total.values())}",
+        "configs:",
+        "- config_name: default",
+        "  data_files:",
+    ]
+    for split in splits:
+        hub = HUB_SPLITS[split]
+        lines += [f"  - split: {hub}", f"    path: data/{hub}-*"]
+    return "\n".join([*lines, "---", "", *_page(outline)]) + "\n"
+
+
+def croissant(outline: Outline, parts: Sequence[Part]) -> dict[str, Any]:
+    """Describe the files and their columns in Croissant 1.1, as JSON values."""
+    files = [
+        {
+            "@type": "cr:FileObject",
+            "@id": part.path,
+            "name": part.path.rpartition("/")[2],
+            "contentUrl": part.path,
+            "contentSize": f"{part.file_bytes} B",
+            "encodingFormat": "application/x-parquet",
+            "sha256": part.sha256,
+        }
+        for part in parts
+    ]
+    tables = {
+        "@type": "cr:FileSet",
+        "@id": "tables",
+        "name": "tables",
+        "description": "All files above, read in the folder of this file.",
+        "encodingFormat": "application/x-parquet",
+        "includes": "data/*.parquet",
+    }
+    return {
+        "@context": _context(),
+        "@type": "sc:Dataset",
+        "conformsTo": f"{CROISSANT}1.1",
+        "name": _one_line(outline.name),
+        "description": " ".join(_facts(outline)),
+        "license": _license(outline),
+        "distribution": [*files, tables],
+        "recordSet": [_split_records(outline), _picture_records()],
+    }
+
+
+def class_names_in(card: Path, column: str) -> tuple[tuple[str, ...] | None, list[str]]:
+    """Find the names of a column's numbers in a dataset card.
+
+    Only with PyYAML, which `datasets` brings.
+
+    Returns:
+        The names if there are any, and notes on what could not be read.
+
+    Raises:
+        SourceError: the card's configurations name the numbers in different ways.
+    """
+    front = _front_matter(card)
+    if "class_label" not in front:
+        return None, []
+    try:
+        yaml = importlib.import_module("yaml")
+    except ModuleNotFoundError:
+        return None, [f"{card.name} has class names, which are not read without PyYAML"]
+    try:
+        record = yaml.safe_load(front)
+        found = {names for names in _named(record, column) if names}
+    except (yaml.YAMLError, ValueError, TypeError, AttributeError, KeyError, RecursionError):
+        return None, [f"{card.name} was not read for class names: its first part is damaged"]
+    if len(found) > 1:
+        raise SourceError(
+            f"{card} has several sets of class names for {column}: build from a folder with the "
+            "files of one configuration and without this card"
+        )
+    return next(iter(found), None), []
+
+
+def _front_matter(card: Path) -> str:
+    try:
+        if card.stat().st_size > MOST_CARD_BYTES:
+            return ""
+        text = card.read_text("utf-8", "replace")
+    except OSError:
+        return ""
+    matched = re.match(r"---[ \t]*\n(.*?)\n---[ \t]*(\n|\Z)", text, re.DOTALL)
+    return matched[1] if matched else ""
+
+
+def _named(record: dict[str, Any], column: str) -> Iterator[tuple[str, ...]]:
+    """Give the class names of a column in each configuration of a card."""
+    described = record["dataset_info"]
+    for info in described if isinstance(described, list) else [described]:
+        for feature in info.get("features", ()):
+            kind = feature.get("dtype")
+            if feature.get("name") != column or not isinstance(kind, dict):
+                continue
+            names = kind["class_label"]["names"]
+            if isinstance(names, dict):  # of the numbers in quotes
+                by_number = {int(number): name for number, name in names.items()}
+                names = [by_number[number] for number in range(len(names))]
+            yield tuple(map(str, names))
+
+
+def _page(outline: Outline) -> list[str]:
+    how_to = "from datasets import load_dataset\n\nload_dataset(FOLDER)"
+    lines = [f"# {_one_line(outline.name)}, {outline.variant}", "", *_facts(outline)]
+    return [*lines, "", "```python", how_to, "```", "", "## Licence", "", _license(outline)]
+
+
+def _facts(outline: Outline) -> list[str]:
+    size, classes = outline.variant.size, outline.classes
+    counts = ", ".join(f"{count} in {HUB_SPLITS[s]}" for s, count in outline.splits.items())
+    order = "sorted by name" if list(classes) == sorted(classes) else "in the order of the source"
+    return [
+        f"Pictures of {size} x {size} pixels in {len(classes)} classes ({counts}), made by lowres",
+        f"from the set {_one_line(outline.name)} as the variant {outline.variant}, and stored",
+        "without loss as PNG, in a fixed random order.",
+        f"Labels number the classes from 0, {order}.",
+        f"The content hash, which depends on pixels, classes and splits, is {outline.content}.",
+    ]
+
+
+def _license(outline: Outline) -> str:
+    if devkit_ids(outline.classes) is not None:
+        return TERMS
+    return "The terms of the set that these pictures were made from hold for them too."
+
+
+def _context() -> dict[str, Any]:
+    """Give the @context that the specification asks for."""
+    typed = {word: f"cr:{word}" for word in _WORDS.split()}
+    as_json = {word: {"@id": f"cr:{word}", "@type": "@json"} for word in ("data", "examples")}
+    by_language = {word: {"@container": "@language"} for word in ("description", "name")}
+    return {
+        **_IN_BOTH,
+        "cr": CROISSANT,
+        "dct": "http://purl.org/dc/terms/",
+        "rai": f"{CROISSANT}RAI/",
+        "conformsTo": "dct:conformsTo",
+        "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
+        **typed,
+        **as_json,
+        **by_language,
+    }
+
+
+def _split_records(outline: Outline) -> dict[str, Any]:
+    name = "splits/name"
+    return {
+        "@type": "cr:RecordSet",
+        "@id": "splits",
+        "name": "splits",
+        "dataType": "cr:Split",
+        "key": {"@id": name},
+        "field": [{"@type": "cr:Field", "@id": name, "dataType": "sc:Text"}],
+        "data": [{name: HUB_SPLITS[split]} for split in outline.splits],
+    }
+
+
+def _picture_records() -> dict[str, Any]:
+    # mlcroissant applies the pattern once more to the name it found, so it must take that too.
+    pattern = rf"(?:.*/)?({'|'.join(HUB_SPLITS.values())})(?:-\d+-of-\d+\.parquet)?$"
+    split = _field("split", "sc:Text", {"fileProperty": "fullpath"}, {"regex": pattern})
+    split["references"] = {"field": {"@id": "splits/name"}}
+    fields = [
+        split,
+        _field("image", "sc:ImageObject", {"column": "image"}, {"jsonPath": "bytes"}),
+        _field("label", "sc:Integer", {"column": "label"}),
+    ]
+    return {"@type": "cr:RecordSet", "@id": "default", "name": "default", "field": fields}
+
+
+def _field(
+    name: str, kind: str, extract: dict[str, str], transform: dict[str, str] | None = None
+) -> dict[str, Any]:
+    source: dict[str, Any] = {"fileSet": {"@id": "tables"}, "extract": extract}
+    if transform:
+        source["transform"] = transform
+    return {"@type": "cr:Field", "@id": f"default/{name}", "dataType": kind, "source": source}
+
+
+def _quoted(text: str) -> str:
+    """Quote for YAML, which takes JSON's strings but for some characters that must be escaped."""
+    escaped: Iterable[str] = (
+        f"\\u{ord(c):04x}" if c in "\u2028\u2029\ufeff" or "\x7f" <= c <= "\x9f" else c
+        for c in json.dumps(text, ensure_ascii=False)
+    )
+    return "".join(escaped)
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

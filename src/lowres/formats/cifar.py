@@ -1,0 +1,254 @@
+"""CIFAR-10 and CIFAR-100 as their authors give them: Python batches, in a folder or the tar.gz.
+
+The pickles are of Python 2: a dict of `data`, uint8 (N, 3072), each row all red, then all green,
+then all blue levels; `labels` or `fine_labels`, from 0; and `filenames`. Class names are in a file
+of their own (layout: the page of the data sets, and the files).
+"""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lowres.errors import SourceError
+from lowres.formats.base import Entry, Index, Source, check_name, indexed
+from lowres.formats.plain_pickle import load_plain
+from lowres.formats.streams import damage_named, read_exactly
+
+SIDE = 32
+MAX_FILE_BYTES = 1 << 30
+"""The largest of the real files has 155 MB: train of CIFAR-100."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One of the two sets.
+
+    Attributes:
+        title: for people.
+        folder: as it is unpacked.
+        archive: as it is downloaded.
+        meta: the file with the class names.
+        names: the key of the class names there.
+        labels: the key of the labels in each batch.
+        splits: the batches of each split.
+    """
+
+    title: str
+    folder: str
+    archive: str
+    meta: str
+    names: str
+    labels: str
+    splits: Mapping[str, tuple[str, ...]]
+
+
+KINDS = (
+    Kind(
+        "CIFAR-10",
+        "cifar-10-batches-py",
+        "cifar-10-python.tar.gz",
+        "batches.meta",
+        "label_names",
+        "labels",
+        {"train": tuple(f"data_batch_{n}" for n in range(1, 6)), "test": ("test_batch",)},
+    ),
+    Kind(
+        "CIFAR-100",
+        "cifar-100-python",
+        "cifar-100-python.tar.gz",
+        "meta",
+        "fine_label_names",
+        "fine_labels",
+        {"train": ("train",), "test": ("test",)},
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Batch:
+    """One file: pixels, uint8 (N, 3072), labels, and how each key ends: `/NAME`, or not at all."""
+
+    pixels: NDArray[np.uint8]
+    labels: list[int]
+    names: list[str]
+
+
+def recognise(path: Path) -> bool:
+    """Tell by names alone whether a path is CIFAR, or a folder that holds it."""
+    return bool(_places(path))
+
+
+class CifarSource(Source):
+    """CIFAR-10 or CIFAR-100, all in memory (185 MB) once it is read."""
+
+    kind = "cifar"
+
+    def index(self) -> Index:
+        """List all entries; see `Source.index`."""
+        kind, classes, batches = self._loaded
+        entries: dict[str, list[Entry]] = {}
+        for split, names in kind.splits.items():
+            entries[split] = [entry for name in names for entry in self._entries(name)]
+        if not entries["train"]:
+            raise SourceError(f"{self._place[1]} has no pictures in train")
+        left_out = ("left out the coarse labels of CIFAR-100",) if kind.labels != "labels" else ()
+        return Index(
+            classes=classes,
+            splits=indexed(entries),
+            layout=f"{kind.title}, {len(batches)} files",
+            notes=left_out,
+            native_px=SIDE,
+        )
+
+    def read(self, entry: Entry) -> NDArray[np.uint8]:
+        """Give a picture."""
+        batch = self._loaded[2][entry.key.partition("/")[0]]
+        planar = batch.pixels[entry.offset].reshape(3, SIDE, SIDE)
+        return np.ascontiguousarray(planar.transpose(1, 2, 0))
+
+    def _entries(self, name: str) -> Iterator[Entry]:
+        place = self._place[1]
+        location = str(place / name if place.is_dir() else place)
+        batch = self._loaded[2][name]
+        for row, (label, file_name) in enumerate(zip(batch.labels, batch.names, strict=True)):
+            yield Entry(f"{name}/{row:05}{file_name}", label, location, row)
+
+    @cached_property
+    def _place(self) -> tuple[Kind, Path]:
+        places = _places(self.path)
+        if len(places) > 1:
+            raise SourceError(
+                f"{self.path} holds {places[0][1].name} and {places[1][1].name}: give one of them"
+            )
+        return places[0]
+
+    @cached_property
+    def _loaded(self) -> tuple[Kind, tuple[str, ...], dict[str, Batch]]:
+        """Class names and batches; read before any thread asks for a picture, by `index`."""
+        kind, place = self._place
+        wanted = {kind.meta, *(name for names in kind.splits.values() for name in names)}
+        files = _from_folder(place, wanted) if place.is_dir() else _from_archive(place, wanted)
+        read = {name: (where, value) for name, where, value in files}
+        missing = sorted(wanted - set(read))
+        if missing:
+            raise SourceError(
+                f"{place}: {missing[0]} is missing; {kind.title} is {', '.join(sorted(wanted))}"
+            )
+        found = {name: _Pickled(where, value) for name, (where, value) in read.items()}
+        meta = found.pop(kind.meta)
+        classes = meta.class_names(kind.names)
+        expected = meta.values.get("num_cases_per_batch")
+        rows = expected if type(expected) is int else None
+        return (
+            kind,
+            classes,
+            {name: each.batch(kind.labels, len(classes), rows) for name, each in found.items()},
+        )
+
+
+class _Pickled:
+    """What one file holds, and where it lies."""
+
+    def __init__(self, where: str, values: object) -> None:
+        if not isinstance(values, dict):
+            raise SourceError(f"{where} must hold a dict, was {type(values).__name__}")
+        self.where = where
+        self.values: dict[str, Any] = {_text(key): value for key, value in values.items()}
+
+    def listed(self, key: str) -> list[Any]:
+        value = self.values.get(key)
+        if not isinstance(value, list):
+            raise SourceError(f"{self.where} must have a list {key}, was {type(value).__name__}")
+        return value
+
+    def class_names(self, key: str) -> tuple[str, ...]:
+        names = tuple(check_name(_text(name), self.where) for name in self.listed(key))
+        if not names or len(set(names)) < len(names):
+            raise SourceError(f"{self.where}: {key} must be names that differ")
+        return names
+
+    def batch(self, labels_key: str, classes: int, rows: int | None) -> Batch:
+        pixels = self.values.get("data")
+        if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or pixels.ndim != 2:
+            raise SourceError(f"{self.where}: data must be a uint8 array (N, {3 * SIDE**2})")
+        if pixels.shape[1] != 3 * SIDE**2 or rows not in (None, len(pixels)):
+            shape = (rows or "N", 3 * SIDE**2)
+            raise SourceError(f"{self.where}: data must be {shape}, was {pixels.shape}")
+        labels = self.listed(labels_key)
+        for row, label in enumerate(labels):
+            if type(label) is not int or not 0 <= label < classes:
+                raise SourceError(
+                    f"{self.where}: label of row {row} must be 0 to {classes - 1}, was "
+                    f"{label if isinstance(label, int) else type(label).__name__}"
+                )
+        names = self.file_names(len(pixels))
+        if not len(pixels) == len(labels) == len(names):
+            raise SourceError(
+                f"{self.where} has {len(pixels)} pictures, {len(labels)} labels and {len(names)} "
+                "names"
+            )
+        return Batch(pixels, labels, names)
+
+    def file_names(self, rows: int) -> list[str]:
+        """Give the ends of the keys."""
+        if "filenames" not in self.values:
+            return [""] * rows
+        return [f"/{check_name(_text(name), self.where)}" for name in self.listed("filenames")]
+
+
+def _text(value: object) -> str:
+    """Turn text of Python 2, which comes as bytes, into text."""
+    if isinstance(value, bytes):
+        return value.decode("latin-1")
+    return value if isinstance(value, str) else f"<{type(value).__name__}>"
+
+
+def _places(path: Path) -> list[tuple[Kind, Path]]:
+    """Find the folders or archives of CIFAR that a path is or holds; folders before archives."""
+    if not path.is_dir():
+        return [(kind, path) for kind in KINDS if path.name == kind.archive and path.is_file()]
+    own = [(kind, path) for kind in KINDS if _is_of(kind, path)]
+    inner = [(kind, path / kind.folder) for kind in KINDS if (path / kind.folder).is_dir()]
+    packed = [(kind, path / kind.archive) for kind in KINDS if (path / kind.archive).is_file()]
+    return own or inner or packed
+
+
+def _is_of(kind: Kind, folder: Path) -> bool:
+    """Tell whether a folder is one of CIFAR's, by its name or by two of its files."""
+    files = (folder / kind.meta, folder / kind.splits["train"][0], folder / kind.splits["test"][0])
+    return folder.name == kind.folder or sum(file.is_file() for file in files) >= 2
+
+
+def _from_folder(folder: Path, names: set[str]) -> Iterator[tuple[str, str, Any]]:
+    for name in sorted(names):
+        if (folder / name).is_file():
+            with (folder / name).open("rb") as file:
+                yield name, str(folder / name), load_plain(file, str(folder / name))
+
+
+def _from_archive(path: Path, names: set[str]) -> Iterator[tuple[str, str, Any]]:
+    """Read the wanted members; in one go, as going back in a tar.gz means unpacking it again."""
+    seen = set()
+    with damage_named(str(path)), tarfile.open(path, "r:gz") as archive:
+        for member in archive:
+            name = check_name(member.name, str(path)).rpartition("/")[2]
+            if name not in names or not member.isreg():
+                continue
+            where = f"{path}!{member.name}"
+            if name in seen:
+                raise SourceError(f"{where} is the second member called {name}; leave one")
+            if member.size > MAX_FILE_BYTES:
+                raise SourceError(f"{where} has {member.size:,} bytes; files of CIFAR have less")
+            seen.add(name)
+            file = archive.extractfile(member)
+            data = read_exactly(file, member.size, where) if file else b""
+            yield name, where, load_plain(io.BytesIO(data), where)

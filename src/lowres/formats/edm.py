@@ -1,0 +1,349 @@
+"""The ZIP of pictures that the data loaders of StyleGAN2-ADA, StyleGAN3 and EDM read.
+
+It holds uncompressed PNG files of one size as `00000/img00000000.png`, and `dataset.json` with a
+list of file and label. It has one split, and numbers for classes.
+
+Read from the ZIP or from its unpacked folder; written as the ZIP.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import struct
+import threading
+import weakref
+import zipfile
+import zlib
+from array import array
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lowres.errors import SourceError, StoreError
+from lowres.formats.base import (
+    PICTURE_SUFFIXES,
+    Entry,
+    Index,
+    Outline,
+    Sink,
+    Source,
+    check_name,
+    file_stamp,
+    indexed,
+)
+from lowres.variant import MAX_SIZE_PX
+
+LABELS = "dataset.json"
+PER_FOLDER = 1000
+"""Pictures in each folder of the ZIP."""
+
+MOST_CLASSES = 100_000
+"""Labels must lie below: there is a class for each number up to the largest."""
+
+MOST_LABELS_BYTES = 1_000_000_000
+"""A longer `dataset.json` is not read; that of 1.28 million pictures takes 45 MB."""
+
+LOOK_BYTES = 4096
+"""How far `dataset.json` is read to tell it from files of that name of other tools."""
+
+EPOCH = (1980, 1, 1, 0, 0, 0)
+"""Time of every member, the first that a ZIP can hold: the same store gives the same bytes."""
+
+LOCAL_HEADER = struct.Struct("<4s5H3L2H")
+"""What precedes a member: signature, version, flags, method, time, date, CRC-32, sizes, and the
+lengths of name and extra field (PKWARE's APPNOTE.TXT, 4.3.7)."""
+
+MEMBER_SIGNATURE = b"PK\x03\x04"
+
+HAS_DESCRIPTOR = 0x08
+"""Flag of a member whose CRC-32 follows it."""
+
+ENCRYPTED = 0x01
+
+UNIX = 3
+"""The system that a member says it was made on, by default the one that it is made on."""
+
+FOREIGN_ERRORS = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    OSError,
+    ValueError,
+    RuntimeError,  # with NotImplementedError: methods and versions that zipfile lacks
+    EOFError,
+    OverflowError,
+    UnicodeError,
+)
+"""What zipfile raises at a damaged ZIP."""
+
+MOST_PICTURE_BYTES = 256_000_000
+"""A compressed member that unpacks to more is refused."""
+
+PNG_START = struct.Struct(">8s4s4s2L")
+"""Signature, length and name of the first chunk, width, height (PNG specification, 5.2, 11.2)."""
+
+Members = dict[str, tuple[int, int]]
+"""Where each picture begins in the ZIP, its header first, and its length; 0 and 0 for files."""
+
+
+class EdmSource(Source):
+    """A ZIP with `dataset.json`, or the folder it unpacks to."""
+
+    kind = "edm"
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self._lock = threading.Lock()
+        self._descriptor: int | None = None
+
+    def index(self) -> Index:
+        """List the pictures in `dataset.json`; see `Source.index`."""
+        is_folder = self.path.is_dir()
+        members, others, text = _in_folder(self.path) if is_folder else _in_zip(self.path)
+        labels = _labels(self.path, text)
+        _check_pairs(self.path, members, labels)
+        location = str(self.path)
+        entries = [Entry(name, label, location, *members[name]) for name, label in labels.items()]
+        classes = tuple(map(str, range(max(labels.values()) + 1)))
+        splits = indexed({"train": entries})
+        notes = [f"left out {others} files not named like pictures"] if others else []
+        empty = len(classes) - len(set(labels.values()))
+        if empty:
+            notes.append(f"train has no pictures of {empty} of the {len(classes)} classes")
+        layout = "EDM folder" if is_folder else "EDM ZIP"
+        side = _side(self.read(splits["train"][0]))
+        return Index(classes, splits, layout, tuple(notes), native_px=side)
+
+    def read(self, entry: Entry) -> bytes:
+        """Read the file, or the member of the ZIP at its place."""
+        if self.path.is_dir():
+            return (self.path / entry.key).read_bytes()
+        header = self._at(entry, entry.offset, LOCAL_HEADER.size)
+        signature, _, flags, method, _, _, crc, _, _, name, extra = LOCAL_HEADER.unpack(header)
+        if signature != MEMBER_SIGNATURE:
+            raise SourceError(f"{self.describe(entry)} is damaged: it does not begin as a member")
+        data = self._at(entry, entry.offset + len(header) + name + extra, entry.length)
+        if method == zipfile.ZIP_DEFLATED:
+            data = self._inflated(entry, data)
+        if not flags & HAS_DESCRIPTOR and zlib.crc32(data) != crc:
+            raise SourceError(f"{self.describe(entry)} is damaged: its checksum does not fit")
+        return data
+
+    def stamp(self, entry: Entry) -> str:
+        """Give size and time of change of the ZIP, or of the file."""
+        return file_stamp(self.path / entry.key if self.path.is_dir() else self.path)
+
+    def describe(self, entry: Entry) -> str:
+        """Name the file, or the ZIP and member."""
+        if self.path.is_dir():
+            return str(self.path / entry.key)
+        return f"{self.path}: {entry.key}"
+
+    def _at(self, entry: Entry, offset: int, length: int) -> bytes:
+        with self._lock:
+            if self._descriptor is None:
+                self._descriptor = os.open(self.path, os.O_RDONLY)
+                weakref.finalize(self, os.close, self._descriptor)
+        data = os.pread(self._descriptor, length, offset)
+        if len(data) != length:
+            raise SourceError(f"{self.describe(entry)} is cut off: fetch the ZIP again")
+        return data
+
+    def _inflated(self, entry: Entry, data: bytes) -> bytes:
+        inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+        try:
+            picture = inflater.decompress(data, MOST_PICTURE_BYTES)
+        except zlib.error as error:
+            raise SourceError(f"{self.describe(entry)} is damaged: {error}") from error
+        if not inflater.eof:
+            raise SourceError(
+                f"{self.describe(entry)} is damaged: it is cut off, or unpacks to more than "
+                f"{MOST_PICTURE_BYTES} bytes"
+            )
+        return picture
+
+
+class EdmSink(Sink):
+    """Writes the ZIP; the same store gives the same bytes.
+
+    Raises:
+        StoreError: the path does not end in .zip, or the size is no power of two.
+    """
+
+    one_split = True
+
+    def __init__(self, path: Path, outline: Outline) -> None:
+        size = outline.variant.size
+        if path.suffix != ".zip":
+            raise StoreError(f"the file to write must end in .zip, was {path}")
+        if size & (size - 1):
+            raise StoreError(
+                f"EDM and StyleGAN3 take sizes of a power of two (8, 16, 32, 64, ...); was {size}"
+            )
+        super().__init__(path, outline)
+        self._zip = zipfile.ZipFile(self.partial, "w", zipfile.ZIP_STORED)
+        self._labels = array("q")
+
+    def write(self, split: str, key: str, label: int, picture: NDArray[np.uint8]) -> None:
+        """Write one picture; see `Sink.write`."""
+        from PIL import Image
+
+        buffer = io.BytesIO()
+        Image.fromarray(picture).save(buffer, "PNG", compress_level=0, optimize=False)
+        self._add(_name(len(self._labels)), buffer.getvalue())
+        self._labels.append(label)
+
+    def complete(self) -> None:
+        """Write the labels and close the ZIP."""
+        pairs = (json.dumps([_name(n), label]) for n, label in enumerate(self._labels))
+        self._add(LABELS, f'{{"labels": [{", ".join(pairs)}]}}'.encode())
+        self._zip.close()
+
+    def _add(self, name: str, data: bytes) -> None:
+        member = zipfile.ZipInfo(name, EPOCH)
+        member.create_system = UNIX
+        self._zip.writestr(member, data)
+
+
+def recognise(path: Path) -> bool:
+    """Say whether this is a ZIP, or a folder with a `dataset.json` that speaks of labels."""
+    if not path.is_dir():
+        return path.suffix.lower() == ".zip"
+    if not (path / LABELS).is_file():
+        return False
+    with (path / LABELS).open("rb") as file:
+        return b'"labels"' in file.read(LOOK_BYTES)
+
+
+def _name(number: int) -> str:
+    return f"{number // PER_FOLDER:05}/img{number:08}.png"
+
+
+def _in_folder(root: Path) -> tuple[Members, int, bytes]:
+    """List the pictures below a folder, count other files, and read the labels."""
+    members: Members = {}
+    others = 0
+    for folder, below, names in os.walk(root):
+        below[:] = [name for name in below if not _hidden(name)]
+        prefix = PurePosixPath(folder).relative_to(root)
+        for name in names:
+            if _is_picture(name) and not _hidden(name):
+                members[check_name(str(prefix / name), str(root))] = (0, 0)
+            elif not _hidden(name):
+                others += 1
+    try:
+        if (root / LABELS).stat().st_size > MOST_LABELS_BYTES:
+            raise SourceError(f"{root / LABELS} is larger than {MOST_LABELS_BYTES} bytes")
+        return members, others - 1, (root / LABELS).read_bytes()
+    except OSError as error:
+        raise SourceError(f"{root / LABELS} cannot be read: {error.strerror}") from error
+
+
+def _in_zip(path: Path) -> tuple[Members, int, bytes]:
+    """List the pictures of a ZIP, count other members, and read the labels."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members, others = _members(path, archive)
+            if LABELS not in archive.NameToInfo:
+                raise SourceError(
+                    f"{path} has no {LABELS}, so it is no ZIP of EDM or StyleGAN3; unpack it and "
+                    "give the folder"
+                )
+            if archive.getinfo(LABELS).file_size > MOST_LABELS_BYTES:
+                raise SourceError(f"{path}: {LABELS} is larger than {MOST_LABELS_BYTES} bytes")
+            return members, others - 1, archive.read(LABELS)
+    except FOREIGN_ERRORS as error:
+        if isinstance(error, SourceError):
+            raise
+        raise SourceError(
+            f"{path} is damaged or cut off, or is no ZIP ({error}): fetch it again"
+        ) from error
+
+
+def _members(path: Path, archive: zipfile.ZipFile) -> tuple[Members, int]:
+    total = path.stat().st_size
+    members: Members = {}
+    others = 0
+    for member in archive.infolist():
+        name = check_name(member.filename, str(path))
+        if member.is_dir() or any(map(_hidden, name.split("/"))):
+            continue
+        if not _is_picture(name):
+            others += 1
+            continue
+        fault = _fault(member, total)
+        if name in members:
+            fault = "is there twice: remove one"
+        if fault:
+            raise SourceError(f"{path}: {name} {fault}")
+        members[name] = (member.header_offset, member.compress_size)
+    return members, others
+
+
+def _fault(member: zipfile.ZipInfo, total: int) -> str | None:
+    """Say why a member of a ZIP of `total` bytes cannot be read."""
+    if member.flag_bits & ENCRYPTED:
+        return "is encrypted: unpack the ZIP with its password"
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        return "must be stored or deflated: make the ZIP anew with zip -0"
+    if member.header_offset < 0 or member.header_offset + member.compress_size > total:
+        return "is cut off: fetch the ZIP again"
+    return None
+
+
+def _labels(path: Path, text: bytes) -> dict[str, int]:
+    """Read file name and label of each picture from `dataset.json`."""
+    try:
+        record = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise SourceError(f"{path}: {LABELS} must be a JSON record; it is damaged") from error
+    pairs = record.get("labels", False) if isinstance(record, dict) else False
+    if pairs is None or pairs == []:
+        raise SourceError(f"{path} is unlabelled: labels in {LABELS} is {json.dumps(pairs)}")
+    if not isinstance(pairs, list):
+        raise SourceError(f"{path}: {LABELS} must be a JSON record with a list called labels")
+    labels: dict[str, int] = {}
+    for pair in pairs:
+        match pair:
+            case [str(name), int(label)] if type(label) is int and 0 <= label < MOST_CLASSES:
+                name = name.replace("\\", "/")
+            case _:
+                raise SourceError(
+                    f"{path}: {LABELS} must list pairs of a file and a label from 0 to "
+                    f"{MOST_CLASSES - 1}, was {str(pair)[:100]}"
+                )
+        if name in labels:
+            raise SourceError(f"{path}: {LABELS} lists {name} twice")
+        labels[name] = label
+    return labels
+
+
+def _check_pairs(path: Path, members: Members, labels: dict[str, int]) -> None:
+    """Refuse labels without a picture and pictures without a label."""
+    for name in labels:
+        if name not in members:
+            raise SourceError(f"{path}: {LABELS} has a label for {name}, which is not there")
+    for name in members:
+        if name not in labels:
+            raise SourceError(
+                f"{path}: {LABELS} has no label for {name}; add it or remove the file"
+            )
+
+
+def _side(picture: bytes) -> int | None:
+    """Give the side of a square PNG, as far as a variant can have it."""
+    if len(picture) < PNG_START.size or picture[:8] != b"\x89PNG\r\n\x1a\n":
+        return None
+    width, height = PNG_START.unpack_from(picture)[-2:]
+    return int(width) if 0 < width == height <= MAX_SIZE_PX else None
+
+
+def _is_picture(name: str) -> bool:
+    return os.path.splitext(name)[1].lower() in PICTURE_SUFFIXES  # noqa: PTH122 - of a million
+
+
+def _hidden(name: str) -> bool:
+    return name.startswith(".") or name == "__MACOSX"

@@ -1,0 +1,172 @@
+"""MNIST and Fashion-MNIST: grey pictures and labels in idx files, plain or gzipped.
+
+An idx file is a magic number (two zero bytes, the type of the items, which is 8 for uint8, and the
+number of axes), the length of each axis as a big-endian uint32, and the items (layout: the page of
+MNIST). Sets in the same files, such as KMNIST, are read too, with their labels as names.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import math
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lowres.errors import SourceError
+from lowres.formats.base import Entry, Index, Source, indexed
+from lowres.formats.streams import damage_named, read_exactly
+from lowres.variant import MAX_SIZE_PX
+
+SPLITS = {"train": "train", "test": "t10k"}
+ENDINGS = {"images": ("-idx3-ubyte", ".idx3-ubyte"), "labels": ("-idx1-ubyte", ".idx1-ubyte")}
+UINT8 = 8
+DIGITS = 10
+
+FASHION = (
+    "T-shirt",
+    "Trouser",
+    "Pullover",
+    "Dress",
+    "Coat",
+    "Sandal",
+    "Shirt",
+    "Sneaker",
+    "Bag",
+    "Ankle boot",
+)
+"""Names of Fashion-MNIST's labels (its README), but for T-shirt/top, which is no folder's name."""
+
+
+def recognise(path: Path) -> bool:
+    """Tell by names alone whether a folder, or its subfolder `raw`, holds idx files."""
+    return path.is_dir() and _folder(path) is not None
+
+
+class IdxSource(Source):
+    """Pictures of one set of idx files, all in memory (55 MB) once they are read."""
+
+    kind = "idx"
+
+    def index(self) -> Index:
+        """List all entries; see `Source.index`."""
+        sets = self._sets
+        side = sets["train"][1].shape[1]
+        classes, notes = self._classes({split: labels for split, (_, _, labels) in sets.items()})
+        if "test" not in sets:
+            notes = (*notes, "there are no t10k files, so there is no split test")
+        return Index(
+            classes=classes,
+            splits=indexed(
+                {
+                    split: [
+                        Entry(f"{row:06}", label, str(path), row)
+                        for row, label in enumerate(labels.tolist())
+                    ]
+                    for split, (path, _, labels) in sets.items()
+                }
+            ),
+            layout="Fashion-MNIST" if classes == FASHION else "MNIST",
+            notes=notes,
+            native_px=side,
+        )
+
+    def read(self, entry: Entry) -> NDArray[np.uint8]:
+        """Give a picture, its grey levels as red, green and blue."""
+        grey = self._pixels[entry.location][entry.offset]
+        return np.repeat(grey[..., None], 3, axis=2)
+
+    @cached_property
+    def _pixels(self) -> dict[str, NDArray[np.uint8]]:
+        return {str(path): pixels for path, pixels, _ in self._sets.values()}
+
+    @cached_property
+    def _sets(self) -> dict[str, tuple[Path, NDArray[np.uint8], NDArray[np.uint8]]]:
+        """Path and pixels (N, S, S), and labels (N,) of each split."""
+        folder = _folder(self.path) or self.path
+        sets = {}
+        for split, prefix in SPLITS.items():
+            images, labels = (_file(folder, f"{prefix}-{part}", part) for part in ENDINGS)
+            if images and labels:
+                sets[split] = (images, *_pair(images, labels))
+            elif images or labels or split == "train":
+                missing = f"{prefix}-{'labels' if images else 'images'}"
+                raise SourceError(f"{folder}: {missing}-idx{1 if images else 3}-ubyte is missing")
+        sides = {pixels.shape[1] for _, pixels, _ in sets.values()}
+        if len(sides) > 1:
+            raise SourceError(f"{folder} has pictures of {' and '.join(map(str, sides))} px")
+        return sets
+
+    def _classes(
+        self, labels: dict[str, NDArray[np.uint8]]
+    ) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Give the class names, and what is to be said of them."""
+        count = max(DIGITS, *(int(each.max(initial=0)) + 1 for each in labels.values()))
+        folder = _folder(self.path) or self.path
+        near = (*folder.absolute().parts[-3:], *folder.resolve().parts[-3:])
+        if not any("fashion" in part.lower() for part in near):
+            return tuple(map(str, range(count))), ()
+        if count > DIGITS:
+            raise SourceError(f"{folder} has the label {count - 1}; Fashion-MNIST's are 0 to 9")
+        return FASHION, ("the class T-shirt/top is called T-shirt",)
+
+
+def _pair(images: Path, labels: Path) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Read the pixels and labels of a split."""
+    numbers = _array(labels, axes=1)
+    pixels = _array(images, axes=3)
+    count, height, width = pixels.shape
+    if not 1 <= height == width <= MAX_SIZE_PX:
+        raise SourceError(f"{images}: pictures must be squares, were {width} x {height} px")
+    if len(numbers) != count or not count:
+        raise SourceError(f"{images} has {count} pictures, and {labels} {len(numbers)} labels")
+    return pixels, numbers
+
+
+def _array(path: Path, axes: int) -> NDArray[np.uint8]:
+    """Read a whole idx file."""
+    with damage_named(str(path)), _open(path) as file:
+        magic = read_exactly(file, 4, str(path))
+        if magic != bytes([0, 0, UINT8, axes]):
+            raise SourceError(
+                f"{path} must begin like an idx file with {axes} axes of uint8 (0 0 8 {axes}), was "
+                f"{' '.join(map(str, magic))}"
+            )
+        shape = struct.unpack(f">{axes}I", read_exactly(file, 4 * axes, str(path)))
+        data = read_exactly(file, math.prod(shape), str(path))
+        if file.read(1):
+            raise SourceError(f"{path} goes on after its {shape[0]} items; fetch it again")
+    return np.frombuffer(data, np.uint8).reshape(shape)
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[IO[bytes]]:
+    with path.open("rb") as file:
+        packed = path.suffix == ".gz"
+        yield io.BufferedReader(gzip.GzipFile(fileobj=file)) if packed else file
+
+
+def _folder(path: Path) -> Path | None:
+    """Find the folder with the files of train or test."""
+    for folder in (path, path / "raw"):
+        for prefix in SPLITS.values():
+            if any(_file(folder, f"{prefix}-{part}", part) for part in ENDINGS):
+                return folder
+    return None
+
+
+def _file(folder: Path, begin: str, part: str) -> Path | None:
+    """Find a file by its two endings; plain before gzipped."""
+    for suffix in ("", ".gz"):
+        for ending in ENDINGS[part]:
+            path = folder / f"{begin}{ending}{suffix}"
+            if path.is_file():
+                return path
+    return None

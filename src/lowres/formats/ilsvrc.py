@@ -1,0 +1,358 @@
+"""ILSVRC2012, ImageNet's 1,000 classes, as distributed and as people unpack it; read in place.
+
+Train is `ILSVRC2012_img_train.tar`, a tar of one tar a class (`nWNID.tar`); or a folder of those;
+or class folders. Validation is `ILSVRC2012_img_val.tar`, or its pictures in one flat folder; their
+classes stand in the development kit, packed or not, or in Kaggle's `LOC_val_solution.csv`.
+Kaggle's tree `ILSVRC/Data/CLS-LOC` is found from its top.
+
+In every form the key of a picture is `WNID/name`, so all give the same rows as
+`train/WNID`, `val/WNID`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+from lowres.errors import SourceError
+from lowres.formats.base import (
+    PICTURE_SUFFIXES,
+    SPLIT_NAMES,
+    Entry,
+    Index,
+    Source,
+    check_name,
+)
+from lowres.formats.folder import FolderScan, Labelled, assembled
+from lowres.formats.ilsvrc_truth import WANTED, truth_beside
+from lowres.formats.tar import ByteRanges, Member, members
+
+TRAIN_TAR = "ILSVRC2012_img_train.tar"
+VAL_TAR = "ILSVRC2012_img_val.tar"
+KAGGLE_TREES = ("ILSVRC/Data/CLS-LOC", "Data/CLS-LOC")
+"""Where Kaggle's download keeps the pictures, below its top and below `ILSVRC`."""
+
+SAMPLED = 100
+"""Files looked at to tell what a folder holds."""
+
+_CLASS_TAR = re.compile(r"(n\d{8})\.tar", re.ASCII)
+_VAL_NAME = re.compile(r"ILSVRC2012_val_\d{8}\.\w+", re.ASCII)
+_SMALL_NAME = re.compile(r"(?:train|valid)_(?:32x32|64x64)", re.ASCII)
+
+
+class Part(NamedTuple):
+    """Train or validation, in one of its forms.
+
+    Attributes:
+        form: name of the form, for people.
+        path: the tar or folder.
+    """
+
+    form: str
+    path: Path
+
+
+TAR_OF_TARS, CLASS_TARS, CLASS_FOLDERS = "tar of class tars", "class tars", "class folders"
+FLAT_TAR, FLAT_FOLDER = "tar", "flat folder"
+
+
+class IlsvrcSource(Source):
+    """ILSVRC2012 in tars, or with its validation pictures in one folder."""
+
+    kind = "ilsvrc"
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self._ranges = ByteRanges()
+
+    def index(self) -> Index:
+        """List all entries; see `Source.index`."""
+        return _Look(self.path).index()
+
+    def read(self, entry: Entry) -> bytes:
+        """Read the bytes of a picture, from its tar or its file."""
+        if not _in_tar(entry):
+            return Path(entry.location).read_bytes()
+        return self._ranges.read(entry.location, entry.offset, entry.length, entry.key)
+
+    def describe(self, entry: Entry) -> str:
+        """Give the tar and the key, or the path."""
+        return super().describe(entry) if _in_tar(entry) else entry.location
+
+
+def is_ilsvrc(path: Path) -> bool:
+    """Tell whether this module reads `path`, by names only and, for a tar, its first header."""
+    if path.is_file():
+        return path.name.startswith("ILSVRC2012_img_") or bool(
+            path.suffix == ".tar" and _CLASS_TAR.fullmatch(_first_name(path))
+        )
+    if not path.is_dir():
+        return False
+    root = _tree(path)
+    try:
+        forms = {part.form for part in (_train_part(root), _val_part(root)) if part}
+    except SourceError:  # ambiguous, for whoever reads it to say
+        return False
+    return root != path or not forms <= {CLASS_FOLDERS}
+
+
+def small_imagenet(path: Path) -> str | None:
+    """Say what the "small ImageNet" of the PixelRNN paper is, if `path` is that.
+
+    It is recognised by its names: folders of PNG files, or tars, called `train_32x32`,
+    `valid_32x32` and the same with 64.
+    """
+    beside = [path, *(sorted(path.iterdir()) if path.is_dir() else ())]
+    if not any(_is_small(candidate) for candidate in beside if _SMALL_NAME.match(candidate.name)):
+        return None
+    return (
+        f'{path} is the "small" ImageNet of the PixelRNN paper: PNG files without labels, '
+        "1,281,149 in train and 49,999 in validation, resampled in another way. It is not "
+        "ImageNet32 or ImageNet64 of Chrabaszcz et al., and numbers on the two must not be "
+        "compared. Build from ILSVRC2012, or from the released batches of ImageNet32 or ImageNet64"
+    )
+
+
+class _Look:
+    """One look at the forms of train and validation, collecting what is left out on the way."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.root = _tree(path)
+        self.notes: list[str] = []
+        self.odd: list[str] = []
+
+    def index(self) -> Index:
+        found, layout = {}, []
+        for split, part in self.parts().items():
+            rows = self.forms()[part.form](part.path)
+            if rows is not None:
+                found[split] = rows
+                layout.append(f"{split} as {part.form}")
+        if not any(found.values()):
+            raise SourceError(
+                f"{self.path} holds no labelled pictures of ILSVRC2012: expected {TRAIN_TAR}, or "
+                f"{VAL_TAR} with {WANTED}; {'; '.join(self.notes)}"
+            )
+        self.note_others()
+        return assembled(found, f"ILSVRC2012, {', '.join(layout)}", self.notes)
+
+    def forms(self) -> dict[str, Callable[[Path], list[Labelled] | None]]:
+        return {
+            TAR_OF_TARS: self.tar_of_tars,
+            CLASS_TARS: self.class_tars,
+            CLASS_FOLDERS: self.class_folders,
+            FLAT_TAR: self.flat_tar,
+            FLAT_FOLDER: self.flat_folder,
+        }
+
+    def parts(self) -> dict[str, Part]:
+        if self.path.is_file():
+            return self.single_tar()
+        parts = {"train": _train_part(self.root), "val": _val_part(self.root)}
+        return {split: part for split, part in parts.items() if part}
+
+    def single_tar(self) -> dict[str, Part]:
+        """Take the path as one of the tars, and note the other."""
+        if self.path.name.startswith("ILSVRC2012_img_test"):
+            raise SourceError(f"{self.path} has no labels; build from {TRAIN_TAR} or its folder")
+        val = self.path.name.startswith("ILSVRC2012_img_val")
+        other = self.path.with_name(TRAIN_TAR if val else VAL_TAR)
+        if other.exists():
+            self.notes.append(f"left out {other.name} beside {self.path.name}: the folder has both")
+        return (
+            {"val": Part(FLAT_TAR, self.path)} if val else {"train": Part(TAR_OF_TARS, self.path)}
+        )
+
+    def tar_of_tars(self, path: Path) -> list[Labelled]:
+        rows: list[Labelled] = []
+        seen: set[str] = set()
+        for member in members(path):
+            if PurePosixPath(member.name).suffix != ".tar":
+                self.odd.append(f"{path.name}: {member.name}")
+                continue
+            matched = _CLASS_TAR.fullmatch(member.name)
+            if not matched or matched[1] in seen:
+                reason = "comes twice" if matched else "must be named nNNNNNNNN.tar, by its WNID"
+                raise SourceError(f"{path}: {member.name} {reason}; fetch or pack the tar again")
+            seen.add(matched[1])
+            rows += self.one_class(path, matched[1], member)
+        return rows
+
+    def class_tars(self, folder: Path) -> list[Labelled]:
+        rows: list[Labelled] = []
+        for path in sorted(folder.iterdir()):
+            matched = _CLASS_TAR.fullmatch(path.name)
+            if matched:
+                rows += self.one_class(path, matched[1], None)
+        return rows
+
+    def one_class(self, path: Path, wnid: str, within: Member | None) -> list[Labelled]:
+        where, location = f"{path}: {within.name}" if within else str(path), str(path)
+        rows = [
+            Labelled(f"{wnid}/{member.name}", wnid, location, member.offset, member.length)
+            for member in self.flat_pictures(members(path, within), where)
+        ]
+        if not rows:
+            raise SourceError(
+                f"{where} holds no pictures, so it is no class, and leaving it out would change "
+                "the labels of others: fetch it again or remove it"
+            )
+        return rows
+
+    def class_folders(self, folder: Path) -> list[Labelled]:
+        scan = FolderScan(folder)
+        split = SPLIT_NAMES.get(folder.name.lower(), "train")
+        rows = scan.labelled(split, folder)
+        scan.note_others()
+        self.notes += scan.notes
+        return rows
+
+    def flat_tar(self, path: Path) -> list[Labelled]:
+        pictures = list(self.flat_pictures(members(path), str(path)))
+        found = truth_beside(path.parent)
+        if found is None:
+            raise SourceError(
+                f"{path} needs the labels of its pictures: put {WANTED} beside it"
+                + (f", or build from {TRAIN_TAR} alone" if _train_part(path.parent) else "")
+            )
+        return _with_truth(pictures, str(path), *found)
+
+    def flat_folder(self, folder: Path) -> list[Labelled] | None:
+        """List validation pictures in one folder, or nothing where no labels are."""
+        with os.scandir(folder) as children:
+            files = (Member(check_name(child.name, str(folder)), 0, 0) for child in children)
+            pictures = list(self.flat_pictures(files, str(folder)))
+        found = truth_beside(folder.parent)
+        if found is None:
+            self.notes.append(
+                f"left out {folder.name}: nothing labels its {len(pictures)} pictures "
+                f"ILSVRC2012_val_*, which lie in no class folders; put {WANTED} beside the folder"
+            )
+            return None
+        rows = _with_truth(pictures, str(folder), *found)
+        return [
+            row._replace(location=str(folder / PurePosixPath(row.key).name), offset=0, length=0)
+            for row in rows
+        ]
+
+    def flat_pictures(self, listed: Iterable[Member], where: str) -> Iterator[Member]:
+        """Pass on the pictures, which must not lie in folders."""
+        for member in listed:
+            suffix = os.path.splitext(member.name)[1]  # noqa: PTH122  for speed
+            hidden = member.name.rpartition("/")[2].startswith(".")
+            if hidden or suffix.lower() not in PICTURE_SUFFIXES:
+                self.odd.append(f"{Path(where).name}: {member.name}")
+                continue
+            if "/" in member.name:
+                raise SourceError(
+                    f"{where}: {member.name} must lie at the top, as in ILSVRC2012's tars, and "
+                    "lies in a folder; unpack it and build from the folder"
+                )
+            yield member
+
+    def note_others(self) -> None:
+        """Note what is not read."""
+        if self.odd:
+            self.notes.append(
+                f"left out {len(self.odd)} files that are no pictures: {min(self.odd)} first"
+            )
+        if not self.root.is_dir():
+            return
+        taken = {part.path.name for part in self.parts().values()}
+        for child in sorted(self.root.iterdir()):
+            unread = child.name not in taken
+            if child.name.startswith("ILSVRC2012_img_test") or (
+                child.is_dir() and SPLIT_NAMES.get(child.name.lower()) == "test"
+            ):
+                self.notes.append(f"left out {child.name}: it has no labels here")
+            elif unread and child.is_dir() and child.name.lower() in SPLIT_NAMES:
+                self.notes.append(
+                    f"left out {child.name}: the tar beside it was read; move the tar away to "
+                    "build from the folder"
+                )
+            elif unread and child.name.startswith("ILSVRC2012_img_"):
+                self.notes.append(f"left out {child.name}")
+
+
+def _with_truth(
+    pictures: list[Member], location: str, truth_path: Path, truth: dict[str, str]
+) -> list[Labelled]:
+    """Label pictures by the stems of their names; both sides must fit without rest."""
+    left = dict(truth)
+    rows = []
+    for member in sorted(pictures):
+        wnid = left.pop(PurePosixPath(member.name).stem, None)
+        if wnid is None:
+            raise SourceError(
+                f"{location}: {member.name} has no label of its own in {truth_path}, which labels "
+                f"{len(truth)} pictures; fetch the one that is damaged again"
+            )
+        rows.append(Labelled(f"{wnid}/{member.name}", wnid, location, member.offset, member.length))
+    if left:
+        raise SourceError(
+            f"{truth_path} labels {len(truth)} pictures, and {location} has {len(pictures)}: "
+            f"{min(left)} is missing first; fetch the pictures again"
+        )
+    return rows
+
+
+def _in_tar(entry: Entry) -> bool:
+    return entry.offset > 0  # before the first content comes a header
+
+
+def _tree(path: Path) -> Path:
+    """Find the folder that has train and val, which in Kaggle's download lies deeper."""
+    trees = (path / below for below in KAGGLE_TREES)
+    return next((tree for tree in trees if tree.is_dir()), path)
+
+
+def _train_part(root: Path) -> Part | None:
+    if (root / TRAIN_TAR).is_file():
+        return Part(TAR_OF_TARS, root / TRAIN_TAR)
+    if _has(root, _CLASS_TAR):
+        return Part(CLASS_TARS, root)
+    train = FolderScan(root).named_splits().get("train")
+    if train is None:
+        return None
+    return Part(CLASS_TARS if _has(train, _CLASS_TAR) else CLASS_FOLDERS, train)
+
+
+def _val_part(root: Path) -> Part | None:
+    if (root / VAL_TAR).is_file():
+        return Part(FLAT_TAR, root / VAL_TAR)
+    val = FolderScan(root).named_splits().get("val")
+    if val is None:
+        return None
+    return Part(FLAT_FOLDER if _has(val, _VAL_NAME) else CLASS_FOLDERS, val)
+
+
+def _has(folder: Path, name: re.Pattern[str]) -> bool:
+    with os.scandir(folder) as children:
+        return any(name.fullmatch(child.name) for child in islice(children, SAMPLED))
+
+
+def _first_name(path: Path) -> str:
+    """Give the name of a tar's first file, or nothing."""
+    try:
+        return next((member.name for member in members(path)), "")
+    except SourceError:
+        return ""
+
+
+def _is_small(candidate: Path) -> bool:
+    if candidate.is_dir():  # the tar has a folder of the same name at its top
+        inner = candidate / candidate.name
+        with os.scandir(inner if inner.is_dir() else candidate) as children:
+            return any(child.name.endswith(".png") for child in islice(children, SAMPLED))
+    if candidate.suffix != ".tar" or not _SMALL_NAME.fullmatch(candidate.stem):
+        return False
+    try:
+        names = [member.name for member in islice(members(candidate), 3)]
+    except SourceError:
+        return True
+    return not any(name.endswith((".cls", ".json")) for name in names)

@@ -1,0 +1,326 @@
+"""Parquet files as the Hugging Face Hub keeps image sets: encoded pictures in a table.
+
+Read from one file, or from a folder in the Hub's layouts: `data/train-00000-of-00294.parquet`,
+`plain_text/train-00000-of-00001.parquet`, or `default/train/0000.parquet`. The picture is a
+struct of its bytes and path, or the bytes alone; the label is a number, whose names are in the
+files or in README.md, or it is the name itself.
+
+Written as `data/train-00000-of-00002.parquet` and so on, with a dataset card and Croissant
+metadata beside them, which `datasets.load_dataset` and `mlcroissant` read.
+"""
+
+from __future__ import annotations
+
+import io
+import itertools
+import json
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lowres.errors import PictureError, SourceError, require
+from lowres.formats.base import Entry, Index, Outline, Sink, Source, check_name, indexed
+from lowres.formats.cards import HUB_SPLITS, Part, class_names_in, croissant, dataset_card
+from lowres.formats.tables import (
+    Arrow,
+    Labels,
+    RowGroups,
+    Table,
+    by_split,
+    files_of,
+    folder_has_tables,
+    open_table,
+)
+from lowres.labels import recognised
+from lowres.manifest import sha256_of_file, write_bytes, write_json
+
+GROUP_ROWS = 1000
+"""Most rows in a row group that is written: a reader that wants one picture reads its group."""
+
+SHARD_BYTES = 250_000_000
+"""A file that has taken so many bytes of pictures is closed and another begun."""
+
+ROW_DIGITS = 7
+"""Digits of the row in a key; 10 million rows in one file, else as many as it needs."""
+
+UNLABELLED = -1
+"""The label that the Hub gives every picture of a test split without labels."""
+
+CARD = "README.md"
+
+
+class ParquetSource(Source):
+    """A Parquet file, or a folder of them, read by row groups."""
+
+    kind = "parquet"
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self._tables: dict[str, Table] = {}
+        self._groups = RowGroups()
+
+    def index(self) -> Index:
+        """List all rows, of which only labels and file names are read; see `Source.index`."""
+        splits = {
+            split: [open_table(path) for path in paths]
+            for split, paths in by_split(self.path).items()
+        }
+        tables = [table for found in splits.values() for table in found]
+        self._tables = {table.path: table for table in tables}
+        return _Scan(self.path, splits).index()
+
+    def read(self, entry: Entry) -> bytes:
+        """Read the bytes of one picture; its row group stays in memory for a while.
+
+        Raises:
+            SourceError: the file is damaged.
+            PictureError: the bytes are null.
+        """
+        table = self._tables.get(entry.location)
+        if table is None:
+            table = self._tables[entry.location] = open_table(Path(entry.location))
+        group = bisect_right(table.starts, entry.offset) - 1
+        row = entry.offset - table.starts[group]
+        data: bytes | None = self._groups.get(table, group)[row].as_py()
+        if data is None:
+            raise PictureError("its bytes are null, and pictures must be inside the table")
+        return data
+
+    def describe(self, entry: Entry) -> str:
+        """Name the file and the row, counted from 0."""
+        return f"{entry.location}, row {entry.offset}"
+
+
+def recognise(path: Path) -> bool:
+    """Say whether this is a Parquet file or a folder of them, without listing large folders."""
+    return folder_has_tables(path) if path.is_dir() else path.suffix.lower() == ".parquet"
+
+
+class _Scan:
+    """One look through the labels of all tables."""
+
+    def __init__(self, root: Path, splits: dict[str, list[Table]]) -> None:
+        self.root = root
+        self.splits = splits
+        self.notes: list[str] = []
+        if root.is_file() and files_of(root) > 1:
+            self.notes.append(f"read {root.name} alone, of {files_of(root)} files")
+
+    def index(self) -> Index:
+        first = next(iter(self.splits.values()))[0]
+        for table in itertools.chain(*self.splits.values()):
+            table.check_like(first)
+        labels: dict[str, Labels] = {}
+        names: dict[str, Iterator[str]] = {}
+        for split in list(self.splits):
+            for table in self.splits[split]:
+                labels[table.path], names[table.path] = table.labels_and_names()
+            self.drop_unlabelled(split, labels)
+        classes, position = self.classes(first, labels)
+        found = {
+            split: [
+                entry
+                for table in tables
+                for entry in _entries(table, labels[table.path], names[table.path], position)
+            ]
+            for split, tables in self.splits.items()
+        }
+        splits = indexed(found)
+        if not splits:
+            raise SourceError(
+                f"{self.root} holds no labelled pictures: its tables have no labelled rows"
+            )
+        self.note_missing(splits, classes)
+        layout = "parquet file" if self.root.is_file() else "parquet files"
+        return Index(classes, splits, layout, tuple(self.notes))
+
+    def drop_unlabelled(self, split: str, labels: dict[str, Labels]) -> None:
+        """Leave out a split whose labels are all -1."""
+        own = [labels[table.path] for table in self.splits[split]]
+        if any(isinstance(each, list) or (each != UNLABELLED).any() for each in own):
+            return
+        rows = sum(map(len, own))
+        for table in self.splits.pop(split):
+            del labels[table.path]
+        if rows:
+            self.notes.append(
+                f"left out {split}: its {rows} pictures are unlabelled (all {UNLABELLED})"
+            )
+
+    def classes(
+        self, first: Table, labels: dict[str, Labels]
+    ) -> tuple[tuple[str, ...], dict[Any, int]]:
+        """Give the class names in order, and the position of each stored label."""
+        stored: Sequence[Any]
+        if not first.label_is_number:
+            stored = names = tuple(sorted(set().union(*labels.values())))
+        else:
+            known = self.names_of_numbers(first)
+            for path, numbers in labels.items():
+                _check_range(path, first.label, numbers, None if known is None else len(known))
+            found = (np.unique(numbers).tolist() for numbers in labels.values())
+            stored = sorted(set().union(*found)) if known is None else range(len(known))
+            names = tuple(map(str, stored)) if known is None else known
+        for name in names:
+            check_name(name, f"the classes of {first.path}")
+        repeated = [name for name, times in Counter(names).items() if times > 1]
+        if repeated:
+            raise SourceError(
+                f"{first.path} has two classes named {repeated[0]!r}: class names must be unique"
+            )
+        return recognised(names), {label: place for place, label in enumerate(stored)}
+
+    def names_of_numbers(self, first: Table) -> tuple[str, ...] | None:
+        if first.class_names is not None:
+            return first.class_names
+        folder = self.root if self.root.is_dir() else self.root.parent
+        names, notes = class_names_in(folder / CARD, first.label)
+        self.notes += notes
+        return names
+
+    def note_missing(self, splits: dict[str, tuple[Entry, ...]], classes: Sequence[str]) -> None:
+        for split, entries in splits.items():
+            filled = {entry.label for entry in entries}
+            missing = [name for label, name in enumerate(classes) if label not in filled]
+            if missing:
+                self.notes.append(
+                    f"{split} has no pictures of {len(missing)} of the {len(classes)} classes, "
+                    f"{missing[0]} first"
+                )
+
+
+def _check_range(path: str, column: str, labels: Labels, classes: int | None) -> None:
+    numbers = np.asarray(labels)
+    outside = numbers < 0
+    if classes is not None:
+        outside |= numbers >= classes
+    if outside.any():
+        row = int(outside.argmax())
+        upper = "up" if classes is None else f"to {classes - 1}"
+        raise SourceError(
+            f"{path}, row {row}: {column} must be a number from 0 {upper}, was {numbers[row]}; "
+            "mend or remove the row"
+        )
+
+
+def _entries(
+    table: Table, labels: Labels, names: Iterable[str], position: dict[Any, int]
+) -> list[Entry]:
+    stem = Path(table.path).stem
+    digits = max(ROW_DIGITS, len(str(len(labels))))
+    listed = labels if isinstance(labels, list) else labels.tolist()
+    entries = []
+    for row, (label, path) in enumerate(zip(listed, names, strict=False)):
+        name = path.replace("\\", "/").rpartition("/")[2]
+        key = f"{stem}/{row:0{digits}}/{name}" if name else f"{stem}/{row:0{digits}}"
+        check_name(key, f"{table.path}, row {row}")
+        entries.append(Entry(key, position[label], table.path, row))
+    return entries
+
+
+class ParquetSink(Sink):
+    """Writes Parquet files of PNG pictures, a dataset card, and Croissant metadata.
+
+    Raises:
+        MissingExtraError: pyarrow is not installed.
+    """
+
+    shuffled = True
+
+    def __init__(self, path: Path, outline: Outline) -> None:
+        self._arrow = require("pyarrow", "parquet")
+        self._parquet = require("pyarrow.parquet", "parquet")
+        super().__init__(path, outline)
+        (self.partial / "data").mkdir(parents=True)
+        self._shards: dict[str, list[tuple[Path, int, int]]] = {}
+        self._split = ""
+        self._rows: list[tuple[bytes, str, int]] = []
+        self._writer: Arrow = None
+        self._written = (0, 0)
+
+    def write(self, split: str, key: str, label: int, picture: NDArray[np.uint8]) -> None:
+        """Write one picture; see `Sink.write`."""
+        from PIL import Image
+
+        if split != self._split:
+            self._close_shard()
+            self._split = split
+        buffer = io.BytesIO()
+        Image.fromarray(picture).save(buffer, "PNG")
+        name = PurePosixPath(key).with_suffix(".png").name
+        self._rows.append((buffer.getvalue(), name, label))
+        if len(self._rows) == GROUP_ROWS:
+            self._write_group()
+
+    def complete(self) -> None:
+        """Close the last file, number the files of each split, and write what describes them."""
+        self._close_shard()
+        parts = []
+        for split, shards in self._shards.items():
+            for number, (path, rows, size) in enumerate(shards):
+                name = f"{HUB_SPLITS[split]}-{number:05}-of-{len(shards):05}.parquet"
+                path = path.rename(path.with_name(name))
+                parts.append(
+                    Part(
+                        f"data/{name}", split, rows, size, path.stat().st_size, sha256_of_file(path)
+                    )
+                )
+        write_bytes(self.partial / CARD, dataset_card(self.outline, parts).encode())
+        write_json(self.partial / "croissant.json", croissant(self.outline, parts))
+
+    def _write_group(self) -> None:
+        if not self._rows:
+            return
+        pictures, names, labels = zip(*self._rows, strict=True)
+        group = self._arrow.table(
+            {
+                "image": self._arrow.StructArray.from_arrays(
+                    [self._arrow.array(pictures, "binary"), self._arrow.array(names, "string")],
+                    ["bytes", "path"],
+                ),
+                "label": self._arrow.array(labels, "int64"),
+            },
+            metadata={"huggingface": self._features()},
+        )
+        if self._writer is None:
+            self._writer = self._open_shard(group.schema)
+        self._writer.write_table(group)
+        rows, size = self._written
+        # A label takes 8 bytes; this is the size that the Hub calls num_bytes.
+        size += sum(map(len, pictures)) + sum(map(len, names)) + 8 * len(labels)
+        self._written = (rows + len(labels), size)
+        self._rows.clear()
+        if size >= SHARD_BYTES:
+            self._close_shard()
+
+    def _open_shard(self, schema: Arrow) -> Arrow:
+        number = len(self._shards.setdefault(self._split, []))
+        path = self.partial / "data" / f"{self._split}-{number:05}"
+        compression = {"image.bytes": "NONE", "image.path": "SNAPPY", "label": "SNAPPY"}
+        return self._parquet.ParquetWriter(
+            path,
+            schema,
+            compression=compression,
+            use_dictionary=["label"],
+            write_statistics=["label"],
+            write_page_checksum=True,
+        )
+
+    def _close_shard(self) -> None:
+        self._write_group()
+        if self._writer is None:
+            return
+        self._writer.close()
+        shards = self._shards[self._split]
+        shards.append((self.partial / "data" / f"{self._split}-{len(shards):05}", *self._written))
+        self._writer, self._written = None, (0, 0)
+
+    def _features(self) -> str:
+        """Say in the words of `datasets` what the columns are."""
+        label = {"names": list(self.outline.classes), "_type": "ClassLabel"}
+        return json.dumps({"info": {"features": {"image": {"_type": "Image"}, "label": label}}})

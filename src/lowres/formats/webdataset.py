@@ -1,0 +1,290 @@
+"""WebDataset: tar shards in which the members of a sample share a name up to the first dot.
+
+Read without unpacking: `KEY.jpg` with `KEY.cls` or `KEY.json`, in shards given as a folder, one
+tar, or a pattern such as `set-train-{000000..000012}.tar`. Written as `SPLIT-NUMBER.tar` with
+`KEY.png`, `KEY.cls` and `KEY.json`.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import tarfile
+from collections import Counter, defaultdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lowres.errors import SourceError
+from lowres.formats.base import Entry, Index, Outline, Sink, Source, check_name
+from lowres.formats.folder import Labelled, assembled
+from lowres.formats.shards import is_pattern, is_sharded, shards_of
+from lowres.formats.tar import ByteRanges, Member, members
+from lowres.labels import devkit_ids, recognised
+
+PICTURES = frozenset({"jpg", "jpeg", "png", "webp"})
+"""Extensions of pictures, in any case; WebDataset's own decoder takes them too."""
+
+LABEL_BYTES = 2**20
+"""The most that a `.cls` or `.json` may hold; they hold a number and a few words."""
+
+SHARD_SAMPLES = 10_000
+"""Samples in a written shard: about 50 MB of photographs at 32 px."""
+
+_INTEGER = re.compile(r"[+-]?\d{1,18}", re.ASCII)
+
+
+class Label(NamedTuple):
+    """What a sample says of its class: a number, and perhaps a name; or a name alone."""
+
+    number: int | None
+    name: str | None
+
+
+class WebDatasetSource(Source):
+    """Tar shards, read in place."""
+
+    kind = "webdataset"
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self._ranges = ByteRanges()
+
+    def index(self) -> Index:
+        """List all entries; see `Source.index`."""
+        return _Listing(self.path, self._ranges).index()
+
+    def read(self, entry: Entry) -> bytes:
+        """Read the bytes of a picture from its shard."""
+        return self._ranges.read(entry.location, entry.offset, entry.length, entry.key)
+
+
+class WebDatasetSink(Sink):
+    """Writes tar shards of samples `KEY.png`, `KEY.cls` and `KEY.json`, equal bytes for equal sets.
+
+    `KEY` counts the samples of a split in the order written; the picture's own key, its class
+    name and split stand in the JSON. `classes.txt` beside lists the class names by label.
+    """
+
+    shuffled = True
+
+    def __init__(self, path: Path, outline: Outline) -> None:
+        super().__init__(path, outline)
+        self.partial.mkdir()
+        self._written: Counter[str] = Counter()
+        self._shard: tarfile.TarFile | None = None
+
+    def write(self, split: str, key: str, label: int, picture: NDArray[np.uint8]) -> None:
+        """Write one picture; see `Sink.write`."""
+        from PIL import Image
+
+        number = self._written[split]
+        shard = self._shard_for(split, number)
+        self._written[split] += 1
+        png = io.BytesIO()
+        Image.fromarray(picture).save(png, "PNG")
+        about = {"key": key, "class": self.outline.classes[label], "split": split}
+        _add(shard, f"{number:08}.png", png.getvalue())
+        _add(shard, f"{number:08}.cls", str(label).encode("ascii"))
+        _add(shard, f"{number:08}.json", json.dumps(about, ensure_ascii=False).encode())
+
+    def complete(self) -> None:
+        """Close the last shard and write the class names."""
+        if self._shard:
+            self._shard.close()
+        lines = "".join(f"{name}\n" for name in self.outline.classes)
+        (self.partial / "classes.txt").write_text(lines, "utf-8")
+
+    def _shard_for(self, split: str, number: int) -> tarfile.TarFile:
+        """Give the open shard, a new one where a sample begins one."""
+        if self._shard is None or number % SHARD_SAMPLES == 0:
+            if self._shard:
+                self._shard.close()
+            path = self.partial / f"{split}-{number // SHARD_SAMPLES:06}.tar"
+            self._shard = tarfile.open(path, "w", format=tarfile.USTAR_FORMAT)  # noqa: SIM115
+        return self._shard
+
+
+def _add(shard: tarfile.TarFile, name: str, data: bytes) -> None:
+    info = tarfile.TarInfo(name)  # time 0, owner 0, mode 644
+    info.size = len(data)
+    shard.addfile(info, io.BytesIO(data))
+
+
+def is_webdataset(path: Path) -> bool:
+    """Tell whether `path` is a tar, a folder of tars, or a pattern of tars."""
+    if path.is_dir():
+        return is_sharded(path)
+    return path.name.lower().endswith(".tar") and (path.is_file() or is_pattern(path))
+
+
+class _Sample(NamedTuple):
+    """A picture, before the classes are numbered."""
+
+    key: str
+    label: Label
+    location: str
+    offset: int
+    length: int
+
+
+class _Listing:
+    """One look through the shards, collecting what is left out on the way."""
+
+    def __init__(self, path: Path, ranges: ByteRanges) -> None:
+        self.path = path
+        self.ranges = ranges
+        self.notes: list[str] = []
+        self.others: Counter[str] = Counter()
+        self.labels: dict[Label, Label] = {}
+        self.first: dict[bool, str] = {}
+
+    def index(self) -> Index:
+        samples: dict[str, list[_Sample]] = defaultdict(list)
+        shards = shards_of(self.path)
+        for split, path in shards:
+            samples[split] += self.shard(path)
+        if not any(samples.values()):
+            raise SourceError(
+                f"{self.path} holds no samples: expected tars with KEY.jpg and KEY.cls or KEY.json"
+            )
+        names, order = self.classes()
+        found = {
+            split: [Labelled(row.key, names[row.label], *row[2:]) for row in samples.pop(split)]
+            for split in list(samples)
+        }
+        if self.others:
+            suffixes = ", ".join(sorted(self.others)[:5])
+            self.notes.append(
+                f"left out {self.others.total()} members that are neither pictures nor labels "
+                f"({suffixes})"
+            )
+        return assembled(found, "shards", self.notes, order)
+
+    def shard(self, path: Path) -> list[_Sample]:
+        """List the samples of one shard."""
+        parts: dict[str, dict[str, Member]] = defaultdict(dict)
+        for member in members(path):
+            stem, suffix = _parted(member.name)
+            if suffix not in PICTURES and suffix not in ("cls", "json"):
+                self.others[f".{suffix}" if suffix else "no suffix"] += 1
+                continue
+            if suffix in parts[stem]:
+                raise SourceError(f"{path}: {stem} has two members .{suffix}; pack the shard again")
+            parts[stem][suffix] = member
+        return [self.sample(path, str(path), stem, found) for stem, found in parts.items()]
+
+    def sample(self, path: Path, location: str, stem: str, found: dict[str, Member]) -> _Sample:
+        where = f"{path}: sample {stem}"
+        pictures = [member for suffix, member in found.items() if suffix in PICTURES]
+        if len(pictures) != 1:
+            raise SourceError(
+                f"{where} must have one picture (.jpg, .jpeg, .png, .webp), was "
+                f"{', '.join(member.name for member in pictures) or 'none'}; pack the shard again"
+            )
+        label = self.label(location, where, found)
+        kept = self.labels.setdefault(label, label)  # one object a class, not one a picture
+        self.first.setdefault(label.number is None, where)
+        return _Sample(f"{path.stem}/{pictures[0].name}", kept, location, *pictures[0][1:])
+
+    def label(self, location: str, where: str, found: dict[str, Member]) -> Label:
+        texts = {
+            suffix: self.text(location, where, found[suffix])
+            for suffix in ("cls", "json")
+            if suffix in found
+        }
+        label = _label(texts.get("cls"), _parsed(texts.get("json", "{}"), where))
+        if label.number is None and not label.name:
+            raise SourceError(
+                f"{where} must have a label: a number or name as .cls, or a .json with a number as "
+                "label or cls, or with a name as class; pack the shard again"
+            )
+        if label.number is not None and label.number < 0:
+            raise SourceError(
+                f"{where} must have a label from 0 up, was {label.number}; leave such samples out"
+            )
+        _check_class(label.name or "0", where)
+        return label
+
+    def text(self, location: str, where: str, member: Member) -> str:
+        if member.length > LABEL_BYTES:
+            raise SourceError(
+                f"{where}: {member.name} must have at most {LABEL_BYTES} bytes, was {member.length}"
+            )
+        data = self.ranges.read(location, member.offset, member.length, member.name)
+        try:
+            return data.decode().strip()
+        except UnicodeDecodeError as error:
+            raise SourceError(f"{where}: {member.name} must be UTF-8: {error}") from error
+
+    def classes(self) -> tuple[dict[Label, str], list[str]]:
+        """Name the class of each label, and give the names in the order of the numbers."""
+        if len(self.first) > 1:
+            raise SourceError(
+                f"labels must all be numbers or all be names: {self.first[False]} has a number, "
+                f"{self.first[True]} a name"
+            )
+        if True in self.first:
+            return {label: label.name or "" for label in self.labels}, []
+        names: dict[int, set[str | None]] = defaultdict(set)
+        for number, name in self.labels:
+            names[number or 0].add(name)
+        numbers = sorted(names)
+        order = [next(iter(names[number])) or "" for number in numbers]
+        single = all(len(found) == 1 for found in names.values())
+        if not (single and all(order) and len(set(order)) == len(order)):
+            if any(name for found in names.values() for name in found):
+                self.notes.append(
+                    "classes are called by their numbers: names do not fit one to one"
+                )
+            order = list(map(str, numbers))
+        order = list(recognised(order))
+        by_number = dict(zip(numbers, order, strict=True))
+        if devkit_ids(order) is not None:  # ImageNet's classes have one order everywhere
+            order.sort()
+        return {label: by_number[label.number or 0] for label in self.labels}, order
+
+
+def _parted(name: str) -> tuple[str, str]:
+    """Part a member's name at the first dot of its last part, as WebDataset does.
+
+    Hidden files, and those called `__like this__`, are no samples.
+    """
+    last = name.rpartition("/")[2]
+    stem, _, suffix = last.partition(".")
+    if not stem or name.startswith("__"):
+        return name, ""
+    return name[: len(name) - len(last)] + stem, suffix.lower()
+
+
+def _check_class(name: str, where: str) -> None:
+    """Refuse a class name that a line of text or a path cannot hold."""
+    try:
+        check_name(name, where)
+    except SourceError:
+        raise SourceError(
+            f"{where} must have a class name in one line that can be a folder's, was {name[:80]!r}"
+        ) from None
+
+
+def _parsed(text: str, where: str) -> dict[str, Any]:
+    """Read JSON; what is not an object says nothing."""
+    try:
+        record = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise SourceError(f"{where} has a .json that is damaged: {error}") from error
+    return record if isinstance(record, dict) else {}
+
+
+def _label(text: str | None, record: dict[str, Any]) -> Label:
+    """Find number and name in `.cls` and `.json`; the number of `.cls` comes first."""
+    named = (record.get(field) for field in ("class", "class_name", "wnid"))
+    name = next((value for value in named if isinstance(value, str) and value), None)
+    if text is not None:
+        return Label(int(text), name) if _INTEGER.fullmatch(text) else Label(None, text)
+    numbers = (record.get(field) for field in ("label", "cls"))
+    number = next((n for n in numbers if isinstance(n, int) and not isinstance(n, bool)), None)
+    return Label(number, name)
