@@ -1,5 +1,7 @@
 """What every source must do; the tests of a format bind this to one of its sources."""
 
+import numpy as np
+
 from lowres.formats.base import Source
 
 
@@ -11,11 +13,11 @@ class SourceContract:
             keys = [entry.key for entry in entries]
             assert keys == sorted(set(keys))
 
-    def test_labels_are_positions_in_sorted_classes(self, opened: Source):
+    def test_labels_are_positions_in_the_classes(self, opened: Source):
         index = opened.index()
-        assert list(index.classes) == sorted(index.classes)
+        assert len(index.classes) == len(set(index.classes))
         labels = {entry.label for entries in index.splits.values() for entry in entries}
-        assert labels == set(range(len(index.classes)))
+        assert labels <= set(range(len(index.classes)))
 
     def test_listing_twice_gives_the_same(self, opened: Source):
         assert opened.index() == opened.index()
@@ -25,8 +27,8 @@ class SourceContract:
         entries = opened.index().splits["train"]
         forwards = [opened.read(entry) for entry in entries]
         backwards = [opened.read(entry) for entry in reversed(entries)]
-        assert forwards == backwards[::-1]
-        assert all(forwards)
+        assert all(map(np.array_equal, forwards, backwards[::-1]))
+        assert all(map(len, forwards))
 
     def test_stamps_stay_while_nothing_changes(self, opened: Source):
         entry = opened.index().splits["train"][0]

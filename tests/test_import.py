@@ -15,7 +15,8 @@ HEAVY = ("numpy", "PIL", "numba", "torch", "scipy", "matplotlib", "jinja2", "ski
 RANKS = {
     "errors": 0, "progress": 0,
     "variant": 1, "labels": 1, "content": 1,
-    "resample": 2, "manifest": 2, "recipe": 2, "options": 2, "matching": 2, "spectrum": 2,
+    "resample": 2, "manifest": 2, "recipe": 2, "options": 2, "matching": 2,
+    "spectrum": 2, "rows": 2,
     "formats": 3, "store": 3, "executors": 3,
     "run": 4, "staging": 4, "exporter": 4, "loading": 4, "wrn": 4, "show": 4,
     "sides": 4,

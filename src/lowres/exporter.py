@@ -15,6 +15,7 @@ from lowres.progress import Track, silent
 from lowres.store import Store
 from lowres.variant import Variant
 
+READ_ROWS = 256
 ORDER_SEED = 0
 """Of the order that pictures are written in where a format wants them shuffled."""
 
@@ -48,7 +49,7 @@ def export(
     if to not in WRITERS:
         raise StoreError(f"--to must be one of {', '.join(WRITERS)}, was {to!r}")
     writer = WRITERS[to]
-    arrays = {split: store.images(split, variant) for split in _chosen(store, splits, writer, to)}
+    arrays = {split: store.rows(split, variant) for split in _chosen(store, splits, writer, to)}
     if destination.is_dir() and not any(destination.iterdir()):
         destination.rmdir()
     counts = {split: len(images) for split, images in arrays.items()}
@@ -63,9 +64,12 @@ def export(
     with track("export", sum(counts.values())) as display:
         for split, images in arrays.items():
             labels, keys = store.labels(split), store.keys(split)
-            for row in _order(sink, images):
-                sink.write(split, keys[row], int(labels[row]), images[row])
-                display.advance()
+            order = _order(sink, len(images))
+            for start in range(0, len(order), READ_ROWS):
+                rows = order[start : start + READ_ROWS]
+                for row, picture in zip(rows.tolist(), images.read(rows), strict=True):
+                    sink.write(split, keys[row], int(labels[row]), picture)
+                display.advance(len(rows))
     sink.finish()
     return counts
 
@@ -83,9 +87,8 @@ def _chosen(store: Store, splits: Sequence[str], writer: type[Sink], to: str) ->
     return list(splits) or ["train"]
 
 
-def _order(sink: Sink, images: NDArray[np.uint8]) -> list[int]:
+def _order(sink: Sink, count: int) -> NDArray[np.int64]:
     """List the rows in the order they are written."""
     if not sink.shuffled:
-        return list(range(len(images)))
-    order: list[int] = np.random.default_rng(ORDER_SEED).permutation(len(images)).tolist()
-    return order
+        return np.arange(count)
+    return np.random.default_rng(ORDER_SEED).permutation(count)

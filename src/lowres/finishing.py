@@ -5,8 +5,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,7 +17,8 @@ from lowres.executors.threads import in_threads
 from lowres.formats.base import Entry
 from lowres.manifest import Manifest, Skipped, sha256_of_file
 from lowres.progress import Track
-from lowres.staging import BLOCK_ROWS, Staging, channel_statistics
+from lowres.rows import RowFile
+from lowres.staging import Staging
 from lowres.store import KEYS, LABELS, SOURCE_MEAN, array_path
 from lowres.variant import Variant
 
@@ -83,13 +86,7 @@ def _measure(staging: Staging, workers: int, track: Track) -> dict[tuple[str, Va
     }
 
     def work(array: tuple[str, Variant]) -> Measured:
-        images = arrays[array]
-        blocks = (images[n : n + BLOCK_ROWS] for n in range(0, len(images), BLOCK_ROWS))
-        return Measured(
-            sha256_of_file(staging.path / array_path(*array)),
-            channel_statistics(images),
-            np.concatenate([picture_digests(block) for block in blocks]),
-        )
+        return _measured(arrays[array], staging.path / array_path(*array))
 
     measured = {}
     with track("checksums", len(arrays)) as display:
@@ -97,6 +94,47 @@ def _measure(staging: Staging, workers: int, track: Track) -> dict[tuple[str, Va
             measured[array] = results
             display.advance()
     return measured
+
+
+def _measured(rows: RowFile, path: Path) -> Measured:
+    digests, sums = [], ChannelSums()
+    for block in rows.blocks():
+        digests.append(picture_digests(block))
+        sums.add(block)
+    rows.close()
+    return Measured(sha256_of_file(path), sums.statistics(), np.concatenate(digests))
+
+
+class ChannelSums:
+    """Sums of the levels of each channel, in whole numbers, so that their order is no matter."""
+
+    def __init__(self) -> None:
+        self._pixels = 0
+        self._sums, self._squares = np.zeros(3, np.int64), np.zeros(3, np.int64)
+
+    def add(self, images: NDArray[np.uint8]) -> None:
+        """Add pictures, (N, H, W, 3) uint8 in C order."""
+        _add(images.reshape(-1, 3), self._sums, self._squares)
+        self._pixels += images.size // 3
+
+    def statistics(self) -> dict[str, list[float]]:
+        """Give mean and standard deviation of each channel over all pixels, in levels."""
+        n = self._pixels
+        sums = list(zip(map(int, self._sums), map(int, self._squares), strict=True))
+        return {
+            "mean": [total / n for total, _ in sums],
+            # In whole numbers up to the root.
+            "std": [(n * square - total * total) ** 0.5 / n for total, square in sums],
+        }
+
+
+@numba.njit(cache=True, nogil=True)
+def _add(pixels, sums, squares):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202  compiled
+    for pixel in pixels:
+        for channel in range(3):
+            level = np.int64(pixel[channel])
+            sums[channel] += level
+            squares[channel] += level * level
 
 
 def _skipped(staging: Staging) -> tuple[Skipped, ...]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -59,10 +61,10 @@ def _occurrence(groups: NDArray[np.int64]) -> NDArray[np.int64]:
     return occurrence
 
 
-def left_out(count: int, rows: Rows) -> Rows:
+def left_out(count: int, rows: Rows | Sequence[int]) -> Rows:
     """List the rows from 0 to `count` that are not among `rows`."""
     left = np.ones(count, bool)
-    left[rows] = False
+    left[np.asarray(rows, np.int64)] = False
     return np.flatnonzero(left)
 
 

@@ -5,10 +5,7 @@ Pictures are taken in blocks of rows, so that a set of any size fits into memory
 
 from __future__ import annotations
 
-import math
-import os
 import threading
-import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -27,11 +24,9 @@ from lowres.formats.base import Entry, Source
 from lowres.manifest import FILE_NAME
 from lowres.progress import Track
 from lowres.resample.decode import decode, quiet_decoder
-from lowres.store import Store, array_path, open_store
+from lowres.rows import BLOCK_BYTES
+from lowres.store import Store, open_store
 from lowres.variant import Variant
-
-BLOCK_BYTES = 1 << 23
-"""Of pixels, looked at together."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -109,35 +104,6 @@ class Side(ABC):
         return Fingerprints(digests, self.labels(split), total / max(count, 1))
 
 
-class PictureFile:
-    """An array of pictures read by offsets and not through its memory map.
-
-    What has been looked at so leaves no trace in the memory of the process.
-    """
-
-    def __init__(self, path: Path, images: NDArray[np.uint8]) -> None:
-        self.path = path
-        self.shape = images.shape[1:]
-        self._offset: int = images.offset  # type: ignore[attr-defined]  # of a memory map
-        self._descriptor = os.open(path, os.O_RDONLY)
-        weakref.finalize(self, os.close, self._descriptor)
-
-    def read(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """Read some pictures: (len(rows), H, W, 3) uint8."""
-        images = np.empty((len(rows), *self.shape), np.uint8)
-        if len(rows) and rows[-1] - rows[0] == len(rows) - 1 and (np.diff(rows) == 1).all():
-            self._read_into(images, int(rows[0]))
-            return images
-        for number, row in enumerate(rows.tolist()):
-            self._read_into(images[number], row)
-        return images
-
-    def _read_into(self, images: NDArray[np.uint8], row: int) -> None:
-        start = self._offset + row * math.prod(self.shape)
-        if os.preadv(self._descriptor, [images.data], start) < images.nbytes:
-            raise StoreError(f"{self.path} ends before row {row}; build the store again")
-
-
 class StoreSide(Side):
     """One variant of a store."""
 
@@ -149,12 +115,7 @@ class StoreSide(Side):
         self.classes = store.classes
         self.splits = dict(store.splits)
         self.workers = available_cores()
-        self._files = {
-            split: PictureFile(
-                store.path / array_path(split, variant), store.images(split, variant)
-            )
-            for split in store.splits
-        }
+        self._files = {split: store.rows(split, variant) for split in store.splits}
 
     def pictures(self, split: str, rows: Sequence[int] | NDArray[np.int64]) -> NDArray[np.uint8]:
         """Read some pictures; see `Side.pictures`."""

@@ -10,30 +10,28 @@ from __future__ import annotations
 
 import errno
 import json
-import os
 import shutil
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from lowres.errors import StoreError
 from lowres.formats.base import Entry, Index
 from lowres.manifest import Manifest, held, write_bytes, write_json
+from lowres.matching import left_out
+from lowres.rows import RowFile
 from lowres.store import KEYS, LABELS, array_path
 from lowres.variant import Variant
 
 PLAN = "build.json"
 JOURNAL = "build.journal"
 CHUNK_ROWS = 64
-BLOCK_ROWS = 4096
-"""Rows copied or summed at once when a store is finished."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,33 +108,30 @@ class Staging:
         """
         chunk = built.chunk
         for variant, block in blocks.items():
-            self._arrays[chunk.split, variant][chunk.start : chunk.stop] = block
+            self._arrays[chunk.split, variant].write(chunk.start, block)
         with self._lock, (self.path / JOURNAL).open("a") as journal:
             journal.write(_journal_line(built))
             self.built[chunk] = built
 
-    def _reserve(self, split: str, variant: Variant) -> np.memmap[Any, np.dtype[np.uint8]]:
+    def _reserve(self, split: str, variant: Variant) -> RowFile:
         """Make or open the rows of one array, with its disk space set aside."""
         path, final = self._part(split, variant), self._final(split, variant)
         if final.exists() and not path.exists():  # killed while it was being finished
             final.rename(path)
         shape = (len(self.index.splits[split]), variant.size, variant.size, 3)
         if path.exists():
-            try:  # first for reading only: for writing, a file cut short would be filled with zeros
-                if np.lib.format.open_memmap(path, "r").shape == shape:
-                    return np.lib.format.open_memmap(path, "r+")
-            except (OSError, ValueError):  # killed while it was being made, or damaged
-                pass
+            with suppress(OSError, ValueError):  # killed while it was being made, or damaged
+                rows = RowFile(path, writable=True)
+                if rows.shape == shape:
+                    return rows
             path.unlink()
         self._forget(split)
-        array = np.lib.format.open_memmap(path, "w+", np.uint8, shape)
         try:
-            with path.open("r+b") as file:
-                os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
-        except (OSError, AttributeError) as error:  # no such call here, or no space
-            if getattr(error, "errno", None) == errno.ENOSPC:
+            return RowFile.create(path, shape)
+        except OSError as error:
+            if error.errno == errno.ENOSPC:
                 raise StoreError(f"{self.path}: the disk is full; free space and go on") from error
-        return array
+            raise
 
     def _forget(self, split: str) -> None:
         """Strike a split's chunks from the journal, before an array of it begins anew."""
@@ -190,24 +185,20 @@ class Staging:
             by_split[built.chunk.split].update(built.skipped)
         return {split: dict(sorted(rows.items())) for split, rows in by_split.items()}
 
-    def finish_array(self, split: str, variant: Variant) -> NDArray[np.uint8]:
+    def finish_array(self, split: str, variant: Variant) -> RowFile:
         """Give an array its final name, without the rows of skipped entries, and return it."""
         final = self._final(split, variant)
         rows = self._arrays[split, variant]
-        kept = np.delete(np.arange(len(rows)), list(self.skipped()[split]))
-        if len(kept) < len(rows):
-            temporary = final.with_name(f"{final.name}.tmp")
-            compact = np.lib.format.open_memmap(
-                temporary, "w+", np.uint8, (len(kept), *rows.shape[1:])
-            )
-            for start in range(0, len(kept), BLOCK_ROWS):
-                compact[start : start + BLOCK_ROWS] = rows[kept[start : start + BLOCK_ROWS]]
-            compact.flush()
-            temporary.replace(final)
-            return compact
-        rows.flush()
-        self._part(split, variant).replace(final)
-        return rows
+        kept = left_out(len(rows), list(self.skipped()[split]))
+        if len(kept) == len(rows):
+            self._part(split, variant).replace(final)
+            return rows
+        temporary = final.with_name(f"{final.name}.tmp")
+        compact = RowFile.create(temporary, (len(kept), *rows.shape[1:]))
+        for start in range(0, len(kept), rows.block_rows):
+            compact.write(start, rows.read(kept[start : start + rows.block_rows]))
+        temporary.replace(final)
+        return compact
 
     def finish_split(self, split: str) -> list[Entry]:
         """Write labels and keys of a split and give the entries that have rows."""
@@ -303,31 +294,3 @@ def refuse_changes(path: Path, then: Mapping[str, Any], now: Mapping[str, Any], 
             f"store {path} {verb} differently: {'; '.join(changes)}. Use the same again, or "
             "another folder"
         )
-
-
-@numba.njit(cache=True, nogil=True)
-def _sums(images, sums, squares):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202  compiled
-    """Add up levels and their squares for each channel of (N, H, W, 3) uint8."""
-    for pixel in images.reshape(-1, 3):
-        for channel in range(3):
-            level = np.int64(pixel[channel])
-            sums[channel] += level
-            squares[channel] += level * level
-
-
-def channel_statistics(images: NDArray[np.uint8]) -> dict[str, list[float]]:
-    """Compute mean and standard deviation of each channel over all pixels, in levels.
-
-    Args:
-        images: (N, H, W, 3) uint8 with at least one pixel.
-    """
-    sums, squares = np.zeros(3, np.int64), np.zeros(3, np.int64)
-    for start in range(0, len(images), BLOCK_ROWS):
-        _sums(np.ascontiguousarray(images[start : start + BLOCK_ROWS]), sums, squares)
-    pixels = images.size // 3
-    means, deviations = [], []
-    for total, square in zip(map(int, sums), map(int, squares), strict=True):
-        means.append(total / pixels)
-        # In whole numbers up to the root, so that the result does not depend on an order of sums.
-        deviations.append((pixels * square - total * total) ** 0.5 / pixels)
-    return {"mean": means, "std": deviations}

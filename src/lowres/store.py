@@ -17,6 +17,7 @@ from lowres.errors import StoreError
 from lowres.labels import devkit_ids
 from lowres.manifest import Manifest, sha256_of_file
 from lowres.progress import Track, silent
+from lowres.rows import RowFile
 from lowres.variant import Variant
 
 LABELS = "labels.npy"
@@ -83,6 +84,19 @@ class Store:
                 f"was {array.shape} {array.dtype}; build the store again"
             )
         return array
+
+    def rows(self, split: str, variant: Variant | str) -> RowFile:
+        """Open the pictures of a split for reading block by block, without a memory map.
+
+        Raises:
+            StoreError: as `images`.
+        """
+        self.images(split, variant)
+        path = self.path / array_path(split, variant)
+        try:
+            return RowFile(path)
+        except (OSError, ValueError) as error:
+            raise StoreError(f"{path} is damaged ({error}); build the store again") from error
 
     def labels(self, split: str) -> NDArray[np.int64]:
         """Read the labels of a split: (N,) int64, 0-based."""

@@ -139,16 +139,16 @@ def test_one_file(tmp_path):
 
 
 def test_folders_of_pictures_are_no_parquet(tmp_path, source):
-    assert not parquet.recognise(source)
+    assert not ParquetSource.recognises(source)
     write(tmp_path / "metadata.parquet", {"file_name": ["a.jpg"]})
     (tmp_path / "train" / "ant").mkdir(parents=True)
-    assert not parquet.recognise(tmp_path)
+    assert not ParquetSource.recognises(tmp_path)
     for number in range(tables.MOST_FOLDERS + 1):
         (tmp_path / f"n{number}").mkdir()
     write(tmp_path / "n0" / "train.parquet", columns([0]))
-    assert not parquet.recognise(tmp_path)
+    assert not ParquetSource.recognises(tmp_path)
     write(tmp_path / "data" / "train.parquet", columns([0]))
-    assert parquet.recognise(tmp_path)
+    assert ParquetSource.recognises(tmp_path)
 
 
 def test_missing_and_mixed_parts(tmp_path):

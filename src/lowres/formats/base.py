@@ -109,6 +109,11 @@ class Source(ABC):
     def __init__(self, path: Path) -> None:
         self.path = path
 
+    @classmethod
+    @abstractmethod
+    def recognises(cls, path: Path) -> bool:
+        """Tell by a quick look whether a path is of this format; long folders are not listed."""
+
     @abstractmethod
     def index(self) -> Index:
         """List all entries.

@@ -35,7 +35,7 @@ from lowres.formats.base import (
 from lowres.formats.batch_file import NAMES, TRAIN_FILES, Batch, BatchFile
 from lowres.formats.batch_writer import BatchNpzWriter, BatchWriter, PickleWriter
 from lowres.formats.streams import damage_named
-from lowres.labels import devkit_ids, devkit_wnids
+from lowres.labels import devkit_ids, devkit_wnids, wnids
 
 OFFICIAL_ZIP = re.compile(r"imagenet\d+_(train|val|test)(_part\d)?(_npz)?\.zip", re.I | re.A)
 CLASSES = "classes.txt"
@@ -47,23 +47,6 @@ HALVES: dict[tuple[int, ...], tuple[int, int]] = {(1, 2, 3, 4, 5): (1, 2), (6, 7
 """The numbers of the files in each half of ImageNet64: which part they are, and the other."""
 
 
-def recognise(path: Path) -> bool:
-    """Tell by names alone whether a path is a batch file, a zip of them, or a folder of these."""
-    if path.is_file():
-        return path.name in FILE_NAMES or bool(OFFICIAL_ZIP.fullmatch(path.name))
-    first = [name + suffix for name in FIRST_NAMES for suffix in ("", ".npz")]
-    if not path.is_dir():
-        return False
-    with os.scandir(path) as children:
-        for child in children:
-            if child.name in FILE_NAMES or OFFICIAL_ZIP.fullmatch(child.name):
-                if child.is_file():
-                    return True
-            elif child.is_dir() and any(Path(child.path, name).is_file() for name in first):
-                return True
-    return False
-
-
 class BatchesSource(Source):
     """A set in batch files; one is held in memory at a time."""
 
@@ -71,6 +54,23 @@ class BatchesSource(Source):
     in_order = True
 
     _held: tuple[str, NDArray[np.uint8]] | None = None
+
+    @classmethod
+    def recognises(cls, path: Path) -> bool:
+        """Take batch files, zips of them, and folders of these, by names alone."""
+        if path.is_file():
+            return path.name in FILE_NAMES or bool(OFFICIAL_ZIP.fullmatch(path.name))
+        first = [name + suffix for name in FIRST_NAMES for suffix in ("", ".npz")]
+        if not path.is_dir():
+            return False
+        with os.scandir(path) as children:
+            for child in children:
+                if child.name in FILE_NAMES or OFFICIAL_ZIP.fullmatch(child.name):
+                    if child.is_file():
+                        return True
+                elif child.is_dir() and any(Path(child.path, name).is_file() for name in first):
+                    return True
+        return False
 
     def index(self) -> Index:
         """List all entries, without reading pixels; see `Source.index`."""
@@ -272,16 +272,8 @@ def _classes(
             )
     if names:
         return names, {number: number - 1 for number in range(1, len(names) + 1)}
-    in_train = np.unique(np.concatenate([b.labels for f, b in batches if f.number])).tolist()
-    classes = tuple(sorted(known[number - 1] for number in in_train))
-    label_of = {number: classes.index(known[number - 1]) for number in in_train}
-    for file, batch in batches:
-        for number in set(np.unique(batch.labels).tolist()).difference(label_of):
-            raise SourceError(
-                f"{file.location} has pictures of class {number} ({known[number - 1]}), and train "
-                "has none"
-            )
-    return classes, label_of
+    classes = wnids()
+    return classes, {number: classes.index(wnid) for number, wnid in enumerate(known, 1)}
 
 
 def _entries(file: BatchFile, batch: Batch, label_of: dict[int, int]) -> Iterator[Entry]:
@@ -295,12 +287,9 @@ def _notes(
 ) -> Iterator[str]:
     if names:
         yield f"class names are those of {CLASSES}"
-        seen = {int(n) for f, b in batches if f.number for n in np.unique(b.labels)}
-        if len(seen) < len(names):
-            first = next(name for n, name in enumerate(names, 1) if n not in seen)
-            yield f"train has no pictures of {len(names) - len(seen)} classes, {first} first"
-    elif len(classes) < len(devkit_wnids()):
-        yield f"train has pictures of {len(classes)} of ImageNet's {len(devkit_wnids())} classes"
+    seen = np.unique(np.concatenate([b.labels for f, b in batches if f.number]))
+    if len(seen) < len(classes):
+        yield f"train has pictures of {len(seen):,} of the {len(classes):,} classes"
     if not any(file.split == "val" for file, _ in batches):
         yield "there is no val_data, so there is no split val"
 

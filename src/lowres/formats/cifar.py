@@ -82,15 +82,15 @@ class Batch:
     names: list[str]
 
 
-def recognise(path: Path) -> bool:
-    """Tell by names alone whether a path is CIFAR, or a folder that holds it."""
-    return bool(_places(path))
-
-
 class CifarSource(Source):
     """CIFAR-10 or CIFAR-100, all in memory (185 MB) once it is read."""
 
     kind = "cifar"
+
+    @classmethod
+    def recognises(cls, path: Path) -> bool:
+        """Tell by names alone whether a path is CIFAR, or a folder that holds it."""
+        return bool(_places(path))
 
     def index(self) -> Index:
         """List all entries; see `Source.index`."""

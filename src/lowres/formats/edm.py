@@ -99,6 +99,16 @@ class EdmSource(Source):
         self._lock = threading.Lock()
         self._descriptor: int | None = None
 
+    @classmethod
+    def recognises(cls, path: Path) -> bool:
+        """Say whether this is a ZIP, or a folder with a `dataset.json` that speaks of labels."""
+        if not path.is_dir():
+            return path.suffix.lower() == ".zip"
+        if not (path / LABELS).is_file():
+            return False
+        with (path / LABELS).open("rb") as file:
+            return b'"labels"' in file.read(LOOK_BYTES)
+
     def index(self) -> Index:
         """List the pictures in `dataset.json`; see `Source.index`."""
         is_folder = self.path.is_dir()
@@ -206,16 +216,6 @@ class EdmSink(Sink):
         member = zipfile.ZipInfo(name, EPOCH)
         member.create_system = UNIX
         self._zip.writestr(member, data)
-
-
-def recognise(path: Path) -> bool:
-    """Say whether this is a ZIP, or a folder with a `dataset.json` that speaks of labels."""
-    if not path.is_dir():
-        return path.suffix.lower() == ".zip"
-    if not (path / LABELS).is_file():
-        return False
-    with (path / LABELS).open("rb") as file:
-        return b'"labels"' in file.read(LOOK_BYTES)
 
 
 def _name(number: int) -> str:

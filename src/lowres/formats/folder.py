@@ -51,6 +51,11 @@ class FolderSource(Source):
 
     kind = "folder"
 
+    @classmethod
+    def recognises(cls, path: Path) -> bool:
+        """Take any folder."""
+        return path.is_dir()
+
     def index(self) -> Index:
         """List all entries; see `Source.index`."""
         return FolderScan(self.path).index()

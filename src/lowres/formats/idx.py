@@ -45,15 +45,15 @@ FASHION = (
 """Names of Fashion-MNIST's labels (its README), but for T-shirt/top, which is no folder's name."""
 
 
-def recognise(path: Path) -> bool:
-    """Tell by names alone whether a folder, or its subfolder `raw`, holds idx files."""
-    return path.is_dir() and _folder(path) is not None
-
-
 class IdxSource(Source):
     """Pictures of one set of idx files, all in memory (55 MB) once they are read."""
 
     kind = "idx"
+
+    @classmethod
+    def recognises(cls, path: Path) -> bool:
+        """Tell by names alone whether a folder, or its subfolder `raw`, holds idx files."""
+        return path.is_dir() and _folder(path) is not None
 
     def index(self) -> Index:
         """List all entries; see `Source.index`."""

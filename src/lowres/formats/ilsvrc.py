@@ -69,6 +69,22 @@ class IlsvrcSource(Source):
         super().__init__(path)
         self._ranges = ByteRanges()
 
+    @classmethod
+    def recognises(cls, path: Path) -> bool:
+        """Tell whether this module reads `path`, by names only and, for a tar, its first header."""
+        if path.is_file():
+            return path.name.startswith("ILSVRC2012_img_") or bool(
+                path.suffix == ".tar" and _CLASS_TAR.fullmatch(_first_name(path))
+            )
+        if not path.is_dir():
+            return False
+        root = _tree(path)
+        try:
+            forms = {part.form for part in (_train_part(root), _val_part(root)) if part}
+        except SourceError:  # ambiguous, for whoever reads it to say
+            return False
+        return root != path or not forms <= {CLASS_FOLDERS}
+
     def index(self) -> Index:
         """List all entries; see `Source.index`."""
         return _Look(self.path).index()
@@ -82,22 +98,6 @@ class IlsvrcSource(Source):
     def describe(self, entry: Entry) -> str:
         """Give the tar and the key, or the path."""
         return super().describe(entry) if _in_tar(entry) else entry.location
-
-
-def is_ilsvrc(path: Path) -> bool:
-    """Tell whether this module reads `path`, by names only and, for a tar, its first header."""
-    if path.is_file():
-        return path.name.startswith("ILSVRC2012_img_") or bool(
-            path.suffix == ".tar" and _CLASS_TAR.fullmatch(_first_name(path))
-        )
-    if not path.is_dir():
-        return False
-    root = _tree(path)
-    try:
-        forms = {part.form for part in (_train_part(root), _val_part(root)) if part}
-    except SourceError:  # ambiguous, for whoever reads it to say
-        return False
-    return root != path or not forms <= {CLASS_FOLDERS}
 
 
 def small_imagenet(path: Path) -> str | None:

@@ -64,6 +64,11 @@ class ParquetSource(Source):
         self._tables: dict[str, Table] = {}
         self._groups = RowGroups()
 
+    @classmethod
+    def recognises(cls, path: Path) -> bool:
+        """Say whether this is a Parquet file or a folder of them, without listing large folders."""
+        return folder_has_tables(path) if path.is_dir() else path.suffix.lower() == ".parquet"
+
     def index(self) -> Index:
         """List all rows, of which only labels and file names are read; see `Source.index`."""
         splits = {
@@ -94,11 +99,6 @@ class ParquetSource(Source):
     def describe(self, entry: Entry) -> str:
         """Name the file and the row, counted from 0."""
         return f"{entry.location}, row {entry.offset}"
-
-
-def recognise(path: Path) -> bool:
-    """Say whether this is a Parquet file or a folder of them, without listing large folders."""
-    return folder_has_tables(path) if path.is_dir() else path.suffix.lower() == ".parquet"
 
 
 class _Scan:

@@ -53,6 +53,13 @@ class WebDatasetSource(Source):
         super().__init__(path)
         self._ranges = ByteRanges()
 
+    @classmethod
+    def recognises(cls, path: Path) -> bool:
+        """Tell whether `path` is a tar, a folder of tars, or a pattern of tars."""
+        if path.is_dir():
+            return is_sharded(path)
+        return path.name.lower().endswith(".tar") and (path.is_file() or is_pattern(path))
+
     def index(self) -> Index:
         """List all entries; see `Source.index`."""
         return _Listing(self.path, self._ranges).index()
@@ -112,13 +119,6 @@ def _add(shard: tarfile.TarFile, name: str, data: bytes) -> None:
     info = tarfile.TarInfo(name)  # time 0, owner 0, mode 644
     info.size = len(data)
     shard.addfile(info, io.BytesIO(data))
-
-
-def is_webdataset(path: Path) -> bool:
-    """Tell whether `path` is a tar, a folder of tars, or a pattern of tars."""
-    if path.is_dir():
-        return is_sharded(path)
-    return path.name.lower().endswith(".tar") and (path.is_file() or is_pattern(path))
 
 
 class _Sample(NamedTuple):

@@ -107,6 +107,9 @@ def resample(picture: NDArray[np.uint8], variants: Sequence[Variant]) -> list[ND
     on_their_side: dict[bool, NDArray[np.uint8]] = {}
     results = []
     for variant in variants:
+        if picture.shape == (variant.size, variant.size, 3):  # whatever the filter, fit and rule
+            results.append(picture)
+            continue
         cut = variant.fit == "crop"
         if cut not in cuts:
             cuts[cut] = np.ascontiguousarray(_centre_square(picture) if cut else picture)
