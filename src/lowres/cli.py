@@ -51,12 +51,13 @@ def build(
     on_error: Literal["stop", "skip"] = "stop",
     workers: Annotated[int | None, Parameter(alias="-j")] = None,
 ) -> None:
-    """Build a store of small variants from a folder of labelled pictures.
+    """Build a store of small variants from labelled pictures.
 
     Each picture is decoded once. Interrupted, the same command goes on where it was.
 
     Args:
-        source: folder of pictures: split/class/..., class/..., or Tiny ImageNet's layout.
+        source: folder of pictures; ILSVRC2012's tars; released batches; Parquet or WebDataset
+            files; CIFAR; MNIST; an EDM ZIP: see docs/formats.md.
         store: folder to write, new or empty.
         options: sizes, filters and what is taken from the source.
         on_error: at a picture that cannot be decoded: stop, or skip it and record it.
@@ -100,14 +101,14 @@ def _counts(splits: dict[str, int]) -> str:
 
 @app.command
 def info(path: Path) -> None:
-    """Say what a store, a run, a study or a folder of pictures is.
+    """Say what a store, a run, a study or a set of pictures is, and which ImageNet32.
 
     Args:
-        path: any of these.
+        path: any of these; released batches are checked against the published checksums.
     """
     from lowres import describe
 
-    for line in describe.describe(path):
+    for line in describe.describe(path, track=shown):
         out.print(line)
 
 

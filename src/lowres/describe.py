@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lowres.formats import open_source
-from lowres.identify import identify
+from lowres.formats.batches import BatchesSource
+from lowres.formats.ilsvrc import small_imagenet
+from lowres.identify import identify, released
 from lowres.labels import devkit_ids
 from lowres.options import preset_of
 from lowres.progress import Track, silent
@@ -82,13 +84,19 @@ def _study(path: Path) -> Iterator[str]:
 
 
 def _source(path: Path, track: Track) -> Iterator[str]:
+    unlabelled = small_imagenet(path) if path.exists() else None
+    if unlabelled:
+        yield unlabelled
+        return
     source = open_source(path)
+    if isinstance(source, BatchesSource):  # before the index, which needs all files
+        yield released(source, track=track)
     index = source.index()
     yield f"source {path}: {source.kind}, layout {index.layout}"
     yield f"classes: {len(index.classes)}, {_first(index.classes)}"
     for split, entries in index.splits.items():
         yield f"{split}: {len(entries):,} pictures"
-    yield from identify(source, index, track=track)
+    yield from identify(source, index)
     yield from (f"note: {note}" for note in index.notes)
 
 

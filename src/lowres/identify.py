@@ -21,7 +21,7 @@ from lowres.formats.batches import BatchesSource
 from lowres.labels import wnids
 from lowres.progress import Track, silent
 from lowres.sides import SourceSide
-from lowres.spectrum import MAX_PX, SAMPLE, guess_filter
+from lowres.spectrum import MAX_PX, SAMPLE, Guess, guess_filter
 
 ILSVRC_COUNTS = {"train": 1_281_167, "val": 50_000}
 """Pictures of ILSVRC2012's classification task, and of the released sets."""
@@ -62,17 +62,40 @@ def published() -> tuple[Published, ...]:
     return tuple(Published(*line.split(" ", 3)) for line in text.splitlines())
 
 
-def identify(source: Source, index: Index, *, track: Track = silent) -> Iterator[str]:
-    """Tell what is known of a source's origin, a line each."""
+def identify(source: Source, index: Index) -> Iterator[str]:
+    """Tell what is known of a source's labels, counts and pictures, a line each."""
     yield f"labels in the files: {LABEL_ORDERS[source.kind]}"
-    if isinstance(source, BatchesSource):
-        yield _released(source, track)
-    yield from _counted(index)
-    yield from _traced(source, index)
+    if index.classes == wnids():
+        yield "classes: the 1,000 of ILSVRC2012"
+        yield from _miscounted(index)
+    size_px, guess = _traced(source, index)
+    if size_px is None:
+        return
+    if guess is None:
+        yield f"pictures: {size_px} x {size_px}; which filter made them cannot be told"
+        return
+    yield (
+        f"pictures: {size_px} x {size_px}; made with {guess.filter}, by their spectrum (distance "
+        f"{guess.distance:.3f}; next best {guess.others:.3f})"
+    )
+    if index.classes == wnids() and not isinstance(source, BatchesSource):
+        yield _repack(size_px, guess.filter)
 
 
-def _released(source: BatchesSource, track: Track) -> str:
-    """Compare the files with the published checksums."""
+def _repack(size_px: int, filter_name: str) -> str:
+    if filter_name == "box":
+        return (
+            f"origin: unknown; made with box like the released ImageNet{size_px}: compare the two "
+            "with lowres verify --against"
+        )
+    return (
+        f"origin: a {filter_name} repack of ImageNet; not the released ImageNet{size_px}, which is "
+        "made with box, so numbers on the two are not comparable"
+    )
+
+
+def released(source: BatchesSource, *, track: Track = silent) -> str:
+    """Compare batch files with the published checksums, whether all are there or not."""
     found: Counter[str] = Counter()
     other, unpublished = [], 0
     known = {entry.name for entry in published()}
@@ -116,32 +139,21 @@ def _sets_of(source: BatchesSource, name: str) -> set[str]:
     return found
 
 
-def _counted(index: Index) -> Iterator[str]:
-    counts = {split: len(entries) for split, entries in index.splits.items()}
-    if index.classes != wnids():
-        return
-    yield "classes: the 1,000 of ILSVRC2012"
+def _miscounted(index: Index) -> Iterator[str]:
     for split, expected in ILSVRC_COUNTS.items():
-        if split in counts and counts[split] != expected:
-            yield f"{split}: {counts[split]:,} pictures where ILSVRC2012 has {expected:,}"
+        count = len(index.splits.get(split, ()))
+        if count not in (0, expected):
+            yield f"{split}: {count:,} pictures where ILSVRC2012 has {expected:,}"
 
 
-def _traced(source: Source, index: Index) -> Iterator[str]:
-    """Tell the size of a set of small squares, and the filter that it looks made with."""
+def _traced(source: Source, index: Index) -> tuple[int | None, Guess | None]:
+    """Find the size of a set of small squares, and the filter that it looks made with."""
     split, entries = next(iter(index.splits.items()))
     rows = np.unique(np.linspace(0, len(entries) - 1, SAMPLE).astype(int))
     try:
         side = SourceSide(source)
         if side.size > MAX_PX:
-            return
-        images = side.pictures(split, rows)
+            return None, None
+        return side.size, guess_filter(side.pictures(split, rows))
     except SourceError:  # full pictures
-        return
-    guess = guess_filter(images)
-    if guess is None:
-        yield f"pictures: {side.size} x {side.size}; which filter made them cannot be told"
-        return
-    yield (
-        f"pictures: {side.size} x {side.size}; made with {guess.filter}, by the spectrum of "
-        f"{len(images):,} (distance {guess.distance:.3f}; next best {guess.others:.3f})"
-    )
+        return None, None

@@ -137,7 +137,7 @@ class BatchesSource(Source):
     def _by_name(self) -> dict[str, tuple[Path, str | None]]:
         """Path and member of each of `files`."""
         found: dict[str, tuple[Path, str | None]] = {}
-        for file, _ in self._batches:
+        for file in _found(self.path):
             if file.npz and file.member is not None:
                 found[file.path.name] = file.path, None
             else:
