@@ -12,6 +12,8 @@ VENV ?= .venv
 TORCH ?= $(if $(shell command -v nvidia-smi),torch,torch==2.13.0)
 BIN := $(VENV)/bin
 READY := $(VENV)/.lowres-ready
+# What reads our exports back, in the tests.
+CONSUMERS := "datasets>=4.0" "mlcroissant>=1.0" "webdataset>=1.0" "pyspng>=0.1.2"
 # Python compiles what it imports by itself, and only that.
 PIP := $(BIN)/python -m pip install --no-compile --disable-pip-version-check
 
@@ -32,7 +34,7 @@ lint: $(READY)
 $(READY): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -c "import torch" 2>/dev/null || $(PIP) $(TORCH)
-	$(PIP) --editable ".[all]" "pytest>=8.3"
+	$(PIP) --editable ".[all]" "pytest>=8.3" $(CONSUMERS)
 	touch $@
 
 clean:

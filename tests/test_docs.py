@@ -37,7 +37,7 @@ def workplace(tmp_path, monkeypatch):
 
 def test_readme_commands_run_as_printed(workplace):
     commands = shell_commands()
-    assert len(commands) == 6
+    assert len(commands) == 8
     for command in commands:
         run = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
         assert run.returncode == 0, f"{command}\n{run.stderr}"

@@ -8,14 +8,19 @@ import lowres
 from lowres import show
 
 
+def top(line: int) -> int:
+    """Where a line of the sheet begins, below one line of headings."""
+    return show.HEADER_PX + show.LINE_PX + line * (show.CELL_PX + show.GAP_PX)
+
+
 def test_cells_are_the_pixels_of_the_store(store, tmp_path):
     path = lowres.contact_sheet(store, tmp_path / "new" / "sheet.png", split="val", count=3)
     sheet = np.asarray(Image.open(path).convert("RGB"))
-    assert sheet.shape == (show._top(3), show._left(4), 3)
+    assert sheet.shape == (top(3), show._left(4), 3)
     for line, row in enumerate((0, 6, 11)):
         for column, variant in enumerate(sorted(store.variants)):
-            left, top = show._left(column), show._top(line)
-            cell = sheet[top : top + show.CELL_PX, left : left + show.CELL_PX]
+            left, above = show._left(column), top(line)
+            cell = sheet[above : above + show.CELL_PX, left : left + show.CELL_PX]
             small = store.images("val", variant)[row]
             repeat = show.CELL_PX // variant.size
             np.testing.assert_array_equal(cell, small.repeat(repeat, 0).repeat(repeat, 1))
@@ -24,7 +29,7 @@ def test_cells_are_the_pixels_of_the_store(store, tmp_path):
 def test_more_than_there_are_means_all(store, tmp_path):
     path = lowres.contact_sheet(store, tmp_path / "sheet.png", split="val", count=500)
     with Image.open(path) as sheet:
-        assert sheet.height == show._top(12)
+        assert sheet.height == top(12)
 
 
 def test_unknown_split(store, tmp_path):

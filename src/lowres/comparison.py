@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from posixpath import splitext
 
 import numpy as np
 from numpy.typing import NDArray
@@ -230,18 +230,14 @@ def _same_name(split: str, sides: tuple[Side, Side], left: tuple[Rows, Rows]) ->
     if not (len(left[0]) and len(left[1])):
         return left[0][:0], left[1][:0]
     keys, other_keys = sides[0].keys(split), sides[1].keys(split)
-    rows_there = {_stem(other_keys[row]): row for row in left[1].tolist()}
+    rows_there = {splitext(other_keys[row])[0]: row for row in left[1].tolist()}
     pairs = [
         (row, rows_there.pop(stem))
         for row in left[0].tolist()
-        if (stem := _stem(keys[row])) in rows_there
+        if (stem := splitext(keys[row])[0]) in rows_there
     ]
     table = np.array(pairs, np.int64).reshape(-1, 2)
     return table[:, 0], table[:, 1]
-
-
-def _stem(key: str) -> str:
-    return str(PurePosixPath(key).with_suffix(""))
 
 
 def _most_alike(

@@ -10,7 +10,7 @@ from lowres.formats import open_source
 from lowres.formats.batches import BatchesSource
 from lowres.formats.ilsvrc import small_imagenet
 from lowres.identify import identify, released
-from lowres.labels import devkit_ids
+from lowres.labels import devkit_ids, find
 from lowres.options import preset_of
 from lowres.progress import Track, silent
 from lowres.run import Run
@@ -108,7 +108,8 @@ def _order(classes: tuple[str, ...]) -> str:
 
 
 def _first(names: tuple[str, ...]) -> str:
-    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+    words = [f"{name} ({known.word})" if (known := find(name)) else name for name in names[:5]]
+    return ", ".join(words) + (", ..." if len(names) > 5 else "")
 
 
 def _levels(values: object) -> str:

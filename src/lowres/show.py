@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from lowres.errors import StoreError
+from lowres.labels import find
 from lowres.store import Store
-from lowres.variant import Variant
+from lowres.variant import FITS, RULES, Variant
 
 CELL_PX = 96
 GAP_PX = 6
 MARGIN_PX = 150
-HEADER_PX = 26
+HEADER_PX = 12
+LINE_PX = 14
 TEXT_PX = 13
 INK = (20, 20, 20)
 
@@ -46,41 +48,52 @@ def contact_sheet(store: Store, out: Path, *, split: str | None = None, count: i
     labels = store.labels(split)
     rows = np.unique(np.linspace(0, len(labels) - 1, count).round().astype(int))
     variants = sorted(store.variants)
-    sheet = Image.new("RGB", _sheet_size(len(variants), len(rows)), "white")
+    headings = [_heading(variant) for variant in variants]
+    tops = [
+        HEADER_PX + LINE_PX * max(map(len, headings)) + line * (CELL_PX + GAP_PX)
+        for line in range(len(rows) + 1)
+    ]
+    sheet = Image.new("RGB", (_left(len(variants)), tops[-1]), "white")
     draw = ImageDraw.Draw(sheet)
     font = ImageFont.load_default(TEXT_PX)
-    for column, variant in enumerate(variants):
-        draw.text((_left(column), HEADER_PX - 18), str(variant), fill=INK, font=font)
-        _draw_column(sheet, store, split, variant, column, rows.tolist())
-    for line, row in enumerate(rows):
-        name = _fitted(store.classes[labels[row]], draw, font)
-        draw.text((8, _top(line) + CELL_PX // 2 - 16), name, fill=INK, font=font)
-        draw.text((8, _top(line) + CELL_PX // 2), f"{split} {row}", fill=(110,) * 3, font=font)
+    for column, (variant, heading) in enumerate(zip(variants, headings, strict=True)):
+        for number, words in enumerate(heading):
+            place = (_left(column), HEADER_PX - 4 + number * LINE_PX)
+            draw.text(place, words, fill=INK, font=font)
+        images = store.images(split, variant)
+        for top, row in zip(tops, rows, strict=False):
+            _paste(sheet, np.array(images[row]), (_left(column), top))
+    for top, row in zip(tops, rows, strict=False):
+        name = _fitted(_class_name(store.classes[labels[row]]), draw, font)
+        draw.text((8, top + CELL_PX // 2 - 16), name, fill=INK, font=font)
+        draw.text((8, top + CELL_PX // 2), f"{split} {row}", fill=(110,) * 3, font=font)
     out.parent.mkdir(parents=True, exist_ok=True)
     sheet.save(out)
     return out
 
 
-def _draw_column(
-    sheet: Image.Image, store: Store, split: str, variant: Variant, column: int, rows: Sequence[int]
-) -> None:
-    images = store.images(split, variant)
-    for line, row in enumerate(rows):
-        small = Image.fromarray(np.array(images[row]))
-        cell = small.resize((CELL_PX, CELL_PX), Image.Resampling.NEAREST)
-        sheet.paste(cell, (_left(column), _top(line)))
+def _heading(variant: Variant) -> list[str]:
+    """Name a variant in lines that fit above a cell."""
+    lines = [f"{variant.size}-{variant.filter}"]
+    if variant.fit != FITS[0]:
+        lines.append(variant.fit)
+    if variant.rule != RULES[0]:
+        lines.append(variant.rule)
+    return lines
 
 
-def _sheet_size(columns: int, lines: int) -> tuple[int, int]:
-    return _left(columns), _top(lines)
+def _class_name(name: str) -> str:
+    known = find(name)
+    return f"{name} {known.word}" if known else name
+
+
+def _paste(sheet: Image.Image, picture: NDArray[np.uint8], place: tuple[int, int]) -> None:
+    small = Image.fromarray(picture)
+    sheet.paste(small.resize((CELL_PX, CELL_PX), Image.Resampling.NEAREST), place)
 
 
 def _left(column: int) -> int:
     return MARGIN_PX + column * (CELL_PX + GAP_PX)
-
-
-def _top(line: int) -> int:
-    return HEADER_PX + line * (CELL_PX + GAP_PX)
 
 
 def _fitted(

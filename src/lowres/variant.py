@@ -25,11 +25,12 @@ RULES: tuple[Rule, ...] = get_args(Rule)
 MAX_SIZE_PX = 1024
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@dataclass(frozen=True, slots=True)
 class Variant:
     """One small-pixel rendering of a set: squares of `size` pixels made with `filter`.
 
-    Its name leaves out the fit `squash` and the rule `pillow`.
+    Its name leaves out the fit `squash` and the rule `pillow`. Variants sort by size, filter, fit
+    and rule, the usual fit and rule first.
 
     Attributes:
         size: side of the square in pixels, 1 to 1024.
@@ -72,6 +73,12 @@ class Variant:
         if str(variant) != name:
             raise VariantError(f"a variant's name leaves out what is usual: {variant}, not {name}")
         return variant
+
+    def __lt__(self, other: Variant) -> bool:
+        return self._place() < other._place()
+
+    def _place(self) -> tuple[int, str, int, int]:
+        return self.size, self.filter, FITS.index(self.fit), RULES.index(self.rule)
 
     def __str__(self) -> str:
         fit = "" if self.fit == FITS[0] else f"-{self.fit}"

@@ -122,7 +122,7 @@ def _split(shard: Path, within: str | None) -> str:
 
 
 def _check_gaps(shards: list[Path]) -> None:
-    """Refuse a missing number between the first and the last, or of as many as names speak of."""
+    """Refuse a missing number up to the last that is there, or of as many as names speak of."""
     numbers: dict[tuple[str, int, str], set[int]] = defaultdict(set)
     for shard in shards:
         matched = _NUMBERED.fullmatch(shard.stem)
@@ -132,7 +132,7 @@ def _check_gaps(shards: list[Path]) -> None:
     folder = shards[0].parent if shards else Path()
     for (prefix, width, count), present in numbers.items():
         last = int(count) - 1 if count else max(present)
-        first = 0 if count else min(present)
+        first = 0 if count or min(present) > 1 else min(present)  # people count from 0 or from 1
         missing = next((n for n in range(first, last + 1) if n not in present), None)
         if missing is not None:
             end = f"-of-{count}" if count else ""
