@@ -15,6 +15,7 @@ import platform
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from importlib.metadata import version
 from multiprocessing import get_context
 from pathlib import Path
@@ -37,10 +38,8 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     batches, reordered = folder / "batches", folder / "reordered"
     store, altered = folder / "store", folder / "altered"
-    if not batches.exists():  # in another process, whose memory is not counted
-        writing = get_context("spawn").Process(target=write_batches, args=(batches, count, size))
-        writing.start()
-        writing.join()
+    if not batches.exists():
+        elsewhere(write_batches, batches, count, size)
         link_reordered(batches, reordered)
     variant = f"{size}-box"
     timed("build from released batches (pickle)", count, size, "build", batches, store)
@@ -48,10 +47,18 @@ def main() -> None:
     against = ("verify", store, "--against")
     timed("verify --against the batches in another order", count, size, *against, reordered)
     subprocess.run(["cp", "-r", store, altered], check=True)
-    alter(altered, variant, every=100)
+    elsewhere(alter, altered, variant, 100)
     timed("verify --against a store with 1 % altered", count, size, *against, altered)
-    alter(store, variant, every=1)
+    elsewhere(alter, store, variant, 1)
     timed("verify --against batches, all altered by a level", count, size, *against, reordered)
+
+
+def elsewhere(work: Callable[..., None], *arguments: object) -> None:
+    """Work in another process: what this one has held counts as held by every command it runs."""
+    process = get_context("spawn").Process(target=work, args=arguments)
+    process.start()
+    process.join()
+    assert process.exitcode == 0
 
 
 def link_reordered(batches: Path, reordered: Path) -> None:
@@ -83,7 +90,7 @@ def write_batches(folder: Path, count: int, size: int) -> None:
         pickle.dump({"data": data, "labels": labels}, file, protocol=3)
 
 
-def alter(store: Path, variant: str, *, every: int) -> None:
+def alter(store: Path, variant: str, every: int) -> None:
     """Change one value by a level in each of some pictures."""
     array = np.lib.format.open_memmap(store / "train" / f"{variant}.npy", "r+")
     array[::every, 0, 0, 0] ^= 1
