@@ -27,11 +27,19 @@ if TYPE_CHECKING:
 
 INTERRUPTED_STATUS = 130
 
+
+def _shown_default(value: object) -> object:
+    """Show no default where leaving a flag out means something that its help tells."""
+    return None if value == () else value
+
+
 app = App(
     name="lowres",
     help="Small-pixel variants of labelled image sets: build, load, train, and judge how far "
     "they stand in for the large set.",
-    default_parameter=Parameter(consume_multiple=True, negative_iterable=()),
+    default_parameter=Parameter(
+        consume_multiple=True, negative_iterable=(), show_default=_shown_default
+    ),
     result_action="return_value",
     suppress_keyboard_interrupt=False,
 )
@@ -191,8 +199,8 @@ def export(
     store: Path,
     destination: Path,
     *,
-    variant: str,
     to: Literal["folder", "batches", "batches-npz", "parquet", "webdataset", "edm"],
+    variant: str | None = None,
     split: tuple[str, ...] = (),
 ) -> None:
     """Write one variant of a store in a format that other tools read.
@@ -200,17 +208,22 @@ def export(
     Args:
         store: the store to take pictures from.
         destination: what to write; must not exist.
-        variant: which variant, such as 32-box.
         to: folder: PNG files as split/class/name.png. batches, batches-npz: the layout of the
             released ImageNet8/16/32/64. parquet: for Hugging Face datasets, with card and
             Croissant. webdataset: tar shards. edm: the ZIP of EDM and StyleGAN3.
+        variant: which variant, such as 32-box; the only one if not given.
         split: which splits; if not given all, or train for edm, which holds one.
     """
     from lowres import exporter
     from lowres.store import open_store
 
     opened = open_store(store)
-    counts = exporter.export(opened, destination, variant, to=to, splits=split, track=shown)
+    if variant is None and len(opened.variants) > 1:
+        raise LowresError(
+            f"{store} has {', '.join(map(str, opened.variants))}: choose one by --variant"
+        )
+    chosen = variant or str(opened.variants[0])
+    counts = exporter.export(opened, destination, chosen, to=to, splits=split, track=shown)
     out.print(f"{destination}: {_counts(counts)}")
     left = [name for name in opened.splits if name not in counts]
     if left and not split:
