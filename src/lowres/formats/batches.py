@@ -137,7 +137,7 @@ class BatchesSource(Source):
     def _by_name(self) -> dict[str, tuple[Path, str | None]]:
         """Path and member of each of `files`."""
         found: dict[str, tuple[Path, str | None]] = {}
-        for file in _found(self.path):
+        for file in _found_in_order(self.path):
             if file.npz and file.member is not None:
                 found[file.path.name] = file.path, None
             else:
@@ -147,9 +147,8 @@ class BatchesSource(Source):
     @cached_property
     def _batches(self) -> list[tuple[BatchFile, Batch]]:
         """All files, in the order of their entries, train first."""
-        files = list(_found(self.path))
+        files = _found_in_order(self.path)
         _check_files(self.path, files)
-        files.sort(key=lambda file: (("train", "val", "test").index(file.split), file.number))
         batches = [(file, file.look()) for file in files]
         _check_alike(batches)
         return batches
@@ -157,6 +156,12 @@ class BatchesSource(Source):
     @cached_property
     def _by_location(self) -> dict[str, tuple[BatchFile, Batch]]:
         return {file.location: (file, batch) for file, batch in self._batches}
+
+
+def _found_in_order(path: Path) -> list[BatchFile]:
+    """List all batch files in a path, train first and by number."""
+    splits = ("train", "val", "test")
+    return sorted(_found(path), key=lambda file: (splits.index(file.split), file.number))
 
 
 def _found(path: Path) -> Iterator[BatchFile]:
