@@ -9,10 +9,11 @@ import pytest
 from PIL import Image
 
 import lowres
-from lowres import cli
+from lowres import cli, labels
 from lowres.comparison import compare
 from lowres.differences import lines, write_csv
 from lowres.errors import SourceError, StoreError
+from lowres.labels import wnids
 from lowres.options import BuildOptions
 from lowres.sides import opened_sides
 
@@ -110,11 +111,28 @@ def test_a_copy_too_many(store, folder):
     assert "1 only in" in told
 
 
-def test_other_splits_are_told(store, folder):
+def test_other_splits_are_told_unless_only_some_are_asked_for(store, folder):
     shutil.rmtree(folder / "val")
-    comparison, told, _ = found(store, folder)
+    comparison, told, sides = found(store, folder)
     assert not comparison.same
     assert f"only in {store.path} 16-box: val" in told
+    assert comparison.contents[0] == store.manifest.contents["16-box"] != comparison.contents[1]
+    train = compare(*sides, splits=["train"])
+    assert train.same
+    assert train.contents[0] == train.contents[1] == comparison.contents[1]
+    with pytest.raises(StoreError, match="has no split 'val'; it has train"):
+        compare(*sides, splits=["val"])
+
+
+def test_too_many_for_likeness_is_said(store, folder, monkeypatch):
+    for path in (folder / "train" / "bee").iterdir():
+        Image.fromarray(np.asarray(Image.open(path)) ^ 1).save(path.with_stem(f"x{path.stem}"))
+        path.unlink()
+    monkeypatch.setattr("lowres.matching.LIKENESS_LIMIT", 5)
+    monkeypatch.setattr("lowres.comparison.LIKENESS_LIMIT", 5)
+    _, told, _ = found(store, folder)
+    assert "not compared for likeness, as there are more than" in told
+    assert "left: class bee" in told
 
 
 def test_names_that_are_mere_numbers_do_not_pair_strangers(store, tmp_path):
@@ -135,23 +153,69 @@ def test_names_that_are_mere_numbers_do_not_pair_strangers(store, tmp_path):
     assert max(*split.by_name.largest, *split.by_likeness.largest) <= 3
 
 
-def test_numbered_classes_take_the_order_that_fits(tmp_path):
-    """Labels in devkit order are found out, since only then the pictures agree."""
-    wnids = ("n01440764", "n02100735", "n02119789")  # devkit ids 449, 2, 1
+@pytest.fixture(scope="module")
+def imagenet12(tmp_path_factory) -> Path:
+    """Random pictures of 12 of ImageNet's classes in folders, and a store of them."""
+    root = tmp_path_factory.mktemp("imagenet12")
     random = np.random.default_rng(0)
-    for label, wnid in enumerate(wnids):
-        for number in range(3):
-            image = Image.fromarray(random.integers(0, 256, (16, 16, 3)).astype(np.uint8))
-            for folder in (f"named/{wnid}", f"sorted/{label}", f"devkit/{2 - label}"):
-                path = tmp_path / folder / f"{number}.png"
-                path.parent.mkdir(parents=True, exist_ok=True)
-                image.save(path)
-    lowres.build(tmp_path / "named", tmp_path / "store", BuildOptions(size=(16,)))
-    store = lowres.open_store(tmp_path / "store")
-    for order, words in (("sorted", "the label order"), ("devkit", "the order of devkit ids")):
-        comparison, told, _ = found(store, tmp_path / order)
-        assert comparison.same
-        assert f"are numbers, taken in {words}" in told
+    for wnid in wnids()[::85]:
+        for number in range(2):
+            path = root / "named" / wnid / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(random.integers(0, 256, (16, 16, 3)).astype(np.uint8)).save(path)
+    lowres.build(root / "named", root / "store", BuildOptions(size=(16,)))
+    return root
+
+
+def devkit_id(wnid: str) -> int:
+    return labels.find(wnid).devkit_id
+
+
+NUMBERINGS = {
+    "the labels of the other set, from 0": lambda all_, wnid: all_.index(wnid),
+    "the labels of the other set, from 1": lambda all_, wnid: all_.index(wnid) + 1,
+    "devkit ids, from 1": lambda all_, wnid: devkit_id(wnid),
+    "devkit ids, from 0": lambda all_, wnid: devkit_id(wnid) - 1,
+    "places among the other set's devkit ids, from 0": lambda all_, wnid: sorted(
+        all_, key=devkit_id
+    ).index(wnid),
+    "places among all sorted WNIDs, from 0": lambda all_, wnid: wnids().index(wnid),
+}
+
+
+@pytest.mark.parametrize("words", NUMBERINGS)
+@pytest.mark.parametrize("form", ["{}", "{:04}"])
+def test_numbered_classes_take_the_order_that_fits(imagenet12, tmp_path, words, form):
+    """Only in the right order do the pictures agree with their classes."""
+    store = lowres.open_store(imagenet12 / "store")
+    for wnid in store.classes:
+        number = NUMBERINGS[words](store.classes, wnid)
+        shutil.copytree(imagenet12 / "named" / wnid, tmp_path / "set" / form.format(number))
+    comparison, told, _ = found(store, tmp_path / "set")
+    assert f"are numbers, taken as {words}" in told
+    assert comparison.same
+    assert comparison.contents == (store.manifest.contents["16-box"],) * 2
+
+
+def test_numbers_on_both_sides_are_the_same_numbers(imagenet12, tmp_path):
+    """Folders sort 0, 1, 10, 11, 2; the EDM ZIP has 0, 1, 2, ..., 11."""
+    store = lowres.open_store(imagenet12 / "store")
+    for label, wnid in enumerate(store.classes):
+        shutil.copytree(imagenet12 / "named" / wnid, tmp_path / "set" / f"{label}")
+    lowres.export(store, tmp_path / "set.zip", "16-box", to="edm")
+    lowres.build(tmp_path / "set", tmp_path / "store", BuildOptions(size=(16,)))
+    numbered = lowres.open_store(tmp_path / "store")
+    assert numbered.classes[2] == "10"
+    comparison, told, _ = found(numbered, tmp_path / "set.zip")
+    assert comparison.same
+    assert "numbers, taken" not in told
+    assert comparison.contents[0] == comparison.contents[1] == numbered.manifest.contents["16-box"]
+
+
+def test_names_of_other_sets_stay_as_they_are(imagenet12, store):
+    _, told, _ = found(store, imagenet12 / "store")
+    assert "24 identical" not in told
+    assert "class ant: 6 and 0 pictures" in told
 
 
 def test_two_stores_are_compared_in_all_common_variants(store, store_path):

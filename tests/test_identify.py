@@ -88,10 +88,11 @@ def test_batches_with_an_altered_file(batches, monkeypatch):
 
 def test_a_single_file_is_identified_though_it_cannot_be_built_from(batches, monkeypatch):
     publish(monkeypatch, batches, ("ImageNet16 pickle", (*TRAIN, "val_data")))
-    lines = describe(batches / "val_data")
+    lines = describe(batches / "train_data_batch_2")
     assert "origin: the released ImageNet16 pickle: 1 files" in next(lines)
-    with pytest.raises(SourceError, match="is missing"):
+    with pytest.raises(SourceError, match="train_data_batch_1 is missing"):
         list(lines)
+    assert "val: 2 pictures" in told(batches / "val_data")
 
 
 def test_the_other_small_imagenet(tmp_path):
@@ -127,6 +128,24 @@ def test_a_repack_of_imagenet_in_another_format(shared, tmp_path, filter_name):
         "box": "made with box like the released ImageNet32: compare",
     }
     assert expected[filter_name] in lines
+
+
+def test_a_labelled_set_beside_small_imagenet_is_itself(tmp_path, source):
+    (tmp_path / "set").symlink_to(source)
+    (tmp_path / "train_32x32").mkdir()
+    Image.new("RGB", (32, 32)).save(tmp_path / "train_32x32" / "1.png")
+    assert "PixelRNN" not in told(tmp_path)
+    assert "PixelRNN" in told(tmp_path / "train_32x32")
+
+
+def test_jpegs_have_lost_the_trace_of_their_filter(shared, tmp_path):
+    import tarfile
+
+    with tarfile.open(shared / "tiny-imagenet-20.tar.xz") as archive:
+        members = [m for m in archive if m.isfile() and "/train/" in m.name][:600]
+        archive.extractall(tmp_path, members, filter="data")
+    root = next(tmp_path.iterdir())
+    assert "which filter made them cannot be told" in told(root)
 
 
 def test_full_pictures_have_no_filter(source):

@@ -117,6 +117,12 @@ def test_devkit_ids_only_for_imagenet():
     assert labels.devkit_ids([]) is None
 
 
+def test_overlapping_choices_are_joined():
+    names = ("a", "b", "c")
+    assert labels.expanded(["sorted:0-1", "b", "c"], names) == ("a", "b", "c")
+    assert labels.named("crane") == ("n02012849", "n03126707")
+
+
 def test_names_in_words_are_recognised_in_their_order_only():
     synsets = [f"{c.word.replace('_', ' ')}, other name" for c in labels.imagenet_classes()]
     assert labels.recognised(synsets) == labels.wnids()

@@ -44,7 +44,9 @@ def test_thumbnails_are_averages(size):
     np.testing.assert_allclose(small, np.stack(expected, 1).reshape(3, -1), rtol=1e-5)
 
 
-def test_alike_rows_are_each_others_nearest():
+@pytest.mark.parametrize("values", [1, 100, 10**6])
+def test_alike_rows_are_each_others_nearest(monkeypatch, values):
+    monkeypatch.setattr(matching, "TABLE_VALUES", values)
     random = np.random.default_rng(3)
     one = random.normal(0, 50, (30, 48)).astype(np.float32)
     order = random.permutation(30)

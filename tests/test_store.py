@@ -57,7 +57,7 @@ def test_counts_that_disagree_are_found(copy):
     np.save(copy / "val" / "labels.npy", labels)
     problems = list(lowres.open_store(copy).problems())
     assert any("has 1 keys for 12 pictures" in problem for problem in problems)
-    assert any("has labels outside 0 to 3" in problem for problem in problems)
+    assert any("must lie in 0 to 3, was 9 to 9" in problem for problem in problems)
 
 
 def test_a_file_the_manifest_forgot_is_found(copy):

@@ -17,7 +17,7 @@ from rich.console import Console
 
 from lowres.errors import LowresError, RunBusyError, require
 from lowres.executors.base import BUSY_STATUS
-from lowres.options import BuildOptions
+from lowres.options import BuildOptions, class_names
 from lowres.progress import shown
 from lowres.recipe import Recipe
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from lowres.study.study import Study
 
 INTERRUPTED_STATUS = 130
+RESUMED = frozenset({"build", "train", "study", "demo"})
+"""The verbs that go on where they were."""
 
 
 def _shown_default(value: object) -> object:
@@ -75,7 +77,7 @@ def build(
 
     from lowres import builder
 
-    options = replace(options, classes=_names(options.classes))
+    options = replace(options, classes=class_names(options.classes))
     manifest = builder.build(
         source, store, options, on_error=on_error, workers=workers, track=shown
     )
@@ -86,21 +88,6 @@ def build(
         for skipped in manifest.skipped[:10]:
             err.print(f"  {skipped.split}/{skipped.key}: {skipped.reason}")
     out.print(f"{store}: {_counts(manifest.splits)}; {', '.join(manifest.variants)}")
-
-
-def _names(given: tuple[str, ...]) -> tuple[str, ...]:
-    """Take class names as given, or one a line from a file."""
-    if len(given) == 1 and Path(given[0]).is_file():
-        try:
-            text = Path(given[0]).read_text("utf-8-sig")
-        except UnicodeDecodeError:
-            raise LowresError(f"{given[0]} must be a text file of class names, in UTF-8") from None
-        lines = (line.strip() for line in text.splitlines())
-        names = tuple(line for line in lines if line and not line.startswith("#"))
-        if not names:
-            raise LowresError(f"{given[0]} names no classes")
-        return names
-    return given
 
 
 def _counts(splits: dict[str, int]) -> str:
@@ -126,6 +113,7 @@ def verify(
     *,
     against: Path | None = None,
     variant: str | None = None,
+    split: tuple[str, ...] = (),
     out_file: Annotated[Path | None, Parameter(name=("--out", "-o"))] = None,
 ) -> int:
     """Check a store by its checksums, or compare it with another set, whatever the order of either.
@@ -136,15 +124,16 @@ def verify(
         store: the store to check.
         against: another store, or small pictures in any format that build reads.
         variant: which variant to compare, where it is not clear.
+        split: which splits to compare; all if not given.
         out_file: CSV file to write with a line for each picture that is not identical.
     """
     from lowres.store import open_store
 
     opened = open_store(store)
     if against is not None:
-        return _compare(opened, against, variant, out_file)
-    if variant is not None or out_file is not None:
-        raise LowresError("--variant and --out are for a comparison: give --against, too")
+        return _compare(opened, against, variant, split, out_file)
+    if variant is not None or out_file is not None or split:
+        raise LowresError("--variant, --split and --out are for a comparison: give --against, too")
     problems = list(opened.problems(shown))
     for problem in problems:
         out.print(f"{store}: {problem}")
@@ -153,7 +142,13 @@ def verify(
     return int(bool(problems))
 
 
-def _compare(store: Store, against: Path, variant: str | None, out_file: Path | None) -> int:
+def _compare(
+    store: Store,
+    against: Path,
+    variant: str | None,
+    splits: tuple[str, ...],
+    out_file: Path | None,
+) -> int:
     from lowres.comparison import compare
     from lowres.differences import lines, write_csv
     from lowres.sides import opened_sides
@@ -161,9 +156,11 @@ def _compare(store: Store, against: Path, variant: str | None, out_file: Path | 
     pairs = opened_sides(store, against, variant)
     if out_file is not None and len(pairs) > 1:
         raise LowresError("--out takes one comparison: choose one by --variant")
+    if out_file is not None and not out_file.absolute().parent.is_dir():
+        raise LowresError(f"--out {out_file}: its folder does not exist")
     status = 0
     for sides in pairs:
-        comparison = compare(*sides, track=shown)
+        comparison = compare(*sides, splits=splits, track=shown)
         for line in lines(comparison, sides):
             out.print(line)
         if out_file is not None:
@@ -225,9 +222,8 @@ def export(
     chosen = variant or str(opened.variants[0])
     counts = exporter.export(opened, destination, chosen, to=to, splits=split, track=shown)
     out.print(f"{destination}: {_counts(counts)}")
-    left = [name for name in opened.splits if name not in counts]
-    if left and not split:
-        err.print(f"note: {to} holds one split; left out {', '.join(left)}")
+    for note in exporter.notes(opened, counts, to):
+        err.print(f"note: {note}")
 
 
 @app.command
@@ -251,7 +247,7 @@ def train(
         threads: CPU threads; if not given, as many as the run began with, or torch's own number.
     """
     require("torch", "train")
-    from lowres.run import Run
+    from lowres.run import Run, result_line
     from lowres.store import open_store
     from lowres.training import loop
 
@@ -270,23 +266,8 @@ def train(
     except KeyboardInterrupt:
         err.print(f"{len(run.metrics())} epochs are kept; go on with: lowres train {run.path}")
         raise
-    out.print(_result_line(result))
+    out.print(result_line(result))
     out.print(f"{run.path / 'result.json'}")
-
-
-def _result_line(result: dict[str, object]) -> str:
-    network = f"{result['network']} ({result['parameters']:,} parameters)"
-    if result["status"] == "diverged":
-        return f"{network} diverged in epoch {result['epochs']}: its loss is no longer finite"
-    return (
-        f"{network}: {result['eval_split']} top-1 error {_percent(result['top1_error'])}, top-5 "
-        f"error {_percent(result['top5_error'])}; {result['train_s']:.1f} s of training, "
-        f"{result['images_per_s']:,.0f} pictures/s"
-    )
-
-
-def _percent(share: object) -> str:
-    return f"{100 * float(str(share)):.2f} %"
 
 
 @app.command
@@ -401,7 +382,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         err.print(f"lowres: {error}")
         status = 1
     except KeyboardInterrupt:
-        err.print("lowres: interrupted; the same command goes on from here")
+        verb = next(iter(sys.argv[1:] if arguments is None else arguments), "")
+        end = "the same command goes on from here" if verb in RESUMED else "nothing was written"
+        err.print(f"lowres: interrupted; {end}")
         status = INTERRUPTED_STATUS
     sys.exit(status)
 

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from lowres.content import content_hash
 from lowres.errors import StoreError
-from lowres.labels import devkit_ids
-from lowres.matching import Rows, alike_rows, equal_rows, left_out, thumbnails
+from lowres.labels import devkit_ids, devkit_wnids, wnids
+from lowres.matching import LIKENESS_LIMIT, Rows, alike_rows, equal_rows, left_out, thumbnails
 from lowres.progress import Track, silent
 from lowres.sides import Fingerprints, Side
 
@@ -58,6 +58,7 @@ class SplitComparison:
         by_name: pairs of the same name and other pixels.
         by_likeness: pairs of the same class that are each other's most alike.
         alone: rows on either side without a counterpart.
+        too_many: classes of which too many are left to be compared for likeness.
         class_counts: name and the two numbers of pictures, of classes where these differ.
         means: mean of each channel on either side, in levels.
         mean_difference: largest difference between the two mean pictures, in levels.
@@ -69,6 +70,7 @@ class SplitComparison:
     by_name: Pairs
     by_likeness: Pairs
     alone: tuple[Rows, Rows]
+    too_many: list[str]
     class_counts: list[tuple[str, int, int]]
     means: tuple[list[float], list[float]]
     mean_difference: float
@@ -86,7 +88,7 @@ class Comparison:
     Attributes:
         splits: what was found, of the splits that both have.
         only: splits that one side alone has, on either side.
-        contents: content hash of either side, over the splits that both have.
+        contents: content hash of either side, over all its splits that were asked for.
         naming: how classes without names were named, or empty.
     """
 
@@ -101,8 +103,16 @@ class Comparison:
         return not any(self.only) and all(split.same for split in self.splits.values())
 
 
-def compare(one: Side, other: Side, *, track: Track = silent) -> Comparison:
+def compare(
+    one: Side, other: Side, *, splits: Sequence[str] = (), track: Track = silent
+) -> Comparison:
     """Compare two sets of small pictures.
+
+    Args:
+        one: a set.
+        other: another.
+        splits: only these; all if none is given.
+        track: shows progress.
 
     Raises:
         StoreError: they have other sizes, or no split in common.
@@ -113,31 +123,38 @@ def compare(one: Side, other: Side, *, track: Track = silent) -> Comparison:
             f"{one.name} has {one.size} px and {other.name} has {other.size} px: compare sets of "
             "one size"
         )
-    common = [split for split in one.splits if split in other.splits]
+    ours, theirs = (_asked(side, splits) for side in (one, other))
+    common = [split for split in ours if split in theirs]
     if not common:
         raise StoreError(
-            f"no split is in both: {one.name} has {', '.join(one.splits)} and {other.name} has "
-            f"{', '.join(other.splits)}"
+            f"no split is in both: {one.name} has {', '.join(ours)} and {other.name} has "
+            f"{', '.join(theirs)}"
         )
-    prints = {
-        split: (one.fingerprints(split, track), other.fingerprints(split, track))
-        for split in common
-    }
-    naming, names = _named(one, other, prints[common[0]])
+    prints = {split: one.fingerprints(split, track) for split in ours}
+    other_prints = {split: other.fingerprints(split, track) for split in theirs}
+    naming, names = _named(one, other, (prints[common[0]], other_prints[common[0]]))
     return Comparison(
         splits={
-            split: _compare_split(split, (one, other), prints[split], names) for split in common
+            split: _compare_split(split, (one, other), (prints[split], other_prints[split]), names)
+            for split in common
         },
         only=(
-            tuple(split for split in one.splits if split not in common),
-            tuple(split for split in other.splits if split not in common),
+            tuple(split for split in ours if split not in common),
+            tuple(split for split in theirs if split not in common),
         ),
         contents=(
-            _content(one.size, {s: p[0] for s, p in prints.items()}, names[0]),
-            _content(other.size, {s: p[1] for s, p in prints.items()}, names[1]),
+            _content(one.size, prints, names[0]),
+            _content(other.size, other_prints, names[1]),
         ),
         naming=naming,
     )
+
+
+def _asked(side: Side, splits: Sequence[str]) -> list[str]:
+    for split in splits:
+        if split not in side.splits:
+            raise StoreError(f"{side.name} has no split {split!r}; it has {', '.join(side.splits)}")
+    return list(dict.fromkeys(splits)) or list(side.splits)
 
 
 Names = tuple[Sequence[str], Sequence[str]]
@@ -149,26 +166,45 @@ def _content(size: int, prints: Mapping[str, Fingerprints], classes: Sequence[st
 
 def _named(one: Side, other: Side, prints: tuple[Fingerprints, Fingerprints]) -> tuple[str, Names]:
     """Give the class names of both sides; where one has only numbers, those that fit best."""
+    numbers = _numbers(one.classes), _numbers(other.classes)
     as_they_are = (one.classes, other.classes)
-    if len(one.classes) != len(other.classes) or _numbered(one) == _numbered(other):
+    if numbers[0] and numbers[1]:  # 7 and 007 are one class
+        return "", (list(map(str, numbers[0])), list(map(str, numbers[1])))
+    if not (numbers[0] or numbers[1]):
         return "", as_they_are
-    named = other.classes if _numbered(one) else one.classes
-    orders = {"the label order of the other set": tuple(named)}
+    numbered, named = (one, other) if numbers[0] else (other, one)
+    found = {
+        words: (names, named.classes) if numbered is one else (named.classes, names)
+        for words, names in _namings(numbers[0] or numbers[1] or [], named.classes)
+    }
+    if not found:
+        return f"classes of {numbered.name} are numbers, which fit no order", as_they_are
+    best = max(found, key=lambda words: len(_identical(prints, found[words])[0]))
+    return f"classes of {numbered.name} are numbers, taken as {best}", found[best]
+
+
+def _namings(numbers: Sequence[int], named: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
+    """Give the ways to read numbers as classes, the likeliest first."""
+    orders = {"the labels of the other set": list(named)}
     ids = devkit_ids(named)
     if ids is not None:
-        in_devkit_order = (name for _, name in sorted(zip(ids, named, strict=True)))
-        orders["the order of devkit ids"] = tuple(in_devkit_order)
-    candidates = {
-        order: (names, named) if _numbered(one) else (named, names)
-        for order, names in orders.items()
-    }
-    best = max(candidates, key=lambda order: len(_identical(prints, candidates[order])[0]))
-    numbered = one if _numbered(one) else other
-    return f"classes of {numbered.name} are numbers, taken in {best}", candidates[best]
+        orders["devkit ids"] = list(devkit_wnids())
+        orders["places among the other set's devkit ids"] = [
+            name for _, name in sorted(zip(ids, named, strict=True))
+        ]
+        orders["places among all sorted WNIDs"] = list(wnids())
+    for words, order in orders.items():
+        for first in (0, 1):
+            if first <= min(numbers) and max(numbers) < len(order) + first:
+                yield f"{words}, from {first}", [order[number - first] for number in numbers]
 
 
-def _numbered(side: Side) -> bool:
-    return list(side.classes) == [str(number) for number in range(len(side.classes))]
+def _numbers(classes: Sequence[str]) -> list[int] | None:
+    """Read class names as numbers, if all are, and different ones."""
+    if not all(name.isascii() and name.isdigit() for name in classes):
+        return None
+    numbers = [int(name) for name in classes]
+    return numbers if len(set(numbers)) == len(numbers) else None
 
 
 def _class_numbers(names: Names) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -212,6 +248,7 @@ def _compare_split(
             np.setdiff1d(left[0], by_likeness.rows),
             np.setdiff1d(left[1], by_likeness.other_rows),
         ),
+        too_many=_too_many(prints, names, left),
         class_counts=list(_class_counts(prints, names)),
         means=(ours.mean.mean(axis=(0, 1)).tolist(), theirs.mean.mean(axis=(0, 1)).tolist()),
         mean_difference=float(np.abs(ours.mean - theirs.mean).max()),
@@ -261,6 +298,18 @@ def _most_alike(
     if not pairs:
         return left[0][:0], left[1][:0]
     return np.concatenate([p[0] for p in pairs]), np.concatenate([p[1] for p in pairs])
+
+
+def _too_many(
+    prints: tuple[Fingerprints, Fingerprints], names: Names, left: tuple[Rows, Rows]
+) -> list[str]:
+    everyone = sorted({*names[0], *names[1]})
+    numbers = _class_numbers(names)
+    ours, theirs = (
+        np.bincount(numbers[i][prints[i].labels[left[i]]], minlength=len(everyone)) for i in (0, 1)
+    )
+    large = (np.maximum(ours, theirs) > LIKENESS_LIMIT) & (np.minimum(ours, theirs) > 0)
+    return [everyone[number] for number in np.flatnonzero(large)]
 
 
 def _thumbnails(split: str, side: Side, rows: Rows) -> NDArray[np.float32]:

@@ -41,8 +41,11 @@ def _store(path: Path) -> Iterator[str]:
     store = open_store(path)
     manifest = store.manifest
     source = manifest.source
-    size_bytes = sum((path / name).stat().st_size for name in manifest.files)
+    files = [path / name for name in manifest.files if (path / name).exists()]
+    size_bytes = sum(file.stat().st_size for file in files)
     yield f"store {path}, {size_bytes / 1e6:.1f} MB, contents {manifest.digest[:16]}"
+    if len(files) < len(manifest.files):
+        yield f"{len(manifest.files) - len(files)} files are missing: see lowres verify {path}"
     yield f"source: {source['kind']} {source['name']}, layout {source['layout']}"
     yield f"classes: {len(store.classes)}, {_first(store.classes)}"
     yield f"labels: 0 to {len(store.classes) - 1}, {_order(store.classes)}"
@@ -53,7 +56,7 @@ def _store(path: Path) -> Iterator[str]:
         if skipped:
             yield f"{split}: {skipped} pictures skipped, as they could not be decoded"
     for variant in store.variants:
-        mean, std = store.statistics("train", variant)
+        mean, std = store.statistics(next(iter(store.splits)), variant)
         preset = preset_of(variant)
         named = f", preset {preset}" if preset else ""
         yield f"{variant}{named}: mean {_levels(mean)}, std {_levels(std)}"

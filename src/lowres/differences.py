@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from lowres.comparison import Comparison, Pairs, SplitComparison
-from lowres.matching import Rows
+from lowres.matching import LIKENESS_LIMIT, Rows
 from lowres.sides import Side
 
 SHOWN = 5
@@ -25,8 +25,9 @@ def lines(comparison: Comparison, sides: tuple[Side, Side]) -> Iterator[str]:
     for split, found in comparison.splits.items():
         yield f"{split}: {_counts(found)}"
         yield from (f"  {line}" for line in _split_lines(split, found, sides))
+    renamed = " (its classes named as said above)" if comparison.naming else ""
     for content, side in zip(comparison.contents, sides, strict=True):
-        yield f"content {content} {side.name}"
+        yield f"content {content} {side.name}{renamed if side.name in comparison.naming else ''}"
     verdict = "the same pictures" if comparison.same else "not the same pictures"
     yield f"{verdict}: {one.name} and {other.name}"
 
@@ -57,6 +58,11 @@ def _split_lines(split: str, found: SplitComparison, sides: tuple[Side, Side]) -
     for rows, names, side in zip(found.alone, keys, sides, strict=True):
         if len(rows):
             yield f"{len(rows):,} only in {side.name}: {_named(rows, names)}"
+    if found.too_many:
+        yield (
+            f"not compared for likeness, as there are more than {LIKENESS_LIMIT:,} left: class "
+            f"{', '.join(found.too_many[:SHOWN])}"
+        )
 
 
 def _first(rows: Rows, other_rows: Rows) -> Iterator[tuple[int, int]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from lowres.errors import StoreError
 from lowres.formats import WRITERS
 from lowres.formats.base import Outline, Sink
-from lowres.progress import Track, silent
+from lowres.progress import Display, Track, silent
+from lowres.rows import RowFile
 from lowres.store import Store
 from lowres.variant import Variant
 
@@ -36,7 +37,8 @@ def export(
         destination: what to write; it must not exist, or be an empty folder.
         variant: which variant.
         to: name of the format; `folder` is PNG files as `split/class/name.png`.
-        splits: which splits; all if none is given, or train in a format that holds only one.
+        splits: which splits; all if none is given, or train in a format that holds only one
+            (another where there is no train).
         track: shows progress.
 
     Returns:
@@ -50,8 +52,6 @@ def export(
         raise StoreError(f"--to must be one of {', '.join(WRITERS)}, was {to!r}")
     writer = WRITERS[to]
     arrays = {split: store.rows(split, variant) for split in _chosen(store, splits, writer, to)}
-    if destination.is_dir() and not any(destination.iterdir()):
-        destination.rmdir()
     counts = {split: len(images) for split, images in arrays.items()}
     outline = Outline(
         name=store.manifest.source["name"],
@@ -61,17 +61,45 @@ def export(
         content=store.manifest.contents[str(variant)],
     )
     sink = writer(destination, outline)
-    with track("export", sum(counts.values())) as display:
-        for split, images in arrays.items():
-            labels, keys = store.labels(split), store.keys(split)
-            order = _order(sink, len(images))
-            for start in range(0, len(order), READ_ROWS):
-                rows = order[start : start + READ_ROWS]
-                for row, picture in zip(rows.tolist(), images.read(rows), strict=True):
-                    sink.write(split, keys[row], int(labels[row]), picture)
-                display.advance(len(rows))
-    sink.finish()
+    try:
+        with track("export", sum(counts.values())) as display:
+            for split, images in arrays.items():
+                _write_split(store, split, images, sink, display)
+        sink.finish()
+    except BaseException:
+        sink.abandon()
+        raise
     return counts
+
+
+def notes(store: Store, written: Collection[str], to: str) -> Iterator[str]:
+    """Tell what a reader of an export should know: splits left out, classes without pictures.
+
+    Args:
+        store: what was exported.
+        written: the splits that were written.
+        to: name of the format.
+    """
+    left = [split for split in store.splits if split not in written]
+    if left:
+        yield f"left out {', '.join(left)}" + (f": {to} holds one split" * WRITERS[to].one_split)
+    for split in written if to == "folder" else ():
+        empty = len(store.classes) - len(np.unique(store.labels(split)))
+        if empty:
+            yield (
+                f"{split} has no pictures of {empty} of the {len(store.classes)} classes, so "
+                "readers that number folders number the others differently"
+            )
+
+
+def _write_split(store: Store, split: str, images: RowFile, sink: Sink, display: Display) -> None:
+    labels, keys = store.labels(split), store.keys(split)
+    order = _order(sink, len(images))
+    for start in range(0, len(order), READ_ROWS):
+        rows = order[start : start + READ_ROWS]
+        for row, picture in zip(rows.tolist(), images.read(rows), strict=True):
+            sink.write(split, keys[row], int(labels[row]), picture)
+        display.advance(len(rows))
 
 
 def _chosen(store: Store, splits: Sequence[str], writer: type[Sink], to: str) -> list[str]:
@@ -84,7 +112,7 @@ def _chosen(store: Store, splits: Sequence[str], writer: type[Sink], to: str) ->
         return list(dict.fromkeys(splits)) or list(store.splits)
     if len(splits) > 1:
         raise StoreError(f"{to} holds one split: give one --split, was {', '.join(splits)}")
-    return list(splits) or ["train"]
+    return list(splits) or (["train"] if "train" in store.splits else list(store.splits)[:1])
 
 
 def _order(sink: Sink, count: int) -> NDArray[np.int64]:

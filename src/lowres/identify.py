@@ -154,6 +154,12 @@ def _traced(source: Source, index: Index) -> tuple[int | None, Guess | None]:
         side = SourceSide(source)
         if side.size > MAX_PX:
             return None, None
+        if _is_jpeg(source.read(entries[0])):  # which changes the finest detail once more
+            return side.size, None
         return side.size, guess_filter(side.pictures(split, rows))
     except SourceError:  # full pictures
         return None, None
+
+
+def _is_jpeg(read: object) -> bool:
+    return isinstance(read, bytes) and read.startswith(b"\xff\xd8")

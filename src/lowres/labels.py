@@ -70,6 +70,11 @@ def devkit_wnids() -> tuple[str, ...]:
     )
 
 
+def named(word: str) -> tuple[str, ...]:
+    """Look up classes of ILSVRC2012 by their word, such as `kit_fox`; give their WNIDs."""
+    return tuple(known.wnid for known in imagenet_classes() if known.word == word)
+
+
 @cache
 def _by_wnid() -> dict[str, ImageNetClass]:
     return {known.wnid: known for known in imagenet_classes()}
@@ -149,7 +154,7 @@ def expanded(asked: Sequence[str], classes: Sequence[str]) -> tuple[str, ...]:
     Raises:
         SourceError: a range leaves its order, or the source's classes have no devkit ids.
     """
-    return tuple(name for text in asked for name in _expanded_one(text, classes))
+    return tuple(dict.fromkeys(name for text in asked for name in _expanded_one(text, classes)))
 
 
 def _expanded_one(text: str, classes: Sequence[str]) -> Iterator[str]:

@@ -88,7 +88,7 @@ class Manifest:
         path = folder / FILE_NAME
         try:
             record = json.loads(path.read_text())
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             raise StoreError(_missing(folder)) from None
         except (UnicodeDecodeError, json.JSONDecodeError) as error:
             raise StoreError(f"{path} is damaged: {error}; build the store again") from error
@@ -118,6 +118,8 @@ class Manifest:
 def _missing(folder: Path) -> str:
     if not folder.exists():
         return f"store {folder} does not exist"
+    if not folder.is_dir():
+        return f"{folder} is a file, and no store: stores are folders that lowres build writes"
     if (folder / "build.json").exists():
         return f"store {folder} is unfinished: run the same lowres build again to go on"
     return f"{folder} is not a store: it has no {FILE_NAME}"

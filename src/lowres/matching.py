@@ -11,9 +11,12 @@ Rows = NDArray[np.int64]
 """(P,) row numbers of one side of P pairs."""
 
 THUMBNAIL_PX = 4
-LIKENESS_LIMIT = 8192
-"""Most pictures of one class on one side that are compared with each other for likeness: a table of
-this squared in float32 takes 256 MiB."""
+LIKENESS_LIMIT = 65_536
+"""Most pictures of one class on one side that are compared with each other for likeness: the work
+grows with the square, and takes a minute or so here."""
+
+TABLE_VALUES = 1 << 25
+"""Distances in memory at once, 128 MiB of float32."""
 
 
 def equal_rows(one: NDArray[np.uint64], other: NDArray[np.uint64]) -> tuple[Rows, Rows]:
@@ -95,7 +98,17 @@ def alike_rows(one: NDArray[np.float32], other: NDArray[np.float32]) -> tuple[Ro
     """
     if not 0 < min(len(one), len(other)) <= max(len(one), len(other)) <= LIKENESS_LIMIT:
         return np.empty(0, np.int64), np.empty(0, np.int64)
-    squares = (one**2).sum(1)[:, None] + (other**2).sum(1) - 2 * (one @ other.T)
-    nearest, nearest_back = squares.argmin(axis=1), squares.argmin(axis=0)
+    nearest = np.empty(len(one), np.int64)
+    least_back = np.full(len(other), np.inf, np.float32)
+    nearest_back = np.empty(len(other), np.int64)
+    lengths = (other**2).sum(1)
+    step = max(TABLE_VALUES // len(other), 1)
+    for start in range(0, len(one), step):
+        block = one[start : start + step]
+        squares = (block**2).sum(1)[:, None] + lengths - 2 * (block @ other.T)
+        nearest[start : start + step] = squares.argmin(axis=1)
+        closer = squares.min(axis=0) < least_back
+        nearest_back[closer] = start + squares.argmin(axis=0)[closer]
+        least_back = np.minimum(least_back, squares.min(axis=0))
     rows = np.flatnonzero(nearest_back[nearest] == np.arange(len(one)))
     return rows, nearest[rows]

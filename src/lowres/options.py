@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from itertools import product
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from lowres.errors import VariantError
+from lowres.errors import SourceError, VariantError
 from lowres.variant import FILTERS, FITS, RULES, Filter, Fit, Rule, Variant
 
 DEFAULT_SIZES_PX = (16, 32, 64)
@@ -97,3 +98,18 @@ class BuildOptions:
         for part in ("size", "filter", "fit", "rule", "preset"):
             del chosen[part]
         return chosen
+
+
+def class_names(given: tuple[str, ...]) -> tuple[str, ...]:
+    """Take class names as given, or one a line from a file."""
+    if len(given) == 1 and Path(given[0]).is_file():
+        try:
+            text = Path(given[0]).read_text("utf-8-sig")
+        except UnicodeDecodeError:
+            raise SourceError(f"{given[0]} must be a text file of class names, in UTF-8") from None
+        lines = (line.strip() for line in text.splitlines())
+        names = tuple(line for line in lines if line and not line.startswith("#"))
+        if not names:
+            raise SourceError(f"{given[0]} names no classes")
+        return names
+    return given

@@ -177,3 +177,19 @@ def _read(path: Path, needed: Sequence[str]) -> dict[str, Any]:
     if not isinstance(record, dict) or not all(name in record for name in needed):
         raise RunError(f"{path} is damaged: it must hold {', '.join(needed)}; remove it")
     return record
+
+
+def result_line(result: dict[str, object]) -> str:
+    """Tell the result of a run in a line."""
+    network = f"{result['network']} ({result['parameters']:,} parameters)"
+    if result["status"] == "diverged":
+        return f"{network} diverged in epoch {result['epochs']}: its loss is no longer finite"
+    return (
+        f"{network}: {result['eval_split']} top-1 error {_percent(result['top1_error'])}, top-5 "
+        f"error {_percent(result['top5_error'])}; {result['train_s']:.1f} s of training, "
+        f"{result['images_per_s']:,.0f} pictures/s"
+    )
+
+
+def _percent(share: object) -> str:
+    return f"{100 * float(str(share)):.2f} %"

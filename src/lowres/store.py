@@ -5,8 +5,8 @@ A store is a folder of plain `.npy` and JSON files (docs/format.md), so NumPy al
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from functools import cached_property
+from collections.abc import Callable, Iterator
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +106,11 @@ class Store:
                 f"{self.path / split / LABELS} must be ({self.splits[split]},) int64, "
                 f"was {array.shape} {array.dtype}; build the store again"
             )
+        if array.size and not 0 <= array.min() <= array.max() < len(self.classes):
+            raise StoreError(
+                f"{self.path / split / LABELS} must lie in 0 to {len(self.classes) - 1}, was "
+                f"{array.min()} to {array.max()}; build the store again"
+            )
         return np.array(array)
 
     def keys(self, split: str) -> list[str]:
@@ -115,7 +120,13 @@ class Store:
             text = path.read_bytes().decode("utf-8")  # not read_text: it changes carriage returns
         except (OSError, UnicodeDecodeError) as error:
             raise StoreError(f"{path} is missing or damaged ({error})") from error
-        return text.split("\n")[:-1]
+        keys = text.split("\n")[:-1]
+        if len(keys) != self.splits[split]:
+            raise StoreError(
+                f"{path} has {len(keys)} keys for {self.splits[split]} pictures; build the store "
+                "again"
+            )
+        return keys
 
     def statistics(
         self, split: str, variant: Variant | str
@@ -172,17 +183,16 @@ class Store:
 
     def _misfits(self, split: str) -> Iterator[str]:
         """Find what does not fit together in a split, whatever its checksums say."""
-        try:
-            for variant in self.variants:
-                self.images(split, variant)
-            keys, labels = self.keys(split), self.labels(split)
-        except StoreError as error:
-            yield str(error)
-            return
-        if len(keys) != self.splits[split]:
-            yield f"{split}/{KEYS} has {len(keys)} keys for {self.splits[split]} pictures"
-        if labels.size and not 0 <= labels.min() <= labels.max() < len(self.classes):
-            yield f"{split}/{LABELS} has labels outside 0 to {len(self.classes) - 1}"
+        checks: list[Callable[[], object]] = [
+            *(partial(self.images, split, variant) for variant in self.variants),
+            partial(self.labels, split),
+            partial(self.keys, split),
+        ]
+        for check in checks:
+            try:
+                check()
+            except StoreError as error:
+                yield str(error)
 
 
 def open_store(path: Path | str) -> Store:

@@ -9,10 +9,12 @@ import pytest
 import lowres
 from formats_contract import SourceContract
 from lowres.errors import SourceError, StoreError
-from lowres.exporter import export
+from lowres.exporter import export, notes
 from lowres.formats import open_source
-from lowres.formats.folder import FolderSource
+from lowres.formats.base import Outline
+from lowres.formats.folder import FolderSink, FolderSource
 from lowres.formats.select import select_classes, split_by_hash
+from lowres.variant import Variant
 from pictures import CLASSES, draw_source, encoded, picture
 
 JPEG = encoded(picture(1, 20, 20))
@@ -171,6 +173,8 @@ def test_classes_keep_sorted_labels(source):
     }
     with pytest.raises(SourceError, match=r"'dgo' is not among the 4 classes.*did you mean 'dog'"):
         select_classes(FolderSource(source).index(), ["dgo"])
+    with pytest.raises(SourceError, match=r"'cow' .and 1 more of those asked for. is not among"):
+        select_classes(FolderSource(source).index(), ["cow", "bee", "hen"])
     with pytest.raises(SourceError, match="asked for twice"):
         select_classes(FolderSource(source).index(), ["dog", "dog"])
 
@@ -226,7 +230,70 @@ def test_exported_folder_is_read_back_to_the_same_pixels(store, tmp_path):
         assert (reopened.images(split, "16-bicubic") == expected).all()
 
 
+def test_an_export_that_fails_leaves_nothing(store, tmp_path, monkeypatch):
+    def failing(self, *_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(FolderSink, "write", failing)
+    with pytest.raises(KeyboardInterrupt):
+        export(store, tmp_path / "png", "16-box")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_two_exports_do_not_write_one_folder(store, tmp_path, monkeypatch):
+    write = FolderSink.write
+    tries = []
+
+    def again(self, *arguments: object) -> None:
+        if not tries:
+            tries.append(1)
+            with pytest.raises(StoreError, match="is being written by another process"):
+                export(store, tmp_path / "png", "16-box")
+        write(self, *arguments)
+
+    monkeypatch.setattr(FolderSink, "write", again)
+    assert export(store, tmp_path / "png", "16-box") == store.splits
+    assert [path.name for path in tmp_path.iterdir()] == ["png"]
+    assert len(list((tmp_path / "png").rglob("*.png"))) == 36
+
+
+def test_what_an_export_left_behind_is_cleared_and_nothing_else(store, tmp_path):
+    for name in ("png.lowres-partial", "png.partial"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "x").write_text("")
+    export(store, tmp_path / "png", "16-box")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["png", "png.partial"]
+
+
+@pytest.mark.parametrize("name", ["a/b", ".a", "__MACOSX", "ü" * 128])
+def test_class_names_that_no_folder_can_have(store, tmp_path, name):
+    outline = Outline(
+        name="x", variant=Variant(4, "box"), classes=(name,), splits={"train": 1}, content=""
+    )
+    with pytest.raises(StoreError, match="cannot be a folder of its own"):
+        FolderSink(tmp_path / "png", outline)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_class_named_like_a_tar_is_a_class(tmp_path):
+    write(tmp_path, "train/a.tar/1.jpg", "train/b/2.jpg")
+    assert open_source(tmp_path).index().classes == ("a.tar", "b")
+
+
+def test_notes_of_an_export(store, tmp_path):
+    assert list(notes(store, ["train", "val"], "folder")) == []
+    assert list(notes(store, ["train"], "edm")) == ["left out val: edm holds one split"]
+    write(tmp_path / "set", "train/a/1.jpg", "train/b/2.jpg", "val/a/3.jpg")
+    lowres.build(tmp_path / "set", tmp_path / "store", lowres.BuildOptions(size=(4,)))
+    found = list(notes(lowres.open_store(tmp_path / "store"), ["train", "val"], "folder"))
+    assert len(found) == 1
+    assert "val has no pictures of 1 of the 2 classes" in found[0]
+
+
 def test_export_refusals(store, tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(StoreError, match="there already"):
+        export(store, tmp_path / "link", "16-box")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine.txt").write_text("")
     with pytest.raises(StoreError, match="there already and not empty"):

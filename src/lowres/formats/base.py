@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import os
 import re
 import shutil
 from abc import ABC, abstractmethod
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -20,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowres.errors import SourceError, StoreError
+from lowres.manifest import held
 from lowres.variant import Variant
 
 SPLIT_NAMES = {
@@ -174,25 +177,42 @@ class Sink(ABC):
         shuffled: readers of the format shuffle little or not at all, so pictures come in a fixed
             random order; else in row order.
         one_split: the format has no splits.
-        partial: the file or folder to write into; it does not exist yet, but its parent does.
+        is_file: it writes one file, else a folder.
+        partial: the file or folder to write into, made empty and held against other processes.
 
     Raises:
-        StoreError: there is something at `path`, or the format cannot hold the outline.
+        StoreError: there is something at `path`, another process is writing it, or the format
+            cannot hold the outline.
     """
 
     shuffled: ClassVar[bool] = False
     one_split: ClassVar[bool] = False
+    is_file: ClassVar[bool] = False
 
     def __init__(self, path: Path, outline: Outline) -> None:
-        if path.exists():
+        path = Path(os.path.abspath(path))  # noqa: PTH100  not through links
+        if os.path.lexists(path) and (self.is_file or not _is_empty_folder(path)):
             raise StoreError(f"{path} is there already and not empty: choose a new path")
         self.path = path
         self.outline = outline
-        self.partial = path.with_name(f"{path.name}.partial")
-        if self.partial.is_dir():  # of an export that was stopped
-            shutil.rmtree(self.partial)
-        self.partial.unlink(missing_ok=True)
+        self.partial = path.with_name(f"{path.name}.lowres-partial")
+        self._hold = ExitStack()
+        self._begin()
+
+    def _begin(self) -> None:
+        """Make `partial` anew, unless another process holds it."""
         self.partial.parent.mkdir(parents=True, exist_ok=True)
+        if self.partial.exists():
+            with held(self.partial) as free:
+                if not free:
+                    raise StoreError(f"{self.path} is being written by another process")
+                _remove(self.partial)  # of an export that was stopped
+        if self.is_file:
+            self.partial.touch(exist_ok=False)
+        else:
+            self.partial.mkdir()
+        if not self._hold.enter_context(held(self.partial)):
+            raise StoreError(f"{self.path} is being written by another process")
 
     @abstractmethod
     def write(self, split: str, key: str, label: int, picture: NDArray[np.uint8]) -> None:
@@ -206,6 +226,23 @@ class Sink(ABC):
         """Declare everything written and give it its final name."""
         self.complete()
         self.partial.rename(self.path)
+        self._hold.close()
+
+    def abandon(self) -> None:
+        """Remove what was written."""
+        _remove(self.partial)
+        self._hold.close()
+
+
+def _is_empty_folder(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink() and not any(path.iterdir())
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
 
 
 def file_stamp(path: Path) -> str:

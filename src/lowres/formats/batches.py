@@ -40,7 +40,7 @@ from lowres.labels import devkit_ids, devkit_wnids, wnids
 OFFICIAL_ZIP = re.compile(r"imagenet\d+_(train|val|test)(_part\d)?(_npz)?\.zip", re.I | re.A)
 CLASSES = "classes.txt"
 FILE_NAMES = frozenset({*NAMES, *(f"{name}.npz" for name in NAMES)})
-FIRST_NAMES = ("train_data_batch_1", "train_data_batch_6", "val_data")
+FIRST_NAMES = ("train_data_batch_1", "train_data_batch_6", "val_data", "test_data")
 """Looked for in subfolders: of whole sets, of the two halves of ImageNet64, and of val."""
 
 HALVES: dict[tuple[int, ...], tuple[int, int]] = {(1, 2, 3, 4, 5): (1, 2), (6, 7, 8, 9, 10): (2, 1)}
@@ -214,13 +214,11 @@ def _check_files(path: Path, files: Sequence[BatchFile]) -> None:
                 "a folder with one kind"
             )
     missing = [name for name in NAMES[:TRAIN_FILES] if name not in seen]
-    if not missing:
+    if len(missing) in (0, TRAIN_FILES):  # whole, or val alone
         return
     half = HALVES.get(tuple(sorted(file.number for file in files if file.number)))
     if half:
         why = f"it has part {half[0]} of train; part {half[1]} belongs into the same folder"
-    elif len(missing) == TRAIN_FILES:
-        why = f"it has no train; put all {TRAIN_FILES} files of train and val into one folder"
     else:
         why = f"train is {TRAIN_FILES} files; put all of them into one folder"
     raise SourceError(f"{path}: {missing[0]} is missing: {why}")
@@ -242,7 +240,8 @@ def _check_alike(batches: Sequence[tuple[BatchFile, Batch]]) -> None:
                 f"{file.location} and {means[0][0].location} have different means, so they are "
                 "of different sets"
             )
-    if not sum(b.rows for f, b in batches if f.number):
+    train = [b.rows for f, b in batches if f.number]
+    if train and not sum(train):
         raise SourceError(f"{first.location} and the other files of train have no pictures")
 
 
@@ -292,11 +291,14 @@ def _notes(
 ) -> Iterator[str]:
     if names:
         yield f"class names are those of {CLASSES}"
-    seen = np.unique(np.concatenate([b.labels for f, b in batches if f.number]))
-    if len(seen) < len(classes):
-        yield f"train has pictures of {len(seen):,} of the {len(classes):,} classes"
-    if not any(file.split == "val" for file, _ in batches):
-        yield "there is no val_data, so there is no split val"
+    for split in ("train", "val"):
+        labels = [batch.labels for file, batch in batches if file.split == split]
+        seen = len(np.unique(np.concatenate(labels))) if labels else 0
+        if not labels:
+            files = "train_data_batch_1 to 10" if split == "train" else "val_data"
+            yield f"there is no {files}, so there is no split {split}"
+        elif seen < len(classes):
+            yield f"{split} has pictures of {seen:,} of the {len(classes):,} classes"
 
 
 class BatchesSink(Sink):

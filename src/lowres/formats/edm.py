@@ -184,6 +184,7 @@ class EdmSink(Sink):
     """
 
     one_split = True
+    is_file = True
 
     def __init__(self, path: Path, outline: Outline) -> None:
         size = outline.variant.size

@@ -21,12 +21,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lowres.errors import SourceError
+from lowres.errors import SourceError, StoreError
 from lowres.formats.base import (
     PICTURE_SUFFIXES,
     SPLIT_NAMES,
     Entry,
     Index,
+    Outline,
     Sink,
     Source,
     check_name,
@@ -34,6 +35,8 @@ from lowres.formats.base import (
 )
 
 ANNOTATIONS = "val_annotations.txt"
+LONGEST_NAME_BYTES = 255
+"""Of one name in a path, in all common file systems."""
 
 
 class Labelled(NamedTuple):
@@ -215,7 +218,20 @@ class FolderScan:
 
 
 class FolderSink(Sink):
-    """Writes PNG files as `split/class/name.png`, which every ImageFolder reader takes."""
+    """Writes PNG files as `split/class/name.png`, which every ImageFolder reader takes.
+
+    Raises:
+        StoreError: a class name cannot be the name of a folder that readers take for a class.
+    """
+
+    def __init__(self, path: Path, outline: Outline) -> None:
+        for name in outline.classes:
+            if "/" in name or _hidden(name) or len(os.fsencode(name)) > LONGEST_NAME_BYTES:
+                raise StoreError(
+                    f"class {name[:80]!r} cannot be a folder of its own, which has no /, no dot "
+                    f"first and at most {LONGEST_NAME_BYTES} bytes: choose another format"
+                )
+        super().__init__(path, outline)
 
     def write(self, split: str, key: str, label: int, picture: NDArray[np.uint8]) -> None:
         """Write one picture; see `Sink.write`."""

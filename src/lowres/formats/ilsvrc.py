@@ -106,8 +106,9 @@ def small_imagenet(path: Path) -> str | None:
     It is recognised by its names: folders of PNG files, or tars, called `train_32x32`,
     `valid_32x32` and the same with 64.
     """
-    beside = [path, *(sorted(path.iterdir()) if path.is_dir() else ())]
-    if not any(_is_small(candidate) for candidate in beside if _SMALL_NAME.match(candidate.name)):
+    inside = [child for child in path.iterdir() if _is_part(child)] if path.is_dir() else []
+    named = [path] if _SMALL_NAME.match(path.name) else inside
+    if not named or not all(_SMALL_NAME.match(c.name) and _is_small(c) for c in named):
         return None
     return (
         f'{path} is the "small" ImageNet of the PixelRNN paper: PNG files without labels, '
@@ -342,6 +343,10 @@ def _first_name(path: Path) -> str:
         return next((member.name for member in members(path)), "")
     except SourceError:
         return ""
+
+
+def _is_part(child: Path) -> bool:
+    return not child.name.startswith(".") and (child.is_dir() or child.suffix == ".tar")
 
 
 def _is_small(candidate: Path) -> bool:

@@ -236,7 +236,7 @@ class ParquetSink(Sink):
         self._arrow = require("pyarrow", "parquet")
         self._parquet = require("pyarrow.parquet", "parquet")
         super().__init__(path, outline)
-        (self.partial / "data").mkdir(parents=True)
+        (self.partial / "data").mkdir()
         self._shards: dict[str, list[tuple[Path, int, int]]] = {}
         self._split = ""
         self._rows: list[tuple[bytes, str, int]] = []

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from lowres.errors import SourceError
 from lowres.formats.base import Entry, Index
+from lowres.labels import SUBSETS, named
 
 
 def select_classes(index: Index, names: Sequence[str]) -> Index:
@@ -22,13 +23,13 @@ def select_classes(index: Index, names: Sequence[str]) -> Index:
     if repeated:
         raise SourceError(f"class {repeated[0]!r} is asked for twice")
     known = set(index.classes)
-    for name in names:
-        if name not in known:
-            near = difflib.get_close_matches(name, index.classes, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise SourceError(
-                f"class {name!r} is not among the {len(index.classes)} classes of the source{hint}"
-            )
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        others = f" (and {len(unknown) - 1} more of those asked for)" if len(unknown) > 1 else ""
+        raise SourceError(
+            f"class {unknown[0]!r}{others} is not among the {len(index.classes)} classes of the "
+            f"source{_hint(unknown[0], index.classes)}"
+        )
     kept = tuple(name for name in index.classes if name in set(names))
     new_label = {index.classes.index(name): label for label, name in enumerate(kept)}
     splits = {
@@ -45,6 +46,12 @@ def select_classes(index: Index, names: Sequence[str]) -> Index:
     notes = tuple(f"left out {split}: it has no pictures of the classes kept" for split in empty)
     filled = {split: entries for split, entries in splits.items() if entries}
     return replace(index, classes=kept, splits=filled, notes=index.notes + notes)
+
+
+def _hint(name: str, classes: Sequence[str]) -> str:
+    near = difflib.get_close_matches(name, [*classes, *SUBSETS], n=1)
+    meant = [wnid for wnid in named(name) if wnid in classes] or near
+    return f"; did you mean {meant[0]!r}?" if meant else ""
 
 
 def split_by_hash(index: Index, val_fraction: float) -> Index:

@@ -106,7 +106,8 @@ def _choices(inside: str, pattern: str) -> list[str]:
 
 
 def _is_shard(path: Path) -> bool:
-    return path.suffix.lower() == ".tar" and not path.name.startswith(".")
+    hidden = path.name.startswith(".")
+    return path.suffix.lower() == ".tar" and not hidden and path.is_file()
 
 
 def _is_split(path: Path) -> bool:

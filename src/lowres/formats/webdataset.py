@@ -80,7 +80,6 @@ class WebDatasetSink(Sink):
 
     def __init__(self, path: Path, outline: Outline) -> None:
         super().__init__(path, outline)
-        self.partial.mkdir()
         self._written: Counter[str] = Counter()
         self._shard: tarfile.TarFile | None = None
 
