@@ -198,6 +198,7 @@ def _build_chunk(
         entry = staging.index.splits[chunk.split][row]
         try:
             pictures = _pictures(source.read(entry), staging.variants, exif_rotate)
+            _check_size(next(iter(pictures.values())), staging)
         except (PictureError, OSError) as error:
             reason = error.strerror or str(error) if isinstance(error, OSError) else str(error)
             if not (skip and isinstance(error, OF_THE_PICTURE)):
@@ -212,6 +213,17 @@ def _build_chunk(
             for variant, small in zip(variants, resample(picture, variants), strict=True):
                 blocks[variant][row - chunk.start] = small
     staging.write(Built(chunk, stamp, skipped), blocks)
+
+
+def _check_size(picture: NDArray[np.uint8], staging: Staging) -> None:
+    """Refuse a picture of another size in a set that is taken at its own size."""
+    native_px = staging.index.native_px
+    as_is = {variant.size for variant in staging.variants} == {native_px}
+    if as_is and picture.shape[:2] != (native_px, native_px):
+        raise PictureError(
+            f"it has {picture.shape[1]} x {picture.shape[0]} pixels, and the set {native_px} x "
+            f"{native_px}"
+        )
 
 
 def _pictures(

@@ -147,7 +147,8 @@ def expanded(asked: Sequence[str], classes: Sequence[str]) -> tuple[str, ...]:
 
     Args:
         asked: class names; `imagenet16-120`, `-150` or `-200`; `devkit:1-120` for a range of
-            devkit ids; `sorted:0-99` for a range of positions among the sorted names. Both ends
+            devkit ids; `sorted:0-99` for a range of positions among the sorted names,
+            or numbers. Both ends
             of a range are included.
         classes: all class names of the source.
 
@@ -155,6 +156,12 @@ def expanded(asked: Sequence[str], classes: Sequence[str]) -> tuple[str, ...]:
         SourceError: a range leaves its order, or the source's classes have no devkit ids.
     """
     return tuple(dict.fromkeys(name for text in asked for name in _expanded_one(text, classes)))
+
+
+def _in_order(classes: Sequence[str]) -> Sequence[str]:
+    """Sort names, or numbers as numbers."""
+    numbers = all(name.isascii() and name.isdigit() for name in classes)
+    return sorted(classes, key=int) if numbers else sorted(classes)
 
 
 def _expanded_one(text: str, classes: Sequence[str]) -> Iterator[str]:
@@ -168,7 +175,7 @@ def _expanded_one(text: str, classes: Sequence[str]) -> Iterator[str]:
             f"{text} is for ImageNet's classes, named by WNID; this source has other classes "
             f"({', '.join(classes[:3])}, ...)"
         )
-    names, base = (devkit_wnids(), 1) if order == "devkit" else (sorted(classes), 0)
+    names, base = (devkit_wnids(), 1) if order == "devkit" else (_in_order(classes), 0)
     if not base <= int(first) <= int(last) < base + len(names):
         raise SourceError(
             f"{text} must lie between {order}:{base} and {order}:{base + len(names) - 1}, "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
@@ -100,16 +101,27 @@ class BuildOptions:
         return chosen
 
 
-def class_names(given: tuple[str, ...]) -> tuple[str, ...]:
-    """Take class names as given, or one a line from a file."""
-    if len(given) == 1 and Path(given[0]).is_file():
-        try:
-            text = Path(given[0]).read_text("utf-8-sig")
-        except UnicodeDecodeError:
-            raise SourceError(f"{given[0]} must be a text file of class names, in UTF-8") from None
-        lines = (line.strip() for line in text.splitlines())
-        names = tuple(line for line in lines if line and not line.startswith("#"))
-        if not names:
-            raise SourceError(f"{given[0]} names no classes")
-        return names
-    return given
+def class_names(given: Sequence[str]) -> tuple[str, ...]:
+    """Take class names as given, and from files, one a line.
+
+    What is given is a file if there is one of that name and the name has a suffix or a folder.
+
+    Raises:
+        SourceError: a file is no UTF-8 text, or names no classes.
+    """
+    return tuple(name for text in given for name in _names_in(text))
+
+
+def _names_in(given: str) -> tuple[str, ...]:
+    path = Path(given)
+    if not path.is_file() or not (path.suffix or "/" in given):
+        return (given,)
+    try:
+        text = path.read_text("utf-8-sig")
+    except UnicodeDecodeError:
+        raise SourceError(f"{given} must be a text file of class names, in UTF-8") from None
+    lines = (line.strip() for line in text.splitlines())
+    names = tuple(line for line in lines if line and not line.startswith("#"))
+    if not names:
+        raise SourceError(f"{given} names no classes")
+    return names

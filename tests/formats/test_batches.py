@@ -129,8 +129,8 @@ def test_every_layout_is_read(tmp_path, layout):
     assert (index.native_px, index.is_variant) == (SIDE, True)
     assert index.classes == wnids(), "labels are torchvision's, whatever pictures there are"
     assert index.notes == (
-        "train has pictures of 3 of the 1,000 classes",
-        "val has pictures of 3 of the 1,000 classes",
+        "the source's train has 3 of the 1,000 classes that ImageNet's devkit numbers",
+        "the source's val has 3 of the 1,000 classes that ImageNet's devkit numbers",
     )
     mean = source.mean()
     assert mean is not None
@@ -183,7 +183,7 @@ def test_a_zip_by_itself_and_train_alone(tmp_path):
             archive.writestr(name, pickle.dumps(batch))
     source = open_source(path)
     assert list(source.index().splits) == ["train"]
-    assert "there is no val_data, so there is no split val" in source.index().notes
+    assert "the source has no val_data" in source.index().notes
 
 
 def test_files_without_a_mean(tmp_path):
@@ -247,7 +247,7 @@ WRONG = [
     ({"labels": [1, 2]}, "has 3 pictures and 2 labels"),
     ({"labels": [1, 2, 1001]}, "label of row 2 must be 1 to 1000, was 1001"),
     ({"labels": [1, 0, 1]}, "label of row 1 must be an integer from 1, was 0"),
-    ({"labels": [2.0, 2.0, 1.0]}, r"label of row 0 must be an integer from 1, was 2\.0"),
+    ({"labels": [2.0, 2.0, 1.0]}, r"labels? (of row 0 must be an integer|must be a list of int)"),
     ({"labels": None}, "has no labels"),
     ({"data": None}, "has no data"),
     ({"data": DATA.astype(np.int64)}, r"data must be uint8 \(N, 3\*S\*S\), was int64 \(3, 48\)"),
@@ -312,7 +312,7 @@ def test_missing_files(tmp_path):
     whole = flat(tmp_path / "whole", batches)
     alone = open_source(whole / "val_data").index()
     assert list(alone.splits) == ["val"]
-    assert "there is no train_data_batch_1 to 10, so there is no split train" in alone.notes
+    assert "the source has no train_data_batch_1 to 10" in alone.notes
     (whole / ONE).unlink()
     with pytest.raises(SourceError, match="whole: train_data_batch_4 is missing: train is 10"):
         open_source(whole).index()
@@ -566,7 +566,7 @@ def test_classes_txt(tmp_path):
     (folder / "classes.txt").write_text("zoo\nx y\nant\n")
     index = BatchesSource(folder).index()
     assert index.classes == ("zoo", "x y", "ant")
-    assert "train has pictures of 2 of the 3 classes" in index.notes
+    assert "the source's train has 2 of the 3 classes" in index.notes
     for text, words in (
         ("zoo\n", "must be 1 to 1, was 2"),
         ("zoo\nzoo\n", "names the class 'zoo' twice"),

@@ -293,7 +293,7 @@ REFUSED = {
         "line 2 must be a new ImageId and a WNID with boxes, was 'ILSVRC2012_val_00000001,cat",
     ),
     "csv twice": (
-        solution("ImageId,PredictionString\na,n00000001\na,n00000001\n"),
+        solution("ImageId,PredictionString\na,n01440764\na,n01440764\n"),
         "line 3 must be",
     ),
     "csv NUL": (solution("ImageId,PredictionString\na\0,n00000001\n"), r"JPEG has no label|line 2"),

@@ -415,7 +415,7 @@ def test_a_failed_read_is_tried_again(tmp_path):
     assert source.read(entry) == jpeg(0)
 
 
-def test_the_index_reads_no_pictures(tmp_path, monkeypatch):
+def test_the_index_reads_one_row_group_of_pictures(tmp_path, monkeypatch):
     asked = []
     read = tables.Table._read
     monkeypatch.setattr(
@@ -424,7 +424,8 @@ def test_the_index_reads_no_pictures(tmp_path, monkeypatch):
         lambda table, group, names: asked.extend(names) or read(table, group, names),
     )
     ParquetSource(write_set(tmp_path)).index()
-    assert set(asked) == {"label", "image.path"}
+    assert set(asked) == {"label", "image.path", "image.bytes"}
+    assert asked.count("image.bytes") == 1, "of the first row group, to see that there are any"
 
 
 # Written by datasets, read by us; written by us, read by datasets and mlcroissant.

@@ -13,6 +13,7 @@ import os
 import re
 import shutil
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,12 +34,17 @@ SPLIT_NAMES = {
     "validation": "val",
     "test": "test",
     "testing": "test",
+    "ilsvrc2012_img_train": "train",
+    "ilsvrc2012_img_val": "val",
+    "ilsvrc2012_img_test": "test",
 }
 """Names taken for splits, in any case, and the split each stands for."""
 
 _UNSAFE = re.compile(r"^[./]*$|^/|(?:^|/)\.\.(?:/|$)|[\n\0\\]")
 """No name at all, an absolute path, a step up, and characters that no path should have. For speed:
 a million names take a second."""
+
+_NUMBERED = re.compile(r"(.*?)(\d{1,9})", re.ASCII | re.DOTALL)
 
 PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
 """File names taken for pictures, in any case; what is inside is decided by the bytes."""
@@ -270,6 +276,29 @@ def check_name(name: str, where: str) -> str:
     except UnicodeEncodeError:
         raise SourceError(f"{where} has a name that is not UTF-8: {name!r}") from None
     return name
+
+
+def missing_number(stems: Iterable[str]) -> str | None:
+    """Find the first of numbered file names that is missing, without their suffix.
+
+    Names that begin alike are one sequence. It is taken to begin at 0 or 1 if it does, or where
+    numbers are padded with zeros; a sequence that begins later without them is left alone.
+    """
+    sequences: dict[str, dict[int, str]] = {}
+    for stem in stems:
+        if matched := _NUMBERED.fullmatch(stem):
+            sequences.setdefault(matched[1], {})[int(matched[2])] = matched[2]
+    for prefix, numbers in sequences.items():
+        texts = numbers.values()
+        padded = any(text.startswith("0") and len(text) > 1 for text in texts)
+        if not padded and min(numbers) > 1:
+            continue
+        first = min(numbers) if min(numbers) < 2 else 0
+        width = max(map(len, texts)) if padded else 0
+        for number in range(first, max(numbers)):
+            if number not in numbers:
+                return f"{prefix}{number:0{width}}"
+    return None
 
 
 def split_of(name: str) -> str | None:

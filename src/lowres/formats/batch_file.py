@@ -197,6 +197,13 @@ class BatchFile:
     def _labels(self, labels: object, rows: int) -> NDArray[np.int64]:
         if labels is None:
             raise SourceError(f"{self.location} has no labels: only labelled sets can be read")
+        if isinstance(labels, np.ndarray) and (labels.ndim != 1 or labels.dtype.kind not in "iu"):
+            raise SourceError(
+                f"{self.location}: labels must be a list of integers, was {labels.dtype} "
+                f"{labels.shape}"
+            )
+        if isinstance(labels, np.ndarray) and len(labels) != rows:
+            raise SourceError(f"{self.location} has {rows:,} pictures and {len(labels):,} labels")
         listed = labels.tolist() if isinstance(labels, np.ndarray) else labels
         if not isinstance(listed, list | tuple):
             raise SourceError(
@@ -205,7 +212,8 @@ class BatchFile:
         if len(listed) != rows:
             raise SourceError(f"{self.location} has {rows:,} pictures and {len(listed):,} labels")
         for row, label in enumerate(listed):
-            if type(label) is not int or not 1 <= label <= np.iinfo(np.int32).max:
+            whole = type(label) is int or isinstance(label, np.integer)
+            if not whole or not 1 <= label <= np.iinfo(np.int32).max:
                 raise SourceError(
                     f"{self.location}: label of row {row} must be an integer from 1, was "
                     f"{label if isinstance(label, int | float) else type(label).__name__}"

@@ -38,6 +38,7 @@ from lowres.formats.streams import damage_named
 from lowres.labels import devkit_ids, devkit_wnids, wnids
 
 OFFICIAL_ZIP = re.compile(r"imagenet\d+_(train|val|test)(_part\d)?(_npz)?\.zip", re.I | re.A)
+OFFICIAL_FOLDER = re.compile(r"imagenet\d+_(train|val|test)(_part\d)?(_npz)?", re.I | re.A)
 CLASSES = "classes.txt"
 FILE_NAMES = frozenset({*NAMES, *(f"{name}.npz" for name in NAMES)})
 FIRST_NAMES = ("train_data_batch_1", "train_data_batch_6", "val_data", "test_data")
@@ -246,9 +247,10 @@ def _check_alike(batches: Sequence[tuple[BatchFile, Batch]]) -> None:
 
 
 def _named_classes(path: Path) -> tuple[str, ...]:
-    """Read `classes.txt`, if the path is a folder with one."""
-    file = path / CLASSES
-    if not file.is_file():
+    """Read `classes.txt` in the folder, or beside a part of the set that is given alone."""
+    places = (path, path.parent) if OFFICIAL_FOLDER.fullmatch(path.stem) else (path,)
+    file = next((place / CLASSES for place in places if (place / CLASSES).is_file()), None)
+    if file is None:
         return ()
     try:
         names = file.read_bytes().decode("utf-8").removesuffix("\n").split("\n")
@@ -296,9 +298,10 @@ def _notes(
         seen = len(np.unique(np.concatenate(labels))) if labels else 0
         if not labels:
             files = "train_data_batch_1 to 10" if split == "train" else "val_data"
-            yield f"there is no {files}, so there is no split {split}"
+            yield f"the source has no {files}"
         elif seen < len(classes):
-            yield f"{split} has pictures of {seen:,} of the {len(classes):,} classes"
+            taken = "" if names else " that ImageNet's devkit numbers"
+            yield f"the source's {split} has {seen:,} of the {len(classes):,} classes{taken}"
 
 
 class BatchesSink(Sink):

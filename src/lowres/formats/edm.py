@@ -22,7 +22,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
-from lowres.errors import SourceError, StoreError
+from lowres.errors import PictureError, SourceError, StoreError
 from lowres.formats.base import (
     PICTURE_SUFFIXES,
     Entry,
@@ -134,12 +134,12 @@ class EdmSource(Source):
         header = self._at(entry, entry.offset, LOCAL_HEADER.size)
         signature, _, flags, method, _, _, crc, _, _, name, extra = LOCAL_HEADER.unpack(header)
         if signature != MEMBER_SIGNATURE:
-            raise SourceError(f"{self.describe(entry)} is damaged: it does not begin as a member")
+            raise PictureError("it is damaged: it does not begin as a member")
         data = self._at(entry, entry.offset + len(header) + name + extra, entry.length)
         if method == zipfile.ZIP_DEFLATED:
             data = self._inflated(entry, data)
         if not flags & HAS_DESCRIPTOR and zlib.crc32(data) != crc:
-            raise SourceError(f"{self.describe(entry)} is damaged: its checksum does not fit")
+            raise PictureError("it is damaged: its checksum does not fit")
         return data
 
     def stamp(self, entry: Entry) -> str:
@@ -167,11 +167,10 @@ class EdmSource(Source):
         try:
             picture = inflater.decompress(data, MOST_PICTURE_BYTES)
         except zlib.error as error:
-            raise SourceError(f"{self.describe(entry)} is damaged: {error}") from error
+            raise PictureError(f"it is damaged: {error}") from error
         if not inflater.eof:
-            raise SourceError(
-                f"{self.describe(entry)} is damaged: it is cut off, or unpacks to more than "
-                f"{MOST_PICTURE_BYTES} bytes"
+            raise PictureError(
+                f"it is damaged: cut off, or unpacks to more than {MOST_PICTURE_BYTES} bytes"
             )
         return picture
 
@@ -251,7 +250,7 @@ def _in_zip(path: Path) -> tuple[Members, int, bytes]:
             if LABELS not in archive.NameToInfo:
                 raise SourceError(
                     f"{path} has no {LABELS}, so it is no ZIP of EDM or StyleGAN3; unpack it and "
-                    "give the folder"
+                    "give the folder, or name released batches as they were (Imagenet32_train.zip)"
                 )
             if archive.getinfo(LABELS).file_size > MOST_LABELS_BYTES:
                 raise SourceError(f"{path}: {LABELS} is larger than {MOST_LABELS_BYTES} bytes")

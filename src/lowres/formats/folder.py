@@ -334,7 +334,10 @@ def _walk(folder: Path | str, prefix: str, above: tuple[str, ...]) -> Iterator[t
             if _hidden(child.name):
                 continue
             if not child.is_dir():
-                yield prefix + child.name, child.path
+                if (
+                    child.is_file() or child.is_symlink()
+                ):  # no pipe or device, which might never end
+                    yield prefix + child.name, child.path
                 continue
             real = os.path.realpath(child.path)
             if real in above:

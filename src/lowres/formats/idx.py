@@ -25,6 +25,9 @@ from lowres.formats.base import Entry, Index, Source, indexed
 from lowres.formats.streams import damage_named, read_exactly
 from lowres.variant import MAX_SIZE_PX
 
+BELOW = ("raw", "MNIST/raw", "FashionMNIST/raw")
+"""Subfolders that are looked into; the longer ones are torchvision's."""
+
 SPLITS = {"train": "train", "test": "t10k"}
 ENDINGS = {"images": ("-idx3-ubyte", ".idx3-ubyte"), "labels": ("-idx1-ubyte", ".idx1-ubyte")}
 UINT8 = 8
@@ -155,7 +158,7 @@ def _open(path: Path) -> Iterator[IO[bytes]]:
 
 def _folder(path: Path) -> Path | None:
     """Find the folder with the files of train or test."""
-    for folder in (path, path / "raw"):
+    for folder in (path, *(path / below for below in BELOW)):
         for prefix in SPLITS.values():
             if any(_file(folder, f"{prefix}-{part}", part) for part in ENDINGS):
                 return folder

@@ -33,12 +33,13 @@ from lowres.formats.tar import ByteRanges, Member, members
 
 TRAIN_TAR = "ILSVRC2012_img_train.tar"
 VAL_TAR = "ILSVRC2012_img_val.tar"
-KAGGLE_TREES = ("ILSVRC/Data/CLS-LOC", "Data/CLS-LOC")
-"""Where Kaggle's download keeps the pictures, below its top and below `ILSVRC`."""
+KAGGLE_TREES = ("ILSVRC/Data/CLS-LOC", "Data/CLS-LOC", "CLS-LOC")
+"""Where Kaggle's download keeps the pictures, below its top, below `ILSVRC` and below `Data`."""
 
 SAMPLED = 100
-"""Files looked at to tell what a folder holds."""
+"""Files looked at to tell whether a folder holds PNG files."""
 
+_WNID = re.compile(r"n\d{8}", re.ASCII)
 _CLASS_TAR = re.compile(r"(n\d{8})\.tar", re.ASCII)
 _VAL_NAME = re.compile(r"ILSVRC2012_val_\d{8}\.\w+", re.ASCII)
 _SMALL_NAME = re.compile(r"(?:train|valid)_(?:32x32|64x64)", re.ASCII)
@@ -173,7 +174,7 @@ class _Look:
         rows: list[Labelled] = []
         seen: set[str] = set()
         for member in members(path):
-            if PurePosixPath(member.name).suffix != ".tar":
+            if PurePosixPath(member.name).suffix != ".tar" or member.name.startswith("."):
                 self.odd.append(f"{path.name}: {member.name}")
                 continue
             matched = _CLASS_TAR.fullmatch(member.name)
@@ -186,8 +187,14 @@ class _Look:
 
     def class_tars(self, folder: Path) -> list[Labelled]:
         rows: list[Labelled] = []
+        unpacked = min((f.name for f in folder.iterdir() if _is_class(f)), default=None)
         for path in sorted(folder.iterdir()):
             matched = _CLASS_TAR.fullmatch(path.name)
+            if matched and unpacked:
+                raise SourceError(
+                    f"{folder} has class tars ({path.name}) and class folders ({unpacked}): finish "
+                    "unpacking and remove the tars, or move the folders away"
+                )
             if matched:
                 rows += self.one_class(path, matched[1], None)
         return rows
@@ -334,7 +341,11 @@ def _val_part(root: Path) -> Part | None:
 
 def _has(folder: Path, name: re.Pattern[str]) -> bool:
     with os.scandir(folder) as children:
-        return any(name.fullmatch(child.name) for child in islice(children, SAMPLED))
+        return any(name.fullmatch(child.name) for child in children)
+
+
+def _is_class(path: Path) -> bool:
+    return _WNID.fullmatch(path.name) is not None and path.is_dir()
 
 
 def _first_name(path: Path) -> str:

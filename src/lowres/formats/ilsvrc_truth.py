@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 
 from lowres.errors import SourceError
-from lowres.labels import devkit_wnids
+from lowres.labels import devkit_wnids, find
 
 DEVKIT = "ILSVRC2012_devkit_t12"
 GROUND_TRUTH = "ILSVRC2012_validation_ground_truth.txt"
@@ -103,7 +103,7 @@ def _kaggle(path: Path) -> Truth:
                 )
             for row in rows:
                 name, wnid = (row[0], row[1].partition(" ")[0]) if len(row) == 2 else ("", "")
-                if not _WNID.fullmatch(wnid) or name in truth:
+                if find(wnid) is None or name in truth:
                     raise SourceError(
                         f"{path}, line {rows.line_num} must be a new ImageId and a WNID with "
                         f"boxes, was {','.join(row)[:80]!r}; fetch the file again"

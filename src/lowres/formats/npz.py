@@ -64,7 +64,7 @@ def _array(
         )
     needed = math.prod(shape) * dtype.itemsize
     has = info.file_size - member.tell()
-    if min(shape, default=0) < 0 or needed != has:
+    if min(shape, default=0) < 0 or not dtype.itemsize or needed != has:
         raise SourceError(f"{where} is damaged: an array {shape} of {dtype} has {has:,} bytes")
     if skip_above is not None and needed > skip_above:
         return SkippedArray(shape, dtype)

@@ -53,6 +53,8 @@ UNLABELLED = -1
 
 CARD = "README.md"
 
+NULL = "its bytes are null, and pictures must be inside the table"
+
 
 class ParquetSource(Source):
     """A Parquet file, or a folder of them, read by row groups."""
@@ -70,14 +72,22 @@ class ParquetSource(Source):
         return folder_has_tables(path) if path.is_dir() else path.suffix.lower() == ".parquet"
 
     def index(self) -> Index:
-        """List all rows, of which only labels and file names are read; see `Source.index`."""
+        """List all rows by labels and file names; one picture is read. See `Source.index`."""
         splits = {
             split: [open_table(path) for path in paths]
             for split, paths in by_split(self.path).items()
         }
         tables = [table for found in splits.values() for table in found]
         self._tables = {table.path: table for table in tables}
-        return _Scan(self.path, splits).index()
+        index = _Scan(self.path, splits).index()
+        first = next(iter(index.splits.values()))[0]
+        table, group, row = self._place(first)
+        if not table.pictures(group)[row].is_valid:
+            raise SourceError(
+                f"{self.describe(first)}: {NULL}; if all rows are so, write the table again with "
+                "its pictures embedded"
+            )
+        return index
 
     def read(self, entry: Entry) -> bytes:
         """Read the bytes of one picture; its row group stays in memory for a while.
@@ -86,15 +96,19 @@ class ParquetSource(Source):
             SourceError: the file is damaged.
             PictureError: the bytes are null.
         """
+        table, group, row = self._place(entry)
+        data: bytes | None = self._groups.get(table, group)[row].as_py()
+        if data is None:
+            raise PictureError(NULL)
+        return data
+
+    def _place(self, entry: Entry) -> tuple[Table, int, int]:
+        """Give the table of an entry, the row group, and the row in that."""
         table = self._tables.get(entry.location)
         if table is None:
             table = self._tables[entry.location] = open_table(Path(entry.location))
         group = bisect_right(table.starts, entry.offset) - 1
-        row = entry.offset - table.starts[group]
-        data: bytes | None = self._groups.get(table, group)[row].as_py()
-        if data is None:
-            raise PictureError("its bytes are null, and pictures must be inside the table")
-        return data
+        return table, group, entry.offset - table.starts[group]
 
     def describe(self, entry: Entry) -> str:
         """Name the file and the row, counted from 0."""

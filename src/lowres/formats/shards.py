@@ -9,14 +9,14 @@ from collections import defaultdict
 from pathlib import Path
 
 from lowres.errors import SourceError
-from lowres.formats.base import SPLIT_NAMES, split_of
+from lowres.formats.base import SPLIT_NAMES, missing_number, split_of
 
 MOST_SHARDS = 100_000
 """The most that a pattern may stand for: a slip such as `{0..99999999}` must not fill memory."""
 
 _BRACES = re.compile(r"\{([^{}]*)\}")
 _RANGE = re.compile(r"(\d{1,9})\.\.(\d{1,9})", re.ASCII)
-_NUMBERED = re.compile(r"(.*?)(\d{3,})(?:-of-(\d{3,}))?", re.ASCII | re.DOTALL)
+_COUNTED = re.compile(r"(.*?)(\d+)-of-(\d+)", re.ASCII | re.DOTALL)
 
 Shards = list[tuple[str, Path]]
 """Split and path of each shard."""
@@ -60,7 +60,7 @@ def shards_of(path: Path) -> Shards:
     for folder in (path, *sorted(splits)):
         found = [child for child in sorted(folder.iterdir()) if _is_shard(child)]
         _check_gaps(found)
-        within = None if folder == path else SPLIT_NAMES[folder.name.lower()]
+        within = None if folder == path else SPLIT_NAMES.get(folder.name.lower())
         shards += [(_split(shard, within), shard) for shard in found]
     return sorted(shards)
 
@@ -111,7 +111,8 @@ def _is_shard(path: Path) -> bool:
 
 
 def _is_split(path: Path) -> bool:
-    return path.name.lower() in SPLIT_NAMES and path.is_dir()
+    """Tell a folder of shards: named like a split, or `data` as on the Hub."""
+    return path.name.lower() in (*SPLIT_NAMES, "data") and path.is_dir()
 
 
 def _parent(shard: Path) -> str | None:
@@ -124,20 +125,20 @@ def _split(shard: Path, within: str | None) -> str:
 
 def _check_gaps(shards: list[Path]) -> None:
     """Refuse a missing number up to the last that is there, or of as many as names speak of."""
-    numbers: dict[tuple[str, int, str], set[int]] = defaultdict(set)
+    counted: dict[tuple[str, str], set[int]] = defaultdict(set)
+    plain = []
     for shard in shards:
-        matched = _NUMBERED.fullmatch(shard.stem)
-        if matched:
-            prefix, number, count = matched.groups()
-            numbers[prefix, len(number), count or ""].add(int(number))
-    folder = shards[0].parent if shards else Path()
-    for (prefix, width, count), present in numbers.items():
-        last = int(count) - 1 if count else max(present)
-        first = 0 if count or min(present) > 1 else min(present)  # people count from 0 or from 1
-        missing = next((n for n in range(first, last + 1) if n not in present), None)
-        if missing is not None:
-            end = f"-of-{count}" if count else ""
-            raise SourceError(
-                f"{folder / f'{prefix}{missing:0{width}}{end}.tar'} is missing among the shards; "
-                "fetch it, or name the shards that are wanted by a pattern with braces"
-            )
+        if matched := _COUNTED.fullmatch(shard.stem):
+            counted[matched[1], matched[3]].add(int(matched[2]))
+        else:
+            plain.append(shard.stem)
+    missing = missing_number(plain)
+    for (prefix, count), present in counted.items():
+        number = next((n for n in range(int(count)) if n not in present), None)
+        if number is not None:
+            missing = f"{prefix}{number:0{len(count)}}-of-{count}"
+    if missing is not None:
+        raise SourceError(
+            f"{shards[0].parent / missing}.tar is missing among the shards; fetch it, or name the "
+            "shards that are wanted by a pattern with braces"
+        )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import io
 import struct
+import tokenize
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,6 +31,8 @@ DAMAGE = (
     ValueError,
     OverflowError,
     KeyError,
+    SyntaxError,  # of NumPy, which parses an array's header as Python's literals
+    tokenize.TokenError,
 )
 """What damaged archives make the standard library raise, besides `OSError`s without a number."""
 

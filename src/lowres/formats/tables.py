@@ -20,10 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowres.errors import SourceError, require
-from lowres.formats.base import SPLIT_NAMES, split_of
+from lowres.formats.base import SPLIT_NAMES, missing_number, split_of
 
-PICTURE_COLUMNS = ("image", "img", "picture", "jpg", "png")
-LABEL_COLUMNS = ("label", "labels", "fine_label", "cls")
+PICTURE_COLUMNS = ("image", "img", "picture", "jpg", "png", "jpeg", "webp", "Image")
+LABEL_COLUMNS = ("label", "labels", "fine_label", "cls", "class", "target", "category", "digit")
 """Names of the columns that are looked for; the first that is there is taken."""
 
 SUFFIX = ".parquet"
@@ -208,6 +208,12 @@ def by_split(root: Path) -> dict[str, list[Path]]:
             splits.setdefault(split, []).append(path)
     if not splits:
         raise SourceError(f"{root} holds no Parquet files, there or two folders deep")
+    configurations = sorted({_configuration(path) for paths in splits.values() for path in paths})
+    if len(configurations) > 1 and len(splits) > 1:
+        raise SourceError(
+            f"{root} has more than one configuration, in {configurations[0]} and in "
+            f"{configurations[1]}: build from the folder of one"
+        )
     for split, paths in splits.items():
         folders = sorted({path.parent for path in paths})
         if len(folders) > 1:
@@ -264,8 +270,19 @@ def _is_of_set(name: str) -> bool:
     return not name.startswith(".") and name != BESIDE_PICTURES
 
 
+def _configuration(path: Path) -> Path:
+    """Give the folder of a configuration, above the folders of its splits."""
+    folder = path.parent
+    return folder.parent if folder.name.lower() in SPLIT_FOLDERS else folder
+
+
 def _check_parts(split: str, paths: Sequence[Path]) -> None:
     """Refuse `-00001-of-00003` without its siblings, and parts of two sets in one folder."""
+    gap = missing_number(path.stem for path in paths if not _PART.fullmatch(path.name))
+    if gap is not None:
+        raise SourceError(
+            f"{paths[0].parent / gap}{SUFFIX} is missing, by the numbers of the others; fetch it"
+        )
     sets: dict[tuple[str, int, str], set[int]] = {}
     totals: dict[str, tuple[int, Path]] = {}
     for path in paths:

@@ -280,7 +280,7 @@ def _parsed(text: str, where: str) -> dict[str, Any]:
 
 def _label(text: str | None, record: dict[str, Any]) -> Label:
     """Find number and name in `.cls` and `.json`; the number of `.cls` comes first."""
-    named = (record.get(field) for field in ("class", "class_name", "wnid"))
+    named = (record.get(field) for field in ("class", "class_name", "wnid", "label"))
     name = next((value for value in named if isinstance(value, str) and value), None)
     if text is not None:
         return Label(int(text), name) if _INTEGER.fullmatch(text) else Label(None, text)
