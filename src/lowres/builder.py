@@ -192,13 +192,15 @@ def _build_chunk(
     rows = chunk.stop - chunk.start
     blocks = {v: np.zeros((rows, v.size, v.size, 3), np.uint8) for v in staging.variants}
     skipped = {}
+    as_is = {variant.size for variant in staging.variants} == {staging.index.native_px}
     for row in range(chunk.start, chunk.stop):
         if stopping.is_set():
             return
         entry = staging.index.splits[chunk.split][row]
         try:
             pictures = _pictures(source.read(entry), staging.variants, exif_rotate)
-            _check_size(next(iter(pictures.values())), staging)
+            if as_is:
+                _check_size(next(iter(pictures.values())), staging.index.native_px)
         except (PictureError, OSError) as error:
             reason = error.strerror or str(error) if isinstance(error, OSError) else str(error)
             if not (skip and isinstance(error, OF_THE_PICTURE)):
@@ -215,11 +217,9 @@ def _build_chunk(
     staging.write(Built(chunk, stamp, skipped), blocks)
 
 
-def _check_size(picture: NDArray[np.uint8], staging: Staging) -> None:
+def _check_size(picture: NDArray[np.uint8], native_px: int | None) -> None:
     """Refuse a picture of another size in a set that is taken at its own size."""
-    native_px = staging.index.native_px
-    as_is = {variant.size for variant in staging.variants} == {native_px}
-    if as_is and picture.shape[:2] != (native_px, native_px):
+    if picture.shape[:2] != (native_px, native_px):
         raise PictureError(
             f"it has {picture.shape[1]} x {picture.shape[0]} pixels, and the set {native_px} x "
             f"{native_px}"

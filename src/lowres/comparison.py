@@ -226,6 +226,7 @@ def _compare_split(
     split: str, sides: tuple[Side, Side], prints: tuple[Fingerprints, Fingerprints], names: Names
 ) -> SplitComparison:
     ours, theirs = prints
+    everything = (np.arange(len(ours.labels)), np.arange(len(theirs.labels)))
     identical = _identical(prints, names)
     left = _left(prints, identical)
     relabelled = equal_rows(
@@ -248,8 +249,14 @@ def _compare_split(
             np.setdiff1d(left[0], by_likeness.rows),
             np.setdiff1d(left[1], by_likeness.other_rows),
         ),
-        too_many=_too_many(prints, names, left),
-        class_counts=list(_class_counts(prints, names)),
+        too_many=[
+            name
+            for name, here, there in _by_class(prints, names, left)
+            if max(here, there) > LIKENESS_LIMIT and min(here, there) > 0
+        ],
+        class_counts=[
+            counted for counted in _by_class(prints, names, everything) if counted[1] != counted[2]
+        ],
         means=(ours.mean.mean(axis=(0, 1)).tolist(), theirs.mean.mean(axis=(0, 1)).tolist()),
         mean_difference=float(np.abs(ours.mean - theirs.mean).max()),
     )
@@ -300,16 +307,17 @@ def _most_alike(
     return np.concatenate([p[0] for p in pairs]), np.concatenate([p[1] for p in pairs])
 
 
-def _too_many(
-    prints: tuple[Fingerprints, Fingerprints], names: Names, left: tuple[Rows, Rows]
-) -> list[str]:
+def _by_class(
+    prints: tuple[Fingerprints, Fingerprints], names: Names, rows: tuple[Rows, Rows]
+) -> list[tuple[str, int, int]]:
+    """Count some rows of both sides by class: name and the two numbers."""
     everyone = sorted({*names[0], *names[1]})
     numbers = _class_numbers(names)
-    ours, theirs = (
-        np.bincount(numbers[i][prints[i].labels[left[i]]], minlength=len(everyone)) for i in (0, 1)
+    counts = (
+        np.bincount(numbers[i][prints[i].labels[rows[i]]], minlength=len(everyone)).tolist()
+        for i in (0, 1)
     )
-    large = (np.maximum(ours, theirs) > LIKENESS_LIMIT) & (np.minimum(ours, theirs) > 0)
-    return [everyone[number] for number in np.flatnonzero(large)]
+    return list(zip(everyone, *counts, strict=True))
 
 
 def _thumbnails(split: str, side: Side, rows: Rows) -> NDArray[np.float32]:
@@ -330,16 +338,3 @@ def _measured(split: str, sides: tuple[Side, Side], rows: tuple[Rows, Rows]) -> 
         mean[start:stop] = apart.mean(axis=(1, 2, 3))
         start = stop
     return Pairs(ours, theirs, largest, mean)
-
-
-def _class_counts(
-    prints: tuple[Fingerprints, Fingerprints], names: Names
-) -> Iterator[tuple[str, int, int]]:
-    """Give the classes whose numbers of pictures differ."""
-    everyone = sorted({*names[0], *names[1]})
-    numbers = _class_numbers(names)
-    ours, theirs = (
-        np.bincount(numbers[i][prints[i].labels], minlength=len(everyone)) for i in (0, 1)
-    )
-    for number in np.flatnonzero(ours != theirs):
-        yield everyone[number], int(ours[number]), int(theirs[number])

@@ -97,7 +97,7 @@ def _repack(size_px: int, filter_name: str) -> str:
 def released(source: BatchesSource, *, track: Track = silent) -> str:
     """Compare batch files with the published checksums, whether all are there or not."""
     found: Counter[str] = Counter()
-    other, unpublished = [], 0
+    other = []
     known = {entry.name for entry in published()}
     files = source.files()
     with track("checksums", len(files)) as display:
@@ -106,7 +106,6 @@ def released(source: BatchesSource, *, track: Track = silent) -> str:
             found.update(sets)
             if not sets and name in known:
                 other.append(name)
-            unpublished += not sets and name not in known
             display.advance()
     if not found:
         return (

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from lowres.errors import SourceError
-from lowres.formats.tar import OPEN_FILES, ByteRanges, members
+from lowres.formats.ranges import OPEN_FILES, ByteRanges
+from lowres.formats.tar import members
 
 CONTENTS = {"a.jpg": b"x" * 700, "deep/b.jpg": b"", "c.jpg": b"z" * 512}
 

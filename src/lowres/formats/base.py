@@ -13,11 +13,11 @@ import os
 import re
 import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -299,6 +299,23 @@ def missing_number(stems: Iterable[str]) -> str | None:
             if number not in numbers:
                 return f"{prefix}{number:0{width}}"
     return None
+
+
+def is_hidden(name: str) -> bool:
+    """Tell names that file managers hide, and what macOS puts into archives."""
+    return name.startswith(".") or name == "__MACOSX"
+
+
+def missing_classes(split: str, filled: Collection[str], classes: Sequence[str]) -> list[str]:
+    """Note, if there are any, the classes of which a split has no pictures."""
+    missing = [name for name in classes if name not in filled]
+    counts = f"{len(missing)} of the {len(classes)} classes"
+    return [f"{split} has no pictures of {counts}, {missing[0]} first"] if missing else []
+
+
+def interleaved(planar: NDArray[Any], side: int) -> NDArray[Any]:
+    """Turn all red, then all green, then all blue values of a square into (side, side, 3)."""
+    return np.ascontiguousarray(planar.reshape(3, side, side).transpose(1, 2, 0))
 
 
 def split_of(name: str) -> str | None:

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowres.errors import SourceError
+from lowres.formats.base import interleaved
 from lowres.formats.npz import load_npz
 from lowres.formats.plain_pickle import load_plain
 from lowres.formats.plain_values import SkippedArray
@@ -119,7 +120,7 @@ class BatchFile:
             rows,
             side,
             self._labels(found.get("labels"), rows),
-            None if mean is None else _picture(np.asarray(mean, np.float64), side),
+            None if mean is None else interleaved(np.asarray(mean, np.float64), side),
         )
 
     def pixels(self, batch: Batch) -> NDArray[np.uint8]:
@@ -228,7 +229,3 @@ def _size(mean: object) -> int:
     if not isinstance(mean, np.ndarray) or mean.ndim != 1 or mean.dtype.kind != "f":
         return 0
     return mean.size if np.isfinite(mean).all() else 0
-
-
-def _picture(planar: NDArray[np.float64], side: int) -> NDArray[np.float64]:
-    return np.ascontiguousarray(planar.reshape(3, side, side).transpose(1, 2, 0))

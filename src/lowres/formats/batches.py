@@ -31,14 +31,18 @@ from lowres.formats.base import (
     check_name,
     file_stamp,
     indexed,
+    interleaved,
 )
 from lowres.formats.batch_file import NAMES, TRAIN_FILES, Batch, BatchFile
 from lowres.formats.batch_writer import BatchNpzWriter, BatchWriter, PickleWriter
 from lowres.formats.streams import damage_named
 from lowres.labels import devkit_ids, devkit_wnids, wnids
 
-OFFICIAL_ZIP = re.compile(r"imagenet\d+_(train|val|test)(_part\d)?(_npz)?\.zip", re.I | re.A)
-OFFICIAL_FOLDER = re.compile(r"imagenet\d+_(train|val|test)(_part\d)?(_npz)?", re.I | re.A)
+OFFICIAL = r"imagenet\d+_(train|val|test)(_part\d)?(_npz)?"
+OFFICIAL_FOLDER = re.compile(OFFICIAL, re.I | re.A)
+OFFICIAL_ZIP = re.compile(rf"{OFFICIAL}\.zip", re.I | re.A)
+"""Names that the released files have, and the folders they unpack to."""
+
 CLASSES = "classes.txt"
 FILE_NAMES = frozenset({*NAMES, *(f"{name}.npz" for name in NAMES)})
 FIRST_NAMES = ("train_data_batch_1", "train_data_batch_6", "val_data", "test_data")
@@ -99,8 +103,7 @@ class BatchesSource(Source):
         if self._held is None or self._held[0] != entry.location:
             self._held = None  # before the next one is read
             self._held = entry.location, file.pixels(batch)
-        planar = self._held[1][entry.offset].reshape(3, batch.side, batch.side)
-        return np.ascontiguousarray(planar.transpose(1, 2, 0))
+        return interleaved(self._held[1][entry.offset], batch.side)
 
     def stamp(self, entry: Entry) -> str:
         """Give the stamp of the file, or of the zip that holds it."""

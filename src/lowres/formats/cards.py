@@ -136,7 +136,7 @@ def croissant(outline: Outline, parts: Sequence[Part]) -> dict[str, Any]:
 def class_names_in(card: Path, column: str) -> tuple[tuple[str, ...] | None, list[str]]:
     """Find the names of a column's numbers in a dataset card.
 
-    Only with PyYAML, which `datasets` brings.
+    Only with PyYAML, which the extra `parquet` brings.
 
     Returns:
         The names if there are any, and notes on what could not be read.

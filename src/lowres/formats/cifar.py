@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowres.errors import SourceError
-from lowres.formats.base import Entry, Index, Source, check_name, indexed
+from lowres.formats.base import Entry, Index, Source, check_name, indexed, interleaved
 from lowres.formats.plain_pickle import load_plain
 from lowres.formats.streams import damage_named, read_exactly
 
@@ -112,8 +112,7 @@ class CifarSource(Source):
     def read(self, entry: Entry) -> NDArray[np.uint8]:
         """Give a picture."""
         batch = self._loaded[2][entry.key.partition("/")[0]]
-        planar = batch.pixels[entry.offset].reshape(3, SIDE, SIDE)
-        return np.ascontiguousarray(planar.transpose(1, 2, 0))
+        return interleaved(batch.pixels[entry.offset], SIDE)
 
     def _entries(self, name: str) -> Iterator[Entry]:
         place = self._place[1]

@@ -12,8 +12,6 @@ import io
 import json
 import os
 import struct
-import threading
-import weakref
 import zipfile
 import zlib
 from array import array
@@ -33,7 +31,10 @@ from lowres.formats.base import (
     check_name,
     file_stamp,
     indexed,
+    is_hidden,
 )
+from lowres.formats.ranges import ByteRanges
+from lowres.formats.streams import damage_named
 from lowres.variant import MAX_SIZE_PX
 
 LABELS = "dataset.json"
@@ -66,19 +67,6 @@ ENCRYPTED = 0x01
 UNIX = 3
 """The system that a member says it was made on, by default the one that it is made on."""
 
-FOREIGN_ERRORS = (
-    zipfile.BadZipFile,
-    zlib.error,
-    struct.error,
-    OSError,
-    ValueError,
-    RuntimeError,  # with NotImplementedError: methods and versions that zipfile lacks
-    EOFError,
-    OverflowError,
-    UnicodeError,
-)
-"""What zipfile raises at a damaged ZIP."""
-
 MOST_PICTURE_BYTES = 256_000_000
 """A compressed member that unpacks to more is refused."""
 
@@ -96,8 +84,7 @@ class EdmSource(Source):
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
-        self._lock = threading.Lock()
-        self._descriptor: int | None = None
+        self._ranges = ByteRanges()
 
     @classmethod
     def recognises(cls, path: Path) -> bool:
@@ -153,14 +140,7 @@ class EdmSource(Source):
         return f"{self.path}: {entry.key}"
 
     def _at(self, entry: Entry, offset: int, length: int) -> bytes:
-        with self._lock:
-            if self._descriptor is None:
-                self._descriptor = os.open(self.path, os.O_RDONLY)
-                weakref.finalize(self, os.close, self._descriptor)
-        data = os.pread(self._descriptor, length, offset)
-        if len(data) != length:
-            raise SourceError(f"{self.describe(entry)} is cut off: fetch the ZIP again")
-        return data
+        return self._ranges.read(entry.location, offset, length, entry.key)
 
     def _inflated(self, entry: Entry, data: bytes) -> bytes:
         inflater = zlib.decompressobj(-zlib.MAX_WBITS)
@@ -227,12 +207,12 @@ def _in_folder(root: Path) -> tuple[Members, int, bytes]:
     members: Members = {}
     others = 0
     for folder, below, names in os.walk(root):
-        below[:] = [name for name in below if not _hidden(name)]
+        below[:] = [name for name in below if not is_hidden(name)]
         prefix = PurePosixPath(folder).relative_to(root)
         for name in names:
-            if _is_picture(name) and not _hidden(name):
+            if _is_picture(name) and not is_hidden(name):
                 members[check_name(str(prefix / name), str(root))] = (0, 0)
-            elif not _hidden(name):
+            elif not is_hidden(name):
                 others += 1
     try:
         if (root / LABELS).stat().st_size > MOST_LABELS_BYTES:
@@ -244,23 +224,16 @@ def _in_folder(root: Path) -> tuple[Members, int, bytes]:
 
 def _in_zip(path: Path) -> tuple[Members, int, bytes]:
     """List the pictures of a ZIP, count other members, and read the labels."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members, others = _members(path, archive)
-            if LABELS not in archive.NameToInfo:
-                raise SourceError(
-                    f"{path} has no {LABELS}, so it is no ZIP of EDM or StyleGAN3; unpack it and "
-                    "give the folder, or name released batches as they were (Imagenet32_train.zip)"
-                )
-            if archive.getinfo(LABELS).file_size > MOST_LABELS_BYTES:
-                raise SourceError(f"{path}: {LABELS} is larger than {MOST_LABELS_BYTES} bytes")
-            return members, others - 1, archive.read(LABELS)
-    except FOREIGN_ERRORS as error:
-        if isinstance(error, SourceError):
-            raise
-        raise SourceError(
-            f"{path} is damaged or cut off, or is no ZIP ({error}): fetch it again"
-        ) from error
+    with damage_named(str(path)), zipfile.ZipFile(path) as archive:
+        members, others = _members(path, archive)
+        if LABELS not in archive.NameToInfo:
+            raise SourceError(
+                f"{path} has no {LABELS}, so it is no ZIP of EDM or StyleGAN3; unpack it and "
+                "give the folder, or name released batches as they were (Imagenet32_train.zip)"
+            )
+        if archive.getinfo(LABELS).file_size > MOST_LABELS_BYTES:
+            raise SourceError(f"{path}: {LABELS} is larger than {MOST_LABELS_BYTES} bytes")
+        return members, others - 1, archive.read(LABELS)
 
 
 def _members(path: Path, archive: zipfile.ZipFile) -> tuple[Members, int]:
@@ -269,7 +242,7 @@ def _members(path: Path, archive: zipfile.ZipFile) -> tuple[Members, int]:
     others = 0
     for member in archive.infolist():
         name = check_name(member.filename, str(path))
-        if member.is_dir() or any(map(_hidden, name.split("/"))):
+        if member.is_dir() or any(map(is_hidden, name.split("/"))):
             continue
         if not _is_picture(name):
             others += 1
@@ -343,7 +316,3 @@ def _side(picture: bytes) -> int | None:
 
 def _is_picture(name: str) -> bool:
     return os.path.splitext(name)[1].lower() in PICTURE_SUFFIXES  # noqa: PTH122 - of a million
-
-
-def _hidden(name: str) -> bool:
-    return name.startswith(".") or name == "__MACOSX"

@@ -32,6 +32,8 @@ from lowres.formats.base import (
     Source,
     check_name,
     indexed,
+    is_hidden,
+    missing_classes,
 )
 
 ANNOTATIONS = "val_annotations.txt"
@@ -226,7 +228,7 @@ class FolderSink(Sink):
 
     def __init__(self, path: Path, outline: Outline) -> None:
         for name in outline.classes:
-            if "/" in name or _hidden(name) or len(os.fsencode(name)) > LONGEST_NAME_BYTES:
+            if "/" in name or is_hidden(name) or len(os.fsencode(name)) > LONGEST_NAME_BYTES:
                 raise StoreError(
                     f"class {name[:80]!r} cannot be a folder of its own, which has no /, no dot "
                     f"first and at most {LONGEST_NAME_BYTES} bytes: choose another format"
@@ -274,12 +276,7 @@ def assembled(
     classes = [name for name in order if name in filled] if order else sorted(filled)
     label = {name: position for position, name in enumerate(classes)}
     for split, names in in_split.items():
-        missing = [name for name in classes if name not in names]
-        if missing:
-            notes.append(
-                f"{split} has no pictures of {len(missing)} of the {len(classes)} classes, "
-                f"{missing[0]} first"
-            )
+        notes += missing_classes(split, names, classes)
     splits = {
         split: [
             Entry(row.key, label[row.name], row.location, row.offset, row.length)
@@ -311,18 +308,18 @@ def _is_utf8(name: str) -> bool:
     return True
 
 
-def _hidden(name: str) -> bool:
-    return name.startswith(".") or name == "__MACOSX"
-
-
 def _folders(folder: Path) -> list[Path]:
-    return sorted(child for child in folder.iterdir() if child.is_dir() and not _hidden(child.name))
+    return sorted(
+        child for child in folder.iterdir() if child.is_dir() and not is_hidden(child.name)
+    )
 
 
 def _loose_pictures(folder: Path) -> int:
     """Count the pictures that lie in a folder itself."""
     return sum(
-        child.suffix.lower() in PICTURE_SUFFIXES and not _hidden(child.name) and not child.is_dir()
+        child.suffix.lower() in PICTURE_SUFFIXES
+        and not is_hidden(child.name)
+        and not child.is_dir()
         for child in folder.iterdir()
     )
 
@@ -331,12 +328,11 @@ def _walk(folder: Path | str, prefix: str, above: tuple[str, ...]) -> Iterator[t
     """Give key and path of every file below a folder, links followed."""
     with os.scandir(folder) as children:
         for child in children:
-            if _hidden(child.name):
+            if is_hidden(child.name):
                 continue
             if not child.is_dir():
-                if (
-                    child.is_file() or child.is_symlink()
-                ):  # no pipe or device, which might never end
+                # A pipe or device might never end.
+                if child.is_file() or child.is_symlink():
                     yield prefix + child.name, child.path
                 continue
             real = os.path.realpath(child.path)

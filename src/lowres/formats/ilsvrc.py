@@ -29,7 +29,8 @@ from lowres.formats.base import (
 )
 from lowres.formats.folder import FolderScan, Labelled, assembled
 from lowres.formats.ilsvrc_truth import WANTED, truth_beside
-from lowres.formats.tar import ByteRanges, Member, members
+from lowres.formats.ranges import ByteRanges
+from lowres.formats.tar import Member, members
 
 TRAIN_TAR = "ILSVRC2012_img_train.tar"
 VAL_TAR = "ILSVRC2012_img_val.tar"

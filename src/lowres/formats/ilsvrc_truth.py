@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import re
 import tarfile
 import zlib
 from collections.abc import Callable
@@ -23,8 +22,6 @@ PARENTS = 3
 
 GROUND_TRUTH_BYTES = 2**22
 """The most read as ground truth; that of 50,000 pictures has about 200 kB."""
-
-_WNID = re.compile(r"n\d{8}", re.ASCII)
 
 Truth = dict[str, str]
 """WNID by the name of the picture without suffix."""

@@ -24,7 +24,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowres.errors import PictureError, SourceError, require
-from lowres.formats.base import Entry, Index, Outline, Sink, Source, check_name, indexed
+from lowres.formats.base import (
+    Entry,
+    Index,
+    Outline,
+    Sink,
+    Source,
+    check_name,
+    indexed,
+    missing_classes,
+)
 from lowres.formats.cards import HUB_SPLITS, Part, class_names_in, croissant, dataset_card
 from lowres.formats.tables import (
     Arrow,
@@ -199,13 +208,8 @@ class _Scan:
 
     def note_missing(self, splits: dict[str, tuple[Entry, ...]], classes: Sequence[str]) -> None:
         for split, entries in splits.items():
-            filled = {entry.label for entry in entries}
-            missing = [name for label, name in enumerate(classes) if label not in filled]
-            if missing:
-                self.notes.append(
-                    f"{split} has no pictures of {len(missing)} of the {len(classes)} classes, "
-                    f"{missing[0]} first"
-                )
+            filled = {classes[label] for label in {entry.label for entry in entries}}
+            self.notes += missing_classes(split, filled, classes)
 
 
 def _check_range(path: str, column: str, labels: Labels, classes: int | None) -> None:

@@ -1,4 +1,4 @@
-"""Tar files read in place: where each member lies, and byte ranges of it from several threads.
+"""Tar files read in place: where each member lies.
 
 The standard library finds the members. It stops without a word at a damaged header and at a
 missing end, follows what a header claims, and is asked here to do neither.
@@ -6,25 +6,20 @@ missing end, follows what a header claims, and is asked here to do neither.
 
 from __future__ import annotations
 
-import os
 import tarfile
-import weakref
 from collections.abc import Iterator
-from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from lowres.errors import SourceError
 from lowres.formats.base import check_name
+from lowres.formats.ranges import read_at
 
 HEADER_BYTES = 2**20
 """The most that one header may claim; names and attributes of a member are far shorter."""
 
 TAIL_BYTES = 2**20
 """How far behind the end of an archive to look for a second one; the usual filling is 10 KiB."""
-
-OPEN_FILES = 64
-"""Files kept open at once; sets of a thousand shards would use up what a process may open."""
 
 WINDOW_BYTES = 4096
 
@@ -73,44 +68,6 @@ def members(path: Path, within: Member | None = None) -> Iterator[Member]:
         yield from _listed(_Slice(file.fileno(), start, length), where)
 
 
-class ByteRanges:
-    """Reads byte ranges of files from any number of threads; the files close with it."""
-
-    def __init__(self) -> None:
-        self._open = lru_cache(maxsize=OPEN_FILES)(_Descriptor)
-
-    def read(self, location: str, offset: int, length: int, name: str) -> bytes:
-        """Read `length` bytes of the file `location` from `offset` on.
-
-        Args:
-            location: path of the file.
-            offset: first byte.
-            length: number of bytes.
-            name: of the member that these are, for the error.
-
-        Raises:
-            SourceError: the file ends before.
-            OSError: the file cannot be read.
-        """
-        # The name keeps the file open while it is read, even if the cache has let go of it.
-        descriptor = self._open(location)
-        data = _read_at(descriptor.number, offset, length)
-        if len(data) < length:
-            raise SourceError(
-                f"{location} is cut short: {name} must have {length} bytes from byte {offset} on, "
-                f"was {len(data)}; fetch or copy the file again"
-            )
-        return data
-
-
-class _Descriptor:
-    """An open file, closed when nobody holds this any more."""
-
-    def __init__(self, location: str) -> None:
-        self.number = os.open(location, os.O_RDONLY)
-        weakref.finalize(self, os.close, self.number)
-
-
 class _Slice:
     """A part of an open file, as the file that `tarfile` reads headers from."""
 
@@ -142,20 +99,9 @@ class _Slice:
         first = position - self.window_start
         if first < 0 or first + size > len(self.window):
             wanted = min(max(size, WINDOW_BYTES), self.length - position)
-            self.window = _read_at(self.descriptor, self.start + position, wanted)
+            self.window = read_at(self.descriptor, self.start + position, wanted)
             self.window_start, first = position, 0
         return self.window[first : first + size]
-
-
-def _read_at(descriptor: int, offset: int, length: int) -> bytes:
-    """Read a range; less than `length` bytes only at the end of the file."""
-    data = os.pread(descriptor, length, offset) if length > 0 else b""
-    while data and len(data) < length:  # one call gives at most 2 GiB, and may give less
-        more = os.pread(descriptor, length - len(data), offset + len(data))
-        if not more:
-            break
-        data += more
-    return data
 
 
 def _listed(part: _Slice, where: str) -> Iterator[Member]:

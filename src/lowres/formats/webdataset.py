@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 from lowres.errors import SourceError
 from lowres.formats.base import Entry, Index, Outline, Sink, Source, check_name
 from lowres.formats.folder import Labelled, assembled
+from lowres.formats.ranges import ByteRanges
 from lowres.formats.shards import is_pattern, is_sharded, shards_of
-from lowres.formats.tar import ByteRanges, Member, members
+from lowres.formats.tar import Member, members
 from lowres.labels import devkit_ids, recognised
 
 PICTURES = frozenset({"jpg", "jpeg", "png", "webp"})
