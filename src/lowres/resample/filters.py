@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from lowres.compiled import compiled
 from lowres.variant import Filter, Rule
 
 PRECISION_BITS = 22
@@ -51,7 +50,7 @@ class Coefficients:
     weights: NDArray[np.int32]
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _sinc(x):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202  compiled: numba infers types
     if x == 0.0:
         return 1.0
@@ -59,7 +58,7 @@ def _sinc(x):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202  compiled:
     return math.sin(x) / x
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _cubic(x):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     """Keys' cubic convolution with a = -0.5, for x >= 0."""
     if x < 1.0:
@@ -69,7 +68,7 @@ def _cubic(x):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     return 0.0
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _weight(filter_code, x, of_release):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     """Weigh a source pixel at `x` target pixels from the centre."""
     if filter_code == BOX:
@@ -87,7 +86,7 @@ def _weight(filter_code, x, of_release):  # type: ignore[no-untyped-def]  # noqa
     return _sinc(x) * (HAMMING_BASE + HAMMING_SWING * math.cos(x * math.pi))
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _bounds(centre, reach, source_px, of_release):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     """Find the source pixels that may weigh in: the first, and the one after the last."""
     if of_release:
@@ -97,7 +96,7 @@ def _bounds(centre, reach, source_px, of_release):  # type: ignore[no-untyped-de
     return max(low, 0), min(high, source_px)
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _fill(scale, source_px, start, code, support, of_release, first, count, weights):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     """Fill a table in place; `weights` must be wide enough and zero."""
     stretch = max(scale, 1.0)
@@ -134,9 +133,12 @@ class Axis:
     length: int
 
 
-@lru_cache(maxsize=16384)
 def coefficients(axis: Axis, filter: Filter, rule: Rule) -> Coefficients:  # noqa: A002
     """Compute the weights of the target pixels that are kept, for any filter but nearest."""
+    if axis.source_px == axis.target_px:  # Pillow leaves such an axis as it is
+        one = np.full((axis.length, 1), 1 << PRECISION_BITS, np.int32)
+        kept = np.arange(axis.start, axis.start + axis.length)
+        return Coefficients(kept, np.ones(axis.length, np.int64), one)
     support = SUPPORT[filter]
     scale = axis.source_px / axis.target_px
     widest = math.ceil(support * max(scale, 1.0)) * 2 + 1
@@ -147,7 +149,6 @@ def coefficients(axis: Axis, filter: Filter, rule: Rule) -> Coefficients:  # noq
     return Coefficients(first, count, weights)
 
 
-@lru_cache(maxsize=4096)
 def nearest_indices(axis: Axis) -> NDArray[np.int64]:
     """Compute which source pixel each target pixel that is kept copies under the filter nearest.
 

@@ -1,78 +1,197 @@
-"""The two integer passes that turn a decoded picture into its variants.
+"""Pictures to variants: what is weighed how, and one compiled call that does it.
 
 Across first, then down, rounded to bytes after each, in 32-bit integers: the same bytes as
 Pillow's `Image.resize((N, N), filter)` wherever Pillow goes across first. (Pillow 13 goes down
 first on tall pictures; see docs/resampling.md.)
 
-Both passes are one kernel: it weighs whole lines against each other, so its inner loop runs over
-adjacent bytes. The picture is turned on its side before the pass across, and back before the
-pass down; the first turn serves all variants.
+The passes themselves are in `kernel.py`, and in `plain.py` where numba is not installed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from lowres.resample.filters import PRECISION_BITS, Axis, coefficients, nearest_indices
+from lowres.resample import plain
+from lowres.resample.filters import Axis, Coefficients, coefficients, nearest_indices
 from lowres.variant import Filter, Fit, Rule, Variant
 
-HALF = np.int32(1 << (PRECISION_BITS - 1))
-BITS = np.int32(PRECISION_BITS)
-BLOCK_PX = 32
-"""Side of the squares in which a picture is turned, so that both sides stay in the cache."""
+try:
+    from lowres.resample import kernel
+except ImportError:  # without numba
+    kernel = None  # type: ignore[assignment]
+
+KEPT_PLANS = 512
+"""For so many different heights and widths a resampler keeps its tables: some 0.2 MB for 24
+variants of one side, so 100 MB at most on pictures of ImageNet's sizes."""
+
+Tables = list[Coefficients]
+Indices = NDArray[np.int64]
 
 
-@numba.njit(cache=True, nogil=True)
-def _turn(picture):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202  compiled
-    """Swap the first two axes: (H, W, 3) uint8 to (W, H, 3) uint8."""
-    height, width, _ = picture.shape
-    out = np.empty((width, height, 3), np.uint8)
-    for left in range(0, width, BLOCK_PX):
-        for top in range(0, height, BLOCK_PX):
-            for x in range(left, min(width, left + BLOCK_PX)):
-                for y in range(top, min(height, top + BLOCK_PX)):
-                    out[x, y, 0] = picture[y, x, 0]
-                    out[x, y, 1] = picture[y, x, 1]
-                    out[x, y, 2] = picture[y, x, 2]
-    return out
+@dataclass(frozen=True, slots=True, eq=False)
+class View:
+    """What is made of one part of a picture.
+
+    Attributes:
+        box: top, left, height and width of the part.
+        weighed: positions of the variants with a convolution filter.
+        sizes: (weighed,) int64, the side of each.
+        across, down: the weights of each axis for all of them, as the passes take them.
+        copied: positions of the variants with the filter nearest.
+        copied_sizes: (copied,) int64.
+        columns, rows: source columns and rows of all of them, one after the other.
+    """
+
+    box: tuple[int, int, int, int]
+    weighed: Indices
+    sizes: Indices
+    across: Any
+    down: Any
+    copied: Indices
+    copied_sizes: Indices
+    columns: Indices
+    rows: Indices
 
 
-@numba.njit(cache=True, nogil=True)
-def _weigh(lines, first, count, weights):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    """Weigh lines together: (L, M) uint8 to (N, M) uint8, by the tables of `Coefficients`."""
-    length = lines.shape[1]
-    out = np.empty((len(first), length), np.uint8)
-    totals = np.empty(length, np.int32)
-    for target in range(len(first)):
-        totals[:] = HALF
-        for k in range(count[target]):
-            weight = weights[target, k]
-            line = lines[first[target] + k]
-            for i in range(length):
-                totals[i] += weight * np.int32(line[i])
-        for i in range(length):
-            out[target, i] = np.uint8(min(max(totals[i] >> BITS, np.int32(0)), np.int32(255)))
-    return out
+class Resampler:
+    """Turns pictures into variants, and keeps the tables for sizes that come again.
+
+    Safe to use from several threads.
+
+    Attributes:
+        variants: what each picture is turned into.
+        sizes_bytes: (V,) int64, bytes of one picture of each variant.
+    """
+
+    def __init__(self, variants: Sequence[Variant]) -> None:
+        self.variants = tuple(variants)
+        self.sizes_bytes = np.array([3 * v.size**2 for v in variants], np.int64)
+        self._views = lru_cache(KEPT_PLANS)(self._planned)
+        self._across_or_down = lru_cache(KEPT_PLANS)(_packed)
+
+    def __call__(self, picture: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
+        """Turn one picture into every variant; see `resample`."""
+        out = np.empty(int(self.sizes_bytes.sum()), np.uint8)
+        ends = np.cumsum(self.sizes_bytes)
+        self.into(picture, out, ends - self.sizes_bytes)
+        parts = np.split(out, ends[:-1])
+        return [p.reshape(v.size, v.size, 3) for p, v in zip(parts, self.variants, strict=True)]
+
+    def into(self, picture: NDArray[np.uint8], out: NDArray[np.uint8], positions: Indices) -> None:
+        """Turn one picture into every variant, written into one array.
+
+        Args:
+            picture: (H, W, 3) uint8 RGB, any height and width from 1.
+            out: one-dimensional uint8.
+            positions: (V,) int64, where in `out` the N x N x 3 bytes of each variant begin.
+        """
+        picture = np.ascontiguousarray(picture)
+        for view in self._views(picture.shape[0], picture.shape[1]):
+            if len(view.weighed):
+                _weigh(picture, view, out, positions[view.weighed])
+            if len(view.copied):
+                _copy(picture, view, out, positions[view.copied])
+
+    def _planned(self, height: int, width: int) -> list[View]:
+        views = []
+        for cut in (False, True):
+            chosen = [i for i, v in enumerate(self.variants) if (v.fit == "crop") == cut]
+            if chosen:
+                box = _centre_square(height, width) if cut else (0, 0, height, width)
+                views.append(self._view(box, chosen))
+        return views
+
+    def _view(self, box: tuple[int, int, int, int], chosen: list[int]) -> View:
+        copied = [i for i in chosen if self.variants[i].filter == "nearest"]
+        weighed = [i for i in chosen if self.variants[i].filter != "nearest"]
+        axes = {i: _axes(*box[2:], self.variants[i].size, self.variants[i].fit) for i in chosen}
+        packed = [
+            self._across_or_down(
+                tuple(
+                    (axes[i][axis], self.variants[i].filter, self.variants[i].rule) for i in weighed
+                )
+            )
+            for axis in (1, 0)
+        ]
+        nothing = [np.empty(0, np.int64)]
+        columns, rows = (
+            np.concatenate(nothing + [nearest_indices(axes[i][axis]) for i in copied])
+            for axis in (1, 0)
+        )
+        return View(
+            box,
+            np.array(weighed, np.int64),
+            self._sides(weighed),
+            *packed,
+            np.array(copied, np.int64),
+            self._sides(copied),
+            columns,
+            rows,
+        )
+
+    def _sides(self, chosen: list[int]) -> Indices:
+        return np.array([self.variants[i].size for i in chosen], np.int64)
 
 
-def _pass(
-    lines: NDArray[np.uint8],
-    axis: Axis,
-    filter: Filter,  # noqa: A002
-    rule: Rule,
-) -> NDArray[np.uint8]:
-    """Resample the first axis of (L, M, 3) to (axis.length, M, 3)."""
-    length, across, channels = lines.shape
-    if axis.target_px == length:  # Pillow skips this pass too
-        return lines[axis.start : axis.start + axis.length]
-    table = coefficients(axis, filter, rule)
-    flat = lines.reshape(length, across * channels)
-    weighed: NDArray[np.uint8] = _weigh(flat, table.first, table.count, table.weights)
-    return weighed.reshape(axis.length, across, channels)
+def resample(picture: NDArray[np.uint8], variants: Sequence[Variant]) -> list[NDArray[np.uint8]]:
+    """Turn one picture into every variant.
+
+    Args:
+        picture: (H, W, 3) uint8 RGB, any height and width from 1.
+        variants: the sizes, filters, fits and rules wanted.
+
+    Returns:
+        One (N, N, 3) uint8 array for each variant, in the order given.
+    """
+    return resampler(tuple(variants))(picture)
+
+
+@lru_cache(maxsize=16)
+def resampler(variants: tuple[Variant, ...]) -> Resampler:
+    """Give the resampler of some variants, with the tables it has made so far."""
+    return Resampler(variants)
+
+
+def _packed(axes: tuple[tuple[Axis, Filter, Rule], ...]) -> Any:  # noqa: ANN401  as passes take them
+    tables = [coefficients(*axis) for axis in axes]
+    if kernel is None or not tables:
+        return tables
+    packed = kernel.Packed.of(tables)
+    return packed.first, packed.groups, packed.place, packed.weights
+
+
+def _weigh(
+    picture: NDArray[np.uint8], view: View, out: NDArray[np.uint8], positions: Indices
+) -> None:
+    if kernel is not None:
+        sizes, across, down = view.sizes, view.across, view.down
+        kernel.resample_view(picture, view.box, sizes, across, down, out, positions)
+        return
+    top, left, height, width = view.box
+    part = picture[top : top + height, left : left + width]
+    for across, down, position in zip(view.across, view.down, positions, strict=True):
+        small = plain.two_passes(part, across, down)
+        out[position : position + small.size] = small.reshape(-1)
+
+
+def _copy(
+    picture: NDArray[np.uint8], view: View, out: NDArray[np.uint8], positions: Indices
+) -> None:
+    sizes, columns, rows = view.copied_sizes, view.columns, view.rows
+    if kernel is not None:
+        kernel.copy_pixels(picture, view.box, sizes, columns, rows, out, positions)
+        return
+    top, left, _, _ = view.box
+    for size, position in zip(sizes, positions, strict=True):
+        small = picture[top + rows[:size, None], left + columns[:size]]
+        out[position : position + small.size] = small.reshape(-1)
+        columns, rows = columns[size:], rows[size:]
 
 
 def _axes(height: int, width: int, size: int, fit: Fit) -> tuple[Axis, Axis]:
@@ -86,41 +205,6 @@ def _axes(height: int, width: int, size: int, fit: Fit) -> tuple[Axis, Axis]:
     return Axis(height, targets[0], starts[0], size), Axis(width, targets[1], starts[1], size)
 
 
-def _centre_square(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    height, width, _ = picture.shape
+def _centre_square(height: int, width: int) -> tuple[int, int, int, int]:
     side = min(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
-    return picture[top : top + side, left : left + side]
-
-
-def resample(picture: NDArray[np.uint8], variants: Sequence[Variant]) -> list[NDArray[np.uint8]]:
-    """Turn one picture into every variant.
-
-    Args:
-        picture: (H, W, 3) uint8 RGB, any height and width from 1.
-        variants: the sizes, filters, fits and rules wanted.
-
-    Returns:
-        One (N, N, 3) uint8 array for each variant, in the order given.
-    """
-    cuts: dict[bool, NDArray[np.uint8]] = {}
-    on_their_side: dict[bool, NDArray[np.uint8]] = {}
-    results = []
-    for variant in variants:
-        if picture.shape == (variant.size, variant.size, 3):  # whatever the filter, fit and rule
-            results.append(picture)
-            continue
-        cut = variant.fit == "crop"
-        if cut not in cuts:
-            cuts[cut] = np.ascontiguousarray(_centre_square(picture) if cut else picture)
-        height, width, _ = cuts[cut].shape
-        down, across = _axes(height, width, variant.size, variant.fit)
-        if variant.filter == "nearest":
-            rows, columns = nearest_indices(down), nearest_indices(across)
-            results.append(cuts[cut][rows[:, None], columns])
-            continue
-        if cut not in on_their_side:
-            on_their_side[cut] = _turn(cuts[cut])
-        narrow = _turn(_pass(on_their_side[cut], across, variant.filter, variant.rule))
-        results.append(_pass(narrow, down, variant.filter, variant.rule))
-    return results
+    return (height - side) // 2, (width - side) // 2, side, side

@@ -1,0 +1,24 @@
+"""Loops that numba compiles where it is installed, and that run as plain Python where it is not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+try:
+    from numba import njit
+except ImportError:
+    njit = None
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def compiled(function: Function) -> Function:
+    """Compile a function of numbers and arrays; it releases the interpreter's lock.
+
+    The machine code is kept beside the source, or where numba keeps it, for the next process.
+    """
+    if njit is None:
+        return function
+    result: Function = njit(cache=True, nogil=True)(function)
+    return result

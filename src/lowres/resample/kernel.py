@@ -1,0 +1,374 @@
+"""The two passes, compiled: one inner loop over 64 pixels at a time for every filter and rule.
+
+A pass is a weighted sum of neighbours, and both passes are the same loop over data in **folded**
+order: four neighbours that are weighed together lie in one 32-bit word, and words of one place
+lie side by side for 64 lanes.
+
+- Across, the lanes are 64 rows. `_fold` brings a strip of 64 rows from (H, W, 3) to (W / 4, 3, 64)
+  words by byte shuffles and 16 x 16 transpositions; the strip stays in the cache for all variants.
+- Down, the lanes are the 3 N bytes of a row. The pass across writes its bytes in that order:
+  (H / 4, 3 N) words of four rows each.
+
+On processors with AVX-512 VNNI one instruction multiplies 64 bytes by weights of one byte and adds
+them up in fours, so a 23-bit weight is cut into three signed digits to the base 256. Elsewhere the
+four bytes of a word are multiplied one by one; the sums are the same integers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numba
+import numpy as np
+from llvmlite import binding, ir
+from numba.core import cgutils, types
+from numba.extending import intrinsic
+from numpy.typing import NDArray
+
+from lowres.compiled import compiled
+from lowres.resample.filters import PRECISION_BITS, Coefficients
+
+LANES = 64
+"""Sums that are formed together: one 512-bit register of bytes."""
+
+TAPS = 4
+"""Neighbours in a word, and words of weights for each of them."""
+
+VECTOR = 16
+"""Words in a 512-bit register; narrower machines split it."""
+
+
+def has_vnni() -> bool:
+    """Tell whether numba compiles for AVX-512 VNNI."""
+    chosen = numba.config.CPU_FEATURES
+    if numba.config.CPU_NAME is not None or chosen is not None:
+        return "+avx512vnni" in (chosen or "")
+    return bool(binding.get_host_cpu_features().get("avx512vnni", False))
+
+
+VNNI = has_vnni()
+
+I8, I32, I64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
+WORDS, BYTES = ir.VectorType(I32, VECTOR), ir.VectorType(I8, LANES)
+
+
+def _same(value: int) -> ir.Constant:
+    return ir.Constant(WORDS, [value] * VECTOR)
+
+
+def _at(builder: Any, address: Any, offset: int, of: ir.Type) -> Any:  # noqa: ANN401  llvmlite
+    """Point to `offset` bytes behind an address."""
+    return builder.inttoptr(builder.add(address, ir.Constant(I64, offset)), of.as_pointer())
+
+
+def _load(builder: Any, address: Any, offset: int, of: ir.Type) -> Any:  # noqa: ANN401
+    loaded = builder.load(_at(builder, address, offset, of))
+    loaded.align = 1
+    return loaded
+
+
+def _spread(builder: Any, word: Any) -> Any:  # noqa: ANN401
+    """Copy a word into all places of a vector."""
+    nothing = ir.Constant(WORDS, ir.Undefined)
+    first = builder.insert_element(nothing, word, ir.Constant(I32, 0))
+    return builder.shuffle_vector(first, nothing, _same(0))
+
+
+class _Digits:
+    """Multiplies by three digits of a weight at once, each with a sum of its own."""
+
+    sums = 3
+
+    def __init__(self, builder: Any) -> None:  # noqa: ANN401
+        self.builder = builder
+        kind = ir.FunctionType(WORDS, [WORDS] * 3)
+        name = "llvm.x86.avx512.vpdpbusd.512"
+        self.multiply = cgutils.get_or_insert_function(builder.module, kind, name)
+
+    def add(self, sums: list[Any], pixels: Any, weights: list[Any]) -> list[Any]:  # noqa: ANN401
+        pairs = zip(sums, weights[:3], strict=True)
+        return [self.builder.call(self.multiply, [total, pixels, w]) for total, w in pairs]
+
+    def total(self, sums: list[Any]) -> Any:  # noqa: ANN401
+        middle = self.builder.shl(sums[1], _same(8))
+        high = self.builder.shl(sums[2], _same(16))
+        return self.builder.add(sums[0], self.builder.add(middle, high))
+
+
+class _Products:
+    """Takes the four bytes of a word apart and multiplies each by its weight."""
+
+    sums = 1
+
+    def __init__(self, builder: Any) -> None:  # noqa: ANN401
+        self.builder = builder
+
+    def add(self, sums: list[Any], pixels: Any, weights: list[Any]) -> list[Any]:  # noqa: ANN401
+        total = sums[0]
+        for tap, weight in enumerate(weights):
+            level = self.builder.lshr(pixels, _same(8 * tap))
+            if tap < TAPS - 1:
+                level = self.builder.and_(level, _same(255))
+            total = self.builder.add(total, self.builder.mul(level, weight))
+        return [total]
+
+    def total(self, sums: list[Any]) -> Any:  # noqa: ANN401
+        return sums[0]
+
+
+def _rounded(builder: Any, total: Any) -> Any:  # noqa: ANN401
+    """Round half up to 0 fractional bits and clip to bytes."""
+    total = builder.add(total, _same(1 << (PRECISION_BITS - 1)))
+    total = builder.ashr(total, _same(PRECISION_BITS))
+    for limit, sign in ((0, ">"), (255, "<")):
+        within = builder.icmp_signed(sign, total, _same(limit))
+        total = builder.select(within, total, _same(limit))
+    return builder.trunc(total, ir.VectorType(I8, VECTOR))
+
+
+@intrinsic
+def _weigh(_typing, out, pixels, stride, groups, weights):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    """Write 64 bytes to `out`: the weighted sums of `groups` words of 64 lanes.
+
+    Args, all addresses and numbers of bytes: pixels: the first words. stride: from one group of
+    words to the next. weights: four 32-bit words for each group.
+    """
+    signature = types.void(types.uint64, types.uint64, types.int64, types.int64, types.uint64)
+
+    def generate(_context, builder, _signature, arguments):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+        out, pixels, stride, groups, weights = arguments
+        arithmetic = _Digits(builder) if VNNI else _Products(builder)
+        blocks = range(0, LANES * TAPS, VECTOR * TAPS)
+        sums = [
+            [cgutils.alloca_once_value(builder, _same(0)) for _ in range(arithmetic.sums)]
+            for _ in blocks
+        ]
+        with cgutils.for_range(builder, groups, intp=I64) as loop:
+            here = builder.add(pixels, builder.mul(loop.index, stride))
+            row = builder.add(weights, builder.mul(loop.index, ir.Constant(I64, 4 * TAPS)))
+            spread = [_spread(builder, _load(builder, row, 4 * k, I32)) for k in range(TAPS)]
+            for block, cells in zip(blocks, sums, strict=True):
+                words = _load(builder, here, block, WORDS)
+                added = arithmetic.add([builder.load(cell) for cell in cells], words, spread)
+                for cell, value in zip(cells, added, strict=True):
+                    builder.store(value, cell)
+        for number, cells in enumerate(sums):
+            result = _rounded(builder, arithmetic.total([builder.load(cell) for cell in cells]))
+            place = _at(builder, out, VECTOR * number, ir.VectorType(I8, VECTOR))
+            builder.store(result, place).align = 1
+
+    return signature, generate
+
+
+@intrinsic
+def _fold_tile(_typing, source, row_bytes, words):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    """Fold 16 rows of 16 pixels; 64 bytes of each row are read, 48 count.
+
+    Args: source: address of the first pixel. row_bytes: from one row to the next. words: address
+    of the first of 12 x 16 words; each 16 are 4 x 64 bytes further.
+    """
+    signature = types.void(types.uint64, types.int64, types.uint64)
+    grouped = [12 * group + channel + 3 * tap
+               for group in range(4) for channel in range(3) for tap in range(TAPS)]  # fmt: skip
+    order = ir.Constant(ir.VectorType(I32, LANES), [*grouped, *range(48, LANES)])
+
+    def generate(_context, builder, _signature, arguments):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+        source, row_bytes, words = arguments
+        rows = []
+        for row in range(VECTOR):
+            here = builder.add(source, builder.mul(row_bytes, ir.Constant(I64, row)))
+            pixels = _load(builder, here, 0, BYTES)
+            shuffled = builder.shuffle_vector(pixels, ir.Constant(BYTES, ir.Undefined), order)
+            rows.append(builder.bitcast(shuffled, WORDS))
+        for number, column in enumerate(_transposed(builder, rows)[:12]):
+            place = _at(builder, words, 4 * LANES * number, WORDS)
+            builder.store(column, place).align = 1
+
+    return signature, generate
+
+
+def _transposed(builder: Any, rows: list[Any]) -> list[Any]:  # noqa: ANN401
+    """Transpose 16 vectors of 16 words by swapping halves, quarters, eighths, sixteenths."""
+    masks = ir.VectorType(I32, VECTOR)
+    for step in (8, 4, 2, 1):
+        low = [j + (VECTOR - step) * bool(j & step) for j in range(VECTOR)]
+        high = [j + (VECTOR if j & step else step) for j in range(VECTOR)]
+        for i in (i for i in range(VECTOR) if not i & step):
+            one, other = rows[i], rows[i + step]
+            rows[i] = builder.shuffle_vector(one, other, ir.Constant(masks, low))
+            rows[i + step] = builder.shuffle_vector(one, other, ir.Constant(masks, high))
+    return rows
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Packed:
+    """The weights of one axis for several variants, one target pixel after the other.
+
+    Attributes:
+        first: (T,) int64, the first word of each target pixel.
+        groups: (T,) int64, how many words from there take part.
+        place: (T,) int64, where their weights begin in `weights`.
+        weights: (sum of groups, 4) int32: a weight for each pixel of a word; or, for VNNI, its
+            three digits to the base 256, the lowest first, each a word of four signed bytes.
+    """
+
+    first: NDArray[np.int64]
+    groups: NDArray[np.int64]
+    place: NDArray[np.int64]
+    weights: NDArray[np.int32]
+
+    @classmethod
+    def of(cls, tables: list[Coefficients]) -> Packed:
+        """Pack the tables of several variants."""
+        parts = [_words_of(table.first, table.count) for table in tables]
+        first = np.concatenate([first for first, _ in parts])
+        groups = np.concatenate([groups for _, groups in parts])
+        place = np.cumsum(groups) - groups
+        weights = np.zeros((int(groups.sum()), TAPS), np.int32)
+        start = 0
+        for table in tables:
+            stop = start + len(table.first)
+            places = place[start:stop]
+            _pack(table.first, table.count, table.weights, places, VNNI, weights)
+            start = stop
+        return cls(first, groups, place, weights)
+
+
+def _words_of(
+    first: NDArray[np.int64], count: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    return first // TAPS, (first % TAPS + count + TAPS - 1) // TAPS
+
+
+@compiled
+def _pack(first, count, table, places, in_digits, weights):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    for target in range(len(first)):
+        for k in range(count[target]):
+            tap = first[target] % TAPS + k
+            word, tap = places[target] + tap // TAPS, tap % TAPS
+            left = table[target, k]
+            if not in_digits:
+                weights[word, tap] = left
+                continue
+            for digit in range(3):
+                low = ((left + 128) & 255) - 128
+                weights[word, digit] |= np.int32((low & 255) << (8 * tap))
+                left = (left - low) >> 8
+
+
+@compiled
+def _fold(picture, top, left, width, strip, edge, words):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    """Fold 64 rows, or as many as there are, into (W / 4, 3, 64) words; see the module's text.
+
+    What lies beyond the picture's edges gets any value: its weights are zero. `edge` is space for
+    16 rows, which are copied where the shuffles would read beyond the end of the picture.
+    """
+    rows, columns, _ = picture.shape
+    row_bytes = columns * 3
+    here = np.uint64(picture.ctypes.data) + np.uint64(3 * left)
+    to = np.uint64(words.ctypes.data)
+    blocks = (width + VECTOR - 1) // VECTOR
+    for tile in range(LANES // VECTOR):
+        y = top + strip * LANES + tile * VECTOR
+        if y >= rows:
+            break
+        stride, start = row_bytes, here + np.uint64(y * row_bytes)
+        end = (y + VECTOR - 1) * row_bytes + 3 * left + 48 * (blocks - 1) + LANES
+        if end > rows * row_bytes:
+            stride, start = edge.shape[1], np.uint64(edge.ctypes.data)
+            for row in range(y, min(y + VECTOR, rows)):
+                edge[row - y, : 3 * width] = picture[row, left : left + width].reshape(-1)
+        for block in range(blocks):
+            target = to + np.uint64(4 * (12 * LANES * block + VECTOR * tile))
+            _fold_tile(start + np.uint64(48 * block), stride, target)
+
+
+@compiled
+def _across(words, first, groups, place, weights, scratch, narrow, row, lanes):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    """Weigh columns: fill 16 rows of (H / 4, 3 N) words from a strip."""
+    pixels, out = np.uint64(words.ctypes.data), np.uint64(scratch.ctypes.data)
+    tables = np.uint64(weights.ctypes.data)
+    folded = scratch.view(np.uint32)
+    stride = 4 * 3 * LANES
+    for target in range(len(first)):
+        table = tables + np.uint64(4 * TAPS * place[target])
+        for channel in range(3):
+            start = pixels + np.uint64(first[target] * stride + channel * 4 * LANES)
+            _weigh(out, start, stride, groups[target], table)
+            to = row * lanes + 3 * target + channel
+            for k in range(VECTOR):
+                narrow[to + k * lanes] = folded[k]
+
+
+@compiled
+def _down(narrow, first, groups, place, weights, scratch, lanes, out):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    """Weigh rows: (H / 4, 3 N) words to N rows of 3 N bytes."""
+    pixels, tables = np.uint64(narrow.ctypes.data), np.uint64(weights.ctypes.data)
+    to, aside = np.uint64(out.ctypes.data), np.uint64(scratch.ctypes.data)
+    stride = 4 * lanes
+    length = 3 * len(first)
+    for lane in range(0, length, LANES):
+        fits = lane + LANES <= length
+        for target in range(len(first)):
+            table = tables + np.uint64(4 * TAPS * place[target])
+            start = pixels + np.uint64(first[target] * stride + 4 * lane)
+            place_in_row = target * length + lane
+            here = to + np.uint64(place_in_row) if fits else aside
+            _weigh(here, start, stride, groups[target], table)
+            if not fits:
+                out[place_in_row : (target + 1) * length] = scratch[: length - lane]
+
+
+@compiled
+def resample_view(picture, view, sizes, across, down, out, positions):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    """Resample a part of a picture to several variants.
+
+    Args:
+        picture: (H, W, 3) uint8, C order.
+        view: top, left, height and width of the part.
+        sizes: (V,) int64, side of each variant.
+        across: the fields of a `Packed` for all variants.
+        down: the same for the other axis.
+        out: uint8, written at `positions`.
+        positions: (V,) int64.
+    """
+    top, left, height, width = view
+    strips = (height + LANES - 1) // LANES
+    lanes = (3 * sizes + LANES - 1) // LANES * LANES
+    blocks = (width + VECTOR - 1) // VECTOR
+    words = np.empty((blocks * VECTOR // TAPS, 3, LANES), np.uint32)
+    edge = np.empty((VECTOR, blocks * 48 + LANES), np.uint8)
+    scratch = np.empty(LANES, np.uint8)
+    narrow = np.empty(lanes.sum() * strips * VECTOR, np.uint32)
+    for strip in range(strips):
+        _fold(picture[: top + height], top, left, width, strip, edge, words)
+        start, begin = 0, 0
+        for v in range(len(sizes)):
+            stop, end = start + sizes[v], begin + lanes[v] * strips * VECTOR
+            first, groups, place = across[0][start:stop], across[1][start:stop], across[2][start:stop]
+            row = strip * VECTOR
+            _across(words, first, groups, place, across[3], scratch, narrow[begin:end], row, lanes[v])
+            start, begin = stop, end
+    start, begin = 0, 0
+    for v in range(len(sizes)):
+        stop, end = start + sizes[v], begin + lanes[v] * strips * VECTOR
+        first, groups, place = down[0][start:stop], down[1][start:stop], down[2][start:stop]
+        small = out[positions[v] : positions[v] + 3 * sizes[v] ** 2]
+        _down(narrow[begin:end], first, groups, place, down[3], scratch, lanes[v], small)
+        start, begin = stop, end
+
+
+@compiled
+def copy_pixels(picture, view, sizes, columns, rows, out, positions):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    """Copy the pixels of the filter nearest; arguments as in `resample_view`, but indices."""
+    top, left, _, _ = view
+    start = 0
+    for v in range(len(sizes)):
+        to = positions[v]
+        for y in rows[start : start + sizes[v]]:
+            for x in columns[start : start + sizes[v]]:
+                for channel in range(3):
+                    out[to + channel] = picture[top + y, left + x, channel]
+                to += 3
+        start += sizes[v]
