@@ -1,0 +1,83 @@
+"""Random resizes against the installed Pillow: every size, filter and fit, sides of all kinds.
+
+`bench/pillow_versions.py` does the same with other versions of Pillow, and with many more.
+"""
+
+import itertools
+import random
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lowres.resample.passes import resample
+from lowres.variant import FILTERS, FITS, Variant
+
+SIZES = (1, 7, 8, 16, 63, 64, 65, 129, 300, 1024)
+ALL = [Variant(*parts) for parts in itertools.product(SIZES, FILTERS, FITS)]
+MOST_PX = 2_000_000
+"""In what Pillow makes of a picture before it cuts: 1024-resize-crop of a strip would be huge."""
+
+SIDES = {
+    "one pixel": [(1, 1), (1, 2), (3, 1), (1, 640), (977, 1), (1, 2999), (3000, 1)],
+    "tall strips": [(200, 1), (400, 2), (1400, 7), (2600, 13), (3000, 15), (1001, 10)],
+    "wide strips": [(1, 200), (2, 401), (5, 1000), (9, 1800), (15, 3000), (11, 1234)],
+    "enlarged": [(2, 2), (3, 5), (7, 4), (13, 29), (31, 17), (50, 61)],
+    "thousands": [(1024, 1500), (2100, 1300), (1100, 2500)],
+    "a side that stays": [(64, 200), (333, 65), (129, 7), (8, 300), (300, 16), (1024, 63)],
+}
+
+
+def by_pillow(array: np.ndarray, variant: Variant) -> np.ndarray:
+    """Cut and resize with Pillow, across and then down, since a single call may go down first."""
+    image = Image.fromarray(array)
+    width, height = image.size
+    shorter, size = min(image.size), variant.size
+    if variant.fit == "crop":
+        left, top = (width - shorter) // 2, (height - shorter) // 2
+        image = image.crop((left, top, left + shorter, top + shorter))
+    target = (size, size)
+    if variant.fit == "resize-crop":
+        target = (size * width // shorter, size * height // shorter)
+    method = Image.Resampling[variant.filter.upper()]
+    whole = image.resize((target[0], image.height), method).resize(target, method)
+    left, top = (round((length - size) / 2) for length in target)
+    return np.asarray(whole.crop((left, top, left + size, top + size)))
+
+
+def affordable(variant: Variant, height: int, width: int) -> bool:
+    longer, shorter = max(height, width), min(height, width)
+    return variant.fit != "resize-crop" or variant.size**2 * longer / shorter <= MOST_PX
+
+
+def random_picture(seed: int, height: int, width: int) -> np.ndarray:
+    """Draw noise, of every other seed only 0 and 255: there, weighted sums leave that range."""
+    noise = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+    return (noise >> 7) * np.uint8(255) if seed % 2 else noise
+
+
+def assert_as_pillow(array: np.ndarray, variants: list[Variant]) -> None:
+    for variant, ours in zip(variants, resample(array, variants), strict=True):
+        same = np.array_equal(ours, by_pillow(array, variant))
+        assert same, f"{variant} of a picture of {array.shape}"
+
+
+@pytest.mark.parametrize("kind", SIDES)
+def test_sides_of_this_kind(kind):
+    random_order = random.Random(kind)
+    for seed, (height, width) in enumerate(SIDES[kind]):
+        possible = [variant for variant in ALL if affordable(variant, height, width)]
+        staying = [variant for variant in possible if variant.size in (height, width)]
+        variants = random_order.sample(possible, 10)
+        variants += random_order.sample(staying, min(6, len(staying)))
+        assert_as_pillow(random_picture(seed, height, width), variants)
+
+
+def test_every_size_filter_and_fit():
+    dealt = random.Random(0).sample(ALL, len(ALL))
+    for seed in range(18):
+        draw = random.Random(seed)
+        height = int(900 ** draw.random())
+        width = min(900, max(1, int(height * 3 ** draw.uniform(-1, 1))))
+        variants = dealt[seed * 10 : seed * 10 + 10]
+        assert_as_pillow(random_picture(seed, height, width), variants)
