@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 import lowres
-from lowres import builder, finishing, staging
+from lowres import builder, finishing, journal, plan, rendering, staging
 from lowres.errors import SourceError, StoreError, VariantError
 from lowres.options import BuildOptions
 from pictures import draw_source, encoded, picture
@@ -112,17 +112,18 @@ def test_a_build_that_is_killed_goes_on_to_the_same_bytes(tmp_path, store_path, 
     store = tmp_path / "store"
     script = f"""
 import os, signal
-from lowres import builder, finishing, staging
+from lowres import builder, journal, staging
 from lowres.options import BuildOptions
 staging.CHUNK_ROWS = 5
-write = staging.Staging.write
-def dying(self, built, blocks):
-    write(self, built, blocks)
+staging.CHUNKS_PER_WORKER = 1
+keep = staging.Staging.keep
+def dying(self, built):
+    keep(self, built)
     if len(self.built) == 3:
-        with open(self.path / staging.JOURNAL, "a") as journal:
-            journal.write('{{"split": "tra')
+        with open(self.path / journal.MAIN, "a") as file:
+            file.write('{{"split": "tra')
         os.kill(os.getpid(), signal.SIGKILL)
-staging.Staging.write = dying
+staging.Staging.keep = dying
 builder.build({str(source)!r}, {str(store)!r},
               BuildOptions(size=(8, 16), filter=("box", "lanczos")), workers=1)
 """
@@ -133,16 +134,15 @@ builder.build({str(source)!r}, {str(store)!r},
         lowres.open_store(store)
     read = []
     monkey = pytest.MonkeyPatch()
-    original = builder.decode_for
-    monkey.setattr(staging, "CHUNK_ROWS", 5)
-    monkey.setattr(builder, "decode_for", lambda *a, **kw: read.append(1) or original(*a, **kw))
+    original = rendering.decode_for
+    monkey.setattr(rendering, "decode_for", lambda *a, **kw: read.append(1) or original(*a, **kw))
     builder.build(source, store, OPTIONS)
     monkey.undo()
     assert len(read) == 24 + 12 - 15, "three chunks of five were done"
     assert contents(store) == contents(store_path)
 
 
-def test_a_picture_changed_meanwhile_is_built_again(tmp_path):
+def test_a_picture_changed_meanwhile_is_refused_or_built_again(tmp_path):
     source = draw_source(tmp_path / "animals")
     broken = source / "val" / "cat" / "01.jpg"
     whole = broken.read_bytes()
@@ -152,7 +152,9 @@ def test_a_picture_changed_meanwhile_is_built_again(tmp_path):
     changed = source / "train" / "ant" / "00.jpg"
     changed.write_bytes(encoded(picture(77, 50, 50)))
     broken.write_bytes(whole)
-    builder.build(source, tmp_path / "store", OPTIONS)
+    with pytest.raises(StoreError, match=r"1 pictures changed after .*train/ant/00\.jpg first"):
+        builder.build(source, tmp_path / "store", OPTIONS)
+    builder.build(source, tmp_path / "store", OPTIONS, on_change="rebuild")
     builder.build(source, tmp_path / "fresh", OPTIONS)
     assert contents(tmp_path / "store") == contents(tmp_path / "fresh")
 
@@ -198,7 +200,7 @@ def stopped(tmp_path, source):
 def test_rows_that_were_lost_are_built_again(stopped, store_path, monkeypatch, how):
     """Also where the process is killed once more before it has built them."""
     animals, store = stopped
-    assert (store / staging.JOURNAL).read_text().count("train") == 1
+    assert (store / journal.MAIN).read_text().count("train") == 24
     part = store / "train" / "16-box.npy.part"
     part.unlink() if how == "missing" else os.truncate(part, 3000)
     monkeypatch.setattr(builder, "_build_rows", lambda *_: 1 / 0)
@@ -235,16 +237,14 @@ def test_a_failing_disk_is_not_skipped(tmp_path, source, monkeypatch):
 
 def test_damaged_records_of_an_unfinished_build(stopped, store_path):
     animals, store = stopped
-    journal = store / staging.JOURNAL
-    nowhere = b'{"split":"no","start":0,"stop":64,"stamp":"x","skipped":{}}\n'
-    journal.write_bytes(
-        b'\xff garbage\n[]\n{"split": 1}\n' + nowhere + journal.read_bytes() + b'{"sp'
-    )
-    plan = (store / staging.PLAN).read_bytes()
-    (store / staging.PLAN).write_bytes(plan[:50])
+    lines = store / journal.MAIN
+    nowhere = b'{"split":"no","start":0,"stop":64,"stamps":"x","skipped":{},"sums":[]}\n'
+    lines.write_bytes(b'\xff garbage\n[]\n{"split": 1}\n' + nowhere + lines.read_bytes() + b'{"sp')
+    planned = (store / plan.PLAN).read_bytes()
+    (store / plan.PLAN).write_bytes(planned[:50])
     with pytest.raises(StoreError, match=r"build\.json is damaged; remove"):
         builder.build(animals, store, OPTIONS)
-    (store / staging.PLAN).write_bytes(plan)
+    (store / plan.PLAN).write_bytes(planned)
     builder.build(animals, store, OPTIONS)
     assert contents(store) == contents(store_path)
 
@@ -262,7 +262,7 @@ def test_a_build_killed_while_it_is_finished_goes_on(tmp_path, monkeypatch, skip
     monkeypatch.undo()
     (source / "train" / "ant" / "00.jpg").write_bytes(encoded(picture(55, 60, 60)))
     (source / "train" / "ant" / "old.bak").write_text("a file that is no picture changes nothing")
-    builder.build(source, tmp_path / "store", OPTIONS, on_error="skip")
+    builder.build(source, tmp_path / "store", OPTIONS, on_error="skip", on_change="rebuild")
     builder.build(source, tmp_path / "fresh", OPTIONS, on_error="skip")
     assert contents(tmp_path / "store") == contents(tmp_path / "fresh")
 
@@ -315,17 +315,17 @@ def test_a_store_inside_its_source_is_refused(source):
 
 def test_two_processes_do_not_build_one_store(tmp_path, monkeypatch):
     source = draw_source(tmp_path / "animals", train=2, val=1)
-    decode = builder.decode_for
+    decode = rendering.decode_for
 
     def again(*arguments, **options):
         with pytest.raises(StoreError, match="is being built by another process"):
             builder.build(source, tmp_path / "store", OPTIONS)
-        monkeypatch.setattr(builder, "decode_for", decode)
+        monkeypatch.setattr(rendering, "decode_for", decode)
         return decode(*arguments, **options)
 
-    monkeypatch.setattr(builder, "decode_for", again)
+    monkeypatch.setattr(rendering, "decode_for", again)
     builder.build(source, tmp_path / "store", OPTIONS, workers=1)
-    assert builder.decode_for is decode
+    assert rendering.decode_for is decode
 
 
 def test_too_little_disk_is_refused_before_work(source, tmp_path, monkeypatch):
@@ -340,7 +340,7 @@ def test_interrupt_leaves_an_unfinished_store(tmp_path, source, store_path):
     command = [sys.executable, "-m", "lowres", "build", str(source), str(tmp_path / "store")]
     slow = tmp_path / "sitecustomize.py"
     slow.write_text(
-        "import lowres.builder as b, time\n"
+        "import lowres.rendering as b, time\n"
         "d = b.decode_for\n"
         "b.decode_for = lambda *a, **k: (time.sleep(0.2), d(*a, **k))[1]\n"
     )
@@ -373,5 +373,11 @@ def test_manifest_says_where_everything_came_from(store_path):
     assert record["source"]["pictures"] == {"train": 24, "val": 12}
     assert record["options"]["variants"] == ["8-box", "8-lanczos", "16-box", "16-lanczos"]
     assert record["classes"] == ["ant", "bee", "cat", "dog"]
-    assert set(record["versions"]) == {"lowres", "pillow", "libjpeg-turbo", "numpy"}
+    assert set(record["versions"]) == {
+        "lowres",
+        "pillow",
+        "libjpeg-turbo",
+        "simplejpeg",
+        "numpy",
+    }
     assert str(store_path.parent) not in (store_path / "manifest.json").read_text()

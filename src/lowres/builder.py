@@ -1,42 +1,60 @@
 """Source to store: index, decode each entry once, resample to every variant, write the rows.
 
-Row numbers are fixed by the sorted index before any work starts, so any number of workers writes
-the same bytes. What is written, and how a build goes on after a kill, is in `staging.py`.
+Row numbers are fixed by the sorted index before any work starts, so any number of workers, on any
+number of machines, writes the same bytes. How a build goes on after a kill is in `staging.py`.
 """
 
 from __future__ import annotations
 
-import hashlib
 import threading
-from collections.abc import Sequence
-from dataclasses import replace
-from importlib.metadata import version
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-from PIL import features
-
-from lowres.errors import PictureError, SourceError, StoreError
+from lowres.errors import StoreError
 from lowres.executors.local import available_cores
+from lowres.executors.ray import on_ray
 from lowres.executors.threads import in_threads
 from lowres.finishing import finish
 from lowres.formats import open_source
 from lowres.formats.base import Index, Source
 from lowres.formats.select import select_classes, split_by_hash
+from lowres.journal import Built, Chunk, read_journals
 from lowres.labels import expanded
 from lowres.manifest import FILE_NAME, Manifest
-from lowres.options import BuildOptions
+from lowres.options import BuildOptions, ExecutorName, OnChange, OnError, Working
+from lowres.plan import PLAN, Shard, clean, locked, refuse_changes
 from lowres.progress import Track, silent
-from lowres.resample.decode import decode_for, quiet_decoder
-from lowres.resample.passes import resample
-from lowres.staging import Built, Chunk, Staging, clean, locked, refuse_changes
+from lowres.rendering import (
+    STAMP_DIGITS,
+    Job,
+    Rendering,
+    build_elsewhere,
+    software_versions,
+    stamps_of,
+)
+from lowres.resample.decode import quiet_decoder
+from lowres.staging import Staging
 from lowres.store import open_store
-from lowres.variant import Rule, Variant
+from lowres.variant import Variant
 
-OF_THE_PICTURE = (PictureError, FileNotFoundError, PermissionError, IsADirectoryError)
-"""Errors that may be skipped; others (a failing disk, too many open files) may pass and are not."""
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Prepared:
+    """A build before its first row: the source and what is to be made of it."""
+
+    source: Source
+    index: Index
+    options: BuildOptions
+    variants: tuple[Variant, ...]
+    plan: dict[str, Any]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Entries of each split."""
+        return {split: len(entries) for split, entries in self.index.splits.items()}
 
 
 def build(
@@ -44,32 +62,141 @@ def build(
     store: Path | str,
     options: BuildOptions | None = None,
     *,
-    on_error: Literal["stop", "skip"] = "stop",
+    on_error: OnError = "stop",
+    on_change: OnChange = "stop",
     workers: int | None = None,
+    executor: ExecutorName = "threads",
+    address: str = "auto",
     track: Track = silent,
 ) -> Manifest:
     """Build a store of all variants, or go on with one that was interrupted.
 
     Args:
-        source: a folder of labelled pictures.
+        source: labelled pictures in any format that is read (docs/formats.md).
         store: the folder to write; new, empty, or an interrupted build of the same.
         options: what to make; the default is box at 16, 32 and 64 pixels.
         on_error: at a picture that cannot be decoded, stop, or skip it and record it.
+        on_change: at a picture that changed after an interrupted build had taken it, stop, or
+            take it again.
         workers: number of threads, all cores by default; never changes the bytes.
+        executor: `threads` on this machine, or `ray`: the cores of a Ray cluster.
+        address: of the Ray cluster, as `ray.init` takes it.
         track: shows progress.
 
     Returns:
         The manifest of the finished store.
 
     Raises:
-        SourceError: the source cannot be read, or a picture cannot and `on_error` is `stop`.
-        StoreError: the store's folder cannot take this build, or `workers` is below 1.
+        SourceError: the source cannot be read, or a picture cannot and is not to be skipped.
+        StoreError: the store's folder cannot take this build, or the source changed.
     """
+    working = Working(on_error=on_error, on_change=on_change, executor=executor, address=address)
+    store, threads = Path(store), _threads(workers)
+    prepared = _prepared(Path(source), store, options)
+    with locked(store), quiet_decoder():
+        if (store / FILE_NAME).exists():
+            return _already_built(store, prepared.plan)
+        staging = _staged(store, prepared, working)
+        _build_rows(staging, prepared, working, threads, track)
+        return finish(staging, prepared.plan, prepared.source.mean(), threads, track)
+
+
+def build_shard(
+    source: Path | str,
+    store: Path | str,
+    options: BuildOptions | None = None,
+    *,
+    shard: Shard,
+    on_error: OnError = "stop",
+    on_change: OnChange = "stop",
+    workers: int | None = None,
+    track: Track = silent,
+) -> int:
+    """Build one part of a store, while other processes or machines build the others.
+
+    Source and store lie on a file system that all of them share. When all parts are built,
+    `finish_shards` makes the store of them. Arguments and errors as for `build`, and:
+
+    Args:
+        source: as for `build`.
+        store: as for `build`.
+        options: the same for every shard.
+        shard: which part.
+        on_error: as for `build`.
+        on_change: as for `build`.
+        workers: as for `build`.
+        track: as for `build`.
+
+    Returns:
+        How many pictures of the whole store are not built yet, as far as is known.
+
+    Raises:
+        SourceError: as `build`.
+        StoreError: as `build`; or another process builds this part.
+    """
+    working = Working(on_error=on_error, on_change=on_change)
+    store, threads = Path(store), _threads(workers)
+    prepared = _prepared(Path(source), store, options)
+    with locked(store, shard), quiet_decoder():
+        if (store / FILE_NAME).exists():
+            _already_built(store, prepared.plan)
+            return 0
+        staging = _staged(store, prepared, working, shard)
+        _build_rows(staging, prepared, working, threads, track)
+        return sum(prepared.counts.values()) - sum(
+            len(built.chunk) for built in read_journals(store)
+        )
+
+
+def finish_shards(
+    source: Path | str,
+    store: Path | str,
+    options: BuildOptions | None = None,
+    *,
+    on_error: OnError = "stop",
+    workers: int | None = None,
+    track: Track = silent,
+) -> Manifest:
+    """Make a store of the parts that `build_shard` has built, without decoding anything.
+
+    Args:
+        source: as for `build`.
+        store: as for `build`.
+        options: as for `build`.
+        on_error: `skip` where the shards were built with it.
+        workers: number of threads.
+        track: shows progress.
+
+    Raises:
+        StoreError: parts are missing, or another process is building.
+        SourceError: the source cannot be read.
+    """
+    store, threads = Path(store), _threads(workers)
+    prepared = _prepared(Path(source), store, options)
+    if not (store / FILE_NAME).exists() and not (store / PLAN).exists():
+        raise StoreError(f"{store} is no unfinished store: build its shards first")
+    with locked(store), quiet_decoder():
+        if (store / FILE_NAME).exists():
+            return _already_built(store, prepared.plan)
+        staging = _staged(store, prepared, Working(on_error=on_error))
+        if left := sum(map(len, staging.todo(1))):
+            raise StoreError(
+                f"{store} is not built yet: {left:,} of {sum(prepared.counts.values()):,} pictures "
+                "are missing. Run the shards that did not end well again; or the same command "
+                "without --finish, which builds the rest here"
+            )
+        return finish(staging, prepared.plan, prepared.source.mean(), threads, track)
+
+
+def _threads(workers: int | None) -> int:
     if workers is not None and workers < 1:
         raise StoreError(f"--workers must be at least 1, was {workers}")
+    return workers or available_cores()
+
+
+def _prepared(path: Path, store: Path, options: BuildOptions | None) -> Prepared:
     options = options or BuildOptions()
     options.variants()  # refused before anything is read
-    path, store = Path(source), Path(store)
     if store.resolve().is_relative_to(path.resolve()):
         raise StoreError(f"store {store} must not lie inside the source {path}: choose another")
     opened = open_source(path)
@@ -78,13 +205,9 @@ def build(
     index = _narrowed(index, options)
     variants = _variants(path, index, options)
     plan = _plan(path, opened, index, options, variants)
-    workers = 1 if opened.in_order else workers or available_cores()
-    with locked(store), quiet_decoder():
-        if (store / FILE_NAME).exists():
-            return _already_built(store, plan)
-        staging = Staging(store, plan, index, variants)
-        _build_rows(opened, staging, options, on_error, workers, track)
-        return finish(staging, plan, opened.mean(), workers, track)
+    return Prepared(
+        source=opened, index=index, options=options, variants=tuple(variants), plan=plan
+    )
 
 
 def _narrowed(index: Index, options: BuildOptions) -> Index:
@@ -125,12 +248,7 @@ def _plan(
             **options.to_record(),
             "classes": sorted(options.classes),
         },
-        "versions": {
-            "lowres": version("lowres"),
-            "pillow": version("pillow"),
-            "libjpeg-turbo": features.version_feature("libjpeg_turbo") or "none",
-            "numpy": version("numpy"),
-        },
+        "versions": software_versions(),
     }
 
 
@@ -143,94 +261,89 @@ def _already_built(store: Path, plan: dict[str, Any]) -> Manifest:
     return manifest
 
 
+def _staged(
+    store: Path, prepared: Prepared, working: Working, shard: Shard | None = None
+) -> Staging:
+    """Take up what is built, except what must be built again."""
+    staging = Staging(store, prepared.plan, prepared.index, prepared.variants, shard)
+    if working.on_error == "stop":
+        staging.drop([built.chunk for built in staging.own() if built.skipped])
+    changed = list(_changed(staging, prepared.source))
+    names = [name for _, names in changed for name in names]
+    if names and working.on_change == "stop":
+        raise StoreError(
+            f"{len(names)} pictures changed after {store} had taken them, {names[0]} first: "
+            f"put them back, or remove {store} and begin again, or take what is there now: "
+            "--on-change rebuild"
+        )
+    staging.drop([chunk for chunk, _ in changed])
+    staging.checksums.note(built.chunk for built in staging.built)
+    return staging
+
+
+def _changed(staging: Staging, source: Source) -> Iterator[tuple[Chunk, list[str]]]:
+    """Find the chunks that hold pictures of before, and name those that had been taken."""
+    for built in staging.own():
+        entries = staging.entries(built.chunk)
+        now = stamps_of(source, entries)
+        if now == built.stamps:
+            continue
+        names = []
+        for row, entry in enumerate(entries):
+            digits = slice(row * STAMP_DIGITS, (row + 1) * STAMP_DIGITS)
+            taken = built.chunk.start + row not in built.skipped
+            if now[digits] != built.stamps[digits] and taken:
+                names.append(source.describe(entry))
+        yield built.chunk, names
+
+
 def _build_rows(
-    source: Source,
-    staging: Staging,
-    options: BuildOptions,
-    on_error: str,
-    workers: int,
-    track: Track,
+    staging: Staging, prepared: Prepared, working: Working, threads: int, track: Track
 ) -> None:
     """Build every chunk that is not built yet."""
-    stopping = threading.Event()
-
-    def work(chunk: Chunk) -> None:
-        _build_chunk(source, staging, chunk, options.exif_rotate, on_error == "skip", stopping)
-
-    chunks = staging.chunks()
-    todo = [chunk for chunk in chunks if not _is_built(source, staging, chunk, on_error)]
-    total = sum(chunk.stop - chunk.start for chunk in chunks)
-    left = sum(chunk.stop - chunk.start for chunk in todo)
-    with track("build", total, done=total - left) as display:
-        for chunk, _ in in_threads(work, todo, workers, stopping):
-            display.advance(chunk.stop - chunk.start)
-
-
-def _is_built(source: Source, staging: Staging, chunk: Chunk, on_error: str) -> bool:
-    built = staging.built.get(chunk)
-    if built is None or (built.skipped and on_error == "stop"):
-        return False
-    return built.stamp == _stamp(source, staging, chunk)
+    threads = 1 if prepared.source.in_order else threads
+    todo = staging.todo(threads)
+    left = sum(map(len, todo))
+    total = left + sum(len(built.chunk) for built in staging.built)
+    try:
+        with track("build", total, done=total - left) as display:
+            for chunk, built in _rendered(staging, prepared, working, threads, todo):
+                if built is not None:
+                    staging.keep(built)
+                display.advance(len(chunk))
+    finally:
+        staging.close()
 
 
-def _stamp(source: Source, staging: Staging, chunk: Chunk) -> str:
-    entries = staging.index.splits[chunk.split][chunk.start : chunk.stop]
-    joined = "\n".join(source.stamp(entry) for entry in entries)
-    return hashlib.sha256(joined.encode()).hexdigest()
-
-
-def _build_chunk(
-    source: Source,
-    staging: Staging,
-    chunk: Chunk,
-    exif_rotate: bool,
-    skip: bool,
-    stopping: threading.Event,
-) -> None:
-    """Decode and resample the entries of a chunk and write its rows."""
-    stamp = _stamp(source, staging, chunk)
-    rows = chunk.stop - chunk.start
-    blocks = {v: np.zeros((rows, v.size, v.size, 3), np.uint8) for v in staging.variants}
-    skipped = {}
-    as_is = {variant.size for variant in staging.variants} == {staging.index.native_px}
-    for row in range(chunk.start, chunk.stop):
-        if stopping.is_set():
-            return
-        entry = staging.index.splits[chunk.split][row]
-        try:
-            pictures = _pictures(source.read(entry), staging.variants, exif_rotate)
-            if as_is:
-                _check_size(next(iter(pictures.values())), staging.index.native_px)
-        except (PictureError, OSError) as error:
-            reason = error.strerror or str(error) if isinstance(error, OSError) else str(error)
-            if not (skip and isinstance(error, OF_THE_PICTURE)):
-                raise SourceError(
-                    f"{source.describe(entry)} cannot be read: {reason}. Mend or remove it and "
-                    "run the same command again, or leave such pictures out: --on-error skip"
-                ) from error
-            skipped[row] = reason
-            continue
-        for rule, picture in pictures.items():
-            variants = [variant for variant in staging.variants if variant.rule == rule]
-            for variant, small in zip(variants, resample(picture, variants), strict=True):
-                blocks[variant][row - chunk.start] = small
-    staging.write(Built(chunk, stamp, skipped), blocks)
-
-
-def _check_size(picture: NDArray[np.uint8], native_px: int | None) -> None:
-    """Refuse a picture of another size in a set that is taken at its own size."""
-    if picture.shape[:2] != (native_px, native_px):
-        raise PictureError(
-            f"it has {picture.shape[1]} x {picture.shape[0]} pixels, and the set {native_px} x "
-            f"{native_px}"
+def _rendered(
+    staging: Staging, prepared: Prepared, working: Working, threads: int, todo: Sequence[Chunk]
+) -> Iterator[tuple[Chunk, Built | None]]:
+    """Build chunks and give each as it is done."""
+    job = Job(
+        source=prepared.source.path.absolute(),
+        store=staging.path.absolute(),
+        splits=tuple(staging.rows),
+        variants=staging.variants,
+        native_px=_native_px(prepared),
+        exif_rotate=prepared.options.exif_rotate,
+        skip=working.on_error == "skip",
+        versions=tuple(prepared.plan["versions"].items()),
+        token=uuid.uuid4().hex,
+    )
+    if working.executor == "ray":
+        return on_ray(
+            build_elsewhere, todo, lambda c: (job, c, staging.entries(c)), working.address
         )
+    stopping = threading.Event()
+    rendering = Rendering(job, prepared.source, staging.parts)
+
+    def work(chunk: Chunk) -> Built | None:
+        return rendering.build(chunk, staging.entries(chunk), stopping)
+
+    return in_threads(work, todo, threads, stopping)
 
 
-def _pictures(
-    read: bytes | NDArray[np.uint8], variants: Sequence[Variant], exif_rotate: bool
-) -> dict[Rule, NDArray[np.uint8]]:
-    """Decode what was read, if it is not pixels yet, for each rule."""
-    rules = dict.fromkeys(variant.rule for variant in variants)
-    if isinstance(read, bytes):
-        return decode_for(read, rules, exif_rotate=exif_rotate)
-    return dict.fromkeys(rules, read)
+def _native_px(prepared: Prepared) -> int | None:
+    """Give the size that all pictures must have, where they are taken as they are."""
+    native_px = prepared.index.native_px
+    return native_px if {v.size for v in prepared.variants} == {native_px} else None

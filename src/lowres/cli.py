@@ -6,9 +6,11 @@ understood; 75 another process is at it; 130 interrupted.
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
@@ -17,7 +19,7 @@ from rich.console import Console
 
 from lowres.errors import LowresError, RunBusyError, require
 from lowres.executors.base import BUSY_STATUS
-from lowres.options import BuildOptions, class_names
+from lowres.options import BuildOptions, Working, class_names
 from lowres.progress import shown
 from lowres.recipe import Recipe
 
@@ -49,6 +51,7 @@ out = Console(highlight=False, markup=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 
 Options = Annotated[BuildOptions, Parameter(name="*", group="What to make")]
+WorkingFlags = Annotated[Working, Parameter(name="*", group="How to work")]
 RecipeFlags = Annotated[Recipe | None, Parameter(name="*", group="Recipe")]
 
 
@@ -58,8 +61,10 @@ def build(
     store: Path,
     *,
     options: Options = BuildOptions(),  # noqa: B008  frozen
-    on_error: Literal["stop", "skip"] = "stop",
-    workers: Annotated[int | None, Parameter(alias="-j")] = None,
+    working: WorkingFlags = Working(),  # noqa: B008
+    workers: Annotated[int | None, Parameter(alias="-j", group="How to work")] = None,
+    shard: str | None = None,
+    finish: bool = False,
 ) -> None:
     """Build a store of small variants from labelled pictures.
 
@@ -70,17 +75,31 @@ def build(
             files; CIFAR; MNIST; an EDM ZIP: see docs/formats.md.
         store: folder to write, new or empty.
         options: sizes, filters and what is taken from the source.
-        on_error: at a picture that cannot be decoded: stop, or skip it and record it.
+        working: how it is done; nothing of it changes a byte.
         workers: threads; all cores if not given. The bytes are the same for any number.
+        shard: build only a part, such as 2/8, while other processes or machines build the others
+            into the same folder; then run once with --finish.
+        finish: make the store of the parts that were built by --shard.
     """
-    from dataclasses import replace
-
+    # No library that is loaded below computes with more threads than it is given.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from lowres import builder
 
     options = replace(options, classes=class_names(options.classes))
-    manifest = builder.build(
-        source, store, options, on_error=on_error, workers=workers, track=shown
-    )
+    if shard is not None:
+        _build_shard(source, store, options, working, workers, shard, finish)
+        return
+    if finish and (working.executor, working.on_change) != ("threads", "stop"):
+        raise LowresError("--finish builds nothing: leave --executor and --on-change out")
+    if finish:
+        manifest = builder.finish_shards(
+            source, store, options,
+            on_error=working.on_error, workers=workers, track=shown,
+        )  # fmt: skip
+    else:
+        manifest = builder.build(
+            source, store, options, **asdict(working), workers=workers, track=shown
+        )
     for note in manifest.source["notes"]:
         err.print(f"note: {note}")
     if manifest.skipped:
@@ -88,6 +107,23 @@ def build(
         for skipped in manifest.skipped[:10]:
             err.print(f"  {skipped.split}/{skipped.key}: {skipped.reason}")
     out.print(f"{store}: {_counts(manifest.splits)}; {', '.join(manifest.variants)}")
+
+
+def _build_shard(
+    source: Path, store: Path, options: BuildOptions, working: Working, workers: int | None,
+    shard: str, finish: bool,
+) -> None:  # fmt: skip
+    from lowres.builder import build_shard
+    from lowres.plan import Shard
+
+    if finish or working.executor != "threads":
+        raise LowresError("--shard builds a part in threads: leave --finish and --executor out")
+    left = build_shard(
+        source, store, options, shard=Shard.parse(shard), on_error=working.on_error,
+        on_change=working.on_change, workers=workers, track=shown,
+    )  # fmt: skip
+    rest = f"{left:,} pictures of the others are left" if left else "the others are built, too"
+    out.print(f"{store}: shard {shard} is built; {rest}. At the end run once with --finish")
 
 
 def _counts(splits: dict[str, int]) -> str:

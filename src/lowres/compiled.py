@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 try:
     from numba import njit
 except ImportError:
     njit = None
 
-Function = TypeVar("Function", bound=Callable[..., Any])
+HAS_NUMBA = njit is not None
 
 
-def compiled(function: Function) -> Function:
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile a function of numbers and arrays; it releases the interpreter's lock.
 
     The machine code is kept beside the source, or where numba keeps it, for the next process.
     """
     if njit is None:
         return function
-    result: Function = njit(cache=True, nogil=True)(function)
+    result: Callable[..., Any] = njit(cache=True, nogil=True)(function)
     return result

@@ -6,6 +6,7 @@ absolute paths: the same source and options give the same manifest, byte for byt
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -132,17 +133,26 @@ def sha256_of_file(path: Path) -> str:
 
 
 @contextmanager
-def held(path: Path) -> Iterator[bool]:
+def held(path: Path, *, shared: bool = False) -> Iterator[bool]:
     """Hold a file or folder against others that hold it; give whether it was free.
 
-    The hold ends with the process, however that ends.
+    The hold ends with the process, however that ends. On file systems that know no locks it is
+    always free.
+
+    Args:
+        path: the file or folder.
+        shared: hold it together with others that share it.
     """
     descriptor = os.open(path, os.O_RDONLY)
+    free = True
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        free = True
+        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except BlockingIOError:
         free = False
+    except OSError as error:  # NFS and others refuse some locks, or all
+        if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EBADF):
+            os.close(descriptor)
+            raise
     try:
         yield free
     finally:

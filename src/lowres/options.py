@@ -8,7 +8,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from lowres.errors import SourceError, VariantError
+from lowres.errors import SourceError, StoreError, VariantError
 from lowres.variant import FILTERS, FITS, RULES, Filter, Fit, Rule, Variant
 
 DEFAULT_SIZES_PX = (16, 32, 64)
@@ -99,6 +99,29 @@ class BuildOptions:
         for part in ("size", "filter", "fit", "rule", "preset"):
             del chosen[part]
         return chosen
+
+
+OnError = Literal["stop", "skip"]
+OnChange = Literal["stop", "rebuild"]
+ExecutorName = Literal["threads", "ray"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Working:
+    """How a build is done; nothing here changes a byte of the store. Every field is a flag."""
+
+    on_error: OnError = "stop"
+    """At a picture that cannot be decoded: stop, or skip it and record it."""
+    on_change: OnChange = "stop"
+    """At a picture that changed after an interrupted build had taken it: stop, or take it again."""
+    executor: ExecutorName = "threads"
+    """Build in threads here, or on the machines of a Ray cluster, which share a file system."""
+    address: str = "auto"
+    """Of the Ray cluster, such as 10.0.0.1:6379; auto for the one this machine belongs to."""
+
+    def __post_init__(self) -> None:
+        if self.executor == "threads" and self.address != "auto":
+            raise StoreError(f"--address {self.address} is for --executor ray: give that, too")
 
 
 def class_names(given: Sequence[str]) -> tuple[str, ...]:

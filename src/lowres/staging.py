@@ -1,207 +1,209 @@
 """The unfinished store: where a build keeps its rows until the manifest can be written.
 
-While it is being built, a store's folder holds `build.json` (what is being built), `build.journal`
-(one JSON line for each chunk of rows that is written) and, in place of each `X.npy`, `X.npy.part`
-with a row for every entry of the index. Finishing leaves out the rows of skipped entries, and can
-be undone as long as there is no manifest, so a build killed at any moment goes on from its folder.
+Beside its arrays (`parts.py`) it holds the plan (`plan.py`) and a journal of the rows that are
+written (`journal.py`). Finishing leaves out the rows of skipped entries, and can be undone as long
+as there is no manifest, so a build killed at any moment goes on from its folder.
 """
 
 from __future__ import annotations
 
 import errno
-import json
 import shutil
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lowres import journal, plan
+from lowres.checksums import RunningChecksums
+from lowres.content import DIGEST_BYTES
 from lowres.errors import StoreError
 from lowres.formats.base import Entry, Index
-from lowres.manifest import Manifest, held, write_bytes, write_json
+from lowres.journal import Built, Chunk, Journal
+from lowres.manifest import Manifest, sha256_of_file, write_bytes
 from lowres.matching import left_out
+from lowres.parts import Key, Parts, part_path, reserve
+from lowres.plan import Shard
 from lowres.rows import RowFile
 from lowres.store import KEYS, LABELS, array_path
 from lowres.variant import Variant
 
-PLAN = "build.json"
-JOURNAL = "build.journal"
 CHUNK_ROWS = 64
+"""At most so many rows are built together."""
 
-
-@dataclass(frozen=True, slots=True)
-class Chunk:
-    """Adjacent rows of one split, from `start` up to `stop`, which are built together."""
-
-    split: str
-    start: int
-    stop: int
-
-
-@dataclass(frozen=True, slots=True)
-class Built:
-    """A chunk whose rows are written.
-
-    Attributes:
-        chunk: the rows.
-        stamp: the source's stamps of its entries when they were read, joined.
-        skipped: reason for each row that could not be decoded.
-    """
-
-    chunk: Chunk
-    stamp: str
-    skipped: dict[int, str]
+CHUNKS_PER_WORKER = 400
+"""At least so many chunks for each worker, so that a build that is killed loses less than 1 % of
+its work, and no worker is left with much to do when the others are done."""
 
 
 class Staging:
     """An unfinished store, begun or taken up again.
 
-    Args:
-        path: the store's folder, held by `locked`.
-        plan: what is being built, as JSON; an unfinished store must have been begun with the same.
+    Attributes:
+        path: the store's folder, held by `plan.locked`.
         index: the entries, one row each.
         variants: what is made of each entry.
-
-    Raises:
-        StoreError: the folder holds something else, was begun with another plan, or lies on a
-            disk with too little free space.
+        parts: the arrays.
+        built: the chunks that are written.
+        checksums: of the arrays, as far as they are written.
     """
 
     def __init__(
-        self, path: Path, plan: Mapping[str, Any], index: Index, variants: Sequence[Variant]
+        self,
+        path: Path,
+        planned: Mapping[str, Any],
+        index: Index,
+        variants: Sequence[Variant],
+        shard: Shard | None = None,
     ) -> None:
-        self.path = path
-        self.index = index
-        self.variants = variants
-        self._lock = threading.Lock()
-        begun = _begun(path, plan)
-        self._check_space()
-        if not begun:
-            write_json(path / PLAN, plan)
-        for split in index.splits:
-            (path / split).mkdir(exist_ok=True)
-        known = set(self.chunks())
-        self.built = {b.chunk: b for b in self._read_journal() if b.chunk in known}
-        self._arrays = {
-            (split, variant): self._reserve(split, variant)
-            for split in index.splits
-            for variant in variants
-        }
+        """Begin a build, or take it up again.
 
-    def chunks(self) -> list[Chunk]:
-        """List all chunks in row order."""
-        return [
-            Chunk(split, start, min(start + CHUNK_ROWS, len(entries)))
-            for split, entries in self.index.splits.items()
-            for start in range(0, len(entries), CHUNK_ROWS)
-        ]
+        Args:
+            path: the store's folder.
+            planned: what is being built, as JSON; one that was begun must have begun with the
+                same.
+            index: the entries.
+            variants: what is made of each.
+            shard: the part that this process builds, if not all of it.
 
-    def write(self, built: Built, blocks: Mapping[Variant, NDArray[np.uint8]]) -> None:
-        """Write the rows of a chunk, (stop - start, N, N, 3) uint8 for each variant.
-
-        Safe to call from several threads for different chunks.
+        Raises:
+            StoreError: the folder holds something else, was begun with another plan, or lies on
+                a disk with too little free space.
         """
-        chunk = built.chunk
-        for variant, block in blocks.items():
-            self._arrays[chunk.split, variant].write(chunk.start, block)
-        with self._lock, (self.path / JOURNAL).open("a") as journal:
-            journal.write(_journal_line(built))
-            self.built[chunk] = built
+        self.path, self.index, self.variants, self.shard = path, index, tuple(variants), shard
+        self._lock = threading.Lock()
+        self.rows = {split: len(entries) for split, entries in index.splits.items()}
+        _check_space(path, index, variants)
+        plan.begin(path, planned, index)
+        made = self._reserve()
+        self.parts = Parts(path, self.rows, variants)
+        self.checksums = RunningChecksums(self.parts.arrays)
+        self._own = path / (f"{shard.name}.journal" if shard else journal.MAIN)
+        self.built = [built for built in journal.read_journals(path) if self._fits(built.chunk)]
+        self._drop_splits(made)
+        self._journal: Journal | None = None
 
-    def _reserve(self, split: str, variant: Variant) -> RowFile:
-        """Make or open the rows of one array, with its disk space set aside."""
-        path, final = self._part(split, variant), self._final(split, variant)
-        if final.exists() and not path.exists():  # killed while it was being finished
-            final.rename(path)
-        shape = (len(self.index.splits[split]), variant.size, variant.size, 3)
-        if path.exists():
-            with suppress(OSError, ValueError):  # killed while it was being made, or damaged
-                rows = RowFile(path, writable=True)
-                if rows.shape == shape:
-                    return rows
-            path.unlink()
-        self._forget(split)
+    def _reserve(self) -> set[str]:
         try:
-            return RowFile.create(path, shape)
+            return reserve(self.path, self.rows, self.variants)
         except OSError as error:
             if error.errno == errno.ENOSPC:
                 raise StoreError(f"{self.path}: the disk is full; free space and go on") from error
             raise
 
-    def _forget(self, split: str) -> None:
-        """Strike a split's chunks from the journal, before an array of it begins anew."""
-        kept = {chunk: built for chunk, built in self.built.items() if chunk.split != split}
-        if len(kept) < len(self.built):
-            self.built = kept
-            lines = "".join(map(_journal_line, kept.values()))
-            write_bytes(self.path / JOURNAL, lines.encode())
+    def _fits(self, chunk: Chunk) -> bool:
+        return chunk.start >= 0 and chunk.stop <= self.rows.get(chunk.split, 0)
 
-    def _part(self, split: str, variant: Variant) -> Path:
-        return self.path / f"{array_path(split, variant)}.part"
-
-    def _final(self, split: str, variant: Variant) -> Path:
-        return self.path / array_path(split, variant)
-
-    def _check_space(self) -> None:
-        rows = sum(map(len, self.index.splits.values()))
-        keys = sum(len(e.key.encode()) + 1 for es in self.index.splits.values() for e in es)
-        pixels = sum(variant.size**2 for variant in self.variants)
-        taken = sum(file.stat().st_size for file in self.path.glob("*/*.npy*"))
-        needed = rows * (3 * pixels + 8) + keys + 2**20 - taken
-        existing = next(p for p in (self.path, *self.path.absolute().parents) if p.exists())
-        free = shutil.disk_usage(existing).free
-        if needed > free:
+    def _drop_splits(self, made: Collection[str]) -> None:
+        """Forget the rows of splits of which an array begins anew."""
+        lost = [built.chunk for built in self.built if built.chunk.split in made]
+        if lost and self.shard:
             raise StoreError(
-                f"{self.path} needs {needed / 1e9:.2f} GB and {existing} has {free / 1e9:.2f} GB "
-                "free: free space, or build fewer sizes and filters"
+                f"{self.path} has lost arrays of {', '.join(sorted(made))}: when no shard is "
+                "running, build once without --shard, or remove the folder and begin again"
             )
+        self.drop(lost)
 
-    def _read_journal(self) -> Iterator[Built]:
-        """Give the chunks that were built earlier; a line cut short or damaged does not count."""
-        path = self.path / JOURNAL
-        if not path.exists():
-            return
-        text = path.read_text("utf-8", "replace")
-        if text and not text.endswith("\n"):
-            write_bytes(path, f"{text}\n".encode())
-        for line in text.splitlines():
-            try:
-                record = json.loads(line)
-                chunk = Chunk(record["split"], record["start"], record["stop"])
-                skipped = {int(row): reason for row, reason in record["skipped"].items()}
-                yield Built(chunk, record["stamp"], skipped)
-            except (ValueError, KeyError, TypeError, AttributeError):
-                continue
+    def own(self) -> list[Built]:
+        """List the chunks that this process answers for: for a shard, those it built earlier."""
+        if not self.shard:
+            return self.built
+        own = {built.chunk for built in journal.read_journal(self._own)}
+        return [built for built in self.built if built.chunk in own]
+
+    def drop(self, chunks: Collection[Chunk]) -> None:
+        """Forget chunks that were built, on disk before their rows are built again."""
+        gone = set(chunks)
+        files = [self._own] if self.shard else self.path.glob(journal.PATTERN)
+        for file in files if gone else ():
+            journal.strike(file, gone)
+        self.built = [built for built in self.built if built.chunk not in gone]
+
+    def todo(self, workers: int) -> list[Chunk]:
+        """List what is not built, in row order, in pieces for so many workers.
+
+        For a shard, what is not built of its part.
+        """
+        parts = self.shard.of if self.shard else 1
+        rows = sum(self.rows.values()) // (CHUNKS_PER_WORKER * workers * parts)
+        rows = min(max(rows, 1), CHUNK_ROWS)
+        return list(self._own_part(self._pieces(rows), rows))
+
+    def _own_part(self, pieces: Iterator[Chunk], rows: int) -> Iterator[Chunk]:
+        for piece in pieces:
+            if not self.shard or piece.start // rows % self.shard.of == self.shard.number - 1:
+                yield piece
+
+    def _pieces(self, rows: int) -> Iterator[Chunk]:
+        """Cut what is not built at each multiple of so many rows."""
+        for split, count in self.rows.items():
+            built = [b.chunk for b in self.built if b.chunk.split == split]
+            ends = [0, *(chunk.stop for chunk in built)]
+            starts = [*(chunk.start for chunk in built), count]
+            for start, stop in zip(ends, starts, strict=True):
+                while start < stop:
+                    end = min(stop, (start // rows + 1) * rows)
+                    yield Chunk(split, start, end)
+                    start = end
+
+    def entries(self, chunk: Chunk) -> Sequence[Entry]:
+        """Give the entries of a chunk."""
+        return self.index.splits[chunk.split][chunk.start : chunk.stop]
+
+    def keep(self, built: Built) -> None:
+        """Keep a chunk whose rows are written. Safe to call from several threads."""
+        with self._lock:
+            if self._journal is None:
+                self._journal = Journal(self._own)
+            self._journal.add(built)
+            self.built.append(built)
+        if not self.shard:
+            self.checksums.note([built.chunk])
+            self.checksums.follow()
+
+    def close(self) -> None:
+        """Close the journal and bring the chunks in row order."""
+        if self._journal is not None:
+            self._journal.close()
+        self._journal = None
+        self.built.sort(key=lambda built: built.chunk)
 
     def skipped(self) -> dict[str, dict[int, str]]:
         """Give the reason for each row without a picture, by split."""
         by_split: dict[str, dict[int, str]] = {split: {} for split in self.index.splits}
-        for built in self.built.values():
+        for built in self.built:
             by_split[built.chunk.split].update(built.skipped)
         return {split: dict(sorted(rows.items())) for split, rows in by_split.items()}
 
-    def finish_array(self, split: str, variant: Variant) -> RowFile:
-        """Give an array its final name, without the rows of skipped entries, and return it."""
-        final = self._final(split, variant)
-        rows = self._arrays[split, variant]
-        kept = left_out(len(rows), list(self.skipped()[split]))
+    def sums(self, split: str) -> NDArray[np.int64]:
+        """Add up the levels of a split: (V, 6) int64, as `parts.add_levels` gives them."""
+        sums = [built.sums for built in self.built if built.chunk.split == split]
+        total: NDArray[np.int64] = np.array(sums, np.int64).sum(axis=0)
+        return total.reshape(len(self.variants), 6)
+
+    def finish_array(self, key: Key, kept: NDArray[np.int64]) -> str:
+        """Give an array its final name, with the rows that are kept, and give its SHA-256."""
+        final, part = self.path / array_path(*key), part_path(self.path, key)
+        rows = self.parts.arrays[key]
         if len(kept) == len(rows):
-            self._part(split, variant).replace(final)
-            return rows
+            sha256 = self.checksums.complete(key)
+            part.replace(final)
+            return sha256
         temporary = final.with_name(f"{final.name}.tmp")
+        temporary.unlink(missing_ok=True)
         compact = RowFile.create(temporary, (len(kept), *rows.shape[1:]))
         for start in range(0, len(kept), rows.block_rows):
             compact.write(start, rows.read(kept[start : start + rows.block_rows]))
+        compact.close()
+        sha256 = sha256_of_file(temporary)
         temporary.replace(final)
-        return compact
+        return sha256
 
-    def finish_split(self, split: str) -> list[Entry]:
-        """Write labels and keys of a split and give the entries that have rows."""
+    def finish_split(self, split: str) -> tuple[list[Entry], NDArray[np.int64]]:
+        """Write labels and keys of a split and give the entries that have rows, and their rows."""
         missing = self.skipped()[split]
         entries = [e for row, e in enumerate(self.index.splits[split]) if row not in missing]
         if not entries:
@@ -212,85 +214,25 @@ class Staging:
         np.save(self.path / split / LABELS, labels)
         keys = "".join(f"{entry.key}\n" for entry in entries)
         write_bytes(self.path / split / KEYS, keys.encode())
-        return entries
+        return entries, left_out(self.rows[split], list(missing))
 
     def finish(self, manifest: Manifest) -> None:
         """Write the manifest, which makes this a store, and remove the build's own files."""
         manifest.write(self.path)
-        clean(self.path)
+        plan.clean(self.path)
 
 
-def _journal_line(built: Built) -> str:
-    chunk = built.chunk
-    record = {
-        "split": chunk.split,
-        "start": chunk.start,
-        "stop": chunk.stop,
-        "stamp": built.stamp,
-        "skipped": built.skipped,
-    }
-    return f"{json.dumps(record)}\n"
-
-
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Make a store's folder and hold it, so that no other process builds in it meanwhile.
-
-    It is removed again where nothing was written.
-
-    Raises:
-        StoreError: another process holds it, or it is a file.
-    """
-    if path.exists() and not path.is_dir():
-        raise StoreError(f"store {path} must be a folder, and is a file")
-    path.mkdir(parents=True, exist_ok=True)
-    with held(path) as free:
-        if not free:
-            raise StoreError(f"{path} is being built by another process")
-        try:
-            yield
-        finally:
-            if not any(path.iterdir()):
-                path.rmdir()
-
-
-def clean(path: Path) -> None:
-    """Remove a finished build's own files."""
-    for file in (path / PLAN, path / JOURNAL, *path.glob("*/*.npy.part")):
-        file.unlink(missing_ok=True)
-
-
-def _begun(path: Path, plan: Mapping[str, Any]) -> bool:
-    """Tell whether `path` holds this very build unfinished; refuse whatever else it holds."""
-    if (path / PLAN).exists():
-        try:
-            begun = json.loads((path / PLAN).read_text())
-            refuse_changes(path, begun, plan, "was begun")
-        except (json.JSONDecodeError, UnicodeDecodeError, AttributeError) as error:
-            raise StoreError(f"{path / PLAN} is damaged; remove {path} and build again") from error
-        return True
-    if any(path.iterdir()):
+def _check_space(path: Path, index: Index, variants: Sequence[Variant]) -> None:
+    rows = sum(map(len, index.splits.values()))
+    keys = sum(len(e.key.encode()) + 1 for es in index.splits.values() for e in es)
+    row_bytes = sum(3 * variant.size**2 + DIGEST_BYTES for variant in variants)
+    taken = sum(file.stat().st_size for file in path.glob("*/*.np*"))
+    taken += sum(file.stat().st_size for file in path.glob("*/*.part") if ".npy" not in file.name)
+    needed = rows * (row_bytes + 8) + 3 * keys + 2**20 - taken
+    existing = next(p for p in (path, *path.absolute().parents) if p.exists())
+    free = shutil.disk_usage(existing).free
+    if needed > free:
         raise StoreError(
-            f"{path} is neither empty nor an unfinished store: choose a new folder, lowres does "
-            "not write among other files"
-        )
-    return False
-
-
-def refuse_changes(path: Path, then: Mapping[str, Any], now: Mapping[str, Any], verb: str) -> None:
-    """Refuse to go on where a plan differs, other than by notes.
-
-    Raises:
-        StoreError: names every value that changed.
-    """
-    changes = [
-        f"{part} {name} was {then.get(part, {}).get(name)!r} and is now {value!r}"
-        for part, values in now.items()
-        for name, value in values.items()
-        if name != "notes" and then.get(part, {}).get(name) != value
-    ]
-    if changes:
-        raise StoreError(
-            f"store {path} {verb} differently: {'; '.join(changes)}. Use the same again, or "
-            "another folder"
+            f"{path} needs {needed / 1e9:.2f} GB and {existing} has {free / 1e9:.2f} GB "
+            "free: free space, or build fewer sizes and filters"
         )

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -67,7 +67,8 @@ class FolderSource(Source):
 
     def read(self, entry: Entry) -> bytes:
         """Read the file of an entry."""
-        return Path(entry.location).read_bytes()
+        with open(entry.location, "rb", buffering=0) as file:  # noqa: PTH123  a million times
+            return file.read()
 
     def describe(self, entry: Entry) -> str:
         """Give the path."""
@@ -126,10 +127,8 @@ class FolderScan:
             SourceError: there are two for one split.
         """
         splits: dict[str, Path] = {}
-        for folder in _folders(self.root):
-            split = SPLIT_NAMES.get(folder.name.lower())
-            if split is None:
-                continue
+        for folder in _folders(self.root, SPLIT_NAMES):
+            split = SPLIT_NAMES[folder.name.lower()]
             if split in splits:
                 raise SourceError(
                     f"{self.root} has two folders for the split {split}: {splits[split].name} and "
@@ -188,8 +187,8 @@ class FolderScan:
 
     def pictures(self, folder: Path, prefix: str) -> Iterator[tuple[str, str]]:
         """Give key and path of each picture below a folder."""
-        for key, path in _walk(folder, prefix, (os.path.realpath(folder),)):
-            suffix = PurePosixPath(key).suffix.lower()
+        for key, path in _walk(folder, prefix, (_identity(folder),)):
+            suffix = os.path.splitext(key)[1].lower()  # noqa: PTH122
             if suffix not in PICTURE_SUFFIXES:
                 self.other_suffixes[suffix] += 1
                 continue
@@ -308,23 +307,38 @@ def _is_utf8(name: str) -> bool:
     return True
 
 
-def _folders(folder: Path) -> list[Path]:
-    return sorted(
-        child for child in folder.iterdir() if child.is_dir() and not is_hidden(child.name)
-    )
+def _folders(folder: Path, called: Collection[str] | None = None) -> list[Path]:
+    """List the folders in a folder by name, all or those called so in lower case."""
+    with os.scandir(folder) as children:
+        names = [
+            child.name
+            for child in children
+            if called is None or child.name.lower() in called
+            if not is_hidden(child.name) and child.is_dir()
+        ]
+    return [folder / name for name in sorted(names)]
+
+
+def _identity(folder: Path | str) -> tuple[int, int]:
+    """Give what is the same for a folder and every link to it."""
+    status = os.stat(folder)  # noqa: PTH116
+    return status.st_dev, status.st_ino
 
 
 def _loose_pictures(folder: Path) -> int:
     """Count the pictures that lie in a folder itself."""
-    return sum(
-        child.suffix.lower() in PICTURE_SUFFIXES
-        and not is_hidden(child.name)
-        and not child.is_dir()
-        for child in folder.iterdir()
-    )
+    with os.scandir(folder) as children:
+        return sum(
+            os.path.splitext(child.name)[1].lower() in PICTURE_SUFFIXES  # noqa: PTH122
+            and not is_hidden(child.name)
+            and not child.is_dir()
+            for child in children
+        )
 
 
-def _walk(folder: Path | str, prefix: str, above: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+def _walk(
+    folder: Path | str, prefix: str, above: tuple[tuple[int, int], ...]
+) -> Iterator[tuple[str, str]]:
     """Give key and path of every file below a folder, links followed."""
     with os.scandir(folder) as children:
         for child in children:
@@ -335,7 +349,7 @@ def _walk(folder: Path | str, prefix: str, above: tuple[str, ...]) -> Iterator[t
                 if child.is_file() or child.is_symlink():
                     yield prefix + child.name, child.path
                 continue
-            real = os.path.realpath(child.path)
-            if real in above:
+            identity = _identity(child.path)
+            if identity in above:
                 raise SourceError(f"{child.path} links to a folder above itself; remove the link")
-            yield from _walk(child.path, f"{prefix}{child.name}/", (*above, real))
+            yield from _walk(child.path, f"{prefix}{child.name}/", (*above, identity))

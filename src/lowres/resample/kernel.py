@@ -321,7 +321,7 @@ def _down(narrow, first, groups, place, weights, scratch, lanes, out):  # type: 
 
 
 @compiled
-def resample_view(picture, view, sizes, across, down, out, positions):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def resample_view(picture, view, sizes, across, down, out, positions):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
     """Resample a part of a picture to several variants.
 
     Args:
@@ -346,9 +346,15 @@ def resample_view(picture, view, sizes, across, down, out, positions):  # type: 
         start, begin = 0, 0
         for v in range(len(sizes)):
             stop, end = start + sizes[v], begin + lanes[v] * strips * VECTOR
-            first, groups, place = across[0][start:stop], across[1][start:stop], across[2][start:stop]
+            first, groups, place = (
+                across[0][start:stop],
+                across[1][start:stop],
+                across[2][start:stop],
+            )
             row = strip * VECTOR
-            _across(words, first, groups, place, across[3], scratch, narrow[begin:end], row, lanes[v])
+            _across(
+                words, first, groups, place, across[3], scratch, narrow[begin:end], row, lanes[v]
+            )
             start, begin = stop, end
     start, begin = 0, 0
     for v in range(len(sizes)):
@@ -360,7 +366,7 @@ def resample_view(picture, view, sizes, across, down, out, positions):  # type: 
 
 
 @compiled
-def copy_pixels(picture, view, sizes, columns, rows, out, positions):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def copy_pixels(picture, view, sizes, columns, rows, out, positions):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
     """Copy the pixels of the filter nearest; arguments as in `resample_view`, but indices."""
     top, left, _, _ = view
     start = 0

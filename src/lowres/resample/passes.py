@@ -34,7 +34,7 @@ Tables = list[Coefficients]
 Indices = NDArray[np.int64]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class View:
     """What is made of one part of a picture.
 
@@ -72,8 +72,10 @@ class Resampler:
     def __init__(self, variants: Sequence[Variant]) -> None:
         self.variants = tuple(variants)
         self.sizes_bytes = np.array([3 * v.size**2 for v in variants], np.int64)
+        sizes = {variant.size for variant in variants}
+        self._only_size = sizes.pop() if len(sizes) == 1 else 0
         self._views = lru_cache(KEPT_PLANS)(self._planned)
-        self._across_or_down = lru_cache(KEPT_PLANS)(_packed)
+        self._packed = lru_cache(KEPT_PLANS)(_packed)
 
     def __call__(self, picture: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
         """Turn one picture into every variant; see `resample`."""
@@ -92,6 +94,10 @@ class Resampler:
             positions: (V,) int64, where in `out` the N x N x 3 bytes of each variant begin.
         """
         picture = np.ascontiguousarray(picture)
+        if picture.shape[0] == picture.shape[1] == self._only_size:
+            for position in positions:  # whatever the filter, fit and rule
+                out[position : position + picture.size] = picture.reshape(-1)
+            return
         for view in self._views(picture.shape[0], picture.shape[1]):
             if len(view.weighed):
                 _weigh(picture, view, out, positions[view.weighed])
@@ -111,29 +117,27 @@ class Resampler:
         copied = [i for i in chosen if self.variants[i].filter == "nearest"]
         weighed = [i for i in chosen if self.variants[i].filter != "nearest"]
         axes = {i: _axes(*box[2:], self.variants[i].size, self.variants[i].fit) for i in chosen}
-        packed = [
-            self._across_or_down(
-                tuple(
-                    (axes[i][axis], self.variants[i].filter, self.variants[i].rule) for i in weighed
-                )
-            )
-            for axis in (1, 0)
-        ]
+        across, down = (self._tables([(axes[i][axis], i) for i in weighed]) for axis in (1, 0))
         nothing = [np.empty(0, np.int64)]
         columns, rows = (
             np.concatenate(nothing + [nearest_indices(axes[i][axis]) for i in copied])
             for axis in (1, 0)
         )
         return View(
-            box,
-            np.array(weighed, np.int64),
-            self._sides(weighed),
-            *packed,
-            np.array(copied, np.int64),
-            self._sides(copied),
-            columns,
-            rows,
+            box=box,
+            weighed=np.array(weighed, np.int64),
+            sizes=self._sides(weighed),
+            across=across,
+            down=down,
+            copied=np.array(copied, np.int64),
+            copied_sizes=self._sides(copied),
+            columns=columns,
+            rows=rows,
         )
+
+    def _tables(self, axes: list[tuple[Axis, int]]) -> Any:  # noqa: ANN401  as passes take them
+        variants = self.variants
+        return self._packed(tuple((a, variants[i].filter, variants[i].rule) for a, i in axes))
 
     def _sides(self, chosen: list[int]) -> Indices:
         return np.array([self.variants[i].size for i in chosen], np.int64)

@@ -1,0 +1,187 @@
+"""Entries to rows: read, decode once, resample to every variant, write; chunk by chunk.
+
+A `Job` says what is to be done in values that can be sent to another machine; a `Rendering` does
+it with an open source and open arrays.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lowres.errors import PictureError, SourceError, StoreError
+from lowres.formats import open_source
+from lowres.formats.base import Entry, Source
+from lowres.journal import Built, Chunk
+from lowres.parts import Parts
+from lowres.resample.decode import decode_for, quiet_decoder
+from lowres.resample.passes import resampler
+from lowres.variant import Rule, Variant
+
+OF_THE_PICTURE = (PictureError, FileNotFoundError, PermissionError, IsADirectoryError)
+"""Errors that may be skipped; others (a failing disk, too many open files) may pass and are not."""
+
+STAMP_DIGITS = 8
+"""Of the hash of an entry's stamp in the journal."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Job:
+    """What is to be done with entries, wherever that happens.
+
+    Attributes:
+        source: path of the source.
+        store: path of the unfinished store.
+        splits: its splits.
+        variants: what is made of each entry.
+        native_px: side of all pictures, where they are taken at their own size.
+        exif_rotate: turn pictures as their EXIF orientation says.
+        skip: record entries that cannot be decoded, instead of raising.
+        versions: of the software that decides about the bytes, as (name, version).
+        token: tells apart two builds of the same store.
+    """
+
+    source: Path
+    store: Path
+    splits: tuple[str, ...]
+    variants: tuple[Variant, ...]
+    native_px: int | None
+    exif_rotate: bool
+    skip: bool
+    versions: tuple[tuple[str, str], ...]
+    token: str
+
+
+def software_versions() -> dict[str, str]:
+    """Give the versions of what decides about the bytes."""
+    from PIL import features
+
+    try:
+        simplejpeg = version("simplejpeg")
+    except PackageNotFoundError:
+        simplejpeg = "none"
+    return {
+        "lowres": version("lowres"),
+        "pillow": version("pillow"),
+        "libjpeg-turbo": features.version_feature("libjpeg_turbo") or "none",
+        "simplejpeg": simplejpeg,
+        "numpy": version("numpy"),
+    }
+
+
+class Rendering:
+    """Does a job with an open source and open arrays. Safe to use from several threads."""
+
+    def __init__(self, job: Job, source: Source, parts: Parts) -> None:
+        self.job, self.source, self.parts = job, source, parts
+
+    def build(
+        self, chunk: Chunk, entries: Sequence[Entry], stopping: threading.Event | None = None
+    ) -> Built | None:
+        """Make the rows of a chunk and write them; nothing, once `stopping` is set.
+
+        Raises:
+            SourceError: an entry cannot be read or decoded, and is not to be skipped.
+            OSError: the rows cannot be written.
+        """
+        stamps = stamps_of(self.source, entries)
+        row_bytes = np.array([3 * v.size**2 for v in self.job.variants], np.int64)
+        pixels = np.zeros(len(chunk) * int(row_bytes.sum()), np.uint8)
+        places = np.cumsum(row_bytes * len(chunk)) - row_bytes * len(chunk)
+        skipped = {}
+        for row, entry in enumerate(entries):
+            if stopping is not None and stopping.is_set():
+                return None
+            reason = self._render(entry, pixels, places + row * row_bytes)
+            if reason is not None:
+                skipped[chunk.start + row] = reason
+        return Built(chunk, stamps, skipped, self.parts.write(chunk, pixels))
+
+    def _render(
+        self, entry: Entry, pixels: NDArray[np.uint8], places: NDArray[np.int64]
+    ) -> str | None:
+        """Write all variants of an entry to `places` in `pixels`, or give why it is skipped."""
+        try:
+            pictures = self._pictures(self.source.read(entry))
+        except (PictureError, OSError) as error:
+            reason = error.strerror or str(error) if isinstance(error, OSError) else str(error)
+            if not (self.job.skip and isinstance(error, OF_THE_PICTURE)):
+                raise SourceError(
+                    f"{self.source.describe(entry)} cannot be read: {reason}. Mend or remove it "
+                    "and run the same command again, or leave such pictures out: --on-error skip"
+                ) from error
+            return reason
+        if len({id(picture) for picture in pictures.values()}) == 1:
+            resampler(self.job.variants).into(next(iter(pictures.values())), pixels, places)
+            return None
+        for rule, picture in pictures.items():
+            chosen = [i for i, v in enumerate(self.job.variants) if v.rule == rule]
+            variants = tuple(self.job.variants[i] for i in chosen)
+            resampler(variants).into(picture, pixels, places[chosen])
+        return None
+
+    def _pictures(self, read: bytes | NDArray[np.uint8]) -> dict[Rule, NDArray[np.uint8]]:
+        """Decode what was read, if it is not pixels yet, for each rule."""
+        rules = dict.fromkeys(variant.rule for variant in self.job.variants)
+        if isinstance(read, bytes):
+            pictures = decode_for(read, rules, exif_rotate=self.job.exif_rotate)
+        else:
+            pictures = dict.fromkeys(rules, read)
+        native_px = self.job.native_px
+        if native_px is not None:
+            height, width, _ = next(iter(pictures.values())).shape
+            if (height, width) != (native_px, native_px):
+                raise PictureError(
+                    f"it has {width} x {height} pixels, and the set {native_px} x {native_px}"
+                )
+        return pictures
+
+
+def stamps_of(source: Source, entries: Sequence[Entry]) -> str:
+    """Hash the stamp of each entry, 8 hexadecimal digits for each."""
+    hashes: dict[str, str] = {}
+    for stamp in (stamps := [source.stamp(entry) for entry in entries]):
+        if stamp not in hashes:  # entries of one archive have one stamp
+            hashes[stamp] = hashlib.sha256(stamp.encode()).hexdigest()[:STAMP_DIGITS]
+    return "".join(hashes[stamp] for stamp in stamps)
+
+
+def build_elsewhere(job: Job, chunk: Chunk, entries: Sequence[Entry]) -> Built:
+    """Do a piece of a job in another process, which keeps source and arrays open between pieces.
+
+    Raises:
+        SourceError: an entry cannot be read or decoded, or the source is not there.
+        StoreError: the arrays are not there, or the software is not the same.
+    """
+    with quiet_decoder():
+        built = _rendering(job).build(chunk, entries)
+    assert built is not None
+    return built
+
+
+@lru_cache(maxsize=1)
+def _rendering(job: Job) -> Rendering:
+    here = software_versions()
+    for name, wanted in job.versions:
+        if here[name] != wanted:
+            raise StoreError(
+                f"{platform.node()} has {name} {here[name]}, and the build was begun with "
+                f"{wanted}: install the same on every machine"
+            )
+    try:
+        parts = Parts(job.store, job.splits, job.variants)
+    except (OSError, ValueError) as error:
+        raise StoreError(
+            f"{platform.node()} cannot open {job.store} ({error}): source and store must lie on "
+            "a file system that all machines share, under the same path"
+        ) from error
+    return Rendering(job, open_source(job.source), parts)
