@@ -21,7 +21,7 @@ from lowres.finishing import finish
 from lowres.formats import open_source
 from lowres.formats.base import Index, Source
 from lowres.formats.select import select_classes, split_by_hash
-from lowres.journal import Built, Chunk, read_journals
+from lowres.journal import Chunk, read_journals
 from lowres.labels import expanded
 from lowres.manifest import FILE_NAME, Manifest
 from lowres.options import BuildOptions, ExecutorName, OnChange, OnError, Working
@@ -307,9 +307,7 @@ def _build_rows(
     total = left + sum(len(built.chunk) for built in staging.built)
     try:
         with track("build", total, done=total - left) as display:
-            for chunk, built in _rendered(staging, prepared, working, threads, todo):
-                if built is not None:
-                    staging.keep(built)
+            for chunk in _rendered(staging, prepared, working, threads, todo):
                 display.advance(len(chunk))
     finally:
         staging.close()
@@ -317,8 +315,8 @@ def _build_rows(
 
 def _rendered(
     staging: Staging, prepared: Prepared, working: Working, threads: int, todo: Sequence[Chunk]
-) -> Iterator[tuple[Chunk, Built | None]]:
-    """Build chunks and give each as it is done."""
+) -> Iterator[Chunk]:
+    """Build chunks, keep them, and give each as it is done."""
     job = Job(
         source=prepared.source.path.absolute(),
         store=staging.path.absolute(),
@@ -331,16 +329,23 @@ def _rendered(
         token=uuid.uuid4().hex,
     )
     if working.executor == "ray":
-        return on_ray(
+        pieces = on_ray(
             build_elsewhere, todo, lambda c: (job, c, staging.entries(c)), working.address
         )
+        for chunk, built in pieces:
+            staging.keep(built)
+            yield chunk
+        return
     stopping = threading.Event()
     rendering = Rendering(job, prepared.source, staging.parts)
 
-    def work(chunk: Chunk) -> Built | None:
-        return rendering.build(chunk, staging.entries(chunk), stopping)
+    def work(chunk: Chunk) -> None:
+        built = rendering.build(chunk, staging.entries(chunk), stopping)
+        if built is not None:
+            staging.keep(built)
 
-    return in_threads(work, todo, threads, stopping)
+    for chunk, _ in in_threads(work, todo, threads, stopping):
+        yield chunk
 
 
 def _native_px(prepared: Prepared) -> int | None:

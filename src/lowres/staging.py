@@ -34,7 +34,7 @@ from lowres.variant import Variant
 CHUNK_ROWS = 64
 """At most so many rows are built together."""
 
-CHUNKS_PER_WORKER = 400
+CHUNKS_PER_WORKER = 150
 """At least so many chunks for each worker, so that a build that is killed loses less than 1 % of
 its work, and no worker is left with much to do when the others are done."""
 

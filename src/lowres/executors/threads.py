@@ -1,11 +1,10 @@
-"""Work in threads of this process, few pieces at a time, which an error or interrupt ends soon."""
+"""Work in threads of this process, which an error or interrupt ends soon."""
 
 from __future__ import annotations
 
+import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from itertools import islice
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -18,23 +17,44 @@ def in_threads(
     workers: int,
     stopping: threading.Event,
 ) -> Iterator[tuple[Item, Result]]:
-    """Do `work` on items in threads, few at a time, and give each as it is done.
+    """Do `work` on items in threads and give each as it is done.
 
-    At the first error or an interrupt, nothing more begins and `stopping` is set, which work that
-    is under way may heed.
+    Items are begun in their order, each by the next thread that is free. At the first error or
+    an interrupt, nothing more begins and `stopping` is set, which work that is under way may heed;
+    the iterator ends when no thread is left.
     """
     waiting = iter(items)
-    running: dict[Future[Result], Item] = {}
-    with ThreadPoolExecutor(workers) as pool:
+    taking = threading.Lock()
+    done: queue.SimpleQueue[tuple[Item, Result] | BaseException | None] = queue.SimpleQueue()
+
+    def run() -> None:
         try:
-            for item in islice(waiting, 2 * workers):
-                running[pool.submit(work, item)] = item
-            while running:
-                for done in wait(running, return_when=FIRST_COMPLETED).done:
-                    item = running.pop(done)
-                    yield item, done.result()
-                    for following in islice(waiting, 1):
-                        running[pool.submit(work, following)] = following
+            while not stopping.is_set():
+                with taking:
+                    item = next(waiting, done)
+                if item is done:
+                    break
+                done.put((item, work(item)))  # type: ignore[arg-type]
+        except BaseException as error:  # noqa: BLE001  raised again by the caller's thread
+            done.put(error)
         finally:
-            stopping.set()
-            pool.shutdown(wait=False, cancel_futures=True)
+            done.put(None)
+
+    threads = [threading.Thread(target=run, daemon=True) for _ in range(min(workers, len(items)))]
+    try:
+        for thread in threads:
+            thread.start()
+        left = len(threads)
+        while left:
+            result = done.get()
+            if isinstance(result, BaseException):
+                raise result
+            if result is None:
+                left -= 1
+            else:
+                yield result
+    finally:
+        stopping.set()
+        for thread in threads:
+            if thread.ident is not None:
+                thread.join()

@@ -167,7 +167,7 @@ def _packed(axes: tuple[tuple[Axis, Filter, Rule], ...]) -> Any:  # noqa: ANN401
     if kernel is None or not tables:
         return tables
     packed = kernel.Packed.of(tables)
-    return packed.first, packed.groups, packed.place, packed.weights
+    return packed.first, packed.groups, packed.place, packed.weights, packed.even
 
 
 def _weigh(
