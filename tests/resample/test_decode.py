@@ -3,17 +3,25 @@
 import io
 import runpy
 import struct
+import sys
+import tarfile
 import warnings
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from lowres.errors import PictureError
+from lowres.resample import jpeg
 from lowres.resample.decode import decode, decode_for, quiet_decoder
 from pictures import encoded, picture
+
+ODD_JPEGS = runpy.run_path(str(Path(__file__).with_name("odd_jpegs.py")))
+FAST, SLOW = ODD_JPEGS["FAST"], ODD_JPEGS["SLOW"]
 
 ARRAY = picture(3, 41, 30)
 RGB = Image.fromarray(ARRAY)
@@ -125,3 +133,120 @@ def test_warnings_are_silenced_only_inside():
             warnings.warn_explicit("odd EXIF", UserWarning, "x.py", 1, module="PIL.TiffImagePlugin")
         warnings.warn_explicit("odd EXIF", UserWarning, "x.py", 1, module="PIL.TiffImagePlugin")
     assert len(seen) == 1
+
+
+def outcome(data: bytes, **options: object) -> tuple:
+    """Tell what decoding gives, for comparison: pixels, or the text of the error."""
+    with quiet_decoder():
+        return outcome_aloud(data, **options)
+
+
+def outcome_aloud(data: bytes, **options: object) -> tuple:
+    try:
+        pixels = decode(data, **options)
+    except PictureError as error:
+        return ("error", str(error))
+    assert pixels.flags.c_contiguous
+    return (pixels.dtype, pixels.shape, pixels.flags.writeable, pixels.tobytes())
+
+
+@pytest.fixture
+def by_pillow(monkeypatch):
+    """Tell what Pillow alone gives."""
+
+    def outcome_without(data: bytes, **options: object) -> tuple:
+        with monkeypatch.context() as patch:
+            patch.setattr(jpeg, "simplejpeg", None)
+            return outcome(data, **options)
+
+    return outcome_without
+
+
+@pytest.fixture
+def same_libraries():
+    if not jpeg._same_pixels():
+        pytest.skip("this Pillow is built on another libjpeg, so that it decodes everything")
+
+
+@pytest.mark.parametrize("exif_rotate", [False, True])
+@pytest.mark.parametrize("name", [*FAST, *SLOW])
+def test_odd_jpegs_are_as_with_pillow_alone(name, exif_rotate, by_pillow):
+    data = (FAST | SLOW)[name]
+    assert outcome(data, exif_rotate=exif_rotate) == by_pillow(data, exif_rotate=exif_rotate)
+
+
+@pytest.mark.usefixtures("same_libraries")
+@pytest.mark.parametrize("name", FAST)
+def test_plain_jpegs_do_not_need_pillow(name, monkeypatch):
+    monkeypatch.setattr(Image, "open", None)
+    both = decode_for(FAST[name], ("pillow", "release-2017"))
+    assert both["pillow"] is both["release-2017"]
+    assert both["pillow"].shape[2] == 3
+
+
+@pytest.mark.parametrize("name", SLOW)
+def test_what_is_odd_is_left_to_pillow(name):
+    assert jpeg.decode_plain(SLOW[name]) is None
+
+
+@pytest.mark.usefixtures("same_libraries")
+def test_what_may_be_turned_is_left_to_pillow():
+    turnable = {name for name in FAST if "EXIF" in name or "XMP" in name}
+    assert len(turnable) == 3
+    for name, data in FAST.items():
+        assert (jpeg.decode_plain(data, exif_rotate=True) is None) == (name in turnable)
+
+
+@pytest.mark.parametrize(
+    ("limit", "fast"), [(None, True), (1230, True), (1229, False), (615, False), (614, False)]
+)
+@pytest.mark.usefixtures("same_libraries")
+def test_limit_of_pixels_is_pillows(limit, fast, monkeypatch, by_pillow):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
+    data = encoded(ARRAY)
+    assert (jpeg.decode_plain(data) is not None) == fast
+    assert outcome(data) == by_pillow(data)
+    assert (outcome(data)[0] == "error") == (limit == 614)
+
+
+def test_damage_by_chance_is_as_with_pillow_alone(by_pillow):
+    pictures = ODD_JPEGS["damaged"](3000)
+    found = [outcome(data) for data in pictures]
+    assert found == [by_pillow(data) for data in pictures]
+    errors = sum(kind[0] == "error" for kind in found)
+    assert 500 < errors < 2500
+
+
+def test_several_threads_get_the_same(by_pillow):
+    pictures = [*FAST.values(), *SLOW.values()] * 4
+    with quiet_decoder(), ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(outcome_aloud, pictures))
+    assert found == [by_pillow(data) for data in pictures]
+
+
+def test_simplejpeg_need_not_be_there(monkeypatch):
+    monkeypatch.setitem(sys.modules, "simplejpeg", None)
+    alone = runpy.run_path(jpeg.__file__)
+    assert alone["simplejpeg"] is None
+    assert alone["decode_plain"](encoded(ARRAY)) is None
+
+
+def test_libraries_that_differ_are_noticed(monkeypatch):
+    real = jpeg.simplejpeg
+    other = SimpleNamespace(
+        encode_jpeg=real.encode_jpeg, decode_jpeg=lambda data, **_: real.decode_jpeg(data) ^ 1
+    )
+    monkeypatch.setattr(jpeg, "simplejpeg", other)
+    assert not jpeg._same_pixels.__wrapped__()
+    monkeypatch.setattr(jpeg, "_same_pixels", lambda: False)
+    assert jpeg.decode_plain(encoded(ARRAY)) is None
+
+
+@pytest.mark.usefixtures("same_libraries")
+def test_real_photographs_take_the_fast_path(shared, by_pillow):
+    with tarfile.open(shared / "imagenet-1-per-class.tar") as archive:
+        files = [member for member in archive if member.isfile()][::8]
+        pictures = [archive.extractfile(member).read() for member in files]
+    assert sum(jpeg.decode_plain(data) is not None for data in pictures) > 0.95 * len(pictures)
+    for data in pictures:
+        assert outcome(data) == by_pillow(data)

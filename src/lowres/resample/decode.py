@@ -1,4 +1,4 @@
-"""Encoded bytes to RGB, by Pillow, with its own conversions or those of 2017."""
+"""Encoded bytes to RGB as Pillow gives it, with its own conversions or those of 2017."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from lowres.errors import PictureError
+from lowres.resample.jpeg import decode_plain
 from lowres.variant import Rule
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
@@ -48,7 +49,13 @@ def decode_for(
 
     Returns:
         The picture under each rule; the same array where they agree.
+
+    Raises:
+        PictureError: see `decode`.
     """
+    plain = decode_plain(data, exif_rotate=exif_rotate)
+    if plain is not None:
+        return dict.fromkeys(rules, plain)
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             turned = ImageOps.exif_transpose(image) if exif_rotate else image
