@@ -1,4 +1,4 @@
-"""Work on the machines of a Ray cluster, few pieces at a time; what a lost machine had is redone."""
+"""Work on the machines of a Ray cluster; what was under way on a lost machine is done again."""
 
 from __future__ import annotations
 

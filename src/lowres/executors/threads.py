@@ -44,17 +44,23 @@ def in_threads(
     try:
         for thread in threads:
             thread.start()
-        left = len(threads)
-        while left:
-            result = done.get()
-            if isinstance(result, BaseException):
-                raise result
-            if result is None:
-                left -= 1
-            else:
-                yield result
+        yield from _results(done, len(threads))
     finally:
         stopping.set()
         for thread in threads:
             if thread.ident is not None:
                 thread.join()
+
+
+def _results(
+    done: queue.SimpleQueue[tuple[Item, Result] | BaseException | None], threads: int
+) -> Iterator[tuple[Item, Result]]:
+    """Give what comes until each thread has sent None, or raise the error that comes."""
+    while threads:
+        result = done.get()
+        if isinstance(result, BaseException):
+            raise result
+        if result is None:
+            threads -= 1
+        else:
+            yield result

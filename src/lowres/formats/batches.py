@@ -52,6 +52,10 @@ HALVES: dict[tuple[int, ...], tuple[int, int]] = {(1, 2, 3, 4, 5): (1, 2), (6, 7
 """The numbers of the files in each half of ImageNet64: which part they are, and the other."""
 
 
+MOST_FOLDERS = 64
+"""A folder of more is one of classes, and batches are not looked for in each of them."""
+
+
 class BatchesSource(Source):
     """A set in batch files; one is held in memory at a time."""
 
@@ -65,18 +69,20 @@ class BatchesSource(Source):
         """Take batch files, zips of them, and folders of these, by names alone."""
         if path.is_file():
             return path.name in FILE_NAMES or bool(OFFICIAL_ZIP.fullmatch(path.name))
-        first = [name + suffix for name in FIRST_NAMES for suffix in ("", ".npz")]
         if not path.is_dir():
             return False
         with os.scandir(path) as children:
+            folders: list[Path] = []
             for child in children:
                 if child.name in FILE_NAMES or OFFICIAL_ZIP.fullmatch(child.name):
                     if child.is_file():
                         return True
-                # Of thousands of class folders, too: so no Path, and no look at what it is.
-                elif any(os.path.isfile(f"{child.path}/{name}") for name in first):  # noqa: PTH113
-                    return True
-        return False
+                elif len(folders) <= MOST_FOLDERS and child.is_dir():
+                    folders.append(Path(child.path))
+        first = [name + suffix for name in FIRST_NAMES for suffix in ("", ".npz")]
+        return len(folders) <= MOST_FOLDERS and any(
+            (folder / name).is_file() for folder in folders for name in first
+        )
 
     def index(self) -> Index:
         """List all entries, without reading pixels; see `Source.index`."""

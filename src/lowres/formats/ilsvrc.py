@@ -108,8 +108,7 @@ def small_imagenet(path: Path) -> str | None:
     It is recognised by its names: folders of PNG files, or tars, called `train_32x32`,
     `valid_32x32` and the same with 64.
     """
-    inside = [child for child in path.iterdir() if _is_part(child)] if path.is_dir() else []
-    named = [path] if _SMALL_NAME.match(path.name) else inside
+    named = [path] if _SMALL_NAME.match(path.name) else list(_parts_of(path))
     if not named or not all(_SMALL_NAME.match(c.name) and _is_small(c) for c in named):
         return None
     return (
@@ -357,8 +356,16 @@ def _first_name(path: Path) -> str:
         return ""
 
 
-def _is_part(child: Path) -> bool:
-    return not child.name.startswith(".") and (child.is_dir() or child.suffix == ".tar")
+def _parts_of(path: Path) -> Iterator[Path]:
+    """Give the folders and tars in a folder, up to the first of another name than a small set's."""
+    if not path.is_dir():
+        return
+    with os.scandir(path) as children:
+        for child in children:
+            if not child.name.startswith(".") and (child.is_dir() or child.name.endswith(".tar")):
+                yield Path(child.path)
+                if not _SMALL_NAME.match(child.name):
+                    return
 
 
 def _is_small(candidate: Path) -> bool:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
 import re
 from collections import defaultdict
 from pathlib import Path
 
 from lowres.errors import SourceError
 from lowres.formats.base import SPLIT_NAMES, missing_number, split_of
+
+SPLIT_FOLDERS = frozenset({*SPLIT_NAMES, "data"})
+"""Folders of shards are named like a split, or `data` as on the Hub."""
 
 MOST_SHARDS = 100_000
 """The most that a pattern may stand for: a slip such as `{0..99999999}` must not fill memory."""
@@ -29,12 +33,17 @@ def is_pattern(path: Path) -> bool:
 
 def is_sharded(folder: Path) -> bool:
     """Tell whether a folder holds shards, at its top or in folders named like splits."""
-    children = [child for child in folder.iterdir() if not child.name.startswith(".")]
-    folders = [child for child in children if child.is_dir()]
-    if any(any(map(_is_shard, split.iterdir())) for split in folders if _is_split(split)):
+    with os.scandir(folder) as children:
+        folders: list[str] = []
+        others: list[str] = []
+        for child in children:
+            if not child.name.startswith("."):
+                (folders if child.is_dir() else others).append(child.name)
+    splits = [folder / name for name in folders if name.lower() in SPLIT_FOLDERS]
+    if any(any(map(_is_shard, split.iterdir())) for split in splits):
         return True
     # A tar beside class folders is only somebody's copy of them.
-    return not folders and any(map(_is_shard, children))
+    return not folders and any(_is_shard(folder / name) for name in others)
 
 
 def shards_of(path: Path) -> Shards:
@@ -111,8 +120,8 @@ def _is_shard(path: Path) -> bool:
 
 
 def _is_split(path: Path) -> bool:
-    """Tell a folder of shards: named like a split, or `data` as on the Hub."""
-    return path.name.lower() in (*SPLIT_NAMES, "data") and path.is_dir()
+    """Tell a folder that may hold shards."""
+    return path.name.lower() in SPLIT_FOLDERS and path.is_dir()
 
 
 def _parent(shard: Path) -> str | None:
