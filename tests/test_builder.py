@@ -303,7 +303,12 @@ def test_an_unfinished_store_takes_no_other_options(tmp_path):
     with pytest.raises(StoreError, match="was begun differently: options exif_rotate was False"):
         builder.build(source, tmp_path / "store", other)
     (source / "train" / "ant" / "99.jpg").write_bytes(encoded(picture(1, 30, 30)))
-    with pytest.raises(StoreError, match=r"pictures was \{'train': 24, .* is now \{'train': 25"):
+    (source / "val" / "dog" / "00.jpg").unlink()
+    words = (
+        r"pictures was \{'train': 24, .* is now \{'train': 25.*its pictures are others: "
+        r"train/ant/99\.jpg \(class ant\): new; val/dog/00\.jpg \(class dog\): gone\. Use"
+    )
+    with pytest.raises(StoreError, match=words):
         builder.build(source, tmp_path / "store", OPTIONS)
 
 

@@ -7,6 +7,7 @@ never write to one file. A line cut short or damaged does not count.
 from __future__ import annotations
 
 import json
+from array import array
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,14 +38,14 @@ class Built:
         chunk: the rows.
         stamps: a short hash of the source's stamp of each entry when it was read, joined.
         skipped: reason for each row that could not be decoded.
-        sums: for each variant the sums of the levels of red, green and blue, then of their
+        sums: int64, for each variant the sums of the levels of red, green and blue, then of their
             squares.
     """
 
     chunk: Chunk
     stamps: str
     skipped: dict[int, str]
-    sums: tuple[int, ...]
+    sums: array[int]
 
     def line(self) -> str:
         """Give the line of a journal."""
@@ -54,7 +55,7 @@ class Built:
             "stop": self.chunk.stop,
             "stamps": self.stamps,
             "skipped": self.skipped,
-            "sums": self.sums,
+            "sums": self.sums.tolist(),
         }
         return f"{json.dumps(record)}\n"
 
@@ -65,8 +66,8 @@ class Built:
             record = json.loads(line)
             chunk = Chunk(record["split"], record["start"], record["stop"])
             skipped = {int(row): str(reason) for row, reason in record["skipped"].items()}
-            return cls(chunk, record["stamps"], skipped, tuple(map(int, record["sums"])))
-        except (ValueError, KeyError, TypeError, AttributeError):
+            return cls(chunk, record["stamps"], skipped, array("q", record["sums"]))
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
             return None
 
 

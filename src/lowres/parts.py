@@ -6,6 +6,7 @@ In place of each `X.npy` there is an `X.npy.part` with a row for every entry of 
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -59,7 +60,7 @@ class Parts:
             key: RowFile(digests_path(path, key), writable=True, dimensions=2) for key in keys
         }
 
-    def write(self, chunk: Chunk, pixels: NDArray[np.uint8]) -> tuple[int, ...]:
+    def write(self, chunk: Chunk, pixels: NDArray[np.uint8]) -> array[int]:
         """Write the rows of a chunk.
 
         Args:
@@ -80,7 +81,7 @@ class Parts:
             self.digests[key].write(chunk.start, picture_digests(block))
             add_levels(pixels[start:stop], total)
             start = stop
-        return tuple(sums.ravel().tolist())
+        return array("q", sums.tobytes())
 
 
 def reserve(path: Path, rows: Mapping[str, int], variants: Sequence[Variant]) -> set[str]:

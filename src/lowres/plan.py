@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Self
 
 from lowres.errors import StoreError
 from lowres.formats.base import Index
-from lowres.manifest import held, write_bytes, write_json
+from lowres.manifest import held, write_json
 from lowres.rows import claim
 
 PLAN = "build.json"
@@ -67,16 +67,21 @@ def begin(path: Path, plan: Mapping[str, Any], index: Index) -> None:
             )
         one = uuid.uuid4().hex[:12]
         temporary = path / f"{ENTRIES}.{one}"
-        write_bytes(temporary, b"".join(index.lines()))
+        with temporary.open("wb") as file:
+            file.writelines(index.lines())
         temporary.replace(path / ENTRIES)
         temporary = path / f"{PLAN}.{one}"
         write_json(temporary, plan)
         claim(temporary, path / PLAN)
+    digest = "index_sha256"
     try:
-        begun = json.loads((path / PLAN).read_text())
-        refuse_changes(path, begun, plan, "was begun", _changed_entries(path, index))
-    except (json.JSONDecodeError, UnicodeDecodeError, AttributeError) as error:
+        begun = json.loads((path / PLAN).read_bytes())
+        same_entries = begun["source"][digest] == plan["source"][digest]
+    except (ValueError, KeyError, TypeError) as error:
         raise StoreError(f"{path / PLAN} is damaged; remove {path} and build again") from error
+    refuse_changes(
+        path, begun, plan, "was begun", None if same_entries else _changed_entries(path, index)
+    )
 
 
 def refuse_changes(
@@ -116,19 +121,23 @@ def refuse_changes(
 def _changed_entries(path: Path, index: Index) -> str | None:
     """Say which pictures came, went, or changed their class since the build was begun."""
     try:
-        then = (path / ENTRIES).read_bytes()
+        before = set((path / ENTRIES).read_bytes().splitlines(keepends=True))
     except FileNotFoundError:
         return None
-    now = b"".join(index.lines())
-    if then == now:
-        return None
-    before, after = set(then.splitlines()), set(now.splitlines())
+    after = set(index.lines())
     parts = []
     for lines, what in ((after - before, "new"), (before - after, "gone")):
-        names = sorted("{}/{} (class {})".format(*line.decode().split("\0")) for line in lines)
+        names = sorted(
+            "{}/{} (class {})".format(*line.decode().rstrip("\n").split("\0")) for line in lines
+        )
         more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
         parts += [f"{', '.join(names[:SHOWN])}{more}: {what}"] if names else []
     return f"its pictures are others: {'; '.join(parts)}"
+
+
+def _entry_name(line: bytes) -> str:
+    split, key, name = line.decode().rstrip("\n").split("\0")
+    return f"{split}/{key} (class {name})"
 
 
 @contextmanager

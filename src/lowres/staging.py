@@ -23,7 +23,7 @@ from lowres.content import DIGEST_BYTES
 from lowres.errors import StoreError
 from lowres.formats.base import Entry, Index
 from lowres.journal import Built, Chunk, Journal
-from lowres.manifest import Manifest, sha256_of_file, write_bytes
+from lowres.manifest import Manifest, sha256_of_file
 from lowres.matching import left_out
 from lowres.parts import Key, Parts, part_path, reserve
 from lowres.plan import Shard
@@ -212,8 +212,8 @@ class Staging:
             )
         labels = np.array([entry.label for entry in entries], np.int64)
         np.save(self.path / split / LABELS, labels)
-        keys = "".join(f"{entry.key}\n" for entry in entries)
-        write_bytes(self.path / split / KEYS, keys.encode())
+        with (self.path / split / KEYS).open("wb") as file:
+            file.writelines(f"{entry.key}\n".encode() for entry in entries)
         return entries, left_out(self.rows[split], list(missing))
 
     def finish(self, manifest: Manifest) -> None:

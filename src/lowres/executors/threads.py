@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
+
+GATHER_S = 0.005
+"""How long results are gathered before the caller's thread wakes: each time it does, it takes the
+interpreter's lock from those that work."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -57,6 +62,8 @@ def _results(
 ) -> Iterator[tuple[Item, Result]]:
     """Give what comes until each thread has sent None, or raise the error that comes."""
     while threads:
+        if done.empty():
+            time.sleep(GATHER_S)
         result = done.get()
         if isinstance(result, BaseException):
             raise result

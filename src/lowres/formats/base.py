@@ -57,7 +57,8 @@ class Entry:
     Attributes:
         key: its name, unique within the split; for a folder the path below the split.
         label: 0-based position of its class in the index's classes.
-        location: the file that holds it, or the file and the member of an archive.
+        location: the file that holds it, or the file and the member of an archive, or the folder
+            that it lies in; shared by many entries.
         offset: where inside that it begins: a byte, or the row of a table.
         length: how many bytes from there, where `offset` is a byte.
     """

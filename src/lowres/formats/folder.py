@@ -31,6 +31,7 @@ from lowres.formats.base import (
     Sink,
     Source,
     check_name,
+    file_stamp,
     indexed,
     is_hidden,
     missing_classes,
@@ -68,15 +69,33 @@ class FolderSource(Source):
 
     def read(self, entry: Entry) -> bytes:
         """Read the file of an entry."""
-        descriptor = os.open(entry.location, os.O_RDONLY)
-        try:
-            return read_at(descriptor, 0, os.fstat(descriptor).st_size)
-        finally:
-            os.close(descriptor)
+        return read_file(path_of(entry))
+
+    def stamp(self, entry: Entry) -> str:
+        """Give size and time of change of the file."""
+        return file_stamp(path_of(entry))
 
     def describe(self, entry: Entry) -> str:
         """Give the path."""
-        return entry.location
+        return path_of(entry)
+
+
+def path_of(entry: Entry) -> str:
+    """Give the path of an entry whose location is the folder that its class lies in.
+
+    The first part of its key is a name for that folder. A million entries then share a thousand
+    locations.
+    """
+    return f"{entry.location}/{entry.key.partition('/')[2]}"
+
+
+def read_file(path: str) -> bytes:
+    """Read a file; without the objects that Python makes for it, since there are a million."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        return read_at(descriptor, 0, os.fstat(descriptor).st_size)
+    finally:
+        os.close(descriptor)
 
 
 class FolderScan:
@@ -151,9 +170,9 @@ class FolderScan:
             return self.annotated(folder)
         class_folders = _folders(folder)
         labelled = [
-            Labelled(key, class_folder.name, path)
-            for class_folder in class_folders
-            for key, path in self.pictures(class_folder, f"{class_folder.name}/")
+            Labelled(key, class_folder.name, location)
+            for class_folder, location in zip(class_folders, map(str, class_folders), strict=True)
+            for key in self.pictures(class_folder, f"{class_folder.name}/")
         ]
         loose = _loose_pictures(folder)
         if loose:
@@ -177,10 +196,11 @@ class FolderScan:
                 raise SourceError(f"{path}, line {number} must be NAME<tab>CLASS..., was {line!r}")
             names[name] = rest.partition("\t")[0]
         labelled = []
-        for key, location in self.pictures(folder / "images", "images/"):
+        location = str(folder / "images")
+        for key in self.pictures(folder / "images", "images/"):
             name = PurePosixPath(key).name
             if name not in names:
-                raise SourceError(f"{location} is not listed in {path}")
+                raise SourceError(f"{folder / key} is not listed in {path}")
             labelled.append(Labelled(key, names.pop(name), location))
         if names:
             raise SourceError(
@@ -189,8 +209,8 @@ class FolderScan:
             )
         return labelled
 
-    def pictures(self, folder: Path, prefix: str) -> Iterator[tuple[str, str]]:
-        """Give key and path of each picture below a folder."""
+    def pictures(self, folder: Path, prefix: str) -> Iterator[str]:
+        """Give the key of each picture below a folder."""
         for key, path in _walk(folder, prefix, (_identity(folder),)):
             suffix = os.path.splitext(key)[1].lower()  # noqa: PTH122
             if suffix not in PICTURE_SUFFIXES:
@@ -200,7 +220,7 @@ class FolderScan:
                 raise SourceError(
                     f"a file name must be UTF-8 in one line, was {path!r}; rename the file"
                 )
-            yield key, path
+            yield key
 
     def note_beside(self) -> None:
         """Note the folders that are no splits."""

@@ -26,8 +26,9 @@ from lowres.formats.base import (
     Index,
     Source,
     check_name,
+    file_stamp,
 )
-from lowres.formats.folder import FolderScan, Labelled, assembled
+from lowres.formats.folder import FolderScan, Labelled, assembled, path_of, read_file
 from lowres.formats.ilsvrc_truth import WANTED, truth_beside
 from lowres.formats.ranges import ByteRanges
 from lowres.formats.tar import Member, members
@@ -94,12 +95,16 @@ class IlsvrcSource(Source):
     def read(self, entry: Entry) -> bytes:
         """Read the bytes of a picture, from its tar or its file."""
         if not _in_tar(entry):
-            return Path(entry.location).read_bytes()
+            return read_file(path_of(entry))
         return self._ranges.read(entry.location, entry.offset, entry.length, entry.key)
 
     def describe(self, entry: Entry) -> str:
         """Give the tar and the key, or the path."""
-        return super().describe(entry) if _in_tar(entry) else entry.location
+        return super().describe(entry) if _in_tar(entry) else path_of(entry)
+
+    def stamp(self, entry: Entry) -> str:
+        """Give size and time of change of the tar, or of the file."""
+        return super().stamp(entry) if _in_tar(entry) else file_stamp(path_of(entry))
 
 
 def small_imagenet(path: Path) -> str | None:
@@ -242,11 +247,7 @@ class _Look:
                 f"ILSVRC2012_val_*, which lie in no class folders; put {WANTED} beside the folder"
             )
             return None
-        rows = _with_truth(pictures, str(folder), *found)
-        return [
-            row._replace(location=str(folder / PurePosixPath(row.key).name), offset=0, length=0)
-            for row in rows
-        ]
+        return _with_truth(pictures, str(folder), *found)
 
     def flat_pictures(self, listed: Iterable[Member], where: str) -> Iterator[Member]:
         """Pass on the pictures, which must not lie in folders."""
