@@ -76,5 +76,11 @@ def _sorted_rows(
     places[sorted(range(len(begins)), key=lambda label: begins[label].encode())] = np.arange(
         len(begins)
     )
-    columns = np.ascontiguousarray(digests).view(">u8").astype(np.uint64)
-    return np.lexsort((*columns.T[::-1], places[labels]))
+    # Eight bytes tell almost all apart, in a quarter of the memory.
+    columns = np.ascontiguousarray(digests).view(">u8")
+    order = np.lexsort((columns[:, 0].astype(np.uint64), places[labels]))
+    one, other = order[:-1], order[1:]
+    alike = (columns[one, 0] == columns[other, 0]) & (labels[one] == labels[other])
+    if (columns[one[alike]] != columns[other[alike]]).any():
+        order = np.lexsort((*columns.T[::-1].astype(np.uint64), places[labels]))
+    return order

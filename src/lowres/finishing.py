@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from lowres.content import content_hash
 from lowres.executors.threads import in_threads
-from lowres.formats.base import Entry
 from lowres.manifest import Manifest, Skipped, sha256_of_file
 from lowres.parts import Key
 from lowres.progress import Track
@@ -37,8 +36,8 @@ def finish(
         track: shows progress.
     """
     finished = {split: staging.finish_split(split) for split in staging.rows}
+    labels = {split: labels for split, (labels, _) in finished.items()}
     rows = {split: kept for split, (_, kept) in finished.items()}
-    labels = {split: _labels(entries) for split, (entries, _) in finished.items()}
     files = _finish_arrays(staging, rows, workers, track)
     for split in finished:
         for name in (LABELS, KEYS):
@@ -79,10 +78,6 @@ def _finish_arrays(
     return files
 
 
-def _labels(entries: Sequence[Entry]) -> NDArray[np.int64]:
-    return np.array([entry.label for entry in entries], np.int64)
-
-
 def _statistics(staging: Staging, split: str, pictures: int) -> dict[str, dict[str, list[float]]]:
     """Give mean and standard deviation of each channel over all pixels, in levels."""
     statistics = {}
@@ -113,9 +108,10 @@ def _content(
     labels: Mapping[str, NDArray[np.int64]],
     rows: Mapping[str, NDArray[np.int64]],
 ) -> str:
-    digests = {
-        split: staging.parts.digests[split, variant].read_range(0, staging.rows[split])[kept]
-        for split, kept in rows.items()
-    }
+    digests = {}
+    for split, kept in rows.items():
+        count = staging.rows[split]
+        whole = staging.parts.digests[split, variant].read_range(0, count)
+        digests[split] = whole if len(kept) == count else whole[kept]
     splits = {split: (labels[split], digests[split]) for split in rows}
     return content_hash(variant.size, splits, staging.index.classes)

@@ -202,19 +202,19 @@ class Staging:
         temporary.replace(final)
         return sha256
 
-    def finish_split(self, split: str) -> tuple[list[Entry], NDArray[np.int64]]:
-        """Write labels and keys of a split and give the entries that have rows, and their rows."""
-        missing = self.skipped()[split]
-        entries = [e for row, e in enumerate(self.index.splits[split]) if row not in missing]
-        if not entries:
+    def finish_split(self, split: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Write labels and keys of a split; give its labels, and the rows that have pictures."""
+        entries = self.index.splits[split]
+        kept = left_out(len(entries), list(self.skipped()[split]))
+        if not len(kept):
             raise StoreError(
                 f"no picture of {split} could be decoded; {self.path} stays unfinished"
             )
-        labels = np.array([entry.label for entry in entries], np.int64)
+        labels = np.fromiter((entries[row].label for row in kept), np.int64, len(kept))
         np.save(self.path / split / LABELS, labels)
         with (self.path / split / KEYS).open("wb") as file:
-            file.writelines(f"{entry.key}\n".encode() for entry in entries)
-        return entries, left_out(self.rows[split], list(missing))
+            file.writelines(f"{entries[row].key}\n".encode() for row in kept)
+        return labels, kept
 
     def finish(self, manifest: Manifest) -> None:
         """Write the manifest, which makes this a store, and remove the build's own files."""

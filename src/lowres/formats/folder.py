@@ -303,12 +303,19 @@ def assembled(
     splits = {
         split: [
             Entry(row.key, label[row.name], row.location, row.offset, row.length)
-            for row in found[split]
+            for row in _drained(found.pop(split))
         ]
         for split in in_split
     }
     kept = tuple(note.encode("utf-8", "replace").decode() for note in notes)
     return Index(tuple(classes), indexed(splits), layout, kept)
+
+
+def _drained(rows: list[Labelled]) -> Iterator[Labelled]:
+    """Give the rows and let go of each, so that a million are not in memory twice."""
+    rows.reverse()
+    while rows:
+        yield rows.pop()
 
 
 def _drop_unlabelled(in_split: dict[str, set[str]], notes: list[str]) -> None:
