@@ -13,19 +13,20 @@ ROOT = Path(lowres.__file__).parent
 HEAVY = ("numpy", "PIL", "numba", "torch", "scipy", "matplotlib", "jinja2", "skimage", "rich")
 
 RANKS = {
-    "errors": 0, "progress": 0,
+    "errors": 0, "progress": 0, "compiled": 0,
     "variant": 1, "labels": 1, "content": 1,
     "resample": 2, "manifest": 2, "recipe": 2, "options": 2, "matching": 2,
-    "spectrum": 2, "rows": 2,
+    "spectrum": 2, "rows": 2, "journal": 3,
     "formats": 3, "store": 3, "executors": 3,
-    "run": 4, "staging": 4, "exporter": 4, "loading": 4, "wrn": 4, "show": 4,
+    "run": 4, "parts": 4, "plan": 4, "exporter": 4, "loading": 4, "wrn": 4, "show": 4,
     "sides": 4,
-    "finishing": 5, "training": 5, "comparison": 5, "identify": 5,
-    "builder": 6, "study": 6, "differences": 6,
-    "report": 7, "describe": 7,
-    "demo": 8,
-    "cli": 9,
-    "__main__": 10, "__init__": 10,
+    "checksums": 5, "rendering": 5, "training": 5, "comparison": 5, "identify": 5,
+    "staging": 6, "preparation": 6, "study": 6, "differences": 6,
+    "finishing": 7, "report": 7, "describe": 7,
+    "builder": 8, "speed": 8,
+    "demo": 9,
+    "cli": 10,
+    "__main__": 11, "__init__": 11,
 }  # fmt: skip
 """A module imports only from a lower rank, or from its own folder."""
 

@@ -7,9 +7,7 @@ number of machines, writes the same bytes. How a build goes on after a kill is i
 from __future__ import annotations
 
 import threading
-import uuid
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,43 +16,22 @@ from lowres.executors.local import available_cores
 from lowres.executors.ray import on_ray
 from lowres.executors.threads import in_threads
 from lowres.finishing import finish
-from lowres.formats import open_source
-from lowres.formats.base import Index, Source
-from lowres.formats.select import select_classes, split_by_hash
+from lowres.formats.base import Source
 from lowres.journal import Chunk, read_journals
-from lowres.labels import expanded
 from lowres.manifest import FILE_NAME, Manifest
 from lowres.options import BuildOptions, ExecutorName, OnChange, OnError, Working
 from lowres.plan import PLAN, Shard, clean, locked, refuse_changes
+from lowres.preparation import Prepared, prepare
 from lowres.progress import Track, silent
 from lowres.rendering import (
     STAMP_DIGITS,
-    Job,
     Rendering,
     build_elsewhere,
-    software_versions,
     stamps_of,
 )
 from lowres.resample.decode import quiet_decoder
 from lowres.staging import Staging
 from lowres.store import open_store
-from lowres.variant import Variant
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Prepared:
-    """A build before its first row: the source and what is to be made of it."""
-
-    source: Source
-    index: Index
-    options: BuildOptions
-    variants: tuple[Variant, ...]
-    plan: dict[str, Any]
-
-    @property
-    def counts(self) -> dict[str, int]:
-        """Entries of each split."""
-        return {split: len(entries) for split, entries in self.index.splits.items()}
 
 
 def build(
@@ -92,7 +69,7 @@ def build(
     """
     working = Working(on_error=on_error, on_change=on_change, executor=executor, address=address)
     store, threads = Path(store), _threads(workers)
-    prepared = _prepared(Path(source), store, options)
+    prepared = prepare(Path(source), store, options)
     with locked(store), quiet_decoder():
         if (store / FILE_NAME).exists():
             return _already_built(store, prepared.plan)
@@ -136,7 +113,7 @@ def build_shard(
     """
     working = Working(on_error=on_error, on_change=on_change)
     store, threads = Path(store), _threads(workers)
-    prepared = _prepared(Path(source), store, options)
+    prepared = prepare(Path(source), store, options)
     with locked(store, shard), quiet_decoder():
         if (store / FILE_NAME).exists():
             _already_built(store, prepared.plan)
@@ -172,7 +149,7 @@ def finish_shards(
         SourceError: the source cannot be read.
     """
     store, threads = Path(store), _threads(workers)
-    prepared = _prepared(Path(source), store, options)
+    prepared = prepare(Path(source), store, options)
     if not (store / FILE_NAME).exists() and not (store / PLAN).exists():
         raise StoreError(f"{store} is no unfinished store: build its shards first")
     with locked(store), quiet_decoder():
@@ -192,64 +169,6 @@ def _threads(workers: int | None) -> int:
     if workers is not None and workers < 1:
         raise StoreError(f"--workers must be at least 1, was {workers}")
     return workers or available_cores()
-
-
-def _prepared(path: Path, store: Path, options: BuildOptions | None) -> Prepared:
-    options = options or BuildOptions()
-    options.variants()  # refused before anything is read
-    if store.resolve().is_relative_to(path.resolve()):
-        raise StoreError(f"store {store} must not lie inside the source {path}: choose another")
-    opened = open_source(path)
-    index = opened.index()
-    options = replace(options, classes=expanded(options.classes, index.classes))
-    index = _narrowed(index, options)
-    variants = _variants(path, index, options)
-    plan = _plan(path, opened, index, options, variants)
-    return Prepared(
-        source=opened, index=index, options=options, variants=tuple(variants), plan=plan
-    )
-
-
-def _narrowed(index: Index, options: BuildOptions) -> Index:
-    if options.classes:
-        index = select_classes(index, options.classes)
-    if options.val_fraction is not None:
-        index = split_by_hash(index, options.val_fraction)
-    return index
-
-
-def _variants(path: Path, index: Index, options: BuildOptions) -> list[Variant]:
-    variants = sorted(options.variants(index.native_px))
-    others = {variant.size for variant in variants} - {index.native_px}
-    if index.is_variant and others:
-        raise StoreError(
-            f"{path} holds finished pictures of {index.native_px} px, which are not resampled "
-            f"again: leave --size out; for {min(others)} px, take the released batches of that "
-            "size, or build from the full pictures"
-        )
-    return variants
-
-
-def _plan(
-    path: Path, source: Source, index: Index, options: BuildOptions, variants: Sequence[Variant]
-) -> dict[str, Any]:
-    """Describe the build in JSON values, without anything that differs between two machines."""
-    return {
-        "source": {
-            "kind": source.kind,
-            "layout": index.layout,
-            "name": path.resolve().name.encode("utf-8", "replace").decode(),
-            "pictures": {split: len(entries) for split, entries in index.splits.items()},
-            "index_sha256": index.digest(),
-            "notes": list(index.notes),
-        },
-        "options": {
-            "variants": list(map(str, variants)),
-            **options.to_record(),
-            "classes": sorted(options.classes),
-        },
-        "versions": software_versions(),
-    }
 
 
 def _already_built(store: Path, plan: dict[str, Any]) -> Manifest:
@@ -317,17 +236,7 @@ def _rendered(
     staging: Staging, prepared: Prepared, working: Working, threads: int, todo: Sequence[Chunk]
 ) -> Iterator[Chunk]:
     """Build chunks, keep them, and give each as it is done."""
-    job = Job(
-        source=prepared.source.path.absolute(),
-        store=staging.path.absolute(),
-        splits=tuple(staging.rows),
-        variants=staging.variants,
-        native_px=_native_px(prepared),
-        exif_rotate=prepared.options.exif_rotate,
-        skip=working.on_error == "skip",
-        versions=tuple(prepared.plan["versions"].items()),
-        token=uuid.uuid4().hex,
-    )
+    job = prepared.job(staging.path, skip=working.on_error == "skip")
     if working.executor == "ray":
         pieces = on_ray(
             build_elsewhere, todo, lambda c: (job, c, staging.entries(c)), working.address
@@ -346,9 +255,3 @@ def _rendered(
 
     for chunk, _ in in_threads(work, todo, threads, stopping):
         yield chunk
-
-
-def _native_px(prepared: Prepared) -> int | None:
-    """Give the size that all pictures must have, where they are taken as they are."""
-    native_px = prepared.index.native_px
-    return native_px if {v.size for v in prepared.variants} == {native_px} else None

@@ -94,24 +94,34 @@ class Rendering:
             OSError: the rows cannot be written.
         """
         stamps = stamps_of(self.source, entries)
-        row_bytes = np.array([3 * v.size**2 for v in self.job.variants], np.int64)
-        pixels = np.zeros(len(chunk) * int(row_bytes.sum()), np.uint8)
-        places = np.cumsum(row_bytes * len(chunk)) - row_bytes * len(chunk)
+        pixels, places = self.space(len(chunk))
         skipped = {}
         for row, entry in enumerate(entries):
             if stopping is not None and stopping.is_set():
                 return None
-            reason = self._render(entry, pixels, places + row * row_bytes)
+            reason = self._render(entry, pixels, places[row])
             if reason is not None:
                 skipped[chunk.start + row] = reason
         return Built(chunk, stamps, skipped, self.parts.write(chunk, pixels))
+
+    def space(self, rows: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+        """Make space for the pixels of some rows.
+
+        Returns:
+            One-dimensional uint8, zero: all rows of the first variant, then of the next; and
+            (rows, V) int64, where in it each picture begins.
+        """
+        row_bytes = np.array([3 * v.size**2 for v in self.job.variants], np.int64)
+        starts = np.cumsum(row_bytes * rows) - row_bytes * rows
+        pixels = np.zeros(rows * int(row_bytes.sum()), np.uint8)
+        return pixels, starts + np.arange(rows)[:, None] * row_bytes
 
     def _render(
         self, entry: Entry, pixels: NDArray[np.uint8], places: NDArray[np.int64]
     ) -> str | None:
         """Write all variants of an entry to `places` in `pixels`, or give why it is skipped."""
         try:
-            pictures = self._pictures(self.source.read(entry))
+            pictures = decoded(self.job, self.source.read(entry))
         except (PictureError, OSError) as error:
             reason = error.strerror or str(error) if isinstance(error, OSError) else str(error)
             if not (self.job.skip and isinstance(error, OF_THE_PICTURE)):
@@ -120,30 +130,44 @@ class Rendering:
                     "and run the same command again, or leave such pictures out: --on-error skip"
                 ) from error
             return reason
-        if len({id(picture) for picture in pictures.values()}) == 1:
-            resampler(self.job.variants).into(next(iter(pictures.values())), pixels, places)
-            return None
-        for rule, picture in pictures.items():
-            chosen = [i for i, v in enumerate(self.job.variants) if v.rule == rule]
-            variants = tuple(self.job.variants[i] for i in chosen)
-            resampler(variants).into(picture, pixels, places[chosen])
+        self.resample(pictures, pixels, places)
         return None
 
-    def _pictures(self, read: bytes | NDArray[np.uint8]) -> dict[Rule, NDArray[np.uint8]]:
-        """Decode what was read, if it is not pixels yet, for each rule."""
-        rules = dict.fromkeys(variant.rule for variant in self.job.variants)
-        if isinstance(read, bytes):
-            pictures = decode_for(read, rules, exif_rotate=self.job.exif_rotate)
-        else:
-            pictures = dict.fromkeys(rules, read)
-        native_px = self.job.native_px
-        if native_px is not None:
-            height, width, _ = next(iter(pictures.values())).shape
-            if (height, width) != (native_px, native_px):
-                raise PictureError(
-                    f"it has {width} x {height} pixels, and the set {native_px} x {native_px}"
-                )
-        return pictures
+    def resample(
+        self,
+        pictures: dict[Rule, NDArray[np.uint8]],
+        pixels: NDArray[np.uint8],
+        places: NDArray[np.int64],
+    ) -> None:
+        """Write all variants to `pixels`, (V,) `places` in it."""
+        variants = self.job.variants
+        if len({id(picture) for picture in pictures.values()}) == 1:
+            resampler(variants).into(next(iter(pictures.values())), pixels, places)
+            return
+        for rule, picture in pictures.items():
+            chosen = [i for i, v in enumerate(variants) if v.rule == rule]
+            resampler(tuple(variants[i] for i in chosen)).into(picture, pixels, places[chosen])
+
+
+def decoded(job: Job, read: bytes | NDArray[np.uint8]) -> dict[Rule, NDArray[np.uint8]]:
+    """Decode what was read, if it is not pixels yet: (H, W, 3) uint8 for each rule.
+
+    Raises:
+        PictureError: it cannot be decoded, or has another size than the job demands.
+    """
+    rules = dict.fromkeys(variant.rule for variant in job.variants)
+    if isinstance(read, bytes):
+        pictures = decode_for(read, rules, exif_rotate=job.exif_rotate)
+    else:
+        pictures = dict.fromkeys(rules, read)
+    native_px = job.native_px
+    if native_px is not None:
+        height, width, _ = next(iter(pictures.values())).shape
+        if (height, width) != (native_px, native_px):
+            raise PictureError(
+                f"it has {width} x {height} pixels, and the set {native_px} x {native_px}"
+            )
+    return pictures
 
 
 def stamps_of(source: Source, entries: Sequence[Entry]) -> str:

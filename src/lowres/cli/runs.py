@@ -1,0 +1,156 @@
+"""The verbs of runs and studies: train, study, report; and demo, which goes the whole way."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from lowres.cli.app import app, err, out
+from lowres.errors import LowresError, require
+from lowres.progress import shown
+from lowres.recipe import Recipe
+
+if TYPE_CHECKING:
+    from lowres.study.study import Study
+
+RecipeFlags = Annotated[Recipe | None, Parameter(name="*", group="Recipe")]
+
+
+@app.command
+def train(
+    path: Path,
+    *,
+    recipe: RecipeFlags = None,
+    out_directory: Annotated[Path | None, Parameter(name=("--out", "-o"))] = None,
+    store: Path | None = None,
+    device: str = "auto",
+    threads: int | None = None,
+) -> None:
+    """Train a Wide ResNet on a store, or finish a run that was planned or interrupted.
+
+    Args:
+        path: a store to train on, or the directory of a run to finish.
+        recipe: every decision of the training.
+        out_directory: directory of the run; a name below runs/ made from the recipe if not given.
+        store: where the store of a run to finish is now, if it has moved.
+        device: auto, cpu, cuda or cuda:N.
+        threads: CPU threads; if not given, as many as the run began with, or torch's own number.
+    """
+    require("torch", "train")
+    from lowres.run import Run, result_line
+    from lowres.store import open_store
+    from lowres.training import loop
+
+    if (path / "recipe.json").exists():
+        if recipe is not None or out_directory is not None:
+            raise LowresError(
+                f"{path} is a run and has its recipe; leave recipe flags and --out out"
+            )
+        run = Run.open(path)
+    else:
+        opened, recipe = open_store(store or path), recipe or Recipe()
+        name = recipe.run_name(opened.manifest.digest)
+        run = Run.plan(out_directory or Path("runs") / name, recipe, opened)
+    try:
+        result = loop.finish(run, store=store, device=device, threads=threads, track=shown)
+    except KeyboardInterrupt:
+        err.print(f"{len(run.metrics())} epochs are kept; go on with: lowres train {run.path}")
+        raise
+    out.print(result_line(result))
+    out.print(f"{run.path / 'result.json'}")
+
+
+@app.command
+def study(
+    path: Path,
+    *,
+    axis: tuple[str, ...] = (),
+    seeds: int = 1,
+    recipe: RecipeFlags = None,
+    out_directory: Annotated[Path, Parameter(name=("--out", "-o"))] = Path("study"),
+    jobs: Annotated[int | None, Parameter(alias="-j")] = None,
+    device: str = "auto",
+) -> int:
+    """Train every combination of some recipe fields, or go on with a study.
+
+    Runs that are finished are skipped, failed ones tried again; more values may be added later.
+
+    Args:
+        path: a store to train on, or the directory of a study to go on with.
+        axis: a swept recipe field and its values, such as lr=0.01,0.05; may be repeated.
+        seeds: runs of each combination, with seeds counted up from --seed.
+        recipe: what the runs have in common.
+        out_directory: directory of the study.
+        jobs: runs at a time; if not given, as many as cores on CPU and one on GPU.
+        device: auto, cpu, cuda or cuda:N.
+    """
+    torch = require("torch", "train")
+    from lowres.executors.local import LocalProcesses, share_cores
+    from lowres.study.study import Study
+
+    if (path / "study.json").exists():
+        if axis or recipe is not None:
+            raise LowresError(f"{path} is a study and has its axes; to add some, name its store")
+        planned = Study.open(path)
+    else:
+        planned = _plan_study(path, axis, seeds, recipe or Recipe(), out_directory)
+    on_gpu = device.startswith("cuda") or (device == "auto" and torch.cuda.is_available())
+    jobs, threads = share_cores(len(planned.runs), jobs or (1 if on_gpu else None))
+    executor = LocalProcesses(jobs, threads)
+    summary = planned.finish(executor, ("--device", device), track=shown)
+    out.print(
+        f"{planned.path}: {summary.finished} of {len(planned.runs)} runs finished, "
+        f"{len(summary.failed)} failed; look at them with: lowres report {planned.path}"
+    )
+    for name, reason in summary.failed.items():
+        out.print(f"  {name}: {reason}")
+    return int(summary.finished < len(planned.runs))
+
+
+def _plan_study(store: Path, axis: tuple[str, ...], seeds: int, base: Recipe, path: Path) -> Study:
+    from lowres.store import open_store
+    from lowres.study.axes import Axis
+    from lowres.study.study import Study
+
+    axes = [Axis.parse(text) for text in axis]
+    if seeds < 1:
+        raise LowresError(f"--seeds must be at least 1, was {seeds}")
+    if not any(axis.name == "seed" for axis in axes):
+        axes.append(Axis("seed", tuple(range(base.seed, base.seed + seeds))))
+    elif seeds > 1:
+        raise LowresError("give seeds by --seeds or by --axis seed=..., not by both")
+    return Study.plan(path, open_store(store), base, axes)
+
+
+@app.command
+def report(folder: Path) -> None:
+    """Write a study's report: one HTML page that opens offline, runs.csv and report.json.
+
+    Args:
+        folder: a study, or any folder with runs below it.
+    """
+    from lowres.report.page import write_report
+
+    page, transfers = write_report(folder)
+    for transfer in transfers:
+        out.print(transfer.verdict)
+    out.print(str(page))
+
+
+@app.command
+def demo(folder: Path = Path("demo")) -> int:
+    """Go the whole way on real pictures without a download: build, verify, train, report.
+
+    Args:
+        folder: where to put everything.
+    """
+    from lowres.demo import run_demo
+
+    found = run_demo(folder, track=shown)
+    out.print(f"\n{found.finished} runs trained, {len(found.failed)} failed")
+    for line in (*found.failed.values(), *found.verdicts):
+        out.print(line)
+    out.print(f"\nLook at {found.page}\nand at  {folder / 'contact-sheet.png'}")
+    return int(bool(found.failed))
