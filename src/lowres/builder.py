@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from lowres.errors import StoreError
-from lowres.executors.local import available_cores
 from lowres.executors.ray import on_ray
 from lowres.executors.threads import in_threads
 from lowres.finishing import finish
@@ -21,7 +20,7 @@ from lowres.journal import Chunk, read_journals
 from lowres.manifest import FILE_NAME, Manifest
 from lowres.options import BuildOptions, ExecutorName, OnChange, OnError, Working
 from lowres.plan import PLAN, Shard, clean, locked, refuse_changes
-from lowres.preparation import Prepared, prepare
+from lowres.preparation import Prepared, prepare, threads_for
 from lowres.progress import Track, silent
 from lowres.rendering import (
     STAMP_DIGITS,
@@ -68,7 +67,7 @@ def build(
         StoreError: the store's folder cannot take this build, or the source changed.
     """
     working = Working(on_error=on_error, on_change=on_change, executor=executor, address=address)
-    store, threads = Path(store), _threads(workers)
+    store, threads = Path(store), threads_for(workers)
     prepared = prepare(Path(source), store, options)
     with locked(store), quiet_decoder():
         if (store / FILE_NAME).exists():
@@ -112,7 +111,7 @@ def build_shard(
         StoreError: as `build`; or another process builds this part.
     """
     working = Working(on_error=on_error, on_change=on_change)
-    store, threads = Path(store), _threads(workers)
+    store, threads = Path(store), threads_for(workers)
     prepared = prepare(Path(source), store, options)
     with locked(store, shard), quiet_decoder():
         if (store / FILE_NAME).exists():
@@ -148,7 +147,7 @@ def finish_shards(
         StoreError: parts are missing, or another process is building.
         SourceError: the source cannot be read.
     """
-    store, threads = Path(store), _threads(workers)
+    store, threads = Path(store), threads_for(workers)
     prepared = prepare(Path(source), store, options)
     if not (store / FILE_NAME).exists() and not (store / PLAN).exists():
         raise StoreError(f"{store} is no unfinished store: build its shards first")
@@ -163,12 +162,6 @@ def finish_shards(
                 "without --finish, which builds the rest here"
             )
         return finish(staging, prepared.plan, prepared.source.mean(), threads, track)
-
-
-def _threads(workers: int | None) -> int:
-    if workers is not None and workers < 1:
-        raise StoreError(f"--workers must be at least 1, was {workers}")
-    return workers or available_cores()
 
 
 def _already_built(store: Path, plan: dict[str, Any]) -> Manifest:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lowres.errors import StoreError
+from lowres.executors.local import available_cores
 from lowres.formats import open_source
 from lowres.formats.base import Index, Source
 from lowres.formats.select import select_classes, split_by_hash
@@ -125,3 +126,14 @@ def _plan(
         },
         "versions": software_versions(),
     }
+
+
+def threads_for(workers: int | None) -> int:
+    """Give the number of threads to work with: as asked, or one for each core.
+
+    Raises:
+        StoreError: it is below 1.
+    """
+    if workers is not None and workers < 1:
+        raise StoreError(f"--workers must be at least 1, was {workers}")
+    return workers or available_cores()

@@ -19,12 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowres.errors import SourceError
-from lowres.executors.local import available_cores
 from lowres.executors.threads import in_threads
 from lowres.formats.base import Index
 from lowres.journal import Built, Chunk
 from lowres.options import BuildOptions
-from lowres.preparation import Prepared, prepare
+from lowres.preparation import Prepared, prepare, threads_for
 from lowres.progress import Track, silent
 from lowres.rendering import OF_THE_PICTURE, Rendering, decoded, stamps_of
 from lowres.resample.decode import quiet_decoder
@@ -133,7 +132,7 @@ def build_speed(
     """
     if sample < 1 or rounds < 1:
         raise SourceError(f"--sample and --rounds must be at least 1, were {sample} and {rounds}")
-    workers = workers or available_cores()
+    workers = threads_for(workers)
     with tempfile.TemporaryDirectory(prefix="lowres-bench-", dir=scratch) as folder:
         whole = prepare(Path(source), Path(folder) / "store", options)
         index, read = _sampled(whole, sample)

@@ -1,20 +1,12 @@
 """A real Ray cluster of several nodes on this machine, one of which is killed while it works."""
 
 import os
-import signal
-import subprocess
-import sys
-import threading
 import time
 from pathlib import Path
 
 import pytest
 
-import lowres
-from lowres.errors import LowresError, SourceError
-from lowres.executors.ray import on_ray
 from lowres.options import BuildOptions
-from pictures import draw_source
 
 ray = pytest.importorskip("ray", reason="ray is not installed")
 
