@@ -5,6 +5,7 @@ import pytest
 import torch
 
 import lowres
+from lowres.loading import augment
 from lowres.loading.augment import Draw, draw, gather
 from lowres.loading.loaders import NumpyLoader
 from lowres.loading.order import shuffled
@@ -61,15 +62,38 @@ def reference(images, rows, drawn, mean, std):
     return np.array(out)
 
 
-def test_gather_equals_the_textbook():
-    random = np.random.default_rng(0)
-    images = random.integers(0, 256, (20, 9, 9, 3)).astype(np.uint8)
+@pytest.fixture(params=["compiled", "NumPy"])
+def either_way(request, monkeypatch):
+    if request.param == "NumPy":
+        monkeypatch.setattr(augment, "kernel", None)
+    return request.param
+
+
+@pytest.mark.parametrize("size", [1, 7, 8, 9, 16, 33])
+@pytest.mark.parametrize("of_picture", [False, True])
+def test_gather_equals_the_textbook(either_way, size, of_picture):
+    random = np.random.default_rng(size)
+    images = random.integers(0, 256, (20, size, size, 3)).astype(np.uint8)
     rows = random.integers(0, 20, 64)
-    drawn = Draw(random.random(64) < 0.5, random.integers(-5, 6, 64), random.integers(-5, 6, 64))
+    drawn = Draw(random.random(64) < 0.5, *random.integers(-5, 6, (2, 64)))
     mean, std = np.array([100.0, 120.0, 90.0]), np.array([50.0, 60.0, 70.0])
-    ours = gather(images, rows, drawn, mean, std)
+    if of_picture:
+        mean = mean + random.normal(0, 20, (size, size, 3))
+    space = np.full((64, size, size, 3), np.nan, np.float32)
+    ours = gather(images, rows, drawn, mean, std, out=space)
+    assert ours is space
     assert ours.dtype == np.float32
     np.testing.assert_allclose(ours, reference(images, rows, drawn, mean, std), atol=1e-5)
+
+
+def test_both_ways_give_the_same_bits(monkeypatch):
+    random = np.random.default_rng(1)
+    images = random.integers(0, 256, (40, 32, 32, 3)).astype(np.uint8)
+    drawn = Draw(random.random(40) < 0.5, *random.integers(-40, 41, (2, 40)))
+    arguments = images, np.arange(40), drawn, random.random((32, 32, 3)) * 255, np.full(3, 61.7)
+    compiled = gather(*arguments)
+    monkeypatch.setattr(augment, "kernel", None)
+    np.testing.assert_array_equal(compiled, gather(*arguments))
 
 
 def test_loader_passes(store):
