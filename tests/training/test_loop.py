@@ -114,7 +114,7 @@ def test_it_learns_a_few_pictures_by_heart(tmp_path):
     (tmp_path / "same" / "val").symlink_to(source / "train")
     lowres.build(tmp_path / "same", tmp_path / "store", lowres.BuildOptions(size=(16,)))
     recipe = Recipe(
-        variant="16-box", width=1, blocks=1, epochs=40, batch_size=16, lr=0.05, flip=False,
+        variant="16-box", width=1, blocks=1, epochs=40, batch_size=16, lr=0.05, flip="none",
         shift_px=0, weight_decay=0,
     )  # fmt: skip
     result = lowres.train(lowres.open_store(tmp_path / "store"), recipe, tmp_path / "run")

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from lowres.recipe import Flip
+
 try:
     from lowres.loading import kernel
 except ImportError:  # without numba
@@ -42,22 +44,32 @@ def _mix(state: NDArray[np.uint64]) -> NDArray[np.uint64]:
     return state ^ (state >> np.uint64(31))
 
 
-def draw(rows: NDArray[np.int64], *, seed: int, epoch: int, flip: bool, shift_px: int) -> Draw:
+def draw(
+    rows: NDArray[np.int64],
+    *,
+    seed: int,
+    epoch: int,
+    flip: Flip,
+    shift_px: int,
+    second: NDArray[np.bool_] | None = None,
+) -> Draw:
     """Draw the augmentation of some rows in one epoch.
 
     Args:
         rows: (B,) int64 row numbers.
         seed: seed of the run.
         epoch: number of the epoch, from 0.
-        flip: mirror each with probability one half.
+        flip: `random`: mirror each with probability one half. `alternating`: the same in the
+            first epoch, and from then on the other way round each time. `both`: mirror those
+            that come for the second time. `none`.
         shift_px: shift each way uniformly by -shift_px to shift_px pixels.
+        second: (B,) bool, for `both`: which are shown the second time in this epoch.
     """
-    if not flip and not shift_px:
+    if flip == "none" and not shift_px:
         zeros = np.zeros(len(rows), np.int64)
         return Draw(zeros.astype(bool), zeros, zeros)
-    seeds, epochs = np.array([seed], np.uint64), np.array([epoch], np.uint64)
-    stream = _mix(_mix(seeds + GOLDEN) + epochs * GOLDEN)
-    bits = _mix(stream + (rows.astype(np.uint64) + np.uint64(1)) * GOLDEN)
+    again = np.zeros(len(rows), bool) if second is None else second
+    bits = _bits(rows, seed, 2 * epoch + again.astype(np.uint64))
     choices = np.uint64(2 * shift_px + 1)
 
     def uniform(from_bit: int) -> NDArray[np.int64]:
@@ -65,8 +77,20 @@ def draw(rows: NDArray[np.int64], *, seed: int, epoch: int, flip: bool, shift_px
         part = (bits >> np.uint64(from_bit)) & np.uint64(0xFFFFFF)
         return ((part * choices) >> np.uint64(24)).astype(np.int64) - shift_px
 
-    mirror = (bits >> np.uint64(63)).astype(bool) & flip
+    if flip == "random":
+        mirror = (bits >> np.uint64(63)).astype(bool)
+    elif flip == "alternating":
+        first = _bits(rows, seed, np.zeros(1, np.uint64)) >> np.uint64(63)
+        mirror = first.astype(bool) ^ bool(epoch % 2)
+    else:
+        mirror = again if flip == "both" else np.zeros(len(rows), bool)
     return Draw(mirror, uniform(0), uniform(24))
+
+
+def _bits(rows: NDArray[np.int64], seed: int, turns: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Give 64 random bits for each row, (B,); turns: (B,) or (1,), what time it is shown."""
+    stream = _mix(_mix(np.array([seed], np.uint64) + GOLDEN) + turns * GOLDEN)
+    return _mix(stream + (rows.astype(np.uint64) + np.uint64(1)) * GOLDEN)
 
 
 def gather(

@@ -26,7 +26,7 @@ from lowres.training.device import choose_device, choose_precision, describe_har
 from lowres.training.evaluate import evaluate
 from lowres.training.momentum import Momentum
 from lowres.training.schedule import learning_rate
-from lowres.wrn import Shape, WideResNet
+from lowres.wrn import WideResNet
 
 EVAL_BATCH_SIZE = 500
 """As in the authors' script; has no effect on the result."""
@@ -139,7 +139,9 @@ def _open(run: Run, store: Store, device: torch.device) -> _Session:
         batch_size=recipe.batch_size,
         shuffle=True,
         flip=recipe.flip,
-        shift_px=recipe.shift,
+        shift_px=recipe.shift_px,
+        subtract=recipe.subtract,
+        divide_by=recipe.divide_by,
         seed=recipe.seed,
     )
     if not len(loader):
@@ -149,14 +151,26 @@ def _open(run: Run, store: Store, device: torch.device) -> _Session:
         )
     with torch.random.fork_rng():
         torch.manual_seed(recipe.seed)
-        model = WideResNet(Shape(recipe.size, recipe.width, len(store.classes), recipe.blocks))
+        model = WideResNet.of(recipe, len(store.classes))
     model = model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimizer = Momentum(model, momentum=recipe.momentum, weight_decay=recipe.weight_decay)
+    optimizer = Momentum(
+        model,
+        momentum=recipe.momentum,
+        weight_decay=recipe.weight_decay,
+        decay_on=recipe.decay_on,
+    )
     progress = checkpoint.load(run.path, model, optimizer)
     if not progress.precision:
         settled = choose_precision(recipe.precision, device)
         progress.precision = str(settled).removeprefix("torch.")
-    evaluation = NumpyLoader(store, recipe.variant, eval_split, batch_size=EVAL_BATCH_SIZE)
+    evaluation = NumpyLoader(
+        store,
+        recipe.variant,
+        eval_split,
+        batch_size=EVAL_BATCH_SIZE,
+        subtract=recipe.subtract,
+        divide_by=recipe.divide_by,
+    )
     precision = getattr(torch, progress.precision)
     return _Session(
         recipe, model, optimizer, loader, evaluation, eval_split, device, precision, progress
