@@ -115,8 +115,9 @@ class InverseDeviationNorm(nn.BatchNorm2d):
             input, self.weight, self.bias, None, None, True, 0.0, self.eps
         )
         with torch.no_grad():
-            self.running_mean.lerp_(mean.detach(), BATCH_NORM_RATE)  # type: ignore[union-attr]
-            self.running_inverse.lerp_(inverse.detach(), BATCH_NORM_RATE)
+            for running, new in ((self.running_mean, mean), (self.running_inverse, inverse)):
+                assert running is not None
+                running.lerp_(new.to(running.dtype), BATCH_NORM_RATE)
         return normal
 
 
