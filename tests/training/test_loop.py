@@ -83,6 +83,31 @@ def test_interrupted_run_goes_on_to_the_same_result(store, tmp_path, monkeypatch
     assert lasting_metrics(tmp_path / "run") == lasting_metrics(tmp_path / "whole")
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_run_told_to_end_in_mid_epoch_goes_on_from_that_step(
+    store, tmp_path, monkeypatch, number
+):
+    whole = lowres.train(store, TINY, tmp_path / "whole")
+    step, taken = loop._step, []
+
+    def ending(*arguments):
+        taken.append(1)
+        if len(taken) == 9:  # the third of the second epoch
+            os.kill(os.getpid(), number)
+        return step(*arguments)
+
+    before = signal.getsignal(number)
+    monkeypatch.setattr(loop, "_step", ending)
+    with pytest.raises(KeyboardInterrupt):
+        lowres.train(store, TINY, tmp_path / "run")
+    assert signal.getsignal(number) == before
+    assert len(lasting_metrics(tmp_path / "run")) == 1
+    resumed = lowres.train(store, TINY, tmp_path / "run")
+    assert len(taken) == 3 * 6, "no step is taken twice"
+    assert lasting(resumed) == lasting(whole)
+    assert lasting_metrics(tmp_path / "run") == lasting_metrics(tmp_path / "whole")
+
+
 def test_killed_process_goes_on_to_the_same_result(store, store_path, tmp_path):
     """Killed without warning after the checkpoint of epoch 1, before its metrics."""
     whole = lowres.train(store, TINY, tmp_path / "whole")
@@ -134,6 +159,8 @@ def test_divergence_is_a_result(store, tmp_path):
     assert result["status"] == "diverged"
     assert result["epochs"] < 20
     assert result["top1_error"] is None
+    assert 0 < result["bad_step"] < 20 * 6
+    assert result["bad_lr"] == learning_rate(recipe, result["bad_step"], 20 * 6) == 1e30
     assert "NaN" not in (tmp_path / "run" / "result.json").read_text()
 
 

@@ -58,7 +58,7 @@ def train(
     try:
         result = loop.finish(run, store=store, device=device, threads=threads, track=shown)
     except KeyboardInterrupt:
-        err.print(f"{len(run.metrics())} epochs are kept; go on with: lowres train {run.path}")
+        err.print(f"what is done is kept; go on with: lowres train {run.path}")
         raise
     out.print(result_line(result))
     out.print(f"{run.path / 'result.json'}")

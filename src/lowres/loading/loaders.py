@@ -84,7 +84,13 @@ class NumpyLoader:
 
     def __iter__(self) -> Iterator[tuple[NDArray[np.float32], NDArray[np.int64]]]:
         epoch, self.epoch = self.epoch, self.epoch + 1
-        for places in self.place_batches(epoch):
+        return self.batches(epoch)
+
+    def batches(
+        self, epoch: int, first: int = 0
+    ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.int64]]]:
+        """Give the batches of an epoch, from the first that is wanted on."""
+        for places in self.place_batches(epoch, first):
             rows = places % len(self.labels)
             drawn = draw(
                 rows,
@@ -96,15 +102,15 @@ class NumpyLoader:
             )
             yield gather(self.images, rows, drawn, self.mean, self.std), self.labels[rows]
 
-    def place_batches(self, epoch: int) -> Iterator[NDArray[np.int64]]:
-        """Give the places of each batch of an epoch, (B,) int64.
+    def place_batches(self, epoch: int, first: int = 0) -> Iterator[NDArray[np.int64]]:
+        """Give the places of each batch of an epoch, (B,) int64, from the first wanted on.
 
         A place is a row; or, where every picture is shown twice, N more than that row for the
         second time.
         """
         count = self._shown
         places = shuffled(count, seed=self.seed, epoch=epoch) if self.shuffle else np.arange(count)
-        for number in range(len(self)):
+        for number in range(first, len(self)):
             yield places[number * self.batch_size : (number + 1) * self.batch_size]
 
 
@@ -127,10 +133,20 @@ class TorchLoader:
         return len(self.batches)
 
     def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        import torch
+        return _as_tensors(iter(self.batches))
 
-        for images, labels in self.batches:
-            yield torch.from_numpy(images).permute(0, 3, 1, 2), torch.from_numpy(labels)
+    def from_batch(self, epoch: int, first: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Give the batches of an epoch, from the first that is wanted on."""
+        return _as_tensors(self.batches.batches(epoch, first))
+
+
+def _as_tensors(
+    batches: Iterator[tuple[NDArray[np.float32], NDArray[np.int64]]],
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    import torch
+
+    for images, labels in batches:
+        yield torch.from_numpy(images).permute(0, 3, 1, 2), torch.from_numpy(labels)
 
 
 def torch_loader(
