@@ -17,17 +17,9 @@ import lowres
 from lowres import builder, finishing, journal, plan, rendering, staging
 from lowres.errors import SourceError, StoreError, VariantError
 from lowres.options import BuildOptions
-from pictures import draw_source, encoded, picture
+from pictures import contents, draw_source, encoded, picture
 
 OPTIONS = BuildOptions(size=(8, 16), filter=("box", "lanczos"))
-
-
-def contents(store: Path) -> dict[str, bytes]:
-    return {
-        path.relative_to(store).as_posix(): path.read_bytes()
-        for path in sorted(store.rglob("*"))
-        if path.is_file()
-    }
 
 
 def test_rows_are_pillows_answer(source, store):
