@@ -328,7 +328,7 @@ def test_two_processes_do_not_build_one_store(tmp_path, monkeypatch):
 def test_too_little_disk_is_refused_before_work(source, tmp_path, monkeypatch):
     usage = shutil._ntuple_diskusage(10**9, 10**9, 1000)
     monkeypatch.setattr(staging.shutil, "disk_usage", lambda _: usage)
-    with pytest.raises(StoreError, match=r"needs 0\.00 GB and .* has 0\.00 GB free"):
+    with pytest.raises(StoreError, match=r"needs 1\.1 MB and .* has 0\.0 MB free"):
         builder.build(source, tmp_path / "store", OPTIONS)
     assert not (tmp_path / "store").exists()
 

@@ -237,6 +237,6 @@ def _check_space(path: Path, index: Index, variants: Sequence[Variant]) -> None:
     free = shutil.disk_usage(existing).free
     if needed > free:
         raise StoreError(
-            f"{path} needs {needed / 1e9:.2f} GB and {existing} has {free / 1e9:.2f} GB "
-            "free: free space, or build fewer sizes and filters"
+            f"{path} needs {needed / 1e6:,.1f} MB and {existing} has {free / 1e6:,.1f} MB free: "
+            "free space, or build fewer sizes and filters"
         )
