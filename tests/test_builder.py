@@ -17,17 +17,9 @@ import lowres
 from lowres import builder, finishing, journal, plan, rendering, staging
 from lowres.errors import SourceError, StoreError, VariantError
 from lowres.options import BuildOptions
-from pictures import draw_source, encoded, picture
+from pictures import contents, draw_source, encoded, picture
 
 OPTIONS = BuildOptions(size=(8, 16), filter=("box", "lanczos"))
-
-
-def contents(store: Path) -> dict[str, bytes]:
-    return {
-        path.relative_to(store).as_posix(): path.read_bytes()
-        for path in sorted(store.rglob("*"))
-        if path.is_file()
-    }
 
 
 def test_rows_are_pillows_answer(source, store):
@@ -197,13 +189,14 @@ def stopped(tmp_path, source):
 
 
 @pytest.mark.parametrize("how", ["missing", "short"])
-def test_rows_that_were_lost_are_built_again(stopped, store_path, monkeypatch, how):
+@pytest.mark.parametrize("killed", [(staging, "Parts"), (builder, "_build_rows")])
+def test_rows_that_were_lost_are_built_again(stopped, store_path, monkeypatch, killed, how):
     """Also where the process is killed once more before it has built them."""
     animals, store = stopped
     assert (store / journal.MAIN).read_text().count("train") == 24
     part = store / "train" / "16-box.npy.part"
     part.unlink() if how == "missing" else os.truncate(part, 3000)
-    monkeypatch.setattr(builder, "_build_rows", lambda *_: 1 / 0)
+    monkeypatch.setattr(*killed, lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         builder.build(animals, store, OPTIONS)
     monkeypatch.undo()
