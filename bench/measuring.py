@@ -22,6 +22,9 @@ ONE_THREAD = {
 }
 """Idle threads of a BLAS spin, and that counts as CPU time."""
 
+NOT_USUAL = frozenset({"PYTHONDONTWRITEBYTECODE"})
+"""Variables that users do not set, and that slow the start of Python."""
+
 QUIET = 0.1
 """Cores that may be busy with other work in a round of wall times that counts as undisturbed."""
 
@@ -30,7 +33,8 @@ TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 def environment() -> dict[str, str]:
     """Give the environment that everything measured runs in."""
-    return {**os.environ, **ONE_THREAD}
+    kept = {name: value for name, value in os.environ.items() if name not in NOT_USUAL}
+    return {**kept, **ONE_THREAD}
 
 
 class Worker:

@@ -1,7 +1,7 @@
 import pytest
 
 from lowres.errors import RecipeError
-from lowres.recipe import FIELDS, Recipe
+from lowres.recipe import FIELDS, Recipe, named_recipe
 
 
 def test_record_round_trip():
@@ -15,10 +15,12 @@ def test_defaults_are_the_papers():
     assert [fraction * recipe.epochs for fraction in recipe.lr_drop_at] == [10, 20, 30]
 
 
-@pytest.mark.parametrize(("size", "shift"), [(8, 1), (16, 2), (32, 4), (64, 8)])
-def test_shift_is_an_eighth_of_the_size(size, shift):
-    assert Recipe(variant=f"{size}-box").shift == shift
-    assert Recipe(variant=f"{size}-box", shift_px=0).shift == 0
+def test_recipes_by_name():
+    assert named_recipe("paper") == Recipe()
+    port = named_recipe("tensorflow-port")
+    assert (port.weight_decay, port.decay_on, port.conv_bias) == (0.0005, "everything", False)
+    with pytest.raises(RecipeError, match="recipe must be one of paper, tensorflow-port, was pap"):
+        named_recipe("pap")
 
 
 @pytest.mark.parametrize(
@@ -39,6 +41,8 @@ def test_shift_is_an_eighth_of_the_size(size, shift):
         ({"weight_decay": -0.1}, "weight_decay must be at least 0"),
         ({"shift_px": -1}, "shift_px must be at least 0"),
         ({"precision": "float16"}, "precision must be one of auto, float32, bfloat16"),
+        ({"flip": "yes"}, "flip must be one of both, random, alternating, none, was yes"),
+        ({"decay_on": "biases"}, "decay_on must be one of weights-and-scales, everything"),
         ({"seed": -1}, "seed must be at least 0"),
     ],
 )
@@ -56,8 +60,10 @@ def test_records_with_unknown_fields():
 def test_digest_changes_with_every_field():
     other = {
         "variant": "16-box", "width": 3.0, "blocks": 2, "epochs": 2, "batch_size": 64, "lr": 0.5,
-        "lr_drop": 0.5, "lr_drop_at": (0.5,), "momentum": 0.5, "weight_decay": 0.5, "flip": False,
+        "lr_drop": 0.5, "lr_drop_at": (0.5,), "momentum": 0.5, "weight_decay": 0.5, "flip": "none",
         "shift_px": 1, "eval_split": "test", "precision": "float32", "seed": 1,
+        "decay_on": "everything", "subtract": "mean-colour", "divide_by": "deviation",
+        "norm_average": "variance", "conv_bias": False, "projection_of": "activation",
     }  # fmt: skip
     assert set(other) == set(FIELDS)
     digests = {Recipe(**{name: value}).digest("store") for name, value in other.items()}

@@ -59,7 +59,9 @@ QUALITY = 90
 SEED = 2017
 
 SIZES = (8, 16, 32)
-BASE = Recipe(width=0.5, blocks=2, epochs=6, batch_size=32, lr_drop_at=(0.6, 0.85))
+BASE = Recipe(
+    width=0.5, blocks=2, epochs=3, batch_size=32, lr_drop_at=(0.6, 0.85), shift_px=2
+)  # every picture plain and mirrored in each epoch
 AXES = (
     Axis("variant", tuple(f"{size}-box" for size in SIZES)),
     Axis("lr", (0.01, 0.03, 0.1)),

@@ -16,14 +16,40 @@ from lowres.errors import RecipeError, VariantError
 from lowres.variant import Variant
 
 Precision = Literal["auto", "float32", "bfloat16"]
+Flip = Literal["both", "random", "alternating", "none"]
+Subtract = Literal["mean-picture", "mean-colour"]
+DivideBy = Literal["range", "deviation"]
+DecayOn = Literal["weights-and-scales", "everything"]
+NormAverage = Literal["inverse-deviation", "variance"]
+ProjectionOf = Literal["input", "activation"]
+RecipeName = Literal["paper", "tensorflow-port"]
+
+
+def _check(name: str, value: object, holds: bool, expected: str) -> None:
+    finite = not isinstance(value, float) or math.isfinite(value)
+    if not (holds and finite):
+        raise RecipeError(f"{name} must be {expected}, was {value}")
+
+
+CHOICES: dict[str, tuple[str, ...]] = {
+    "precision": get_args(Precision),
+    "flip": get_args(Flip),
+    "subtract": get_args(Subtract),
+    "divide_by": get_args(DivideBy),
+    "decay_on": get_args(DecayOn),
+    "norm_average": get_args(NormAverage),
+    "projection_of": get_args(ProjectionOf),
+}
+"""The fields that are one of some words."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Recipe:
     """Every decision of a training.
 
-    Defaults are the paper's (arXiv 1707.08819) where its scripts settle them; where ours differ,
-    the field says so.
+    Defaults are those of the paper (arXiv 1707.08819) and its authors' script
+    `WRNs_imagenet.py`; where paper, script and the group's TensorFlow port differ, the field says
+    so. What is meant where they are silent is in docs/recipes.md.
 
     Raises:
         RecipeError: a value is outside its range.
@@ -36,7 +62,7 @@ class Recipe:
     blocks: int = 4
     """Residual blocks in each stage; N = 2 x blocks x stages + 4 (paper: 4)."""
     epochs: int = 40
-    """Passes over the train split."""
+    """Passes over the train split; with --flip both, each shows every picture twice."""
     batch_size: int = 128
     """Pictures in one step; the remainder of an epoch is left out, other pictures each time."""
     lr: float = 0.01
@@ -48,13 +74,29 @@ class Recipe:
     momentum: float = 0.9
     """Share of the velocity kept in each step; classical momentum, lr inside the velocity."""
     weight_decay: float = 0.001
-    """L2 gradient per unit of weight, on weights and batch norm scales; not on biases
-    (0.0005 x the sum of squares in the authors' script)."""
-    flip: bool = True
-    """Mirror half of the pictures, drawn anew in each epoch."""
-    shift_px: int | None = None
-    """Shift by up to this many pixels each way; an eighth of the size if not given
-    (authors' script: 4 at every size)."""
+    """L2 gradient per unit of weight (script: 0.0005 x the sum of squares, so 0.001; TensorFlow
+    port: 0.0005 x half of that sum, so 0.0005)."""
+    decay_on: DecayOn = "weights-and-scales"
+    """What decays: weights of convolutions and dense layer and batch norm scales (script), or every
+    number that is trained (TensorFlow port)."""
+    flip: Flip = "both"
+    """Mirroring. both: every picture plain and mirrored in each epoch (script and port). random:
+    half of them, drawn anew. alternating: half of them, and the others in the next epoch. none."""
+    shift_px: int = 4
+    """Shift by up to this many pixels each way, filling with zeros after subtracting (script and
+    port: 4 at every size)."""
+    subtract: Subtract = "mean-picture"
+    """What is subtracted: the mean of train at each pixel (script), or of each channel."""
+    divide_by: DivideBy = "range"
+    """What is divided by: 255 (script), or the standard deviation of each channel."""
+    norm_average: NormAverage = "inverse-deviation"
+    """What batch norm averages over steps for use in evaluation: 1 / standard deviation (script, by
+    Lasagne), or the variance (TensorFlow port)."""
+    conv_bias: bool = True
+    """A bias in the second convolution of each block (script; none in the TensorFlow port)."""
+    projection_of: ProjectionOf = "input"
+    """What a projection shortcut sees: the block's input (script), or what batch norm and ReLU made
+    of it (TensorFlow port)."""
     eval_split: str | None = None
     """Split to measure errors on; val if not given, or test where there is no val."""
     precision: Precision = "auto"
@@ -78,20 +120,16 @@ class Recipe:
         _check("lr_drop_at", drops, rising, "rising fractions between 0 and 1")
         _check("momentum", self.momentum, 0 <= self.momentum < 1, "at least 0 and below 1")
         _check("weight_decay", self.weight_decay, self.weight_decay >= 0, "at least 0")
-        _check("shift_px", self.shift_px, (self.shift_px or 0) >= 0, "at least 0")
-        known = self.precision in get_args(Precision)
-        _check("precision", self.precision, known, f"one of {', '.join(get_args(Precision))}")
+        _check("shift_px", self.shift_px, self.shift_px >= 0, "at least 0")
+        for name, choices in CHOICES.items():
+            value = getattr(self, name)
+            _check(name, value, value in choices, f"one of {', '.join(choices)}")
         _check("seed", self.seed, 0 <= self.seed < 2**32, "at least 0 and below 2^32")
 
     @property
     def size(self) -> int:
         """Side of the pictures in pixels."""
         return Variant.parse(self.variant).size
-
-    @property
-    def shift(self) -> int:
-        """Largest shift in pixels, settled."""
-        return self.size // 8 if self.shift_px is None else self.shift_px
 
     def to_record(self) -> dict[str, Any]:
         """Give the fields as JSON values."""
@@ -128,6 +166,29 @@ class Recipe:
 
 FIELDS = tuple(field.name for field in fields(Recipe))
 
+RECIPES: dict[RecipeName, Recipe] = {
+    "paper": Recipe(),
+    "tensorflow-port": Recipe(
+        weight_decay=0.0005,
+        decay_on="everything",
+        norm_average="variance",
+        conv_bias=False,
+        projection_of="activation",
+    ),
+}
+"""Recipes by name: the authors' script, and the port to TensorFlow by the same group, of which its
+README claims the same errors (docs/recipes.md)."""
+
+
+def named_recipe(name: str) -> Recipe:
+    """Give a recipe by its name.
+
+    Raises:
+        RecipeError: there is none of that name.
+    """
+    _check("recipe", name, name in RECIPES, f"one of {', '.join(RECIPES)}")
+    return RECIPES[name]  # type: ignore[index]
+
 
 def check_field(name: str) -> None:
     """Refuse a name that is no field of the recipe.
@@ -139,9 +200,3 @@ def check_field(name: str) -> None:
         near = difflib.get_close_matches(name, FIELDS, n=1)
         hint = f"did you mean {near[0]}?" if near else f"fields are {', '.join(FIELDS)}"
         raise RecipeError(f"the recipe has no field {name!r}; {hint}")
-
-
-def _check(name: str, value: object, holds: bool, expected: str) -> None:
-    finite = not isinstance(value, float) or math.isfinite(value)
-    if not (holds and finite):
-        raise RecipeError(f"{name} must be {expected}, was {value}")

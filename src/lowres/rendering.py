@@ -84,6 +84,8 @@ class Rendering:
 
     def __init__(self, job: Job, source: Source, parts: Parts) -> None:
         self.job, self.source, self.parts = job, source, parts
+        # Looked up once: to find it by its variants takes as long as a small picture.
+        self._resampler = resampler(job.variants)
 
     def build(
         self, chunk: Chunk, entries: Sequence[Entry], stopping: threading.Event | None = None
@@ -141,9 +143,9 @@ class Rendering:
         places: NDArray[np.int64],
     ) -> None:
         """Write all variants to `pixels`, (V,) `places` in it."""
-        variants = self.job.variants
-        if len({id(picture) for picture in pictures.values()}) == 1:
-            resampler(variants).into(next(iter(pictures.values())), pixels, places)
+        variants, (first, *others) = self.job.variants, pictures.values()
+        if all(other is first for other in others):
+            self._resampler.into(first, pixels, places)
             return
         for rule, picture in pictures.items():
             chosen = [i for i, v in enumerate(variants) if v.rule == rule]

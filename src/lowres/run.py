@@ -4,7 +4,7 @@
 
     RUN/recipe.json      the recipe, and which store it is for
     RUN/metrics.jsonl    one line an epoch
-    RUN/checkpoint.pt    the last whole epoch; what an interrupted run goes on from
+    RUN/checkpoint.pt    the last epoch, or where it was interrupted; what it goes on from
     RUN/error.json       why the last attempt failed, if it did
     RUN/result.json      written last: its presence means finished
 
@@ -183,7 +183,10 @@ def result_line(result: dict[str, object]) -> str:
     """Tell the result of a run in a line."""
     network = f"{result['network']} ({result['parameters']:,} parameters)"
     if result["status"] == "diverged":
-        return f"{network} diverged in epoch {result['epochs']}: its loss is no longer finite"
+        return (
+            f"{network} diverged in epoch {result['epochs']}: its loss is no longer finite from "
+            f"step {result['bad_step']} on, at learning rate {result['bad_lr']}"
+        )
     return (
         f"{network}: {result['eval_split']} top-1 error {_percent(result['top1_error'])}, top-5 "
         f"error {_percent(result['top5_error'])}; {result['train_s']:.1f} s of training, "

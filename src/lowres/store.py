@@ -85,6 +85,19 @@ class Store:
             )
         return array
 
+    def mean_picture(self, variant: Variant | str) -> NDArray[np.float64]:
+        """Average the pictures of train, (H, W, 3) in levels.
+
+        Raises:
+            StoreError: as `images`.
+        """
+        rows = self.rows("train", variant)
+        total = np.zeros(rows.shape[1:], np.int64)
+        for block in rows.blocks():
+            total += block.sum(axis=0, dtype=np.int64)
+        rows.close()
+        return total / len(rows)
+
     def rows(self, split: str, variant: Variant | str) -> RowFile:
         """Open the pictures of a split for reading block by block, without a memory map.
 

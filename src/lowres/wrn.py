@@ -10,14 +10,20 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import nn
 from torch.nn import functional
 
+from lowres.recipe import NormAverage, ProjectionOf, Recipe
+
 STEM_CHANNELS = 16
 BATCH_NORM_EPS = 1e-4
-"""Lasagne's default, which the authors' network uses."""
+"""Lasagne's default, which the authors' network uses; the TensorFlow port has it, too."""
+
+BATCH_NORM_RATE = 0.1
+"""Share of a new batch in the running averages (Lasagne's `alpha`; 1 - 0.9 in the port)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +35,14 @@ class Shape:
         width: the k of WRN-N-k; stages have 16k, 32k, ... channels, rounded down.
         classes: number of outputs.
         blocks: residual blocks in each stage.
+        conv_bias: the second convolution of each block has a bias.
     """
 
     size: int
     width: float
     classes: int
     blocks: int = 4
+    conv_bias: bool = True
 
     @property
     def stages(self) -> int:
@@ -60,7 +68,8 @@ class Shape:
             for block in range(self.blocks):
                 if stage or block:
                     total += 2 * incoming
-                total += 9 * incoming * channels + 2 * channels + 9 * channels**2 + channels
+                total += 9 * incoming * channels + 2 * channels + 9 * channels**2
+                total += channels if self.conv_bias else 0
                 incoming = channels
         return total + 2 * incoming + incoming * self.classes + self.classes
 
@@ -78,25 +87,93 @@ class Shape:
         return total + incoming * self.classes
 
 
+class InverseDeviationNorm(nn.BatchNorm2d):
+    """Batch norm that averages 1 / standard deviation over steps, as Lasagne does.
+
+    Training is as ever. In evaluation the two differ where the deviation changes from batch to
+    batch: the mean of inverses is not the inverse of the mean.
+
+    Attributes:
+        running_inverse: (C,) float32, average of 1 / sqrt(variance + eps) over steps.
+    """
+
+    running_inverse: torch.Tensor
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, eps=BATCH_NORM_EPS, momentum=BATCH_NORM_RATE)
+        del self.running_var
+        self.register_buffer("running_inverse", torch.ones(channels))
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002  torch's name
+        """Normalise (B, C, H, W)."""
+        if not self.training:
+            scale = self.weight * self.running_inverse
+            shift = self.bias - self.running_mean * scale  # type: ignore[operator]
+            scaled: torch.Tensor = input * scale[:, None, None] + shift[:, None, None]
+            return scaled.to(input.dtype)
+        normal, mean, inverse = torch.native_batch_norm(
+            input, self.weight, self.bias, None, None, True, 0.0, self.eps
+        )
+        with torch.no_grad():
+            for running, new in ((self.running_mean, mean), (self.running_inverse, inverse)):
+                assert running is not None
+                running.lerp_(new.to(running.dtype), BATCH_NORM_RATE)
+        return normal
+
+
 class Block(nn.Module):
-    """Two 3 x 3 convolutions around a shortcut."""
+    """Two 3 x 3 convolutions around a shortcut.
+
+    Args:
+        incoming: channels of the input.
+        channels: of the output.
+        stride: of the first convolution and the projection.
+        first: without batch norm and ReLU at its beginning.
+        project: with a 1 x 1 convolution in the shortcut.
+        details: of the network.
+    """
 
     def __init__(
-        self, incoming: int, channels: int, *, stride: int, first: bool, project: bool
+        self,
+        incoming: int,
+        channels: int,
+        *,
+        stride: int,
+        first: bool,
+        project: bool,
+        details: Details,
     ) -> None:
         super().__init__()
-        self.norm1 = None if first else _norm(incoming)
+        self.norm1 = None if first else details.norm(incoming)
         self.conv1 = nn.Conv2d(incoming, channels, 3, stride, 1, bias=False)
-        self.norm2 = _norm(channels)
-        self.conv2 = nn.Conv2d(channels, channels, 3, 1, 1, bias=True)
+        self.norm2 = details.norm(channels)
+        self.conv2 = nn.Conv2d(channels, channels, 3, 1, 1, bias=details.conv_bias)
         self.projection = nn.Conv2d(incoming, channels, 1, stride, bias=False) if project else None
+        self.projects_input = details.projection_of == "input"
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:  # (B, C, H, W)
         """Add what the convolutions make of `x` to `x`."""
-        hidden = x if self.norm1 is None else functional.relu(self.norm1(x))
-        hidden = self.conv2(functional.relu(self.norm2(self.conv1(hidden))))
-        summed: torch.Tensor = hidden + (x if self.projection is None else self.projection(x))
+        active = x if self.norm1 is None else functional.relu(self.norm1(x))
+        hidden = self.conv2(functional.relu(self.norm2(self.conv1(active))))
+        if self.projection is not None:
+            x = self.projection(x if self.projects_input else active)
+        summed: torch.Tensor = hidden + x
         return summed
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Details:
+    """Where the authors' script and the TensorFlow port differ; see the fields of `Recipe`."""
+
+    conv_bias: bool = True
+    norm_average: NormAverage = "inverse-deviation"
+    projection_of: ProjectionOf = "input"
+
+    def norm(self, channels: int) -> nn.BatchNorm2d:
+        """Make a batch norm."""
+        if self.norm_average == "inverse-deviation":
+            return InverseDeviationNorm(channels)
+        return nn.BatchNorm2d(channels, eps=BATCH_NORM_EPS, momentum=BATCH_NORM_RATE)
 
 
 class WideResNet(nn.Module):
@@ -106,11 +183,12 @@ class WideResNet(nn.Module):
     generator, so set its seed first.
     """
 
-    def __init__(self, shape: Shape) -> None:
+    def __init__(self, shape: Shape, details: Details | None = None) -> None:
         super().__init__()
+        details = details or Details(conv_bias=shape.conv_bias)
         self.shape = shape
         self.stem = nn.Conv2d(3, STEM_CHANNELS, 3, 1, 1, bias=False)
-        self.stem_norm = _norm(STEM_CHANNELS)
+        self.stem_norm = details.norm(STEM_CHANNELS)
         blocks = []
         incoming = STEM_CHANNELS
         for stage, channels in enumerate(shape.channels):
@@ -123,13 +201,25 @@ class WideResNet(nn.Module):
                         stride=2 if stage and starts else 1,
                         first=stage == 0 and starts,
                         project=starts,
+                        details=details,
                     )
                 )
                 incoming = channels
         self.blocks = nn.Sequential(*blocks)
-        self.norm = _norm(incoming)
+        self.norm = details.norm(incoming)
         self.dense = nn.Linear(incoming, shape.classes)
         self.apply(_initialise)
+
+    @classmethod
+    def of(cls, recipe: Recipe, classes: int) -> Self:
+        """Make the network of a recipe."""
+        shape = Shape(recipe.size, recipe.width, classes, recipe.blocks, recipe.conv_bias)
+        details = Details(
+            conv_bias=recipe.conv_bias,
+            norm_average=recipe.norm_average,
+            projection_of=recipe.projection_of,
+        )
+        return cls(shape, details)
 
     def forward(self, pictures: torch.Tensor) -> torch.Tensor:
         """Compute logits."""
@@ -137,10 +227,6 @@ class WideResNet(nn.Module):
         hidden = functional.relu(self.norm(self.blocks(hidden)))
         logits: torch.Tensor = self.dense(hidden.mean(dim=(2, 3)))
         return logits
-
-
-def _norm(channels: int) -> nn.BatchNorm2d:
-    return nn.BatchNorm2d(channels, eps=BATCH_NORM_EPS, momentum=0.1)
 
 
 def _initialise(module: nn.Module) -> None:

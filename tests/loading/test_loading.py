@@ -5,6 +5,7 @@ import pytest
 import torch
 
 import lowres
+from lowres.loading import augment
 from lowres.loading.augment import Draw, draw, gather
 from lowres.loading.loaders import NumpyLoader
 from lowres.loading.order import shuffled
@@ -21,17 +22,17 @@ def test_orders_are_permutations_that_never_change():
 
 def test_draws_depend_on_seed_epoch_and_row_alone():
     rows = np.arange(1000)
-    whole = draw(rows, seed=3, epoch=5, flip=True, shift_px=4)
-    some = draw(rows[::-7], seed=3, epoch=5, flip=True, shift_px=4)
+    whole = draw(rows, seed=3, epoch=5, flip="random", shift_px=4)
+    some = draw(rows[::-7], seed=3, epoch=5, flip="random", shift_px=4)
     for name in ("mirror", "down", "right"):
         np.testing.assert_array_equal(getattr(some, name), getattr(whole, name)[::-7])
         for other in ({"seed": 4, "epoch": 5}, {"seed": 3, "epoch": 6}):
-            differing = getattr(draw(rows, **other, flip=True, shift_px=4), name)
+            differing = getattr(draw(rows, **other, flip="random", shift_px=4), name)
             assert (differing != getattr(whole, name)).mean() > 0.3
 
 
 def test_draws_are_uniform_and_independent():
-    drawn = draw(np.arange(200_000), seed=0, epoch=0, flip=True, shift_px=2)
+    drawn = draw(np.arange(200_000), seed=0, epoch=0, flip="random", shift_px=2)
     cells = (drawn.down + 2) * 10 + (drawn.right + 2) * 2 + drawn.mirror
     counts = np.bincount(cells, minlength=50)
     expected = 200_000 / 50
@@ -40,11 +41,54 @@ def test_draws_are_uniform_and_independent():
 
 
 def test_no_augmentation_when_none_is_asked_for():
-    drawn = draw(np.arange(50), seed=0, epoch=0, flip=False, shift_px=0)
+    drawn = draw(np.arange(50), seed=0, epoch=0, flip="none", shift_px=0)
     assert not drawn.mirror.any()
     assert not drawn.down.any()
-    assert not draw(np.arange(50), seed=0, epoch=0, flip=False, shift_px=3).mirror.any()
-    assert not draw(np.arange(50), seed=0, epoch=0, flip=True, shift_px=0).right.any()
+    assert not draw(np.arange(50), seed=0, epoch=0, flip="none", shift_px=3).mirror.any()
+    assert not draw(np.arange(50), seed=0, epoch=0, flip="random", shift_px=0).right.any()
+
+
+def test_alternating_mirrors_the_other_half_in_the_next_epoch():
+    rows = np.arange(4000)
+    first, second, third = (
+        draw(rows, seed=1, epoch=epoch, flip="alternating", shift_px=2) for epoch in range(3)
+    )
+    assert 0.45 < first.mirror.mean() < 0.55
+    assert (first.mirror != second.mirror).all()
+    assert (first.mirror == third.mirror).all()
+    assert (first.down != third.down).any(), "shifts are drawn anew"
+
+
+def test_both_shows_every_picture_plain_and_mirrored(store):
+    loader = NumpyLoader(store, "8-box", batch_size=8, shuffle=True, flip="both", shift_px=3)
+    assert len(loader) == 2 * 24 // 8
+    places = np.concatenate(list(loader.place_batches(0)))
+    assert sorted(places) == list(range(48))
+    rows, again = places % 24, places >= 24
+    drawn = draw(rows, seed=0, epoch=0, flip="both", shift_px=3, second=again)
+    assert (drawn.mirror == again).all()
+    order = np.lexsort((again, rows))
+    plain, mirrored = drawn.right[order][::2], drawn.right[order][1::2]
+    assert (plain != mirrored).any(), "each showing has a shift of its own"
+    unshifted = NumpyLoader(store, "8-box", batch_size=48, shuffle=True, flip="both")
+    ((images, labels),) = list(unshifted)
+    plain, mirrored = (
+        images[~again][np.argsort(rows[~again])],
+        images[again][np.argsort(rows[again])],
+    )
+    np.testing.assert_array_equal(plain[:, :, ::-1], mirrored)
+    assert (labels == store.labels("train")[rows]).all()
+
+
+def test_the_papers_input_is_the_picture_minus_the_mean_picture_over_255(store):
+    images = np.array(store.images("train", "8-box"), np.float64)
+    mean = images.mean(axis=0)
+    np.testing.assert_allclose(store.mean_picture("8-box"), mean, rtol=1e-12)
+    figures = {"subtract": "mean-picture", "divide_by": "range"}
+    for split in ("train", "val"):
+        ours = np.concatenate([b[0] for b in NumpyLoader(store, "8-box", split, **figures)])
+        expected = (np.array(store.images(split, "8-box"), np.float64) - mean) / 255
+        np.testing.assert_allclose(ours, expected, atol=1e-6)
 
 
 def reference(images, rows, drawn, mean, std):
@@ -61,19 +105,42 @@ def reference(images, rows, drawn, mean, std):
     return np.array(out)
 
 
-def test_gather_equals_the_textbook():
-    random = np.random.default_rng(0)
-    images = random.integers(0, 256, (20, 9, 9, 3)).astype(np.uint8)
+@pytest.fixture(params=["compiled", "NumPy"])
+def either_way(request, monkeypatch):
+    if request.param == "NumPy":
+        monkeypatch.setattr(augment, "kernel", None)
+    return request.param
+
+
+@pytest.mark.parametrize("size", [1, 7, 8, 9, 16, 33])
+@pytest.mark.parametrize("of_picture", [False, True])
+def test_gather_equals_the_textbook(either_way, size, of_picture):
+    random = np.random.default_rng(size)
+    images = random.integers(0, 256, (20, size, size, 3)).astype(np.uint8)
     rows = random.integers(0, 20, 64)
-    drawn = Draw(random.random(64) < 0.5, random.integers(-5, 6, 64), random.integers(-5, 6, 64))
+    drawn = Draw(random.random(64) < 0.5, *random.integers(-5, 6, (2, 64)))
     mean, std = np.array([100.0, 120.0, 90.0]), np.array([50.0, 60.0, 70.0])
-    ours = gather(images, rows, drawn, mean, std)
+    if of_picture:
+        mean = mean + random.normal(0, 20, (size, size, 3))
+    space = np.full((64, size, size, 3), np.nan, np.float32)
+    ours = gather(images, rows, drawn, mean, std, out=space)
+    assert ours is space
     assert ours.dtype == np.float32
     np.testing.assert_allclose(ours, reference(images, rows, drawn, mean, std), atol=1e-5)
 
 
+def test_both_ways_give_the_same_bits(monkeypatch):
+    random = np.random.default_rng(1)
+    images = random.integers(0, 256, (40, 32, 32, 3)).astype(np.uint8)
+    drawn = Draw(random.random(40) < 0.5, *random.integers(-40, 41, (2, 40)))
+    arguments = images, np.arange(40), drawn, random.random((32, 32, 3)) * 255, np.full(3, 61.7)
+    compiled = gather(*arguments)
+    monkeypatch.setattr(augment, "kernel", None)
+    np.testing.assert_array_equal(compiled, gather(*arguments))
+
+
 def test_loader_passes(store):
-    loader = NumpyLoader(store, "8-box", batch_size=10, shuffle=True, flip=True, seed=1)
+    loader = NumpyLoader(store, "8-box", batch_size=10, shuffle=True, flip="random", seed=1)
     assert len(loader) == 2
     first = list(loader)
     second = list(loader)
@@ -99,7 +166,7 @@ def test_in_stored_order_every_picture_comes_once(store):
 def test_torch_loader_gives_the_same_batches_channels_last(store):
     loader = lowres.torch_loader(store, "16-box", batch_size=8, seed=2)
     numpy_loader = NumpyLoader(
-        store, "16-box", batch_size=8, shuffle=True, flip=True, shift_px=2, seed=2
+        store, "16-box", batch_size=8, shuffle=True, flip="random", shift_px=2, seed=2
     )
     assert len(loader) == 3
     for (images, labels), (expected, expected_labels) in zip(loader, numpy_loader, strict=True):

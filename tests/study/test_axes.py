@@ -11,8 +11,8 @@ from lowres.study.axes import Axis, expand
         ("lr=0.01,0.05", "lr", (0.01, 0.05)),
         ("variant=16-box,32-box", "variant", ("16-box", "32-box")),
         ("batch-size=64,128", "batch_size", (64, 128)),
-        ("flip=true,no", "flip", (True, False)),
-        ("shift_px=none,4", "shift_px", (None, 4)),
+        ("conv-bias=true,no", "conv_bias", (True, False)),
+        ("eval_split=none,test", "eval_split", (None, "test")),
         ("lr_drop_at=0.5+0.75,0.6", "lr_drop_at", ((0.5, 0.75), (0.6,))),
         ("precision=float32,bfloat16", "precision", ("float32", "bfloat16")),
         ("seed=3,3,1", "seed", (3, 1)),
@@ -33,7 +33,7 @@ def test_values_get_the_type_of_their_field(text, name, values):
         ("widht=1", "did you mean width"),
         ("lr=fast", "lr must be a number, was 'fast'"),
         ("epochs=2.5", "epochs must be a whole number, was '2.5'"),
-        ("flip=maybe", "flip must be true or false, was 'maybe'"),
+        ("conv_bias=maybe", "conv_bias must be true or false, was 'maybe'"),
     ],
 )
 def test_bad_axes(text, words):

@@ -83,6 +83,31 @@ def test_interrupted_run_goes_on_to_the_same_result(store, tmp_path, monkeypatch
     assert lasting_metrics(tmp_path / "run") == lasting_metrics(tmp_path / "whole")
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_run_told_to_end_in_mid_epoch_goes_on_from_that_step(
+    store, tmp_path, monkeypatch, number
+):
+    whole = lowres.train(store, TINY, tmp_path / "whole")
+    step, taken = loop._step, []
+
+    def ending(*arguments):
+        taken.append(1)
+        if len(taken) == 9:  # the third of the second epoch
+            os.kill(os.getpid(), number)
+        return step(*arguments)
+
+    before = signal.getsignal(number)
+    monkeypatch.setattr(loop, "_step", ending)
+    with pytest.raises(KeyboardInterrupt):
+        lowres.train(store, TINY, tmp_path / "run")
+    assert signal.getsignal(number) == before
+    assert len(lasting_metrics(tmp_path / "run")) == 1
+    resumed = lowres.train(store, TINY, tmp_path / "run")
+    assert len(taken) == 3 * 6, "no step is taken twice"
+    assert lasting(resumed) == lasting(whole)
+    assert lasting_metrics(tmp_path / "run") == lasting_metrics(tmp_path / "whole")
+
+
 def test_killed_process_goes_on_to_the_same_result(store, store_path, tmp_path):
     """Killed without warning after the checkpoint of epoch 1, before its metrics."""
     whole = lowres.train(store, TINY, tmp_path / "whole")
@@ -114,7 +139,7 @@ def test_it_learns_a_few_pictures_by_heart(tmp_path):
     (tmp_path / "same" / "val").symlink_to(source / "train")
     lowres.build(tmp_path / "same", tmp_path / "store", lowres.BuildOptions(size=(16,)))
     recipe = Recipe(
-        variant="16-box", width=1, blocks=1, epochs=40, batch_size=16, lr=0.05, flip=False,
+        variant="16-box", width=1, blocks=1, epochs=40, batch_size=16, lr=0.05, flip="none",
         shift_px=0, weight_decay=0,
     )  # fmt: skip
     result = lowres.train(lowres.open_store(tmp_path / "store"), recipe, tmp_path / "run")
@@ -134,6 +159,8 @@ def test_divergence_is_a_result(store, tmp_path):
     assert result["status"] == "diverged"
     assert result["epochs"] < 20
     assert result["top1_error"] is None
+    assert 0 < result["bad_step"] < 20 * 6
+    assert result["bad_lr"] == learning_rate(recipe, result["bad_step"], 20 * 6) == 1e30
     assert "NaN" not in (tmp_path / "run" / "result.json").read_text()
 
 

@@ -50,3 +50,9 @@ def test_decay_is_on_weights_and_norm_scales_only():
     modules = [m for m in model.modules() if hasattr(m, "weight")]
     assert decayed == {id(module.weight) for module in modules}
     assert any(isinstance(module, torch.nn.BatchNorm2d) for module in modules)
+
+
+def test_everything_decays_in_the_port():
+    model = WideResNet(Shape(16, 1, 3))
+    optimizer = Momentum(model, momentum=0, weight_decay=1, decay_on="everything")
+    assert len(optimizer.decayed) == len(list(model.parameters()))

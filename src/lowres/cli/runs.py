@@ -8,21 +8,21 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from lowres.cli.app import app, err, out
+from lowres.cli.recipe_flags import RecipeFields, settled
 from lowres.errors import LowresError, require
 from lowres.progress import shown
-from lowres.recipe import Recipe
+from lowres.recipe import Recipe, RecipeName
 
 if TYPE_CHECKING:
     from lowres.study.study import Study
-
-RecipeFlags = Annotated[Recipe | None, Parameter(name="*", group="Recipe")]
 
 
 @app.command
 def train(
     path: Path,
     *,
-    recipe: RecipeFlags = None,
+    recipe: RecipeName | None = None,
+    given: RecipeFields = None,
     out_directory: Annotated[Path | None, Parameter(name=("--out", "-o"))] = None,
     store: Path | None = None,
     device: str = "auto",
@@ -32,7 +32,9 @@ def train(
 
     Args:
         path: a store to train on, or the directory of a run to finish.
-        recipe: every decision of the training.
+        recipe: paper if not given: every decision as in the authors' script. tensorflow-port: as
+            in the same group's port. The flags below change single fields.
+        given: fields of the recipe.
         out_directory: directory of the run; a name below runs/ made from the recipe if not given.
         store: where the store of a run to finish is now, if it has moved.
         device: auto, cpu, cuda or cuda:N.
@@ -44,19 +46,19 @@ def train(
     from lowres.training import loop
 
     if (path / "recipe.json").exists():
-        if recipe is not None or out_directory is not None:
+        if recipe or given is not None or out_directory is not None:
             raise LowresError(
                 f"{path} is a run and has its recipe; leave recipe flags and --out out"
             )
         run = Run.open(path)
     else:
-        opened, recipe = open_store(store or path), recipe or Recipe()
-        name = recipe.run_name(opened.manifest.digest)
-        run = Run.plan(out_directory or Path("runs") / name, recipe, opened)
+        opened, chosen = open_store(store or path), settled(recipe, given)
+        name = chosen.run_name(opened.manifest.digest)
+        run = Run.plan(out_directory or Path("runs") / name, chosen, opened)
     try:
         result = loop.finish(run, store=store, device=device, threads=threads, track=shown)
     except KeyboardInterrupt:
-        err.print(f"{len(run.metrics())} epochs are kept; go on with: lowres train {run.path}")
+        err.print(f"what is done is kept; go on with: lowres train {run.path}")
         raise
     out.print(result_line(result))
     out.print(f"{run.path / 'result.json'}")
@@ -68,7 +70,8 @@ def study(
     *,
     axis: tuple[str, ...] = (),
     seeds: int = 1,
-    recipe: RecipeFlags = None,
+    recipe: RecipeName | None = None,
+    given: RecipeFields = None,
     out_directory: Annotated[Path, Parameter(name=("--out", "-o"))] = Path("study"),
     jobs: Annotated[int | None, Parameter(alias="-j")] = None,
     device: str = "auto",
@@ -81,7 +84,8 @@ def study(
         path: a store to train on, or the directory of a study to go on with.
         axis: a swept recipe field and its values, such as lr=0.01,0.05; may be repeated.
         seeds: runs of each combination, with seeds counted up from --seed.
-        recipe: what the runs have in common.
+        recipe: what the runs have in common: paper if not given, or tensorflow-port.
+        given: fields of the recipe.
         out_directory: directory of the study.
         jobs: runs at a time; if not given, as many as cores on CPU and one on GPU.
         device: auto, cpu, cuda or cuda:N.
@@ -91,11 +95,11 @@ def study(
     from lowres.study.study import Study
 
     if (path / "study.json").exists():
-        if axis or recipe is not None:
+        if axis or recipe or given is not None:
             raise LowresError(f"{path} is a study and has its axes; to add some, name its store")
         planned = Study.open(path)
     else:
-        planned = _plan_study(path, axis, seeds, recipe or Recipe(), out_directory)
+        planned = _plan_study(path, axis, seeds, settled(recipe, given), out_directory)
     on_gpu = device.startswith("cuda") or (device == "auto" and torch.cuda.is_available())
     jobs, threads = share_cores(len(planned.runs), jobs or (1 if on_gpu else None))
     executor = LocalProcesses(jobs, threads)

@@ -8,9 +8,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from lowres.recipe import Flip
+
+try:
+    from lowres.loading import kernel
+except ImportError:  # without numba
+    kernel = None  # type: ignore[assignment]
 
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 """Increment and, below, multipliers of SplitMix64 (Steele, Lea, Flood 2014)."""
@@ -38,22 +44,32 @@ def _mix(state: NDArray[np.uint64]) -> NDArray[np.uint64]:
     return state ^ (state >> np.uint64(31))
 
 
-def draw(rows: NDArray[np.int64], *, seed: int, epoch: int, flip: bool, shift_px: int) -> Draw:
+def draw(
+    rows: NDArray[np.int64],
+    *,
+    seed: int,
+    epoch: int,
+    flip: Flip,
+    shift_px: int,
+    second: NDArray[np.bool_] | None = None,
+) -> Draw:
     """Draw the augmentation of some rows in one epoch.
 
     Args:
         rows: (B,) int64 row numbers.
         seed: seed of the run.
         epoch: number of the epoch, from 0.
-        flip: mirror each with probability one half.
+        flip: `random`: mirror each with probability one half. `alternating`: the same in the
+            first epoch, and from then on the other way round each time. `both`: mirror those
+            that come for the second time. `none`.
         shift_px: shift each way uniformly by -shift_px to shift_px pixels.
+        second: (B,) bool, for `both`: which are shown the second time in this epoch.
     """
-    if not flip and not shift_px:
+    if flip == "none" and not shift_px:
         zeros = np.zeros(len(rows), np.int64)
         return Draw(zeros.astype(bool), zeros, zeros)
-    seeds, epochs = np.array([seed], np.uint64), np.array([epoch], np.uint64)
-    stream = _mix(_mix(seeds + GOLDEN) + epochs * GOLDEN)
-    bits = _mix(stream + (rows.astype(np.uint64) + np.uint64(1)) * GOLDEN)
+    again = np.zeros(len(rows), bool) if second is None else second
+    bits = _bits(rows, seed, 2 * epoch + again.astype(np.uint64))
     choices = np.uint64(2 * shift_px + 1)
 
     def uniform(from_bit: int) -> NDArray[np.int64]:
@@ -61,27 +77,20 @@ def draw(rows: NDArray[np.int64], *, seed: int, epoch: int, flip: bool, shift_px
         part = (bits >> np.uint64(from_bit)) & np.uint64(0xFFFFFF)
         return ((part * choices) >> np.uint64(24)).astype(np.int64) - shift_px
 
-    mirror = (bits >> np.uint64(63)).astype(bool) & flip
+    if flip == "random":
+        mirror = (bits >> np.uint64(63)).astype(bool)
+    elif flip == "alternating":
+        first = _bits(rows, seed, np.zeros(1, np.uint64)) >> np.uint64(63)
+        mirror = first.astype(bool) ^ bool(epoch % 2)
+    else:
+        mirror = again if flip == "both" else np.zeros(len(rows), bool)
     return Draw(mirror, uniform(0), uniform(24))
 
 
-@numba.njit(cache=True, nogil=True)
-def _gather(images, rows, mirror, down, right, scale, offset, out):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    size = images.shape[1]
-    for b in range(len(rows)):
-        picture = images[rows[b]]
-        for y in range(size):
-            source_y = y - down[b]
-            for x in range(size):
-                source_x = x - right[b]
-                if not (0 <= source_y < size and 0 <= source_x < size):
-                    for c in range(3):
-                        out[b, y, x, c] = 0.0
-                    continue
-                if mirror[b]:
-                    source_x = size - 1 - source_x
-                for c in range(3):
-                    out[b, y, x, c] = picture[source_y, source_x, c] * scale[c] + offset[c]
+def _bits(rows: NDArray[np.int64], seed: int, turns: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Give 64 random bits for each row, (B,); turns: (B,) or (1,), what time it is shown."""
+    stream = _mix(_mix(np.array([seed], np.uint64) + GOLDEN) + turns * GOLDEN)
+    return _mix(stream + (rows.astype(np.uint64) + np.uint64(1)) * GOLDEN)
 
 
 def gather(
@@ -90,24 +99,55 @@ def gather(
     drawn: Draw,
     mean: NDArray[np.float64],
     std: NDArray[np.float64],
+    out: NDArray[np.float32] | None = None,
 ) -> NDArray[np.float32]:
-    """Pick rows, mirror, shift and normalise them in one go.
+    """Pick rows, normalise, mirror and shift them in one go.
 
-    What a shift uncovers is 0, which after normalisation is the mean colour.
+    What a shift uncovers is 0, which after normalisation is the mean.
 
     Args:
         images: (N, H, W, 3) uint8.
         rows: (B,) int64.
         drawn: their augmentation: mirrored first, then shifted.
-        mean: (3,) in levels, subtracted.
+        mean: in levels, subtracted: a colour, (3,), or a picture, (H, W, 3).
         std: (3,) in levels, divided by.
+        out: (B, H, W, 3) float32, C order, filled in place of a new array.
 
     Returns:
         (B, H, W, 3) float32.
     """
-    out = np.empty((len(rows), *images.shape[1:]), np.float32)
-    scale = (1.0 / std).astype(np.float32)
-    offset = (-mean / std).astype(np.float32)
-    plain = images.view(np.ndarray)  # numba knows no memory maps
-    _gather(plain, rows, drawn.mirror, drawn.down, drawn.right, scale, offset, out)
+    _, height, width, _ = images.shape
+    if out is None:
+        out = np.empty((len(rows), height, width, 3), np.float32)
+    flat = images.view(np.ndarray).reshape(-1, height, 3 * width)  # numba knows no memory maps
+    scale = np.tile(1.0 / std, width).astype(np.float32)
+    offset = np.broadcast_to(-mean / std, (height, width, 3))
+    offsets = np.stack([offset, offset[:, ::-1]]).reshape(2, height, 3 * width).astype(np.float32)
+    batch = out.reshape(len(rows), height, 3 * width)
+    fill = _fill if kernel is None else kernel.gather_rows
+    fill(flat, rows, drawn.mirror, drawn.down, drawn.right, scale, offsets, batch)
     return out
+
+
+def _fill(
+    images: NDArray[np.uint8],
+    rows: NDArray[np.int64],
+    mirror: NDArray[np.bool_],
+    down: NDArray[np.int64],
+    right: NDArray[np.int64],
+    scale: NDArray[np.float32],
+    offsets: NDArray[np.float32],
+    out: NDArray[np.float32],
+) -> None:
+    """Do what `kernel.gather_rows` does, in NumPy, where numba is not installed."""
+    _, height, length = images.shape
+    out[...] = 0.0
+    for b, row in enumerate(rows.tolist()):
+        picture = images[row]
+        if mirror[b]:
+            picture = picture.reshape(height, -1, 3)[:, ::-1].reshape(height, length)
+        normalised = picture.astype(np.float32) * scale + offsets[int(mirror[b])]
+        y, x = int(down[b]), 3 * int(right[b])
+        if abs(y) < height and abs(x) < length:
+            inside = normalised[max(-y, 0) : height - max(y, 0), max(-x, 0) : length - max(x, 0)]
+            out[b, max(y, 0) : height + min(y, 0), max(x, 0) : length + min(x, 0)] = inside

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from lowres.errors import require
 from lowres.loading.augment import draw, gather
 from lowres.loading.order import shuffled
+from lowres.recipe import DivideBy, Flip, Subtract
 from lowres.store import Store
 from lowres.variant import Variant
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class NumpyLoader:
-    """Batches of one split, normalised by the train split's mean and standard deviation.
+    """Batches of one split, normalised by figures of the train split.
 
     Each pass over it is one epoch: `epoch` counts up, and with it order and augmentation change.
     The same seed and epoch always give the same batches.
@@ -31,8 +32,10 @@ class NumpyLoader:
         batch_size: pictures in a batch.
         shuffle: a new order each epoch, leaving out the remainder that fills no batch; without
             it, stored order and every picture.
-        flip: mirror each picture with probability one half.
+        flip: mirroring, as in `Recipe`; with `both`, an epoch has every picture twice.
         shift_px: shift each picture by up to this many pixels each way.
+        subtract: the mean of train at each pixel, or of each channel.
+        divide_by: 255, or the standard deviation of each channel in train.
         seed: decides order and augmentation.
 
     Yields:
@@ -50,14 +53,18 @@ class NumpyLoader:
         *,
         batch_size: int = 128,
         shuffle: bool = False,
-        flip: bool = False,
+        flip: Flip = "none",
         shift_px: int = 0,
+        subtract: Subtract = "mean-colour",
+        divide_by: DivideBy = "deviation",
         seed: int = 0,
     ) -> None:
         self.images = store.images(split, variant)
         self.labels = store.labels(split)
-        self.mean, self.std = store.statistics("train", variant)
-        self.std = np.maximum(self.std, 1.0)  # a channel without contrast stays near 0
+        mean, std = store.statistics("train", variant)
+        self.mean = mean if subtract == "mean-colour" else store.mean_picture(variant)
+        # A channel without contrast stays near 0.
+        self.std = np.maximum(std, 1.0) if divide_by == "deviation" else np.full(3, 255.0)
         self.batch_size = batch_size
         self.shuffle = shuffle
         self.flip = flip
@@ -67,21 +74,44 @@ class NumpyLoader:
 
     def __len__(self) -> int:
         """Count the batches of an epoch."""
-        whole, rest = divmod(len(self.labels), self.batch_size)
+        whole, rest = divmod(self._shown, self.batch_size)
         return whole + (rest > 0 and not self.shuffle)
+
+    @property
+    def _shown(self) -> int:
+        """Pictures of an epoch, each time that one is shown."""
+        return len(self.labels) * (2 if self.flip == "both" else 1)
 
     def __iter__(self) -> Iterator[tuple[NDArray[np.float32], NDArray[np.int64]]]:
         epoch, self.epoch = self.epoch, self.epoch + 1
-        for rows in self.row_batches(epoch):
-            drawn = draw(rows, seed=self.seed, epoch=epoch, flip=self.flip, shift_px=self.shift_px)
+        return self.batches(epoch)
+
+    def batches(
+        self, epoch: int, first: int = 0
+    ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.int64]]]:
+        """Give the batches of an epoch, from the first that is wanted on."""
+        for places in self.place_batches(epoch, first):
+            rows = places % len(self.labels)
+            drawn = draw(
+                rows,
+                seed=self.seed,
+                epoch=epoch,
+                flip=self.flip,
+                shift_px=self.shift_px,
+                second=places >= len(self.labels),
+            )
             yield gather(self.images, rows, drawn, self.mean, self.std), self.labels[rows]
 
-    def row_batches(self, epoch: int) -> Iterator[NDArray[np.int64]]:
-        """Give the row numbers of each batch of an epoch, (B,) int64."""
-        count = len(self.labels)
-        rows = shuffled(count, seed=self.seed, epoch=epoch) if self.shuffle else np.arange(count)
-        for number in range(len(self)):
-            yield rows[number * self.batch_size : (number + 1) * self.batch_size]
+    def place_batches(self, epoch: int, first: int = 0) -> Iterator[NDArray[np.int64]]:
+        """Give the places of each batch of an epoch, (B,) int64, from the first wanted on.
+
+        A place is a row; or, where every picture is shown twice, N more than that row for the
+        second time.
+        """
+        count = self._shown
+        places = shuffled(count, seed=self.seed, epoch=epoch) if self.shuffle else np.arange(count)
+        for number in range(first, len(self)):
+            yield places[number * self.batch_size : (number + 1) * self.batch_size]
 
 
 class TorchLoader:
@@ -103,10 +133,20 @@ class TorchLoader:
         return len(self.batches)
 
     def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        import torch
+        return _as_tensors(iter(self.batches))
 
-        for images, labels in self.batches:
-            yield torch.from_numpy(images).permute(0, 3, 1, 2), torch.from_numpy(labels)
+    def from_batch(self, epoch: int, first: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Give the batches of an epoch, from the first that is wanted on."""
+        return _as_tensors(self.batches.batches(epoch, first))
+
+
+def _as_tensors(
+    batches: Iterator[tuple[NDArray[np.float32], NDArray[np.int64]]],
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    import torch
+
+    for images, labels in batches:
+        yield torch.from_numpy(images).permute(0, 3, 1, 2), torch.from_numpy(labels)
 
 
 def torch_loader(
@@ -133,7 +173,7 @@ def torch_loader(
         split,
         batch_size=batch_size,
         shuffle=training,
-        flip=training,
+        flip="random" if training else "none",
         shift_px=size // 8 if training else 0,
         seed=seed,
     )

@@ -177,26 +177,21 @@ def _generate_weighing(builder: Any, arguments: Any, arithmetic: Any) -> None:  
 WEIGHING = types.void(types.uint64, types.uint64, types.int64, types.int64, types.uint64)
 
 
-@intrinsic
-def _weigh(_typing, out, pixels, stride, groups, weights):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    """Weigh 64 lanes by any weights; see `_generate_weighing`."""
+def _weighing(with_vnni: type) -> Any:  # noqa: ANN401  numba's
+    """Make the loop over words with the arithmetic for VNNI, or with what does without."""
 
-    def generate(_context, builder, _signature, arguments):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-        arithmetic = _Digits(builder) if VNNI else _Products(builder)
-        _generate_weighing(builder, arguments, arithmetic)
+    def weigh(_typing, out, pixels, stride, groups, weights):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+        def generate(_context, builder, _signature, arguments):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+            _generate_weighing(builder, arguments, (with_vnni if VNNI else _Products)(builder))
 
-    return WEIGHING, generate
+        return WEIGHING, generate
+
+    return intrinsic(weigh)
 
 
-@intrinsic
-def _weigh_evenly(_typing, out, pixels, stride, groups, weights):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    """Weigh 64 lanes where each target pixel has one weight only, which is a third of the work."""
-
-    def generate(_context, builder, _signature, arguments):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-        arithmetic = _Evenly(builder) if VNNI else _Products(builder)
-        _generate_weighing(builder, arguments, arithmetic)
-
-    return WEIGHING, generate
+_weigh = _weighing(_Digits)
+_weigh_evenly = _weighing(_Evenly)
+"""For target pixels whose weights are all equal: a third of the multiplications."""
 
 
 @intrinsic

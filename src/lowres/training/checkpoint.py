@@ -1,10 +1,10 @@
-"""The state of a run after a whole epoch, on disk."""
+"""The state of a run between two steps, on disk."""
 
 from __future__ import annotations
 
 import hashlib
 import io
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from pickle import PickleError
 from typing import Any
@@ -20,16 +20,35 @@ FILE_NAME = "checkpoint.pt"
 
 
 @dataclass(slots=True)
+class Partial:
+    """How far an epoch is.
+
+    Attributes:
+        steps: taken.
+        loss: sum of their losses.
+        bad_step: number in the run of the first step whose loss was not finite, or -1.
+        train_s: seconds spent on them.
+    """
+
+    steps: int = 0
+    loss: float = 0.0
+    bad_step: int = -1
+    train_s: float = 0.0
+
+
+@dataclass(slots=True)
 class Progress:
     """How far a run is.
 
     Attributes:
         history: one record for each epoch that is over.
+        partial: the epoch that is under way.
         precision: the numbers settled on when the run began.
         threads: CPU threads used so far; with others, sums round differently.
     """
 
     history: list[dict[str, Any]] = field(default_factory=list)
+    partial: Partial = field(default_factory=Partial)
     precision: str = ""
     threads: int = 0
 
@@ -41,6 +60,7 @@ def save(folder: Path, model: nn.Module, optimizer: Momentum, progress: Progress
         "model": model.state_dict(),
         "optimizer": optimizer.state(),
         "history": progress.history,
+        "partial": asdict(progress.partial),
         "precision": progress.precision,
         "threads": progress.threads,
     }
@@ -63,7 +83,8 @@ def load(folder: Path, model: nn.Module, optimizer: Momentum) -> Progress:
         state = torch.load(path, map_location="cpu", weights_only=True)
         model.load_state_dict(state["model"])
         optimizer.load(state["optimizer"])
-        return Progress(state["history"], state["precision"], state["threads"])
+        partial = Partial(**state["partial"])
+        return Progress(state["history"], partial, state["precision"], state["threads"])
     except (
         OSError,
         RuntimeError,

@@ -1,4 +1,8 @@
-"""The training loop: a run's directory in, its result out, going on from the last whole epoch."""
+"""The training loop: a run's directory in, its result out, going on from where it was stopped.
+
+A checkpoint is written after each epoch, and between two steps when SIGINT or SIGTERM asks for an
+end.
+"""
 
 from __future__ import annotations
 
@@ -21,12 +25,13 @@ from lowres.recipe import Recipe
 from lowres.run import Run
 from lowres.store import Store
 from lowres.training import checkpoint
-from lowres.training.checkpoint import Progress
+from lowres.training.checkpoint import Partial, Progress
 from lowres.training.device import choose_device, choose_precision, describe_hardware
 from lowres.training.evaluate import evaluate
 from lowres.training.momentum import Momentum
 from lowres.training.schedule import learning_rate
-from lowres.wrn import Shape, WideResNet
+from lowres.training.stopping import Stop
+from lowres.wrn import WideResNet
 
 EVAL_BATCH_SIZE = 500
 """As in the authors' script; has no effect on the result."""
@@ -45,6 +50,7 @@ class _Session:
     device: torch.device
     precision: torch.dtype
     progress: Progress
+    stop: Stop
 
     @property
     def steps(self) -> int:
@@ -104,7 +110,7 @@ def finish(
         run.clear_error()
         try:
             session = _open(run, run.open_store(store), choose_device(device))
-            with _threads(threads, session.progress):
+            with _threads(threads, session.progress), session.stop.listening():
                 result = _train(run, session, track)
         except (LowresError, RuntimeError, MemoryError, OSError, ValueError) as error:
             run.fail(error)
@@ -139,7 +145,9 @@ def _open(run: Run, store: Store, device: torch.device) -> _Session:
         batch_size=recipe.batch_size,
         shuffle=True,
         flip=recipe.flip,
-        shift_px=recipe.shift,
+        shift_px=recipe.shift_px,
+        subtract=recipe.subtract,
+        divide_by=recipe.divide_by,
         seed=recipe.seed,
     )
     if not len(loader):
@@ -149,46 +157,93 @@ def _open(run: Run, store: Store, device: torch.device) -> _Session:
         )
     with torch.random.fork_rng():
         torch.manual_seed(recipe.seed)
-        model = WideResNet(Shape(recipe.size, recipe.width, len(store.classes), recipe.blocks))
+        model = WideResNet.of(recipe, len(store.classes))
     model = model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimizer = Momentum(model, momentum=recipe.momentum, weight_decay=recipe.weight_decay)
+    optimizer = Momentum(
+        model,
+        momentum=recipe.momentum,
+        weight_decay=recipe.weight_decay,
+        decay_on=recipe.decay_on,
+    )
     progress = checkpoint.load(run.path, model, optimizer)
     if not progress.precision:
         settled = choose_precision(recipe.precision, device)
         progress.precision = str(settled).removeprefix("torch.")
-    evaluation = NumpyLoader(store, recipe.variant, eval_split, batch_size=EVAL_BATCH_SIZE)
+    evaluation = NumpyLoader(
+        store,
+        recipe.variant,
+        eval_split,
+        batch_size=EVAL_BATCH_SIZE,
+        subtract=recipe.subtract,
+        divide_by=recipe.divide_by,
+    )
     precision = getattr(torch, progress.precision)
     return _Session(
-        recipe, model, optimizer, loader, evaluation, eval_split, device, precision, progress
+        recipe,
+        model,
+        optimizer,
+        loader,
+        evaluation,
+        eval_split,
+        device,
+        precision,
+        progress,
+        Stop(),
     )
 
 
 def _train(run: Run, session: _Session, track: Track) -> dict[str, Any]:
-    history = session.progress.history
-    run.write_metrics(history)
-    per_epoch = len(session.train)
-    with track("train", session.steps, done=len(history) * per_epoch) as display:
-        while len(history) < session.recipe.epochs and not _diverged(history):
-            record = _epoch(session, len(history), display)
-            history.append(record)
-            checkpoint.save(run.path, session.model, session.optimizer, session.progress)
-            run.write_metrics(history)
+    progress, per_epoch = session.progress, len(session.train)
+    run.write_metrics(progress.history)
+    done = len(progress.history) * per_epoch + progress.partial.steps
+    with track("train", session.steps, done=done) as display:
+        while len(progress.history) < session.recipe.epochs and not _diverged(progress.history):
+            _train_epoch(session, len(progress.history), display)
+            if progress.partial.steps < per_epoch:
+                checkpoint.save(run.path, session.model, session.optimizer, progress)
+                raise KeyboardInterrupt
+            record = _finish_epoch(session, len(progress.history))
+            progress.history.append(record)
+            progress.partial = Partial()
+            checkpoint.save(run.path, session.model, session.optimizer, progress)
+            run.write_metrics(progress.history)
             display.say(_epoch_line(record, session.recipe.epochs))
     return _result(session)
 
 
-def _epoch(session: _Session, epoch: int, display: Display) -> dict[str, Any]:
-    """Train one epoch, measure errors and give the epoch's record."""
-    began = time.perf_counter()
-    loss = _train_epoch(session, epoch, display)
-    trained = time.perf_counter()
+def _train_epoch(session: _Session, epoch: int, display: Display) -> None:
+    """Train on the batches of an epoch that are left, unless an end is asked for."""
+    session.model.train()
+    partial, per_epoch = session.progress.partial, len(session.train)
+    began, device = time.perf_counter(), session.device
+    total = torch.tensor(partial.loss, dtype=torch.float64, device=device)
+    bad_step = torch.tensor(partial.bad_step, device=device)
+    batches = TorchLoader(session.train).from_batch(epoch, partial.steps)
+    for step, batch in enumerate(batches, epoch * per_epoch + partial.steps):
+        loss = _step(session, *batch, learning_rate(session.recipe, step, session.steps))
+        total += loss.double()
+        bad_step = torch.where((bad_step < 0) & ~loss.isfinite(), step, bad_step)
+        partial.steps += 1
+        display.advance()
+        if session.stop.asked:
+            break
+    partial.loss, partial.bad_step = float(total), int(bad_step)  # waits for the device
+    partial.train_s += time.perf_counter() - began
+
+
+def _finish_epoch(session: _Session, epoch: int) -> dict[str, Any]:
+    """Measure errors after an epoch and give its record."""
+    began, partial = time.perf_counter(), session.progress.partial
+    loss, last_step = partial.loss / partial.steps, (epoch + 1) * len(session.train) - 1
     record: dict[str, Any] = {
         "epoch": epoch + 1,
-        "lr": learning_rate(session.recipe, (epoch + 1) * len(session.train) - 1, session.steps),
+        "lr": learning_rate(session.recipe, last_step, session.steps),
         "train_loss": loss if math.isfinite(loss) else None,
-        "train_s": trained - began,
+        "train_s": partial.train_s,
     }
     if not math.isfinite(loss):
+        bad_lr = learning_rate(session.recipe, partial.bad_step, session.steps)
+        record |= {"bad_step": partial.bad_step, "bad_lr": bad_lr}
         return record | {"top1_error": None, "top5_error": None, "eval_loss": None, "eval_s": 0.0}
     loader = TorchLoader(session.evaluation)
     errors = evaluate(session.model, loader, session.device, session.precision)
@@ -196,21 +251,8 @@ def _epoch(session: _Session, epoch: int, display: Display) -> dict[str, Any]:
         "top1_error": errors.top1,
         "top5_error": errors.top5,
         "eval_loss": errors.loss if math.isfinite(errors.loss) else None,
-        "eval_s": time.perf_counter() - trained,
+        "eval_s": time.perf_counter() - began,
     }
-
-
-def _train_epoch(session: _Session, epoch: int, display: Display) -> float:
-    """Train on every batch of an epoch and return the mean loss."""
-    session.model.train()
-    session.train.epoch = epoch
-    total = torch.zeros((), dtype=torch.float64, device=session.device)
-    loader = TorchLoader(session.train)
-    for step, batch in enumerate(loader, epoch * len(loader)):
-        lr = learning_rate(session.recipe, step, session.steps)
-        total += _step(session, *batch, lr).double()
-        display.advance()
-    return float(total) / len(loader)
 
 
 def _step(session: _Session, images: torch.Tensor, labels: torch.Tensor, lr: float) -> torch.Tensor:
@@ -233,7 +275,10 @@ def _diverged(history: list[dict[str, Any]]) -> bool:
 
 def _epoch_line(record: dict[str, Any], epochs: int) -> str:
     if record["train_loss"] is None:
-        return f"epoch {record['epoch']}/{epochs}: the loss is no longer finite; stopping"
+        return (
+            f"epoch {record['epoch']}/{epochs}: the loss is no longer finite from step "
+            f"{record['bad_step']} on, at learning rate {record['bad_lr']:g}; stopping"
+        )
     return (
         f"epoch {record['epoch']}/{epochs}: loss {record['train_loss']:.3f}, top-1 error "
         f"{100 * record['top1_error']:.2f} %, top-5 error {100 * record['top5_error']:.2f} %, "
@@ -255,6 +300,8 @@ def _result(session: _Session) -> dict[str, Any]:
         "eval_loss": last["eval_loss"],
         "train_loss": last["train_loss"],
         "epochs": len(history),
+        "bad_step": last.get("bad_step"),
+        "bad_lr": last.get("bad_lr"),
         "network": shape.name,
         "parameters": shape.parameters(),
         "macs": shape.macs(),

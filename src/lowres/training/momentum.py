@@ -15,26 +15,37 @@ from typing import Any
 import torch
 from torch import nn
 
+from lowres.recipe import DecayOn
+
 
 class Momentum:
     """Updates the weights of a network in place.
-
-    Weight decay is on tensors named `weight`, which are those of convolutions, dense layers and
-    batch norm scales, and not on biases and batch norm offsets: Lasagne's tag `regularizable`.
 
     Args:
         model: the network.
         momentum: share of the velocity that is kept in each step.
         weight_decay: L2 gradient per unit of weight.
+        decay_on: `weights-and-scales`: on tensors named `weight`, which are those of convolutions,
+            dense layers and batch norm scales, and not on biases and batch norm offsets (Lasagne's
+            tag `regularizable`). `everything`: on all tensors that are trained.
     """
 
-    def __init__(self, model: nn.Module, *, momentum: float, weight_decay: float) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        momentum: float,
+        weight_decay: float,
+        decay_on: DecayOn = "weights-and-scales",
+    ) -> None:
         named = dict(model.named_parameters())
         self.momentum = momentum
         self.weight_decay = weight_decay
         self.parameters: list[torch.Tensor] = list(named.values())
         self.decayed: list[torch.Tensor] = [
-            p for name, p in named.items() if name.rpartition(".")[2] == "weight"
+            p
+            for name, p in named.items()
+            if decay_on == "everything" or name.rpartition(".")[2] == "weight"
         ]
         self.velocity = [torch.zeros_like(p) for p in self.parameters]
 
