@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lowres import builder, rendering
-from lowres.errors import MissingExtraError, StoreError
+from lowres.errors import MissingExtraError, SourceError, StoreError
 from lowres.manifest import FILE_NAME
 from lowres.options import BuildOptions
 from lowres.preparation import prepare
@@ -83,3 +83,19 @@ def test_ray_is_not_installed(source, tmp_path, monkeypatch):
         builder.build(source, tmp_path / "store", OPTIONS, executor="ray")
     assert not (tmp_path / "store" / FILE_NAME).exists()
     builder.build(source, tmp_path / "store", OPTIONS)
+
+
+@pytest.mark.parametrize("on_error", ["stop", "skip"])
+def test_a_picture_beyond_the_memory_is_named_and_never_skipped(
+    tmp_path, source, monkeypatch, on_error
+):
+    """It may fit the next time, and rows must not depend on that."""
+
+    def too_large(*_, **__):
+        raise MemoryError
+
+    monkeypatch.setattr(rendering, "decode_for", too_large)
+    with pytest.raises(SourceError, match=r"ant/00\.jpg needs more memory .* fewer --workers"):
+        builder.build(
+            source, tmp_path / "store", BuildOptions(size=(8,)), on_error=on_error, workers=1
+        )

@@ -6,9 +6,10 @@ number of machines, writes the same bytes. How a build goes on after a kill is i
 
 from __future__ import annotations
 
+import errno
 import threading
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,7 @@ def build(
     if executor == "ray":
         source = source.absolute()  # entries bear it to processes that work in other folders
     prepared = prepare(source, store, options)
-    with locked(store), quiet_decoder():
+    with locked(store), quiet_decoder(), _full_disk_named(store):
         if (store / FILE_NAME).exists():
             return _already_built(store, prepared.plan)
         staging = _staged(store, prepared, working)
@@ -111,7 +112,7 @@ def build_shard(
     working = Working(on_error=on_error, on_change=on_change)
     store, threads = Path(store), threads_for(workers)
     prepared = prepare(Path(source), store, options)
-    with locked(store, shard), quiet_decoder():
+    with locked(store, shard), quiet_decoder(), _full_disk_named(store):
         if (store / FILE_NAME).exists():
             _already_built(store, prepared.plan)
             return 0
@@ -149,7 +150,7 @@ def finish_shards(
     prepared = prepare(Path(source), store, options)
     if not (store / FILE_NAME).exists() and not (store / PLAN).exists():
         raise StoreError(f"{store} is no unfinished store: build its shards first")
-    with locked(store), quiet_decoder():
+    with locked(store), quiet_decoder(), _full_disk_named(store):
         if (store / FILE_NAME).exists():
             return _already_built(store, prepared.plan)
         staging = _staged(store, prepared, Working(on_error="skip"))
@@ -166,6 +167,20 @@ def finish_shards(
                 "without --finish, which builds the rest here"
             )
         return finish(staging, prepared.plan, prepared.source.mean(), threads, track)
+
+
+@contextmanager
+def _full_disk_named(store: Path) -> Iterator[None]:
+    """Say that nothing is lost where there is no more space for rows, the journal or the end."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise StoreError(
+            f"{store}: no space is left to write ({error}): free some and run the same command "
+            "again, which goes on from here"
+        ) from error
 
 
 def _already_built(store: Path, plan: dict[str, Any]) -> Manifest:

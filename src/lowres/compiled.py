@@ -16,9 +16,14 @@ HAS_NUMBA = njit is not None
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile a function of numbers and arrays; it releases the interpreter's lock.
 
-    The machine code is kept beside the source, or where numba keeps it, for the next process.
+    The machine code is kept beside the source, or where numba keeps it, for the next process; where
+    no such folder can be written, every process compiles anew.
     """
     if njit is None:
         return function
-    result: Callable[..., Any] = njit(cache=True, nogil=True)(function)
+    result: Callable[..., Any]
+    try:
+        result = njit(cache=True, nogil=True)(function)
+    except RuntimeError:
+        result = njit(nogil=True)(function)
     return result

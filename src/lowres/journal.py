@@ -1,21 +1,24 @@
 """The journal of a build: one JSON line for each chunk of rows that is written.
 
 Every process that writes rows has a journal of its own, so that processes on several machines
-never write to one file. A line cut short or damaged does not count.
+never write to one file. A line bears its own checksum: one cut short or damaged does not count.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from array import array
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from lowres.manifest import write_bytes
 
 PATTERN = "build*.journal"
 MAIN = "build.journal"
+CHECK_DIGITS = 8
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -57,18 +60,25 @@ class Built:
             "skipped": self.skipped,
             "sums": self.sums.tolist(),
         }
-        return f"{json.dumps(record)}\n"
+        return f"{json.dumps({**record, 'check': _check(record)})}\n"
 
     @classmethod
     def parse(cls, line: str) -> Built | None:
         """Read a line, or nothing where it is damaged."""
         try:
             record = json.loads(line)
-            chunk = Chunk(record["split"], record["start"], record["stop"])
-            skipped = {int(row): str(reason) for row, reason in record["skipped"].items()}
-            return cls(chunk, record["stamps"], skipped, array("q", record["sums"]))
-        except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
+            whole = record.pop("check") == _check(record)
+        except (ValueError, KeyError, TypeError, AttributeError):
             return None
+        if not whole:
+            return None
+        chunk = Chunk(record["split"], record["start"], record["stop"])
+        skipped = {int(row): reason for row, reason in record["skipped"].items()}
+        return cls(chunk, record["stamps"], skipped, array("q", record["sums"]))
+
+
+def _check(record: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(record).encode()).hexdigest()[:CHECK_DIGITS]
 
 
 class Journal:
@@ -108,7 +118,7 @@ def read_journal(path: Path) -> list[Built]:
     if not path.exists():
         return []
     lines = path.read_text("utf-8", "replace").splitlines()
-    return [built for built in map(Built.parse, lines) if built and len(built.chunk) > 0]
+    return [built for built in map(Built.parse, lines) if built]
 
 
 def strike(path: Path, struck: Collection[Chunk]) -> None:

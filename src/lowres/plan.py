@@ -133,7 +133,8 @@ def refuse_changes(
 def _changed_entries(path: Path, index: Index) -> str | None:
     """Say which pictures came, went, or changed their class since the build was begun."""
     try:
-        before = set((path / ENTRIES).read_bytes().splitlines(keepends=True))
+        with (path / ENTRIES).open("rb") as file:
+            before = set(file)  # not splitlines: a key may hold a carriage return
     except FileNotFoundError:
         return None
     after = set(index.lines())

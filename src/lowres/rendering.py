@@ -102,7 +102,13 @@ class Rendering:
         for row, entry in enumerate(entries):
             if stopping is not None and stopping.is_set():
                 return None
-            reason = self._render(entry, pixels, places[row])
+            try:
+                reason = self._render(entry, pixels, places[row])
+            except MemoryError as error:
+                raise SourceError(
+                    f"{self.source.describe(entry)} needs more memory than there is: run the same "
+                    "command again with fewer --workers, or on a larger machine"
+                ) from error
             if reason is not None:
                 skipped[chunk.start + row] = reason
         return Built(chunk, stamps, skipped, self.parts.write(chunk, pixels))

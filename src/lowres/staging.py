@@ -7,7 +7,6 @@ as there is no manifest, so a build killed at any moment goes on from its folder
 
 from __future__ import annotations
 
-import errno
 import shutil
 import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -26,7 +25,7 @@ from lowres.formats.base import Entry, Index
 from lowres.journal import Built, Chunk, Journal
 from lowres.manifest import Manifest, sha256_of_file
 from lowres.matching import left_out
-from lowres.parts import MEND, Key, Parts, lacking, part_path, reserve
+from lowres.parts import MEND, PART, Key, Parts, lacking, part_path, reserve
 from lowres.plan import Shard
 from lowres.rows import RowFile
 from lowres.store import KEYS, LABELS, array_path
@@ -79,11 +78,13 @@ class Staging:
         self.rows = {split: len(entries) for split, entries in index.splits.items()}
         _check_space(path, index, variants)
         plan.begin(path, planned, index)
+        if shard is None:
+            _sweep(path)
         self._own = path / (f"{shard.name}.journal" if shard else journal.MAIN)
         # Before the arrays: what other shards write into those that are made now is not lost.
         self.built = [built for built in journal.read_journals(path) if self._fits(built.chunk)]
         self._drop_splits(lacking(path, self.rows, variants))
-        self._reserve()
+        reserve(path, self.rows, self.variants, alone=shard is None)
         self.open_arrays()
         self._journal: Journal | None = None
 
@@ -95,14 +96,6 @@ class Staging:
         """
         self.parts = Parts(self.path, self.rows, self.variants)
         self.checksums = RunningChecksums(self.parts.arrays)
-
-    def _reserve(self) -> None:
-        try:
-            reserve(self.path, self.rows, self.variants, alone=self.shard is None)
-        except OSError as error:
-            if error.errno == errno.ENOSPC:
-                raise StoreError(f"{self.path}: the disk is full; free space and go on") from error
-            raise
 
     def _fits(self, chunk: Chunk) -> bool:
         return chunk.start >= 0 and chunk.stop <= self.rows.get(chunk.split, 0)
@@ -239,6 +232,17 @@ class Staging:
         """Write the manifest, which makes this a store, and remove the build's own files."""
         manifest.write(self.path)
         plan.clean(self.path)
+
+
+def _sweep(path: Path) -> None:
+    """Remove what killed processes left half made, and copies without the skipped rows.
+
+    Arrays are large: a few of these, each made again, would fill the disk.
+    """
+    for file in path.glob("*/*.tmp"):
+        file.unlink(missing_ok=True)
+    for part in path.glob(f"*/*.npy{PART}"):
+        part.with_suffix("").unlink(missing_ok=True)
 
 
 def _check_space(path: Path, index: Index, variants: Sequence[Variant]) -> None:

@@ -119,6 +119,16 @@ def test_links_are_followed_and_loops_refused(tmp_path):
         keys(tmp_path / "set")
 
 
+def test_pipes_and_links_to_them_are_no_pictures(tmp_path):
+    """Opening one would wait for ever; a link to nothing is told when it is read."""
+    write(tmp_path, "a/1.png", "b/1.png")
+    os.mkfifo(tmp_path / "pipe")
+    os.mkfifo(tmp_path / "a" / "2.png")
+    (tmp_path / "a" / "3.png").symlink_to("../pipe")
+    (tmp_path / "a" / "4.png").symlink_to("nowhere")
+    assert keys(tmp_path) == {"train": ["a/1.png", "a/4.png", "b/1.png"]}
+
+
 def test_what_is_left_out_is_noted(tmp_path):
     write(tmp_path, "train/a/1.jpg", "train/b/2.jpg", "val/a/3.jpg", "val/loose.jpg")
     write(tmp_path, "extra/x/4.jpg", "train/a/.hidden.jpg", "__MACOSX/a/1.jpg")

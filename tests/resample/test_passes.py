@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from lowres.errors import PictureError
 from lowres.resample.decode import decode
 from lowres.resample.filters import Axis, coefficients, nearest_indices
 from lowres.resample.passes import resample
@@ -72,6 +73,25 @@ def test_not_contiguous_pictures_are_taken():
     np.testing.assert_array_equal(
         resample(flipped, [variant])[0], resample(flipped.copy(), [variant])[0]
     )
+
+
+@pytest.mark.parametrize(
+    ("shape", "kind"),
+    [
+        ((20, 20, 3), float),
+        ((20, 20, 3), np.int8),
+        ((20, 20, 4), np.uint8),
+        ((20, 20, 1), np.uint8),
+        ((20, 20), np.uint8),
+        ((1, 20, 20, 3), np.uint8),
+        ((0, 20, 3), np.uint8),
+        ((20, 0, 3), np.uint8),
+    ],
+)
+def test_what_is_no_picture_is_refused(shape, kind):
+    """The compiled code reads bytes at addresses, whatever they mean."""
+    with pytest.raises(PictureError, match=r"must be \(H, W, 3\) uint8"):
+        resample(np.ones(shape, kind), [Variant(8, "box")])
 
 
 def test_release_2017_equals_the_pillow_of_that_time():

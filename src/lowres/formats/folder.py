@@ -376,8 +376,8 @@ def _walk(
             if is_hidden(child.name):
                 continue
             if not child.is_dir():
-                # A pipe or device might never end.
-                if child.is_file() or child.is_symlink():
+                # A pipe or device might never end; a link to nothing is for the build to report.
+                if child.is_file() or not os.path.exists(child.path):  # noqa: PTH110
                     yield prefix + child.name, child.path
                 continue
             identity = _identity(child.path)

@@ -21,8 +21,9 @@ from typing import Any
 
 import numba
 import numpy as np
-from llvmlite import binding, ir
+from llvmlite import ir
 from numba.core import cgutils, types
+from numba.core.codegen import get_host_cpu_features
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
@@ -40,11 +41,9 @@ VECTOR = 16
 
 
 def has_vnni() -> bool:
-    """Tell whether numba compiles for AVX-512 VNNI."""
+    """Tell whether numba compiles for AVX-512 VNNI, which its settings may forbid."""
     chosen = numba.config.CPU_FEATURES
-    if numba.config.CPU_NAME is not None or chosen is not None:
-        return "+avx512vnni" in (chosen or "")
-    return bool(binding.get_host_cpu_features().get("avx512vnni", False))
+    return "+avx512vnni" in (get_host_cpu_features() if chosen is None else chosen)
 
 
 VNNI = has_vnni()

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lowres.errors import PictureError
 from lowres.resample import plain
 from lowres.resample.filters import Axis, Coefficients, coefficients, nearest_indices
 from lowres.variant import Filter, Fit, Rule, Variant
@@ -152,7 +153,16 @@ def resample(picture: NDArray[np.uint8], variants: Sequence[Variant]) -> list[ND
 
     Returns:
         One (N, N, 3) uint8 array for each variant, in the order given.
+
+    Raises:
+        PictureError: it is no such picture.
     """
+    picture = np.asarray(picture)
+    if picture.dtype != np.uint8 or picture.shape[2:] != (3,) or not picture.size:
+        raise PictureError(
+            "a picture must be (H, W, 3) uint8, H and W at least 1, was "
+            f"{picture.shape} {picture.dtype}"
+        )
     return resampler(tuple(variants))(picture)
 
 

@@ -1,0 +1,88 @@
+"""Kills a build at random moments, again and again: run as a program by `test_builder.py`.
+
+Each start is a child of one process that has everything loaded, so that many fit into a second. It
+kills itself, without a word, before its n-th operation on a file of the store.
+"""
+
+import os
+import random
+import shutil
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from lowres import builder, rendering
+from lowres.options import BuildOptions
+from pictures import contents
+
+OPTIONS = BuildOptions(size=(8, 16), filter=("box", "lanczos"))
+EVENTS = {"open", "os.rename", "os.link", "os.remove", "os.mkdir"}
+DECODED = "decoded"
+"""A file beside the store, with a byte for each picture that was decoded."""
+
+
+def kill_before(last: int, store: Path) -> None:
+    """Count down this process's operations on the store."""
+    left = last
+
+    def count() -> None:
+        nonlocal left
+        left -= 1
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def audit(event: str, arguments: tuple[object, ...]) -> None:
+        if event in EVENTS and str(arguments[0]).startswith(str(store)):
+            count()
+
+    def counted(function: Callable[..., object]) -> Callable[..., object]:
+        return lambda *arguments: (count(), function(*arguments))[1]
+
+    sys.addaudithook(audit)
+    os.pwrite = counted(os.pwrite)
+    os.fsync = lambda _: None  # for speed: the machine goes on
+
+
+def count_decoded(store: Path) -> None:
+    file = os.open(store.with_name(DECODED), os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    decode = rendering.decode_for
+    rendering.decode_for = lambda *a, **k: (os.write(file, b"."), decode(*a, **k))[1]
+
+
+def start(source: Path, store: Path, workers: int, last: int) -> bool:
+    """Build in a child that is killed before an operation; tell whether it came to its end."""
+    child = os.fork()
+    if not child:
+        kill_before(last, store)
+        try:
+            builder.build(source, store, OPTIONS, workers=workers, on_error="skip")
+        except BaseException as error:  # noqa: BLE001  nothing of the child may go on
+            sys.stderr.write(f"{error}\n")
+            os._exit(1)
+        os._exit(0)
+    status = os.waitpid(child, 0)[1]
+    assert status == 0 or os.WIFSIGNALED(status), "the build failed"
+    return status == 0
+
+
+def main(source: Path, folder: Path, stores: int) -> None:
+    draw, store = random.Random(0), folder / "store"
+    builder.build(source, folder / "expected", OPTIONS, on_error="skip")  # and all is loaded
+    count_decoded(store)
+    for _ in range(stores):
+        shutil.rmtree(store, ignore_errors=True)
+        decoded, lost = store.with_name(DECODED), 0
+        decoded.write_bytes(b"")
+        for _ in range(draw.randint(1, 8)):
+            workers = draw.randint(1, 8)
+            if start(source, store, workers, int(400 ** draw.random())):
+                break
+            lost += workers
+        start(source, store, draw.randint(1, 8), -1)
+        assert contents(store) == contents(folder / "expected")
+        assert decoded.stat().st_size - 36 <= lost, "each worker loses a picture, at most"
+
+
+if __name__ == "__main__":
+    main(*map(Path, sys.argv[1:3]), int(sys.argv[3]))
