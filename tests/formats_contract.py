@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from lowres.formats import open_source
 from lowres.formats.base import Source
 
 
@@ -29,6 +30,16 @@ class SourceContract:
         backwards = [opened.read(entry) for entry in reversed(entries)]
         assert all(map(np.array_equal, forwards, backwards[::-1]))
         assert all(map(len, forwards))
+
+    def test_entries_are_read_without_listing(self, opened: Source):
+        """On another machine, which is sent entries and has not listed any."""
+        entries = [entry for some in opened.index().splits.values() for entry in some]
+        elsewhere = open_source(opened.path)
+        assert [elsewhere.stamp(entry) for entry in entries] == list(map(opened.stamp, entries))
+        for reader in (open_source(opened.path), elsewhere):
+            for entry in reversed(entries):
+                np.testing.assert_array_equal(reader.read(entry), opened.read(entry))
+                assert reader.describe(entry) == opened.describe(entry)
 
     def test_stamps_stay_while_nothing_changes(self, opened: Source):
         entry = opened.index().splits["train"][0]

@@ -24,6 +24,12 @@ def encoded(array: np.ndarray, kind: str = "JPEG", **options: object) -> bytes:
     return buffer.getvalue()
 
 
+def cmyk_jpeg(number: int, width: int, height: int) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(picture(number, width, height)).convert("CMYK").save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
 def contents(store: Path) -> dict[str, bytes]:
     """Give the bytes of every file in a folder, by its path there."""
     files = (path for path in sorted(store.rglob("*")) if path.is_file())

@@ -189,13 +189,14 @@ def stopped(tmp_path, source):
 
 
 @pytest.mark.parametrize("how", ["missing", "short"])
-def test_rows_that_were_lost_are_built_again(stopped, store_path, monkeypatch, how):
+@pytest.mark.parametrize("killed", [(staging, "Parts"), (builder, "_build_rows")])
+def test_rows_that_were_lost_are_built_again(stopped, store_path, monkeypatch, killed, how):
     """Also where the process is killed once more before it has built them."""
     animals, store = stopped
     assert (store / journal.MAIN).read_text().count("train") == 24
     part = store / "train" / "16-box.npy.part"
     part.unlink() if how == "missing" else os.truncate(part, 3000)
-    monkeypatch.setattr(builder, "_build_rows", lambda *_: 1 / 0)
+    monkeypatch.setattr(*killed, lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         builder.build(animals, store, OPTIONS)
     monkeypatch.undo()

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import errno
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +24,7 @@ from lowres.options import BuildOptions, ExecutorName, OnChange, OnError, Workin
 from lowres.plan import PLAN, Shard, clean, locked, refuse_changes
 from lowres.preparation import Prepared, prepare, threads_for
 from lowres.progress import Track, silent
-from lowres.rendering import (
-    STAMP_DIGITS,
-    Rendering,
-    build_elsewhere,
-    stamps_of,
-)
+from lowres.rendering import STAMP_DIGITS, Rendering, build_elsewhere, stamps_of
 from lowres.resample.decode import quiet_decoder
 from lowres.staging import Staging
 from lowres.store import open_store
@@ -69,8 +64,10 @@ def build(
         StoreError: the store's folder cannot take this build, or the source changed.
     """
     working = Working(on_error=on_error, on_change=on_change, executor=executor, address=address)
-    store, threads = Path(store), threads_for(workers)
-    prepared = prepare(Path(source), store, options)
+    source, store, threads = Path(source), Path(store), threads_for(workers)
+    if executor == "ray":
+        source = source.absolute()  # entries bear it to processes that work in other folders
+    prepared = prepare(source, store, options)
     with locked(store), quiet_decoder(), _full_disk_named(store):
         if (store / FILE_NAME).exists():
             return _already_built(store, prepared.plan)
@@ -156,7 +153,13 @@ def finish_shards(
     with locked(store), quiet_decoder(), _full_disk_named(store):
         if (store / FILE_NAME).exists():
             return _already_built(store, prepared.plan)
-        staging = _staged(store, prepared, Working(on_error=on_error))
+        staging = _staged(store, prepared, Working(on_error="skip"))
+        skipped = sum(len(built.skipped) for built in staging.built)
+        if skipped and on_error == "stop":
+            raise StoreError(
+                f"{skipped:,} pictures of {store} were skipped by shards with --on-error skip: "
+                "give it with --finish, too, or run the shards again without it"
+            )
         if left := sum(map(len, staging.todo(1))):
             raise StoreError(
                 f"{store} is not built yet: {left:,} of {sum(prepared.counts.values()):,} pictures "
@@ -234,8 +237,11 @@ def _build_rows(
     left = sum(map(len, todo))
     total = left + sum(len(built.chunk) for built in staging.built)
     try:
-        with track("build", total, done=total - left) as display:
-            for chunk in _rendered(staging, prepared, working, threads, todo):
+        with (
+            track("build", total, done=total - left) as display,
+            closing(_rendered(staging, prepared, working, threads, todo)) as chunks,
+        ):
+            for chunk in chunks:
                 display.advance(len(chunk))
     finally:
         staging.close()
@@ -243,7 +249,7 @@ def _build_rows(
 
 def _rendered(
     staging: Staging, prepared: Prepared, working: Working, threads: int, todo: Sequence[Chunk]
-) -> Iterator[Chunk]:
+) -> Generator[Chunk]:
     """Build chunks, keep them, and give each as it is done."""
     job = prepared.job(staging.path, skip=working.on_error == "skip")
     if working.executor == "ray":
@@ -251,8 +257,9 @@ def _rendered(
             build_elsewhere, todo, lambda c: (job, c, staging.entries(c)), working.address
         )
         for chunk, built in pieces:
-            staging.keep(built)
+            staging.keep(built, follow=False)
             yield chunk
+        staging.open_arrays()
         return
     stopping = threading.Event()
     rendering = Rendering(job, prepared.source, staging.parts)

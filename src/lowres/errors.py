@@ -7,6 +7,7 @@ All of them inherit from `LowresError`, and from the built-in that fits::
     │   └── PictureError   (ValueError)    one picture cannot be decoded
     ├── VariantError       (ValueError)    a size or filter that does not exist
     ├── StoreError         (ValueError)    a store is missing, unfinished, foreign or damaged
+    │   └── StoreBusyError (ValueError)    another process is building or writing it
     ├── RecipeError        (ValueError)    a training decision outside its range
     ├── RunError           (RuntimeError)  a run cannot be started or continued
     │   └── RunBusyError   (RuntimeError)  another process is training it
@@ -38,6 +39,10 @@ class VariantError(LowresError, ValueError):
 
 class StoreError(LowresError, ValueError):
     """A store is missing, unfinished, foreign or damaged."""
+
+
+class StoreBusyError(StoreError):
+    """Another process is building the store, or writing what is to be written."""
 
 
 class RecipeError(LowresError, ValueError):

@@ -6,8 +6,9 @@ In place of each `X.npy` there is an `X.npy.part` with a row for every entry of 
 
 from __future__ import annotations
 
+import itertools
 from array import array
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,12 +17,14 @@ from numpy.typing import NDArray
 
 from lowres.compiled import HAS_NUMBA, compiled
 from lowres.content import DIGEST_BYTES, picture_digests
+from lowres.errors import StoreError
 from lowres.journal import Chunk
 from lowres.rows import RowFile
 from lowres.store import array_path
 from lowres.variant import Variant
 
 PART = ".part"
+MEND = "when no shard is running, build once without --shard, or remove the folder and begin again"
 Key = tuple[str, Variant]
 """A split and a variant."""
 
@@ -60,6 +63,11 @@ class Parts:
             key: RowFile(digests_path(path, key), writable=True, dimensions=2) for key in keys
         }
 
+    def close(self) -> None:
+        """Close the files."""
+        for rows in (*self.arrays.values(), *self.digests.values()):
+            rows.close()
+
     def write(self, chunk: Chunk, pixels: NDArray[np.uint8]) -> array[int]:
         """Write the rows of a chunk.
 
@@ -84,33 +92,52 @@ class Parts:
         return array("q", sums.tobytes())
 
 
-def reserve(path: Path, rows: Mapping[str, int], variants: Sequence[Variant]) -> set[str]:
+def lacking(path: Path, rows: Mapping[str, int], variants: Sequence[Variant]) -> set[str]:
+    """Find the splits of which an array is missing or damaged, so that none of their rows count."""
+    for key in itertools.product(rows, variants):
+        final, part = path / array_path(*key), part_path(path, key)
+        if final.exists() and not part.exists():  # killed while it was being finished
+            with suppress(FileNotFoundError):  # another shard was first
+                final.rename(part)
+    wanted = _shapes(path, rows, variants)
+    return {split for split, file, shape in wanted if not _is_whole(file, shape)}
+
+
+def reserve(
+    path: Path, rows: Mapping[str, int], variants: Sequence[Variant], *, alone: bool
+) -> None:
     """Make the arrays that are not there whole, with their disk space set aside.
 
-    Returns:
-        The splits of which an array was made, so that none of their rows are written.
+    Args:
+        path: the store's folder.
+        rows: number of rows of each split.
+        variants: what is made of each entry.
+        alone: no other process builds here, so that one that is damaged can be made anew.
 
     Raises:
         OSError: they cannot be written.
+        StoreError: one is damaged, and other processes may be at work.
     """
-    made = set()
-    for split, count in rows.items():
+    for split in rows:
         (path / split).mkdir(exist_ok=True)
-        for variant in variants:
-            key = split, variant
-            final, part = path / array_path(*key), part_path(path, key)
-            if final.exists() and not part.exists():  # killed while it was being finished
-                final.rename(part)
-            shapes = {
-                part: (count, variant.size, variant.size, 3),
-                digests_path(path, key): (count, DIGEST_BYTES),
-            }
-            for file, shape in shapes.items():
-                if not _is_whole(file, shape):
-                    file.unlink(missing_ok=True)
-                    RowFile.create(file, shape).close()
-                    made.add(split)
-    return made
+    for _, file, shape in _shapes(path, rows, variants):
+        if _is_whole(file, shape):
+            continue
+        if alone:
+            file.unlink(missing_ok=True)
+        elif file.exists() and not _is_whole(file, shape):
+            raise StoreError(f"{file} is damaged: {MEND}")
+        RowFile.create(file, shape).close()
+
+
+def _shapes(
+    path: Path, rows: Mapping[str, int], variants: Sequence[Variant]
+) -> Iterator[tuple[str, Path, tuple[int, ...]]]:
+    """Give split, path and shape of every array."""
+    for split, variant in itertools.product(rows, variants):
+        key, count = (split, variant), rows[split]
+        yield split, part_path(path, key), (count, variant.size, variant.size, 3)
+        yield split, digests_path(path, key), (count, DIGEST_BYTES)
 
 
 def _is_whole(path: Path, shape: tuple[int, ...]) -> bool:

@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-from lowres.errors import StoreError
+from lowres.errors import StoreBusyError, StoreError
 from lowres.formats.base import Index
-from lowres.manifest import held, write_json
+from lowres.manifest import FILE_NAME, held, write_json
 from lowres.rows import claim
 
 PLAN = "build.json"
@@ -59,12 +60,7 @@ def begin(path: Path, plan: Mapping[str, Any], index: Index) -> None:
         StoreError: the folder holds something else, or a build of something else.
     """
     if not (path / PLAN).exists():
-        own = {file for pattern in OWN_FILES for file in path.glob(pattern)}
-        if any(file not in own for file in path.iterdir()) and not (path / PLAN).exists():
-            raise StoreError(
-                f"{path} is neither empty nor an unfinished store: choose a new folder, lowres "
-                "does not write among other files"
-            )
+        _refuse_foreign(path)
         one = uuid.uuid4().hex[:12]
         temporary = path / f"{ENTRIES}.{one}"
         with temporary.open("wb") as file:
@@ -82,6 +78,22 @@ def begin(path: Path, plan: Mapping[str, Any], index: Index) -> None:
     refuse_changes(
         path, begun, plan, "was begun", None if same_entries else _changed_entries(path, index)
     )
+
+
+def _refuse_foreign(path: Path) -> None:
+    """Refuse a folder that holds other files than those of a build or store.
+
+    Raises:
+        StoreError: it does.
+    """
+    # Listed once, and the plan looked for afterwards: other processes may begin meanwhile.
+    names = [file.name for file in path.iterdir()]
+    others = [n for n in names if not any(fnmatchcase(n, pattern) for pattern in OWN_FILES)]
+    if others and not (path / PLAN).exists() and not (path / FILE_NAME).exists():
+        raise StoreError(
+            f"{path} is neither empty nor an unfinished store: choose a new folder, lowres does "
+            "not write among other files"
+        )
 
 
 def refuse_changes(
@@ -133,12 +145,7 @@ def _changed_entries(path: Path, index: Index) -> str | None:
         )
         more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
         parts += [f"{', '.join(names[:SHOWN])}{more}: {what}"] if names else []
-    return f"its pictures are others: {'; '.join(parts)}"
-
-
-def _entry_name(line: bytes) -> str:
-    split, key, name = line.decode().rstrip("\n").split("\0")
-    return f"{split}/{key} (class {name})"
+    return f"its pictures are others: {'; '.join(parts)}" if parts else None
 
 
 @contextmanager
@@ -149,14 +156,15 @@ def locked(path: Path, shard: Shard | None = None) -> Iterator[None]:
     written.
 
     Raises:
-        StoreError: another process holds it, or it is a file.
+        StoreBusyError: another process holds it.
+        StoreError: it is a file, or is to be a shard's and holds other files.
     """
     if path.exists() and not path.is_dir():
         raise StoreError(f"store {path} must be a folder, and is a file")
     path.mkdir(parents=True, exist_ok=True)
     with held(path, shared=shard is not None) as free:
         if not free:
-            raise StoreError(f"{path} is being built by another process")
+            raise StoreBusyError(f"{path} is being built by another process")
         try:
             if shard is None:
                 yield
@@ -164,17 +172,18 @@ def locked(path: Path, shard: Shard | None = None) -> Iterator[None]:
                 with _locked_shard(path, shard):
                     yield
         finally:
-            if not any(path.iterdir()):
+            with suppress(OSError):  # not empty, most of the time
                 path.rmdir()
 
 
 @contextmanager
 def _locked_shard(path: Path, shard: Shard) -> Iterator[None]:
+    _refuse_foreign(path)
     lock = path / f"{shard.name}.lock"
     lock.touch()
     with held(lock) as free:
         if not free:
-            raise StoreError(
+            raise StoreBusyError(
                 f"shard {shard.number}/{shard.of} of {path} is being built by another process"
             )
         yield

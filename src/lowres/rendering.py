@@ -10,6 +10,7 @@ import hashlib
 import platform
 import threading
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
@@ -188,20 +189,28 @@ def stamps_of(source: Source, entries: Sequence[Entry]) -> str:
 
 
 def build_elsewhere(job: Job, chunk: Chunk, entries: Sequence[Entry]) -> Built:
-    """Do a piece of a job in another process, which keeps source and arrays open between pieces.
+    """Do a piece of a job in another process, which keeps the source open between pieces.
+
+    The arrays are closed after each, since file systems such as NFS show other machines only then
+    what was written.
 
     Raises:
-        SourceError: an entry cannot be read or decoded, or the source is not there.
-        StoreError: the arrays are not there, or the software is not the same.
+        SourceError: an entry cannot be read or decoded.
+        StoreError: source or arrays are not there, or the software is not the same.
     """
-    with quiet_decoder():
-        built = _rendering(job).build(chunk, entries)
+    source = _opened(job)
+    try:
+        parts = Parts(job.store, job.splits, job.variants)
+    except (OSError, ValueError) as error:
+        raise _not_shared(job.store, error) from error
+    with quiet_decoder(), closing(parts):
+        built = Rendering(job, source, parts).build(chunk, entries)
     assert built is not None
     return built
 
 
 @lru_cache(maxsize=1)
-def _rendering(job: Job) -> Rendering:
+def _opened(job: Job) -> Source:
     here = software_versions()
     for name, wanted in job.versions:
         if here[name] != wanted:
@@ -210,10 +219,13 @@ def _rendering(job: Job) -> Rendering:
                 f"{wanted}: install the same on every machine"
             )
     try:
-        parts = Parts(job.store, job.splits, job.variants)
-    except (OSError, ValueError) as error:
-        raise StoreError(
-            f"{platform.node()} cannot open {job.store} ({error}): source and store must lie on "
-            "a file system that all machines share, under the same path"
-        ) from error
-    return Rendering(job, open_source(job.source), parts)
+        return open_source(job.source)
+    except (OSError, SourceError) as error:
+        raise _not_shared(job.source, error) from error
+
+
+def _not_shared(path: Path, error: Exception) -> StoreError:
+    return StoreError(
+        f"{platform.node()} cannot open {path} ({error}): source and store must lie on a file "
+        "system that all machines share, under the same path"
+    )

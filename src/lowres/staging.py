@@ -10,6 +10,7 @@ from __future__ import annotations
 import shutil
 import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from lowres.formats.base import Entry, Index
 from lowres.journal import Built, Chunk, Journal
 from lowres.manifest import Manifest, sha256_of_file
 from lowres.matching import left_out
-from lowres.parts import PART, Key, Parts, part_path, reserve
+from lowres.parts import MEND, PART, Key, Parts, lacking, part_path, reserve
 from lowres.plan import Shard
 from lowres.rows import RowFile
 from lowres.store import KEYS, LABELS, array_path
@@ -79,25 +80,31 @@ class Staging:
         plan.begin(path, planned, index)
         if shard is None:
             _sweep(path)
-        made = reserve(path, self.rows, variants)
-        self.parts = Parts(path, self.rows, variants)
-        self.checksums = RunningChecksums(self.parts.arrays)
         self._own = path / (f"{shard.name}.journal" if shard else journal.MAIN)
+        # Before the arrays: what other shards write into those that are made now is not lost.
         self.built = [built for built in journal.read_journals(path) if self._fits(built.chunk)]
-        self._drop_splits(made)
+        self._drop_splits(lacking(path, self.rows, variants))
+        reserve(path, self.rows, self.variants, alone=shard is None)
+        self.open_arrays()
         self._journal: Journal | None = None
+
+    def open_arrays(self) -> None:
+        """Open the arrays, or open them again.
+
+        Where other machines wrote: file systems such as NFS promise to show what was written only
+        to who opens a file after the writer has closed it.
+        """
+        self.parts = Parts(self.path, self.rows, self.variants)
+        self.checksums = RunningChecksums(self.parts.arrays)
 
     def _fits(self, chunk: Chunk) -> bool:
         return chunk.start >= 0 and chunk.stop <= self.rows.get(chunk.split, 0)
 
-    def _drop_splits(self, made: Collection[str]) -> None:
-        """Forget the rows of splits of which an array begins anew."""
-        lost = [built.chunk for built in self.built if built.chunk.split in made]
+    def _drop_splits(self, lacking: Collection[str]) -> None:
+        """Forget the rows of splits of which an array is to begin anew."""
+        lost = [built.chunk for built in self.built if built.chunk.split in lacking]
         if lost and self.shard:
-            raise StoreError(
-                f"{self.path} has lost arrays of {', '.join(sorted(made))}: when no shard is "
-                "running, build once without --shard, or remove the folder and begin again"
-            )
+            raise StoreError(f"{self.path} has lost arrays of {', '.join(sorted(lacking))}: {MEND}")
         self.drop(lost)
 
     def own(self) -> list[Built]:
@@ -120,25 +127,32 @@ class Staging:
 
         For a shard, what is not built of its part.
         """
+        whole, rows = self._chunk_rows(1), self._chunk_rows(workers)
+        pieces = self._pieces(whole, rows)
+        if not self.shard:
+            return list(pieces)
+        number, of = self.shard
+        return [piece for piece in pieces if piece.start // whole % of == number - 1]
+
+    def _chunk_rows(self, workers: int) -> int:
         parts = self.shard.of if self.shard else 1
         rows = sum(self.rows.values()) // (CHUNKS_PER_WORKER * workers * parts)
-        rows = min(max(rows, 1), CHUNK_ROWS)
-        return list(self._own_part(self._pieces(rows), rows))
+        return min(max(rows, 1), CHUNK_ROWS)
 
-    def _own_part(self, pieces: Iterator[Chunk], rows: int) -> Iterator[Chunk]:
-        for piece in pieces:
-            if not self.shard or piece.start // rows % self.shard.of == self.shard.number - 1:
-                yield piece
+    def _pieces(self, whole: int, rows: int) -> Iterator[Chunk]:
+        """Cut what is not built at multiples of `whole`, and what is between them by `rows`.
 
-    def _pieces(self, rows: int) -> Iterator[Chunk]:
-        """Cut what is not built at each multiple of so many rows."""
+        The first do not depend on the number of workers, so that all shards cut alike.
+        """
         for split, count in self.rows.items():
             built = [b.chunk for b in self.built if b.chunk.split == split]
             ends = [0, *(chunk.stop for chunk in built)]
             starts = [*(chunk.start for chunk in built), count]
             for start, stop in zip(ends, starts, strict=True):
                 while start < stop:
-                    end = min(stop, (start // rows + 1) * rows)
+                    border = start // whole * whole
+                    end = border + ((start - border) // rows + 1) * rows
+                    end = min(stop, end, border + whole)
                     yield Chunk(split, start, end)
                     start = end
 
@@ -146,14 +160,19 @@ class Staging:
         """Give the entries of a chunk."""
         return self.index.splits[chunk.split][chunk.start : chunk.stop]
 
-    def keep(self, built: Built) -> None:
-        """Keep a chunk whose rows are written. Safe to call from several threads."""
+    def keep(self, built: Built, *, follow: bool = True) -> None:
+        """Keep a chunk whose rows are written. Safe to call from several threads.
+
+        Args:
+            built: the chunk.
+            follow: its rows can be read already, for the checksums.
+        """
         with self._lock:
             if self._journal is None:
                 self._journal = Journal(self._own)
             self._journal.add(built)
             self.built.append(built)
-        if not self.shard:
+        if follow and not self.shard:
             self.checksums.note([built.chunk])
             self.checksums.follow()
 
@@ -230,13 +249,20 @@ def _check_space(path: Path, index: Index, variants: Sequence[Variant]) -> None:
     rows = sum(map(len, index.splits.values()))
     keys = sum(len(e.key.encode()) + 1 for es in index.splits.values() for e in es)
     row_bytes = sum(3 * variant.size**2 + DIGEST_BYTES for variant in variants)
-    taken = sum(file.stat().st_size for file in path.glob("*/*.np*"))
-    taken += sum(file.stat().st_size for file in path.glob("*/*.part") if ".npy" not in file.name)
-    needed = rows * (row_bytes + 8) + 3 * keys + 2**20 - taken
     existing = next(p for p in (path, *path.absolute().parents) if p.exists())
-    free = shutil.disk_usage(existing).free
+    free = shutil.disk_usage(existing).free  # first: other shards may be taking of it
+    needed = rows * (row_bytes + 8) + 3 * keys + 2**20 - _taken(path)
     if needed > free:
         raise StoreError(
             f"{path} needs {needed / 1e6:,.1f} MB and {existing} has {free / 1e6:,.1f} MB free: "
             "free space, or build fewer sizes and filters"
         )
+
+
+def _taken(path: Path) -> int:
+    """Add up the bytes of the arrays that are there."""
+    taken = 0
+    for file in (file for pattern in ("*/*.npy", "*/*.part") for file in path.glob(pattern)):
+        with suppress(FileNotFoundError):  # another shard has renamed it meanwhile
+            taken += file.stat().st_size
+    return taken

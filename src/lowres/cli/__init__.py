@@ -13,7 +13,7 @@ from typing import NoReturn
 
 from lowres.cli import runs, stores
 from lowres.cli.app import app, err
-from lowres.errors import LowresError, RunBusyError
+from lowres.errors import LowresError, RunBusyError, StoreBusyError
 from lowres.executors.base import BUSY_STATUS
 
 __all__ = ["main", "runs", "stores"]
@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
             signal.signal(getattr(signal, name), _interrupt)
     try:
         status = app(arguments) or 0
-    except RunBusyError as error:
+    except (RunBusyError, StoreBusyError) as error:
         err.print(f"lowres: {error}")
         status = BUSY_STATUS
     except (LowresError, OSError) as error:

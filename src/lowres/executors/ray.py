@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -10,6 +12,9 @@ from itertools import islice
 from typing import Any, TypeVar
 
 from lowres.errors import LowresError, require
+
+NOT_IMPORTED = "failed to import on the worker"
+"""What Ray says, in a RuntimeError, where a machine lacks the module of a function."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -23,6 +28,12 @@ AHEAD = 2
 POLL_S = 1.0
 """How long to wait for results before the cluster is counted again."""
 
+CONNECT_S = 5.0
+"""How long a cluster may take to answer."""
+
+STOP_S = 10.0
+"""How long to wait for work that was handed out, where it cannot be ended."""
+
 
 def on_ray(
     work: Callable[..., Result],
@@ -32,7 +43,8 @@ def on_ray(
 ) -> Iterator[tuple[Item, Result]]:
     """Do work on items on a Ray cluster and give each as it is done, in any order.
 
-    Machines may join and leave meanwhile. At the first error nothing more begins.
+    Machines may join and leave meanwhile. At the first error nothing more is handed out, and what
+    was handed out is ended, or awaited where the caller has connected this process to Ray.
 
     Args:
         work: a function that can be imported on every machine; doing it twice must be harmless.
@@ -42,11 +54,11 @@ def on_ray(
 
     Raises:
         MissingExtraError: ray is not installed.
-        LowresError: no cluster is there, or a piece lost its machine too often.
+        LowresError: no cluster is there, it cannot import `work`, or a piece was lost too often.
         Exception: what the work raised.
     """
     ray = require("ray", "ray")
-    with _connected(ray, address):
+    with _connected(ray, address) as own:
         task = ray.remote(num_cpus=1, max_retries=RETRIES)(work)
         waiting = iter(items)
         running: dict[Any, Item] = {}
@@ -62,46 +74,70 @@ def on_ray(
                 for reference in done:
                     yield running.pop(reference), _result(ray, reference)
         finally:
-            for reference in running:
-                ray.cancel(reference, force=True)
+            # What is left ends with a connection of our own. It is not cancelled: where a piece is
+            # just done, `ray.cancel` brings this process down (ray-project/ray, #54798).
+            if running and not own:
+                ray.wait(list(running), num_returns=len(running), timeout=STOP_S)
 
 
 @contextmanager
-def _connected(ray: Any, address: str) -> Iterator[None]:  # noqa: ANN401  the module
-    """Be connected to a cluster, with the connection that is there or one for this work."""
+def _connected(ray: Any, address: str) -> Iterator[bool]:  # noqa: ANN401  the module
+    """Be connected to a cluster, by the connection that is there or one of our own: say which."""
     if ray.is_initialized():
-        yield
+        yield False
         return
     try:
+        _knock(address)
         with _own_signals():
             ray.init(address, log_to_driver=False, logging_level="ERROR")
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, OverflowError) as error:
+        reason = " ".join(str(error).split())
         raise LowresError(
             f"no Ray cluster answers at --address {address}: start one with 'ray start --head', "
-            f"or give the address that it printed ({error})"
+            f"or give the address that it printed ({reason})"
         ) from error
     try:
-        yield
+        yield True
     finally:
         ray.shutdown()
+
+
+def _knock(address: str) -> None:
+    """See whether anybody answers at an address; Ray itself tries for minutes, and prints much.
+
+    Raises:
+        OSError, OverflowError: nobody does.
+    """
+    given = os.environ.get("RAY_ADDRESS", address) if address == "auto" else address
+    host, _, port = given.rpartition(":")
+    if "://" not in given and host and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_S).close()
 
 
 @contextmanager
 def _own_signals() -> Iterator[None]:
     """Keep this process's answer to SIGTERM, which Ray replaces."""
     before = signal.getsignal(signal.SIGTERM)
-    yield
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, before)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
 
 
 def _result(ray: Any, reference: Any) -> Any:  # noqa: ANN401
     try:
         return ray.get(reference)
     except ray.exceptions.RayTaskError as error:
-        cause = error.cause
-        raise cause if isinstance(cause, LowresError | OSError) else error from None
+        if isinstance(error.cause, LowresError | OSError):
+            raise error.cause from None
+        if NOT_IMPORTED in str(error.cause):
+            raise LowresError(
+                "a machine of the Ray cluster cannot import lowres: install the same lowres, with "
+                "the same Pillow and NumPy, on every machine"
+            ) from error
+        raise
     except ray.exceptions.RayError as error:
         raise LowresError(
-            f"a piece of work was lost {RETRIES + 1} times on the Ray cluster: {error}"
+            f"the Ray cluster lost a piece of work {RETRIES + 1} times: {error}"
         ) from error

@@ -22,7 +22,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from lowres.errors import SourceError, StoreError
+from lowres.errors import SourceError, StoreBusyError, StoreError
 from lowres.manifest import held
 from lowres.variant import Variant
 
@@ -216,14 +216,14 @@ class Sink(ABC):
         if self.partial.exists():
             with held(self.partial) as free:
                 if not free:
-                    raise StoreError(f"{self.path} is being written by another process")
+                    raise StoreBusyError(f"{self.path} is being written by another process")
                 _remove(self.partial)  # of an export that was stopped
         if self.is_file:
             self.partial.touch(exist_ok=False)
         else:
             self.partial.mkdir()
         if not self._hold.enter_context(held(self.partial)):
-            raise StoreError(f"{self.path} is being written by another process")
+            raise StoreBusyError(f"{self.path} is being written by another process")
 
     @abstractmethod
     def write(self, split: str, key: str, label: int, picture: NDArray[np.uint8]) -> None:

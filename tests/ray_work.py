@@ -1,0 +1,68 @@
+"""Work for a Ray cluster that notes where and when it is done; workers import it by its name."""
+
+import os
+import signal
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from lowres.formats.base import Entry
+from lowres.journal import Built, Chunk
+from lowres.rendering import Job, build_elsewhere
+
+PAUSE_S = 0.06
+"""Before and after the rows of a piece are written."""
+
+
+class Piece(NamedTuple):
+    """The rows of a split from `start` on."""
+
+    split: str
+    start: int
+
+
+class Note(NamedTuple):
+    """Who was at a piece: a process on a node of the cluster."""
+
+    node: str
+    process: int
+    piece: Piece
+
+
+def notes_beside(store: Path) -> Path:
+    return store.with_name(f"{store.name}-notes")
+
+
+def noted_build(job: Job, chunk: Chunk, entries: Sequence[Entry]) -> Built:
+    """Build a piece slowly, with a file beside the store when it is begun and one when it is done.
+
+    Their names are NODE.PROCESS.SPLIT.START.begun and .done.
+    """
+    import ray
+
+    node = ray.get_runtime_context().get_node_id()
+    name = f"{node}.{os.getpid()}.{chunk.split}.{chunk.start}"
+    notes = notes_beside(job.store)
+    notes.mkdir(exist_ok=True)
+    (notes / f"{name}.begun").touch()
+    time.sleep(PAUSE_S)
+    built = build_elsewhere(job, chunk, entries)
+    time.sleep(PAUSE_S)
+    (notes / f"{name}.done").touch()
+    return built
+
+
+def noted(store: Path, what: str) -> set[Note]:
+    """Give the notes that a piece was `begun` or `done`."""
+    names = [path.name.split(".") for path in notes_beside(store).glob(f"*.{what}")]
+    return {
+        Note(node, int(process), Piece(split, int(start)))
+        for node, process, split, start, _ in names
+    }
+
+
+def dying(folder: str) -> None:
+    """Leave a file and be killed."""
+    (Path(folder) / str(os.getpid())).touch()
+    os.kill(os.getpid(), signal.SIGKILL)
