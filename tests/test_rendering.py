@@ -32,7 +32,7 @@ def test_pieces_make_a_store(source, begun, store_path):
     """In any order; from a process that has never listed the source."""
     staging, job = begun
     for chunk in reversed(staging.todo(1)):
-        staging.keep(build_elsewhere(job, chunk, staging.entries(chunk)), follow=False)
+        staging.keep(build_elsewhere(job, chunk, staging.entries(chunk)))
     staging.close()
     staging.parts.close()
     builder.build(source, staging.path, OPTIONS)

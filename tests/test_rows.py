@@ -83,3 +83,15 @@ def test_a_file_cut_short_while_it_is_read(written):
     os.truncate(written.path, written.path.stat().st_size - 100)
     with pytest.raises(OSError, match="ends before row"):
         written.read_range(0, 50)
+
+
+def test_a_file_opened_anew_shows_what_replaced_it(tmp_path):
+    rows = RowFile.create(tmp_path / "x.npy", (2, 3))
+    other = RowFile.create(tmp_path / "y.npy", (2, 3))
+    other.write(0, np.ones((2, 3), np.uint8))
+    other.path.replace(rows.path)
+    assert not rows.read_range(0, 2).any()
+    rows.reopen()
+    assert rows.read_range(0, 2).all()
+    rows.write(0, np.full((1, 3), 7, np.uint8))
+    rows.close()

@@ -253,13 +253,14 @@ def _rendered(
     """Build chunks, keep them, and give each as it is done."""
     job = prepared.job(staging.path, skip=working.on_error == "skip")
     if working.executor == "ray":
+        staging.checksums.elsewhere = True
         pieces = on_ray(
             build_elsewhere, todo, lambda c: (job, c, staging.entries(c)), working.address
         )
         for chunk, built in pieces:
-            staging.keep(built, follow=False)
+            staging.keep(built)
             yield chunk
-        staging.open_arrays()
+        staging.parts.reopen()
         return
     stopping = threading.Event()
     rendering = Rendering(job, prepared.source, staging.parts)

@@ -25,9 +25,13 @@ class RunningChecksums:
     """The checksums of arrays that are being written in any order.
 
     Safe to use from several threads.
+
+    Attributes:
+        elsewhere: other machines write the rows, so arrays are opened anew before they are read.
     """
 
     def __init__(self, arrays: Mapping[Key, RowFile]) -> None:
+        self.elsewhere = False
         self._arrays = dict(arrays)
         self._hashes = {key: hashlib.sha256(rows.header) for key, rows in arrays.items()}
         self._hashed = dict.fromkeys(arrays, 0)
@@ -66,6 +70,8 @@ class RunningChecksums:
 
     def _hash(self, key: Key, stop: int) -> None:
         rows = self._arrays[key]
+        if self.elsewhere:
+            rows.reopen()
         for start in range(self._hashed[key], stop, rows.block_rows):
             block = rows.read_range(start, min(start + rows.block_rows, stop))
             self._hashes[key].update(block.data)

@@ -68,6 +68,11 @@ class Parts:
         for rows in (*self.arrays.values(), *self.digests.values()):
             rows.close()
 
+    def reopen(self) -> None:
+        """Open the files anew, to see what other machines have written."""
+        for rows in (*self.arrays.values(), *self.digests.values()):
+            rows.reopen()
+
     def write(self, chunk: Chunk, pixels: NDArray[np.uint8]) -> array[int]:
         """Write the rows of a chunk.
 

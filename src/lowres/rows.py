@@ -44,7 +44,8 @@ class RowFile:
             ValueError: it is no such array, or has too few bytes for one.
         """
         self.path = path
-        self._descriptor = os.open(path, os.O_RDWR if writable else os.O_RDONLY)
+        self._flags = os.O_RDWR if writable else os.O_RDONLY
+        self._descriptor = os.open(path, self._flags)
         self._close = weakref.finalize(self, os.close, self._descriptor)
         with open(self._descriptor, "rb", closefd=False) as file:
             version = np.lib.format.read_magic(file)
@@ -125,6 +126,16 @@ class RowFile:
         while left:
             written = os.pwrite(self._descriptor, left, offset)
             left, offset = left[written:], offset + written
+
+    def reopen(self) -> None:
+        """Open the file anew, to see what other machines have written.
+
+        File systems such as NFS promise to show it only to who opens a file after the writer has
+        closed it.
+        """
+        self._close()
+        self._descriptor = os.open(self.path, self._flags)
+        self._close = weakref.finalize(self, os.close, self._descriptor)
 
     def close(self) -> None:
         """Close the file."""

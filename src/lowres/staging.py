@@ -85,17 +85,9 @@ class Staging:
         self.built = [built for built in journal.read_journals(path) if self._fits(built.chunk)]
         self._drop_splits(lacking(path, self.rows, variants))
         reserve(path, self.rows, self.variants, alone=shard is None)
-        self.open_arrays()
-        self._journal: Journal | None = None
-
-    def open_arrays(self) -> None:
-        """Open the arrays, or open them again.
-
-        Where other machines wrote: file systems such as NFS promise to show what was written only
-        to who opens a file after the writer has closed it.
-        """
-        self.parts = Parts(self.path, self.rows, self.variants)
+        self.parts = Parts(path, self.rows, self.variants)
         self.checksums = RunningChecksums(self.parts.arrays)
+        self._journal: Journal | None = None
 
     def _fits(self, chunk: Chunk) -> bool:
         return chunk.start >= 0 and chunk.stop <= self.rows.get(chunk.split, 0)
@@ -160,19 +152,14 @@ class Staging:
         """Give the entries of a chunk."""
         return self.index.splits[chunk.split][chunk.start : chunk.stop]
 
-    def keep(self, built: Built, *, follow: bool = True) -> None:
-        """Keep a chunk whose rows are written. Safe to call from several threads.
-
-        Args:
-            built: the chunk.
-            follow: its rows can be read already, for the checksums.
-        """
+    def keep(self, built: Built) -> None:
+        """Keep a chunk whose rows are written. Safe to call from several threads."""
         with self._lock:
             if self._journal is None:
                 self._journal = Journal(self._own)
             self._journal.add(built)
             self.built.append(built)
-        if follow and not self.shard:
+        if not self.shard:
             self.checksums.note([built.chunk])
             self.checksums.follow()
 
