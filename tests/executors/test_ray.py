@@ -49,6 +49,8 @@ def cluster():
     with pytest.MonkeyPatch.context() as patch:
         for name, value in ENVIRONMENT.items():
             patch.setenv(name, value)
+        # Where the processes of the nodes find what the tests have them do.
+        patch.setenv("PYTHONPATH", str(Path(ray_work.__file__).parent), prepend=os.pathsep)
         head = {"num_cpus": 0, "include_dashboard": False, **MEMORY}
         made = Cluster(initialize_head=True, head_node_args=head)
         for _ in range(2):
