@@ -20,8 +20,8 @@ from PIL import Image, __version__
 
 from lowres.executors.local import available_cores
 from lowres.formats import open_source
-from lowres.resample.decode import decode, quiet_decoder
-from lowres.resample.passes import resample
+from lowres.resampling.decode import decode, quiet_decoder
+from lowres.resampling.passes import resample
 from lowres.variant import FILTERS, Variant
 
 VARIANTS = [Variant(size, name) for size in (8, 16, 32, 64) for name in FILTERS]

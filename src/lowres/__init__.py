@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from lowres.options import BuildOptions
     from lowres.recipe import Recipe
     from lowres.report.page import write_report
-    from lowres.resample.passes import resample
+    from lowres.resampling.passes import resample
     from lowres.show import contact_sheet
     from lowres.store import Store, open_store
     from lowres.training.loop import train
@@ -35,7 +35,7 @@ _HOMES = {
     "contact_sheet": "lowres.show",
     "export": "lowres.exporter",
     "open_store": "lowres.store",
-    "resample": "lowres.resample.passes",
+    "resample": "lowres.resampling.passes",
     "torch_loader": "lowres.loading.loaders",
     "train": "lowres.training.loop",
     "write_report": "lowres.report.page",

@@ -25,7 +25,7 @@ from lowres.plan import PLAN, Shard, clean, locked, refuse_changes
 from lowres.preparation import Prepared, prepare, threads_for
 from lowres.progress import Track, silent
 from lowres.rendering import STAMP_DIGITS, Rendering, build_elsewhere, stamps_of
-from lowres.resample.decode import quiet_decoder
+from lowres.resampling.decode import quiet_decoder
 from lowres.staging import Staging
 from lowres.store import open_store
 

@@ -24,8 +24,8 @@ from lowres.formats import open_source
 from lowres.formats.base import Entry, Source
 from lowres.journal import Built, Chunk
 from lowres.parts import Parts
-from lowres.resample.decode import decode_for, quiet_decoder
-from lowres.resample.passes import resampler
+from lowres.resampling.decode import decode_for, quiet_decoder
+from lowres.resampling.passes import resampler
 from lowres.variant import Rule, Variant
 
 OF_THE_PICTURE = (PictureError, FileNotFoundError, PermissionError, IsADirectoryError)

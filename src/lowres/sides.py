@@ -23,7 +23,7 @@ from lowres.formats import open_source
 from lowres.formats.base import Entry, Source
 from lowres.manifest import FILE_NAME
 from lowres.progress import Track
-from lowres.resample.decode import decode, quiet_decoder
+from lowres.resampling.decode import decode, quiet_decoder
 from lowres.rows import BLOCK_BYTES
 from lowres.store import Store, open_store
 from lowres.variant import Variant

@@ -26,7 +26,7 @@ from lowres.options import BuildOptions
 from lowres.preparation import Prepared, prepare, threads_for
 from lowres.progress import Track, silent
 from lowres.rendering import OF_THE_PICTURE, Rendering, decoded, stamps_of
-from lowres.resample.decode import quiet_decoder
+from lowres.resampling.decode import quiet_decoder
 from lowres.staging import Staging
 
 IMAGENET_PICTURES = 1_281_167

@@ -2,7 +2,7 @@
 
 To make that file again, on CPython 3.6 with Pillow 4.1.1 and NumPy:
 
-    python tests/resample/golden.py
+    python tests/resampling/golden.py
 """
 
 import itertools

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from lowres.resample.filters import PRECISION_BITS, Coefficients
+from lowres.resampling.filters import PRECISION_BITS, Coefficients
 
 
 def two_passes(

@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 
 from lowres.errors import PictureError
-from lowres.resample.decode import decode
-from lowres.resample.filters import Axis, coefficients, nearest_indices
-from lowres.resample.passes import resample
+from lowres.resampling.decode import decode
+from lowres.resampling.filters import Axis, coefficients, nearest_indices
+from lowres.resampling.passes import resample
 from lowres.variant import FILTERS, Variant
 
 GOLDEN = runpy.run_path(str(Path(__file__).with_name("golden.py")))

@@ -18,12 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowres.errors import PictureError
-from lowres.resample import plain
-from lowres.resample.filters import Axis, Coefficients, coefficients, nearest_indices
+from lowres.resampling import plain
+from lowres.resampling.filters import Axis, Coefficients, coefficients, nearest_indices
 from lowres.variant import Filter, Fit, Rule, Variant
 
 try:
-    from lowres.resample import kernel
+    from lowres.resampling import kernel
 except ImportError:  # without numba
     kernel = None  # type: ignore[assignment]
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from lowres.errors import PictureError
-from lowres.resample.jpeg import decode_plain
+from lowres.resampling.jpeg import decode_plain
 from lowres.variant import Rule
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")

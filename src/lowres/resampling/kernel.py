@@ -28,7 +28,7 @@ from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from lowres.compiled import compiled
-from lowres.resample.filters import PRECISION_BITS, Coefficients
+from lowres.resampling.filters import PRECISION_BITS, Coefficients
 
 LANES = 64
 """Sums that are formed together: one 512-bit register of bytes."""

@@ -16,8 +16,8 @@ import pytest
 from PIL import Image
 
 from lowres.errors import PictureError
-from lowres.resample import jpeg
-from lowres.resample.decode import decode, decode_for, quiet_decoder
+from lowres.resampling import jpeg
+from lowres.resampling.decode import decode, decode_for, quiet_decoder
 from pictures import encoded, picture
 
 ODD_JPEGS = runpy.run_path(str(Path(__file__).with_name("odd_jpegs.py")))
