@@ -67,7 +67,7 @@ BOX = Variants("box at 16+32+64", (16, 32, 64), ("box",))
 GRID = Variants("18 variants", (16, 32, 64), FILTERS)
 FULL = Variants("24 variants", (8, 16, 32, 64), FILTERS)
 
-WITH_PILLOW = 200
+WITH_PILLOW = 600
 WITH_AUTHORS = 100
 """Pictures for slow claims, so that all are measured within ten minutes."""
 
