@@ -68,7 +68,7 @@ GRID = Variants("18 variants", (16, 32, 64), FILTERS)
 FULL = Variants("24 variants", (8, 16, 32, 64), FILTERS)
 
 WITH_PILLOW = 600
-WITH_AUTHORS = 100
+WITH_AUTHORS = 300
 """Pictures for slow claims, so that all are measured within ten minutes."""
 
 WITH_CORES = 3000
