@@ -46,7 +46,7 @@ def test_numpy_does_the_same(monkeypatch):
 
 def test_a_processor_without_vnni_does_the_same(tmp_path):
     """Compiled anew, which takes seconds, so that all is compared at once."""
-    script = "import test_kernel as t; assert not t.passes.kernel.VNNI; print(t.digest())"
+    script = "import test_kernel as t; assert not t.passes.packing.VNNI; print(t.digest())"
     machine = {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "+avx2,+fma"}
     folders = [os.path.dirname(__file__), *sys.path]  # noqa: PTH120
     run = subprocess.run(
@@ -76,12 +76,12 @@ def test_a_processor_without_vnni_does_the_same(tmp_path):
 )
 def test_vnni_is_used_where_numba_compiles_for_it(monkeypatch, name, features, enabled, expected):
     """NUMBA_ENABLE_AVX=0 forbids it on a machine that has it; LLVM would end the process."""
-    config = passes.kernel.numba.config
+    config = passes.packing.numba.config
     monkeypatch.setattr(config, "CPU_NAME", name)
     monkeypatch.setattr(config, "CPU_FEATURES", features)
     monkeypatch.setattr(config, "ENABLE_AVX", enabled)
-    expected = passes.kernel.VNNI if expected is None else expected
-    assert passes.kernel.has_vnni() == expected
+    expected = passes.packing.VNNI if expected is None else expected
+    assert passes.packing.has_vnni() == expected
 
 
 GUARDED = """

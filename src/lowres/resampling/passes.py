@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 
 from lowres.errors import PictureError
 from lowres.resampling import plain
-from lowres.resampling.filters import Axis, Coefficients, coefficients, nearest_indices
+from lowres.resampling.filters import Axis, coefficients, nearest_indices
 from lowres.variant import Filter, Fit, Rule, Variant
 
 try:
-    from lowres.resampling import kernel
+    from lowres.resampling import kernel, packing
 except ImportError:  # without numba
     kernel = None  # type: ignore[assignment]
 
@@ -31,7 +31,6 @@ KEPT_PLANS = 512
 """For so many different heights and widths a resampler keeps its tables: some 0.2 MB for 24
 variants of one side, so 100 MB at most on pictures of ImageNet's sizes."""
 
-Tables = list[Coefficients]
 Indices = NDArray[np.int64]
 
 
@@ -176,7 +175,7 @@ def _packed(axes: tuple[tuple[Axis, Filter, Rule], ...]) -> Any:  # noqa: ANN401
     tables = [coefficients(*axis) for axis in axes]
     if kernel is None or not tables:
         return tables
-    packed = kernel.Packed.of(tables)
+    packed = packing.Packed.of(tables)
     return packed.first, packed.groups, packed.place, packed.weights, packed.even
 
 
