@@ -19,21 +19,26 @@ if TYPE_CHECKING:
     from lowres.resampling.passes import resample
     from lowres.show import contact_sheet
     from lowres.store import Store, open_store
+    from lowres.training.execution import Execution
     from lowres.training.loop import train
+    from lowres.training.weights import TrainedNetwork, load_network
     from lowres.variant import FILTERS, Variant
 
 _HOMES = {
     "FILTERS": "lowres.variant",
     "BuildOptions": "lowres.options",
+    "Execution": "lowres.training.execution",
     "LowresError": "lowres.errors",
     "NumpyLoader": "lowres.loading.loaders",
     "Recipe": "lowres.recipe",
     "Store": "lowres.store",
     "TorchLoader": "lowres.loading.loaders",
+    "TrainedNetwork": "lowres.training.weights",
     "Variant": "lowres.variant",
     "build": "lowres.builder",
     "contact_sheet": "lowres.show",
     "export": "lowres.exporter",
+    "load_network": "lowres.training.weights",
     "open_store": "lowres.store",
     "resample": "lowres.resampling.passes",
     "torch_loader": "lowres.loading.loaders",
@@ -44,15 +49,18 @@ _HOMES = {
 __all__ = [
     "FILTERS",
     "BuildOptions",
+    "Execution",
     "LowresError",
     "NumpyLoader",
     "Recipe",
     "Store",
     "TorchLoader",
+    "TrainedNetwork",
     "Variant",
     "build",
     "contact_sheet",
     "export",
+    "load_network",
     "open_store",
     "resample",
     "torch_loader",

@@ -23,6 +23,9 @@ class Display:
     def say(self, text: str) -> None:
         """Print a line without disturbing the rest."""
 
+    def note(self, text: str) -> None:
+        """Show some words beside the count, until there are others."""
+
 
 class Track(Protocol):
     """Opens the display of one piece of work."""
@@ -49,12 +52,17 @@ def shown(what: str, total: int, *, done: int = 0) -> Iterator[Display]:
         lines.end()
 
 
+def _rate(per_s: float) -> str:
+    return f"{per_s:,.0f}/s" if per_s >= 100 else f"{per_s:.3g}/s"
+
+
 class _Lines(Display):
     """A line every ten seconds, and one at the end."""
 
     def __init__(self, what: str, total: int, done: int) -> None:
         self.what, self.total, self.earlier = what, total, done
         self.new = 0
+        self.noted = ""
         self.began = self.said = time.monotonic()
 
     def advance(self, count: int = 1) -> None:
@@ -64,10 +72,14 @@ class _Lines(Display):
         if now - self.said >= LOG_EVERY_S and done < self.total:
             self.said = now
             rate = self.new / (now - self.began)
+            noted = f"{self.noted}, " if self.noted else ""
             self.say(
-                f"{self.what}: {done}/{self.total}, {rate:.3g}/s, "
+                f"{self.what}: {noted}{done}/{self.total}, {_rate(rate)}, "
                 f"{(self.total - done) / rate:.0f} s left"
             )
+
+    def note(self, text: str) -> None:
+        self.noted = text
 
     def say(self, text: str) -> None:
         print(text, file=sys.stderr, flush=True)  # noqa: T201  this is the display
@@ -97,9 +109,10 @@ def _bar(what: str, total: int, done: int) -> Iterator[Display]:
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
+        TextColumn("{task.fields[noted]}"),
     )
     with Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task(what, total=total, completed=done, rate="")
+        task = progress.add_task(what, total=total, completed=done, rate="", noted="")
         began = time.monotonic()
 
         class Bar(Display):
@@ -108,7 +121,10 @@ def _bar(what: str, total: int, done: int) -> Iterator[Display]:
             def advance(self, count: int = 1) -> None:
                 self.new += count
                 rate = self.new / max(time.monotonic() - began, 1e-9)
-                progress.update(task, advance=count, rate=f"{rate:.3g}/s")
+                progress.update(task, advance=count, rate=_rate(rate))
+
+            def note(self, text: str) -> None:
+                progress.update(task, noted=text)
 
             def say(self, text: str) -> None:
                 progress.console.print(text, markup=False, highlight=False)

@@ -16,14 +16,10 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from lowres.norms import BATCH_NORM_EPS, BATCH_NORM_RATE, InverseDeviationNorm
 from lowres.recipe import NormAverage, ProjectionOf, Recipe
 
 STEM_CHANNELS = 16
-BATCH_NORM_EPS = 1e-4
-"""Lasagne's default, which the authors' network uses; the TensorFlow port has it, too."""
-
-BATCH_NORM_RATE = 0.1
-"""Share of a new batch in the running averages (Lasagne's `alpha`; 1 - 0.9 in the port)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,40 +81,6 @@ class Shape:
                 total += 9 * (incoming * channels + channels**2) * side**2
                 incoming = channels
         return total + incoming * self.classes
-
-
-class InverseDeviationNorm(nn.BatchNorm2d):
-    """Batch norm that averages 1 / standard deviation over steps, as Lasagne does.
-
-    Training is as ever. In evaluation the two differ where the deviation changes from batch to
-    batch: the mean of inverses is not the inverse of the mean.
-
-    Attributes:
-        running_inverse: (C,) float32, average of 1 / sqrt(variance + eps) over steps.
-    """
-
-    running_inverse: torch.Tensor
-
-    def __init__(self, channels: int) -> None:
-        super().__init__(channels, eps=BATCH_NORM_EPS, momentum=BATCH_NORM_RATE)
-        del self.running_var
-        self.register_buffer("running_inverse", torch.ones(channels))
-
-    def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002  torch's name
-        """Normalise (B, C, H, W)."""
-        if not self.training:
-            scale = self.weight * self.running_inverse
-            shift = self.bias - self.running_mean * scale  # type: ignore[operator]
-            scaled: torch.Tensor = input * scale[:, None, None] + shift[:, None, None]
-            return scaled.to(input.dtype)
-        normal, mean, inverse = torch.native_batch_norm(
-            input, self.weight, self.bias, None, None, True, 0.0, self.eps
-        )
-        with torch.no_grad():
-            for running, new in ((self.running_mean, mean), (self.running_inverse, inverse)):
-                assert running is not None
-                running.lerp_(new.to(running.dtype), BATCH_NORM_RATE)
-        return normal
 
 
 class Block(nn.Module):

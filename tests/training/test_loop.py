@@ -14,11 +14,12 @@ from lowres.errors import RecipeError, RunBusyError, RunError, StoreError
 from lowres.recipe import Recipe
 from lowres.run import Run
 from lowres.training import checkpoint, loop
+from lowres.training.execution import Execution
 from lowres.training.schedule import learning_rate
 from pictures import draw_source
 
 TINY = Recipe(variant="8-box", width=0.5, blocks=1, epochs=3, batch_size=8, precision="float32")
-TIMES = {"train_s", "eval_s", "images_per_s"}
+TIMES = {"train_s", "eval_s", "images_per_s", "compile_s"}
 
 
 def lasting(result):
@@ -62,7 +63,7 @@ def test_training_leaves_torchs_generator_alone(store, tmp_path):
 @pytest.mark.parametrize("after", [1, 2])
 def test_interrupted_run_goes_on_to_the_same_result(store, tmp_path, monkeypatch, after):
     """Also where torch would now use another number of threads."""
-    whole = lowres.train(store, TINY, tmp_path / "whole", threads=2)
+    whole = lowres.train(store, TINY, tmp_path / "whole", execution=Execution(threads=2))
     train_epoch = loop._train_epoch
 
     def interrupted(session, epoch, display):
@@ -72,7 +73,7 @@ def test_interrupted_run_goes_on_to_the_same_result(store, tmp_path, monkeypatch
 
     monkeypatch.setattr(loop, "_train_epoch", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        lowres.train(store, TINY, tmp_path / "run", threads=2)
+        lowres.train(store, TINY, tmp_path / "run", execution=Execution(threads=2))
     assert Run.open(tmp_path / "run").status == "begun"
     monkeypatch.undo()
     before = torch.get_num_threads()
@@ -118,6 +119,7 @@ from pathlib import Path
 import torch; torch.set_num_threads({torch.get_num_threads()})
 from lowres.run import Run
 from lowres.training import checkpoint, loop
+from lowres.training.execution import Execution
 save = checkpoint.save
 def dying(*arguments):
     save(*arguments)
@@ -239,7 +241,7 @@ def test_a_damaged_checkpoint_is_an_error_not_code(store, tmp_path):
 @pytest.mark.parametrize("name", ["gpu", "cuda:99", "mps"])
 def test_unknown_devices(store, tmp_path, name):
     with pytest.raises(RunError, match="device"):
-        lowres.train(store, TINY, tmp_path / "run", device=name)
+        lowres.train(store, TINY, tmp_path / "run", execution=Execution(device=name))
 
 
 def test_schedule_is_the_papers():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -14,6 +14,7 @@ from lowres.progress import shown
 from lowres.recipe import Recipe, RecipeName
 
 if TYPE_CHECKING:
+    from lowres.run import Run
     from lowres.study.study import Study
 
 
@@ -27,41 +28,74 @@ def train(
     store: Path | None = None,
     device: str = "auto",
     threads: int | None = None,
+    compile: Literal["auto", "on", "off"] = "auto",  # noqa: A002  torch's word
+    loading: Literal["auto", "resident", "streamed"] = "auto",
+    log: Literal["jsonl", "tensorboard"] = "jsonl",
 ) -> None:
-    """Train a Wide ResNet on a store, or finish a run that was planned or interrupted.
+    """Train a network on a store, or finish a run that was planned or interrupted.
+
+    Started by torchrun, all its processes train one run: torchrun --nproc-per-node 2 -m lowres
+    train STORE.
 
     Args:
         path: a store to train on, or the directory of a run to finish.
         recipe: paper if not given: every decision as in the authors' script. tensorflow-port: as
-            in the same group's port. The flags below change single fields.
+            in the same group's port. fast: the best that has been shown here at equal cost. The
+            flags below change single fields.
         given: fields of the recipe.
         out_directory: directory of the run; a name below runs/ made from the recipe if not given.
         store: where the store of a run to finish is now, if it has moved.
         device: auto, cpu, cuda or cuda:N.
         threads: CPU threads; if not given, as many as the run began with, or torch's own number.
+        compile: torch.compile. auto: where it pays back within the run. A run goes on as it began.
+        loading: where pictures are. resident: on the GPU, as bytes. streamed: in the store. auto:
+            resident where they fit.
+        log: tensorboard writes event files below RUN/tensorboard beside metrics.jsonl.
     """
     require("torch", "train")
-    from lowres.run import Run, result_line
-    from lowres.store import open_store
+    from lowres.run import result_line
     from lowres.training import loop
+    from lowres.training.distributed import joined, local_device
+    from lowres.training.execution import Execution
+
+    device = local_device(device)
+    execution = Execution(device=device, threads=threads, compile=compile, loading=loading, log=log)
+    with joined(device) as team:
+        # One process makes the directory before the others look for it.
+        run = _run_at(path, recipe, given, out_directory, store) if team.first else None
+        team.wait()
+        run = run or _run_at(path, recipe, given, out_directory, store)
+        try:
+            result = loop.finish(run, store=store, execution=execution, team=team, track=shown)
+        except KeyboardInterrupt:
+            if team.first:
+                err.print(f"what is done is kept; go on with: lowres train {run.path}")
+            raise
+        if team.first:
+            out.print(result_line(result))
+            out.print(f"{run.path / 'result.json'}")
+
+
+def _run_at(
+    path: Path,
+    recipe: RecipeName | None,
+    given: RecipeFields,
+    out_directory: Path | None,
+    store: Path | None,
+) -> Run:
+    """Open the run that a path is, or plan one on the store that it is."""
+    from lowres.run import Run
+    from lowres.store import open_store
 
     if (path / "recipe.json").exists():
         if recipe or given is not None or out_directory is not None:
             raise LowresError(
                 f"{path} is a run and has its recipe; leave recipe flags and --out out"
             )
-        run = Run.open(path)
-    else:
-        opened, chosen = open_store(store or path), settled(recipe, given)
-        name = chosen.run_name(opened.manifest.digest)
-        run = Run.plan(out_directory or Path("runs") / name, chosen, opened)
-    try:
-        result = loop.finish(run, store=store, device=device, threads=threads, track=shown)
-    except KeyboardInterrupt:
-        err.print(f"what is done is kept; go on with: lowres train {run.path}")
-        raise
-    out.print(result_line(result))
-    out.print(f"{run.path / 'result.json'}")
+        return Run.open(path)
+    opened, chosen = open_store(store or path), settled(recipe, given)
+    name = chosen.run_name(opened.manifest.digest)
+    return Run.plan(out_directory or Path("runs") / name, chosen, opened)
 
 
 @app.command

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowres.errors import require
-from lowres.loading.augment import draw, gather
+from lowres.loading.augment import Draw, draw, gather
 from lowres.loading.order import shuffled
 from lowres.recipe import DivideBy, Flip, Subtract
 from lowres.store import Store
@@ -37,6 +37,8 @@ class NumpyLoader:
         subtract: the mean of train at each pixel, or of each channel.
         divide_by: 255, or the standard deviation of each channel in train.
         seed: decides order and augmentation.
+        part: number of this process and how many there are; each gets an equal part of every
+            batch, so `batch_size` must be a multiple where `shuffle` is set.
 
     Yields:
         Images, (B, H, W, 3) float32, and labels, (B,) int64.
@@ -58,6 +60,7 @@ class NumpyLoader:
         subtract: Subtract = "mean-colour",
         divide_by: DivideBy = "deviation",
         seed: int = 0,
+        part: tuple[int, int] = (0, 1),
     ) -> None:
         self.images = store.images(split, variant)
         self.labels = store.labels(split)
@@ -70,6 +73,7 @@ class NumpyLoader:
         self.flip = flip
         self.shift_px = shift_px
         self.seed = seed
+        self.part = part
         self.epoch = 0
 
     def __len__(self) -> int:
@@ -91,16 +95,21 @@ class NumpyLoader:
     ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.int64]]]:
         """Give the batches of an epoch, from the first that is wanted on."""
         for places in self.place_batches(epoch, first):
-            rows = places % len(self.labels)
-            drawn = draw(
-                rows,
-                seed=self.seed,
-                epoch=epoch,
-                flip=self.flip,
-                shift_px=self.shift_px,
-                second=places >= len(self.labels),
-            )
+            rows, drawn = self.drawn(places, epoch)
             yield gather(self.images, rows, drawn, self.mean, self.std), self.labels[rows]
+
+    def drawn(self, places: NDArray[np.int64], epoch: int) -> tuple[NDArray[np.int64], Draw]:
+        """Give the rows of places, (B,) int64, and their augmentation."""
+        rows = places % len(self.labels)
+        drawn = draw(
+            rows,
+            seed=self.seed,
+            epoch=epoch,
+            flip=self.flip,
+            shift_px=self.shift_px,
+            second=places >= len(self.labels),
+        )
+        return rows, drawn
 
     def place_batches(self, epoch: int, first: int = 0) -> Iterator[NDArray[np.int64]]:
         """Give the places of each batch of an epoch, (B,) int64, from the first wanted on.
@@ -111,7 +120,9 @@ class NumpyLoader:
         count = self._shown
         places = shuffled(count, seed=self.seed, epoch=epoch) if self.shuffle else np.arange(count)
         for number in range(first, len(self)):
-            yield places[number * self.batch_size : (number + 1) * self.batch_size]
+            batch = places[number * self.batch_size : (number + 1) * self.batch_size]
+            rank, processes = self.part
+            yield batch[rank::processes]
 
 
 class TorchLoader:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -14,7 +13,7 @@ from torch import nn
 
 from lowres.errors import RunError
 from lowres.manifest import write_bytes
-from lowres.training.momentum import Momentum
+from lowres.training.optimizers import Optimizer
 
 FILE_NAME = "checkpoint.pt"
 
@@ -45,15 +44,17 @@ class Progress:
         partial: the epoch that is under way.
         precision: the numbers settled on when the run began.
         threads: CPU threads used so far; with others, sums round differently.
+        compiled: whether the network is compiled; None before that is settled.
     """
 
     history: list[dict[str, Any]] = field(default_factory=list)
     partial: Partial = field(default_factory=Partial)
     precision: str = ""
     threads: int = 0
+    compiled: bool | None = None
 
 
-def save(folder: Path, model: nn.Module, optimizer: Momentum, progress: Progress) -> None:
+def save(folder: Path, model: nn.Module, optimizer: Optimizer, progress: Progress) -> None:
     """Write a checkpoint at once: the file is whole, or as it was before."""
     buffer = io.BytesIO()
     state = {
@@ -63,12 +64,13 @@ def save(folder: Path, model: nn.Module, optimizer: Momentum, progress: Progress
         "partial": asdict(progress.partial),
         "precision": progress.precision,
         "threads": progress.threads,
+        "compiled": progress.compiled,
     }
     torch.save(state, buffer)
     write_bytes(folder / FILE_NAME, buffer.getvalue())
 
 
-def load(folder: Path, model: nn.Module, optimizer: Momentum) -> Progress:
+def load(folder: Path, model: nn.Module, optimizer: Optimizer) -> Progress:
     """Take up the state that `save` wrote; fresh progress where there is none.
 
     Nothing but tensors and plain values is read, so a checkpoint cannot run code.
@@ -84,7 +86,8 @@ def load(folder: Path, model: nn.Module, optimizer: Momentum) -> Progress:
         model.load_state_dict(state["model"])
         optimizer.load(state["optimizer"])
         partial = Partial(**state["partial"])
-        return Progress(state["history"], partial, state["precision"], state["threads"])
+        settled = (state[name] for name in ("precision", "threads", "compiled"))
+        return Progress(state["history"], partial, *settled)
     except (
         OSError,
         RuntimeError,
@@ -98,12 +101,3 @@ def load(folder: Path, model: nn.Module, optimizer: Momentum) -> Progress:
             f"{path} is damaged or of another network ({type(error).__name__}); remove it to "
             "train the run from its beginning"
         ) from error
-
-
-def weights_digest(model: nn.Module) -> str:
-    """Hash all weights and running averages (SHA-256, hexadecimal)."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import nullcontext
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -18,43 +16,27 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from lowres.errors import LowresError, RunError
-from lowres.loading.loaders import NumpyLoader, TorchLoader
+from lowres.errors import LowresError
 from lowres.progress import Display, Track, silent
 from lowres.recipe import Recipe
 from lowres.run import Run
 from lowres.store import Store
 from lowres.training import checkpoint
-from lowres.training.checkpoint import Partial, Progress
-from lowres.training.device import choose_device, choose_precision, describe_hardware
+from lowres.training.checkpoint import Partial
+from lowres.training.device import describe_hardware
+from lowres.training.distributed import Team
 from lowres.training.evaluate import evaluate
-from lowres.training.momentum import Momentum
+from lowres.training.execution import Execution
+from lowres.training.logs import EventLog
 from lowres.training.schedule import learning_rate
-from lowres.training.stopping import Stop
-from lowres.wrn import WideResNet
+from lowres.training.session import Session, compile_session, open_session, using_threads
+from lowres.training.weights import publish, weights_digest
 
-EVAL_BATCH_SIZE = 500
-"""As in the authors' script; has no effect on the result."""
+TELL_EVERY_S = 2.0
+"""How often the display gets a new loss; reading it makes a GPU wait."""
 
-
-@dataclass(slots=True)
-class _Session:
-    """What one call of `finish` works with."""
-
-    recipe: Recipe
-    model: WideResNet
-    optimizer: Momentum
-    train: NumpyLoader
-    evaluation: NumpyLoader
-    eval_split: str
-    device: torch.device
-    precision: torch.dtype
-    progress: Progress
-    stop: Stop
-
-    @property
-    def steps(self) -> int:
-        return len(self.train) * self.recipe.epochs
+NEVER = 2**62
+"""Stands for the number of a step that did not come."""
 
 
 def train(
@@ -62,8 +44,7 @@ def train(
     recipe: Recipe,
     path: Path | str,
     *,
-    device: str = "auto",
-    threads: int | None = None,
+    execution: Execution | None = None,
     track: Track = silent,
 ) -> dict[str, Any]:
     """Train a recipe on a store in a run's directory, or go on with it.
@@ -72,8 +53,7 @@ def train(
         store: the pictures.
         recipe: every decision.
         path: the run's directory; new, empty, or of this same run.
-        device: `auto`, `cpu`, `cuda` or `cuda:N`.
-        threads: CPU threads; if not given, as many as the run began with, or torch's own number.
+        execution: device, threads, compiling, loading and logs.
         track: shows progress.
 
     Returns:
@@ -84,154 +64,115 @@ def train(
         StoreError: the store lacks the variant or the split.
     """
     run = Run.plan(Path(path), recipe, store)
-    return finish(run, device=device, threads=threads, track=track)
+    return finish(run, execution=execution, track=track)
 
 
 def finish(
     run: Run,
     *,
     store: Path | None = None,
-    device: str = "auto",
-    threads: int | None = None,
+    execution: Execution | None = None,
+    team: Team | None = None,
     track: Track = silent,
 ) -> dict[str, Any]:
     """Train a run to its end and return its result; a finished run returns it at once.
 
     A failure is recorded in the run's directory before it is raised.
 
+    Args:
+        run: what to train.
+        store: where its store is now, if it has moved.
+        execution: device, threads, compiling, loading and logs.
+        team: the processes that train it, each calling this; one if not given.
+        track: shows progress.
+
     Raises:
         RunError: the run cannot be trained here.
         RunBusyError: another process is training it.
         StoreError: its store is missing or damaged.
     """
-    if run.status == "finished":
+    execution, team = execution or Execution(), team or Team()
+    if team.told(run.status == "finished"):
         return run.result()
-    with run.locked():
-        run.clear_error()
+    with run.locked() if team.first else nullcontext():
         try:
-            session = _open(run, run.open_store(store), choose_device(device))
-            with _threads(threads, session.progress), session.stop.listening():
-                result = _train(run, session, track)
+            if team.first:
+                run.clear_error()
+            session = open_session(run, run.open_store(store), execution, team)
+            with using_threads(execution.threads, session.progress), session.stop.listening():
+                result = _train(run, session, execution, track if team.first else silent)
         except (LowresError, RuntimeError, MemoryError, OSError, ValueError) as error:
-            run.fail(error)
+            if team.first:
+                run.fail(error)
             raise
-        run.finish(result)
+        if team.first:
+            publish(run, session)
+            run.finish(result)
+    team.wait()
     return result
 
 
-@contextmanager
-def _threads(wanted: int | None, progress: Progress) -> Iterator[None]:
-    """Use as many threads as the run began with, so that it ends with the same bits."""
-    before = torch.get_num_threads()
-    progress.threads = wanted or progress.threads or before
-    torch.set_num_threads(progress.threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def _open(run: Run, store: Store, device: torch.device) -> _Session:
-    recipe = run.recipe
-    eval_split = recipe.eval_split or ("val" if "val" in store.splits else "test")
-    if eval_split not in store.splits:
-        raise RunError(
-            f"{store.path} has no split {eval_split} to measure errors on (it has "
-            f"{', '.join(store.splits)}): build it with --val-fraction, or choose --eval-split"
-        )
-    loader = NumpyLoader(
-        store,
-        recipe.variant,
-        batch_size=recipe.batch_size,
-        shuffle=True,
-        flip=recipe.flip,
-        shift_px=recipe.shift_px,
-        subtract=recipe.subtract,
-        divide_by=recipe.divide_by,
-        seed=recipe.seed,
-    )
-    if not len(loader):
-        raise RunError(
-            f"train has {store.splits['train']} pictures, fewer than a batch of "
-            f"{recipe.batch_size}: choose a smaller --batch-size"
-        )
-    with torch.random.fork_rng():
-        torch.manual_seed(recipe.seed)
-        model = WideResNet.of(recipe, len(store.classes))
-    model = model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimizer = Momentum(
-        model,
-        momentum=recipe.momentum,
-        weight_decay=recipe.weight_decay,
-        decay_on=recipe.decay_on,
-    )
-    progress = checkpoint.load(run.path, model, optimizer)
-    if not progress.precision:
-        settled = choose_precision(recipe.precision, device)
-        progress.precision = str(settled).removeprefix("torch.")
-    evaluation = NumpyLoader(
-        store,
-        recipe.variant,
-        eval_split,
-        batch_size=EVAL_BATCH_SIZE,
-        subtract=recipe.subtract,
-        divide_by=recipe.divide_by,
-    )
-    precision = getattr(torch, progress.precision)
-    return _Session(
-        recipe,
-        model,
-        optimizer,
-        loader,
-        evaluation,
-        eval_split,
-        device,
-        precision,
-        progress,
-        Stop(),
-    )
-
-
-def _train(run: Run, session: _Session, track: Track) -> dict[str, Any]:
+def _train(run: Run, session: Session, execution: Execution, track: Track) -> dict[str, Any]:
     progress, per_epoch = session.progress, len(session.train)
-    run.write_metrics(progress.history)
+    batch_size, first = session.recipe.batch_size, session.team.first
+    compile_session(session, execution.compile)
+    if first:
+        run.write_metrics(progress.history)
     done = len(progress.history) * per_epoch + progress.partial.steps
-    with track("train", session.steps, done=done) as display:
+    with (
+        EventLog(run.path, execution.log, len(progress.history), writes=first) as log,
+        track("train", session.pictures, done=done * batch_size) as display,
+    ):
+        if session.compile_s:
+            display.say(f"compiled in {session.compile_s:.0f} s, not counted as training")
         while len(progress.history) < session.recipe.epochs and not _diverged(progress.history):
             _train_epoch(session, len(progress.history), display)
             if progress.partial.steps < per_epoch:
-                checkpoint.save(run.path, session.model, session.optimizer, progress)
+                _save(run, session)
                 raise KeyboardInterrupt
             record = _finish_epoch(session, len(progress.history))
             progress.history.append(record)
             progress.partial = Partial()
-            checkpoint.save(run.path, session.model, session.optimizer, progress)
-            run.write_metrics(progress.history)
+            _save(run, session)
+            log.write(record)
             display.say(_epoch_line(record, session.recipe.epochs))
     return _result(session)
 
 
-def _train_epoch(session: _Session, epoch: int, display: Display) -> None:
+def _save(run: Run, session: Session) -> None:
+    """Write the checkpoint, and then the metrics that it holds."""
+    if session.team.first:
+        checkpoint.save(run.path, session.network.module, session.optimizer, session.progress)
+        run.write_metrics(session.progress.history)
+
+
+def _train_epoch(session: Session, epoch: int, display: Display) -> None:
     """Train on the batches of an epoch that are left, unless an end is asked for."""
-    session.model.train()
-    partial, per_epoch = session.progress.partial, len(session.train)
+    session.network.module.train()
+    partial, per_epoch, team = session.progress.partial, len(session.train), session.team
     began, device = time.perf_counter(), session.device
-    total = torch.tensor(partial.loss, dtype=torch.float64, device=device)
-    bad_step = torch.tensor(partial.bad_step, device=device)
-    batches = TorchLoader(session.train).from_batch(epoch, partial.steps)
-    for step, batch in enumerate(batches, epoch * per_epoch + partial.steps):
-        loss = _step(session, *batch, learning_rate(session.recipe, step, session.steps))
-        total += loss.double()
-        bad_step = torch.where((bad_step < 0) & ~loss.isfinite(), step, bad_step)
+    total = torch.tensor(partial.loss if team.first else 0.0, dtype=torch.float64, device=device)
+    bad_step = torch.tensor(_or_never(partial.bad_step), device=device)
+    told = began
+    for images, labels in session.train.from_batch(epoch, partial.steps):
+        step = epoch * per_epoch + partial.steps
+        loss = _step(session, images, labels, learning_rate(session.recipe, step, session.steps))
+        total += loss.double() / team.size
+        bad_step = torch.where(loss.isfinite() | (bad_step < step), bad_step, step)
         partial.steps += 1
-        display.advance()
-        if session.stop.asked:
+        display.advance(session.recipe.batch_size)
+        if time.perf_counter() - told > TELL_EVERY_S:
+            told = time.perf_counter()
+            display.note(_live(session, epoch, float(total) * team.size / partial.steps))
+        if team.any(session.stop.asked, step):
             break
-    partial.loss, partial.bad_step = float(total), int(bad_step)  # waits for the device
+    partial.loss = float(team.added(total))  # waits for the device
+    first_bad = int(team.least(bad_step))
+    partial.bad_step = -1 if first_bad == NEVER else first_bad
     partial.train_s += time.perf_counter() - began
 
 
-def _finish_epoch(session: _Session, epoch: int) -> dict[str, Any]:
+def _finish_epoch(session: Session, epoch: int) -> dict[str, Any]:
     """Measure errors after an epoch and give its record."""
     began, partial = time.perf_counter(), session.progress.partial
     loss, last_step = partial.loss / partial.steps, (epoch + 1) * len(session.train) - 1
@@ -245,8 +186,13 @@ def _finish_epoch(session: _Session, epoch: int) -> dict[str, Any]:
         bad_lr = learning_rate(session.recipe, partial.bad_step, session.steps)
         record |= {"bad_step": partial.bad_step, "bad_lr": bad_lr}
         return record | {"top1_error": None, "top5_error": None, "eval_loss": None, "eval_s": 0.0}
-    loader = TorchLoader(session.evaluation)
-    errors = evaluate(session.model, loader, session.device, session.precision)
+    errors = evaluate(
+        session.network.module,
+        session.evaluation.from_batch(0, 0),
+        session.device,
+        session.precision,
+        session.team,
+    )
     return record | {
         "top1_error": errors.top1,
         "top5_error": errors.top5,
@@ -255,15 +201,17 @@ def _finish_epoch(session: _Session, epoch: int) -> dict[str, Any]:
     }
 
 
-def _step(session: _Session, images: torch.Tensor, labels: torch.Tensor, lr: float) -> torch.Tensor:
-    """Take one step of SGD on (B, 3, H, W) float32 and (B,) int64; return the mean loss."""
-    device = session.device
-    images = images.to(device, non_blocking=True)
-    labels = labels.to(device, non_blocking=True)
+def _or_never(step: int) -> int:
+    return NEVER if step < 0 else step
+
+
+def _step(session: Session, images: torch.Tensor, labels: torch.Tensor, lr: float) -> torch.Tensor:
+    """Take one step on (B, 3, H, W) and (B,) int64 of the device; return the mean loss."""
     reduced = session.precision == torch.bfloat16
-    with torch.autocast(device.type, torch.bfloat16, enabled=reduced):
-        logits = session.model(images)
-    loss = functional.cross_entropy(logits.float(), labels)
+    with torch.autocast(session.device.type, torch.bfloat16, enabled=reduced):
+        logits = session.forward(images)
+    smoothing = session.recipe.label_smoothing
+    loss = functional.cross_entropy(logits.float(), labels, label_smoothing=smoothing)
     loss.backward()  # type: ignore[no-untyped-call]
     session.optimizer.step(lr)
     return loss.detach()
@@ -286,10 +234,18 @@ def _epoch_line(record: dict[str, Any], epochs: int) -> str:
     )
 
 
-def _result(session: _Session) -> dict[str, Any]:
+def _live(session: Session, epoch: int, loss: float) -> str:
+    """Tell in words where training is."""
     history = session.progress.history
+    line = f"epoch {epoch + 1}/{session.recipe.epochs}, loss {loss:.3f}"
+    if history and history[-1]["top1_error"] is not None:
+        line += f", top-1 error {100 * history[-1]['top1_error']:.2f} %"
+    return line
+
+
+def _result(session: Session) -> dict[str, Any]:
+    history, network = session.progress.history, session.network
     last = history[-1]
-    shape = session.model.shape
     train_s = sum(record["train_s"] for record in history)
     pictures = len(history) * len(session.train) * session.recipe.batch_size
     return {
@@ -302,12 +258,15 @@ def _result(session: _Session) -> dict[str, Any]:
         "epochs": len(history),
         "bad_step": last.get("bad_step"),
         "bad_lr": last.get("bad_lr"),
-        "network": shape.name,
-        "parameters": shape.parameters(),
-        "macs": shape.macs(),
-        "train_macs": 3 * shape.macs() * pictures,  # backward counts twice
-        "weights_sha256": checkpoint.weights_digest(session.model),
+        "network": network.name,
+        "parameters": network.parameters,
+        "macs": network.macs,
+        "train_macs": 3 * network.macs * pictures,  # backward counts twice
+        "weights_sha256": weights_digest(network.module),
         "precision": session.progress.precision,
+        "compiled": session.progress.compiled,
+        "compile_s": session.compile_s,
+        "processes": session.team.size,
         "train_s": train_s,
         "eval_s": sum(record["eval_s"] for record in history),
         "images_per_s": pictures / train_s,

@@ -1,8 +1,9 @@
-"""Classical momentum, as the paper's scripts have it.
+"""Momentum, classical and Nesterov's, as the paper's scripts have it.
 
 The learning rate is inside the velocity: v = m v - lr (g + wd w), then w = w + v. So a drop of the
 learning rate leaves the running velocity as it is (Lasagne's `updates.momentum`). `torch.optim.SGD`
-has it outside, and scales the whole velocity with each drop.
+has it outside, and scales the whole velocity with each drop. Nesterov's, w = w + m v - lr g with
+the new v, is Lasagne's `updates.nesterov_momentum`.
 
 It is also the quicker to start: making any optimizer of torch imports its compiler, two seconds
 that a short run would notice.
@@ -16,6 +17,7 @@ import torch
 from torch import nn
 
 from lowres.recipe import DecayOn
+from lowres.training.parameters import copy_all, decayed_names, reached
 
 
 class Momentum:
@@ -25,9 +27,8 @@ class Momentum:
         model: the network.
         momentum: share of the velocity that is kept in each step.
         weight_decay: L2 gradient per unit of weight.
-        decay_on: `weights-and-scales`: on tensors named `weight`, which are those of convolutions,
-            dense layers and batch norm scales, and not on biases and batch norm offsets (Lasagne's
-            tag `regularizable`). `everything`: on all tensors that are trained.
+        decay_on: what decays; see `parameters.decayed_names`.
+        nesterov: look ahead by one step of the velocity.
     """
 
     def __init__(
@@ -37,16 +38,14 @@ class Momentum:
         momentum: float,
         weight_decay: float,
         decay_on: DecayOn = "weights-and-scales",
+        nesterov: bool = False,
     ) -> None:
-        named = dict(model.named_parameters())
+        names, named = decayed_names(model, decay_on), dict(model.named_parameters())
         self.momentum = momentum
         self.weight_decay = weight_decay
+        self.nesterov = nesterov
         self.parameters: list[torch.Tensor] = list(named.values())
-        self.decayed: list[torch.Tensor] = [
-            p
-            for name, p in named.items()
-            if decay_on == "everything" or name.rpartition(".")[2] == "weight"
-        ]
+        self.decayed: list[torch.Tensor] = [p for name, p in named.items() if name in names]
         self.velocity = [torch.zeros_like(p) for p in self.parameters]
 
     @torch.no_grad()
@@ -57,13 +56,17 @@ class Momentum:
             lr: learning rate of this step, on the mean loss of a batch.
         """
         if self.weight_decay:
-            gradients = [p.grad for p in self.decayed if p.grad is not None]
-            torch._foreach_add_(gradients, self.decayed, alpha=self.weight_decay)
-        gradients = [p.grad for p in self.parameters if p.grad is not None]
-        torch._foreach_mul_(self.velocity, self.momentum)
-        torch._foreach_add_(self.velocity, gradients, alpha=-lr)
-        torch._foreach_add_(self.parameters, self.velocity)
-        for parameter in self.parameters:
+            decayed, gradients = reached(self.decayed)
+            torch._foreach_add_(gradients, decayed, alpha=self.weight_decay)
+        parameters, gradients, velocity = reached(self.parameters, self.velocity)
+        torch._foreach_mul_(velocity, self.momentum)
+        torch._foreach_add_(velocity, gradients, alpha=-lr)
+        if self.nesterov:
+            torch._foreach_add_(parameters, velocity, alpha=self.momentum)
+            torch._foreach_add_(parameters, gradients, alpha=-lr)
+        else:
+            torch._foreach_add_(parameters, velocity)
+        for parameter in parameters:
             parameter.grad = None
 
     def state(self) -> dict[str, Any]:
@@ -76,7 +79,4 @@ class Momentum:
         Raises:
             ValueError: it is of another network.
         """
-        for own, saved in zip(self.velocity, state["velocity"], strict=True):
-            if own.shape != saved.shape:
-                raise ValueError(f"a velocity must be {tuple(own.shape)}, was {saved.shape}")
-            own.copy_(saved)
+        copy_all(self.velocity, state["velocity"], "a velocity")

@@ -1,0 +1,135 @@
+"""Batch norm: Lasagne's running average, and statistics of a batch that several processes share."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch import nn
+
+BATCH_NORM_EPS = 1e-4
+"""Lasagne's default, which the authors' network uses; the TensorFlow port has it, too."""
+
+BATCH_NORM_RATE = 0.1
+"""Share of a new batch in the running averages (Lasagne's `alpha`; 1 - 0.9 in the port)."""
+
+
+class Pool(Protocol):
+    """Several processes, each with an equal part of every batch.
+
+    Attributes:
+        size: how many processes.
+    """
+
+    size: int
+
+    def pooled(
+        self, mean: torch.Tensor, variance: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Turn mean and variance of this process's part, (C,), into those of the whole."""
+
+
+class InverseDeviationNorm(nn.BatchNorm2d):
+    """Batch norm that averages 1 / standard deviation over steps, as Lasagne does.
+
+    Training is as ever. In evaluation the two differ where the deviation changes from batch to
+    batch: the mean of inverses is not the inverse of the mean.
+
+    Attributes:
+        running_inverse: (C,) float32, average of 1 / sqrt(variance + eps) over steps.
+        pool: joins the statistics of several processes; None where there is one.
+    """
+
+    running_inverse: torch.Tensor
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, eps=BATCH_NORM_EPS, momentum=BATCH_NORM_RATE)
+        del self.running_var
+        self.register_buffer("running_inverse", torch.ones(channels))
+        self.pool: Pool | None = None
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002  torch's name
+        """Normalise (B, C, H, W)."""
+        if not self.training:
+            scale = self.weight * self.running_inverse
+            shift = self.bias - self.running_mean * scale  # type: ignore[operator]
+            scaled: torch.Tensor = input * scale[:, None, None] + shift[:, None, None]
+            return scaled.to(input.dtype)
+        # torch's compiler gives this one's statistics in the wrong precision, and fuses the other.
+        if self.pool is None and not torch.compiler.is_compiling():
+            normal, mean, inverse = torch.native_batch_norm(
+                input, self.weight, self.bias, None, None, True, 0.0, self.eps
+            )
+        else:
+            normal, mean, variance = _normalised(input, self, self.pool)
+            inverse = torch.rsqrt(variance + self.eps)
+        with torch.no_grad():
+            for running, new in ((self.running_mean, mean), (self.running_inverse, inverse)):
+                assert running is not None
+                running.lerp_(new.to(running.dtype), BATCH_NORM_RATE)
+        return normal
+
+
+class PooledNorm(nn.BatchNorm2d):
+    """torch's batch norm over a batch that several processes share, on any device.
+
+    Attributes:
+        pool: joins the statistics of the processes.
+    """
+
+    pool: Pool
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002  torch's name
+        """Normalise (B, C, H, W)."""
+        if not self.training:
+            return super().forward(input)
+        normal, mean, variance = _normalised(input, self, self.pool)
+        if self.track_running_stats:
+            count = self.pool.size * input.numel() / input.shape[1]
+            assert self.running_mean is not None
+            assert self.running_var is not None
+            assert self.num_batches_tracked is not None
+            with torch.no_grad():
+                self.num_batches_tracked += 1
+                rate = self.momentum or 1 / float(self.num_batches_tracked)
+                self.running_mean.lerp_(mean, rate)
+                self.running_var.lerp_(variance * count / (count - 1), rate)
+        return normal
+
+
+def share_batches(model: nn.Module, pool: Pool) -> None:
+    """Let every batch norm of a network see the whole of a batch that several processes share."""
+    for parent in list(model.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, InverseDeviationNorm):
+                child.pool = pool
+            elif isinstance(child, nn.BatchNorm2d):
+                setattr(parent, name, _pooling(child, pool))
+
+
+def _pooling(norm: nn.BatchNorm2d, pool: Pool) -> PooledNorm:
+    """Put a norm's own tensors into one that pools."""
+    tracks = norm.track_running_stats
+    made = PooledNorm(norm.num_features, norm.eps, norm.momentum, norm.affine, tracks)
+    made.pool = pool
+    made.weight, made.bias = norm.weight, norm.bias
+    made.running_mean, made.running_var = norm.running_mean, norm.running_var
+    made.num_batches_tracked = norm.num_batches_tracked
+    made.train(norm.training)
+    return made
+
+
+def _normalised(
+    batch: torch.Tensor, norm: nn.BatchNorm2d, pool: Pool | None
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Give the normalised batch, in its own dtype, and the mean and variance, in float32."""
+    x = batch.float()
+    variance, mean = torch.var_mean(x, (0, 2, 3), correction=0)
+    if pool is not None:
+        mean, variance = pool.pooled(mean, variance)
+    scale = torch.rsqrt(variance + norm.eps)
+    shift = -mean * scale
+    if norm.affine:
+        scale, shift = scale * norm.weight, shift * norm.weight + norm.bias
+    normal = x * scale[:, None, None] + shift[:, None, None]
+    return normal.to(batch.dtype), mean.detach(), variance.detach()

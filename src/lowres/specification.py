@@ -1,0 +1,42 @@
+"""`package.module:function` in a recipe: code of the user's own."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from lowres.errors import RunError
+
+
+def imported(specification: str, field: str) -> Callable[..., Any]:
+    """Import what a recipe's field names; the working directory is searched, too.
+
+    Args:
+        specification: `package.module:function`.
+        field: of the recipe, for the message.
+
+    Raises:
+        RunError: there is no such module, it cannot be imported, or has no such function.
+    """
+    module_name, _, name = specification.partition(":")
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.append(here)  # last: what is installed cannot be hidden by it
+    try:
+        found = import_module(module_name)
+    except Exception as error:
+        raise RunError(
+            f"{field} {specification}: module {module_name} cannot be imported from {here} or "
+            f"PYTHONPATH ({type(error).__name__}: {error})"
+        ) from error
+    function = getattr(found, name, None)
+    if not callable(function):
+        names = [n for n, v in vars(found).items() if callable(v) and not n.startswith("_")]
+        raise RunError(
+            f"{field} {specification}: {module_name} has no function {name!r}; it has "
+            f"{', '.join(names) or 'none'}"
+        )
+    return function  # type: ignore[no-any-return]
