@@ -56,10 +56,11 @@ class Usual(Dataset):
         image = ImageOps.expand(Image.fromarray(self.images[row]), border=PAD, fill=0)
         top = int(torch.randint(0, 2 * PAD + 1, (1,)).item())
         left = int(torch.randint(0, 2 * PAD + 1, (1,)).item())
-        image = image.crop((left, top, left + SIZE, top + SIZE))
+        size = self.images.shape[1]
+        image = image.crop((left, top, left + size, top + size))
         if torch.rand(1) < 0.5:
             image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-        tensor = torch.from_numpy(np.array(image, np.uint8, copy=True)).view(SIZE, SIZE, 3)
+        tensor = torch.from_numpy(np.array(image, np.uint8, copy=True)).view(size, size, 3)
         tensor = tensor.permute(2, 0, 1).contiguous().to(torch.float32).div(255).clone()
         mean = torch.as_tensor(self.mean, dtype=tensor.dtype).view(-1, 1, 1)
         std = torch.as_tensor(self.std, dtype=tensor.dtype)

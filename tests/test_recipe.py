@@ -41,6 +41,12 @@ def test_recipes_by_name():
         ({"lr_drop_at": (10.0, 20.0)}, "lr_drop_at must be rising fractions between 0 and 1"),
         ({"momentum": 1.0}, "momentum must be at least 0 and below 1"),
         ({"weight_decay": -0.1}, "weight_decay must be at least 0"),
+        ({"warmup": 1.5}, "warmup must be from 0 to 1"),
+        ({"cooldown": -0.1}, "cooldown must be from 0 to 1"),
+        ({"label_smoothing": 1.0}, "label_smoothing must be at least 0 and below 1"),
+        ({"optimizer": "adam"}, "optimizer must be momentum, nesterov, muon or package.module:f"),
+        ({"adam_lr": 0.01}, "adam_lr must be 0.05 unless the optimizer is muon, was 0.01"),
+        ({"adam_lr": 0.0, "optimizer": "muon"}, "adam_lr must be above 0"),
         ({"shift_px": -1}, "shift_px must be at least 0"),
         ({"precision": "float16"}, "precision must be one of auto, float32, bfloat16"),
         ({"flip": "yes"}, "flip must be one of both, random, alternating, none, was yes"),
@@ -65,9 +71,15 @@ def test_digest_changes_with_every_field():
         "lr_drop": 0.5, "lr_drop_at": (0.5,), "momentum": 0.5, "weight_decay": 0.5, "flip": "none",
         "shift_px": 1, "eval_split": "test", "precision": "float32", "seed": 1,
         "decay_on": "everything", "subtract": "mean-colour", "divide_by": "deviation",
+        "model": "own:network", "optimizer": "muon", "warmup": 0.1, "cooldown": 0.1,
+        "label_smoothing": 0.1, "adam_lr": 0.1,
         "norm_average": "variance", "conv_bias": False, "projection_of": "activation",
     }  # fmt: skip
     assert set(other) == set(FIELDS)
-    digests = {Recipe(**{name: value}).digest("store") for name, value in other.items()}
+    needs = {"adam_lr": {"optimizer": "muon"}}
+    digests = {
+        Recipe(**{name: value}, **needs.get(name, {})).digest("store")
+        for name, value in other.items()
+    }
     digests |= {Recipe().digest("store"), Recipe().digest("another store")}
     assert len(digests) == len(FIELDS) + 2

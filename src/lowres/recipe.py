@@ -31,6 +31,7 @@ def _check(name: str, value: object, holds: bool, expected: str) -> None:
         raise RecipeError(f"{name} must be {expected}, was {value}")
 
 
+ADAM_LR = 0.05
 OPTIMIZERS = ("momentum", "nesterov", "muon")
 OPTIMIZER_FORMS = f"{', '.join(OPTIMIZERS)} or package.module:function, such as torch.optim:AdamW"
 MODEL_FORMS = "wrn, timm:NAME or package.module:function"
@@ -75,6 +76,9 @@ class Recipe:
     lr: float = 0.01
     """Learning rate, per step on the mean loss of a batch; with muon, how far a step moves a
     matrix, as its largest singular value."""
+    adam_lr: float = ADAM_LR
+    """With muon, the learning rate of Adam, which moves what is no hidden matrix: first and last
+    layer, biases and norms; how far a step moves each number."""
     warmup: float = 0.0
     """Fraction of all steps over which the learning rate rises from 0 (paper: none)."""
     cooldown: float = 0.0
@@ -139,6 +143,9 @@ class Recipe:
         _check("lr_drop_at", drops, rising, "rising fractions between 0 and 1")
         _check("momentum", self.momentum, 0 <= self.momentum < 1, "at least 0 and below 1")
         _check("weight_decay", self.weight_decay, self.weight_decay >= 0, "at least 0")
+        alone = self.optimizer == "muon" or self.adam_lr == ADAM_LR
+        _check("adam_lr", self.adam_lr, alone, f"{ADAM_LR} unless the optimizer is muon")
+        _check("adam_lr", self.adam_lr, self.adam_lr > 0, "above 0")
         _check("warmup", self.warmup, 0 <= self.warmup <= 1, "from 0 to 1")
         _check("cooldown", self.cooldown, 0 <= self.cooldown <= 1, "from 0 to 1")
         smoothing = self.label_smoothing

@@ -1,5 +1,6 @@
 """Batches that are made on the device are those of the NumPy loader, however they come there."""
 
+import shutil
 import threading
 
 import numpy as np
@@ -85,3 +86,15 @@ def test_parts_of_batches_are_the_batches(store):
         together = np.concatenate([share[0] for share in shares])
         assert all(len(share[0]) == 2 for share in shares)
         assert sorted(map(bytes, together)) == sorted(map(bytes, images[0]))
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="there is no C++ compiler")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")  # of torch, in its own compiler
+def test_compiled_batches_are_the_same(store, tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    batches = NumpyLoader(store, "8-box", batch_size=16, shuffle=True, flip="random", shift_px=3)
+    loader = DeviceLoader(batches, CPU, torch.float32, resident=True)
+    expected = list(loader.from_batch(1, 0))
+    loader.compile()
+    for (own, _), (images, _) in zip(loader.from_batch(1, 0), expected, strict=True):
+        assert torch.allclose(own, images, atol=1e-6)

@@ -1,17 +1,21 @@
 """Training: it learns, it is repeatable, and an interrupted run ends like one that was not."""
 
+import dataclasses
 import json
 import os
 import signal
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 
 import lowres
 from lowres.errors import RecipeError, RunBusyError, RunError, StoreError
-from lowres.recipe import Recipe
+from lowres.loading.loaders import NumpyLoader
+from lowres.models import make_network
+from lowres.recipe import Recipe, named_recipe
 from lowres.run import Run
 from lowres.training import checkpoint, loop
 from lowres.training.execution import Execution
@@ -89,7 +93,7 @@ def test_a_run_told_to_end_in_mid_epoch_goes_on_from_that_step(
     store, tmp_path, monkeypatch, number
 ):
     whole = lowres.train(store, TINY, tmp_path / "whole")
-    step, taken = loop._step, []
+    step, taken = loop.take_step, []
 
     def ending(*arguments):
         taken.append(1)
@@ -98,7 +102,7 @@ def test_a_run_told_to_end_in_mid_epoch_goes_on_from_that_step(
         return step(*arguments)
 
     before = signal.getsignal(number)
-    monkeypatch.setattr(loop, "_step", ending)
+    monkeypatch.setattr(loop, "take_step", ending)
     with pytest.raises(KeyboardInterrupt):
         lowres.train(store, TINY, tmp_path / "run")
     assert signal.getsignal(number) == before
@@ -253,6 +257,53 @@ def test_schedule_is_the_papers():
     assert by_epoch[20:30] == pytest.approx([0.0004] * 10)
     assert by_epoch[30:] == pytest.approx([0.00008] * 10)
     assert learning_rate(recipe, 999, steps) == 0.01
+
+
+def test_warm_up_and_cool_down_are_lines():
+    recipe = Recipe(lr=1.0, lr_drop_at=(), warmup=0.2, cooldown=0.5)
+    rates = [learning_rate(recipe, step, 10) for step in range(10)]
+    assert rates == pytest.approx([0.25, 0.75, 1, 1, 1, 0.9, 0.7, 0.5, 0.3, 0.1])
+
+
+def test_label_smoothing_spreads_what_it_takes(store, tmp_path):
+    """The loss of a network that stands still, against the formula."""
+    still = TINY.to_record() | {"epochs": 1, "lr": 1e-12, "flip": "none", "shift_px": 0}
+    plain = lowres.train(store, Recipe.from_record(still), tmp_path / "plain")
+    smooth = Recipe.from_record(still | {"label_smoothing": 0.4})
+    found = lowres.train(store, smooth, tmp_path / "smooth")
+    assert found["train_loss"] != pytest.approx(plain["train_loss"], rel=1e-6)
+    assert found["eval_loss"] == pytest.approx(plain["eval_loss"], rel=1e-6), "of plain labels"
+    batches = NumpyLoader(
+        store, "8-box", batch_size=8, shuffle=True, subtract="mean-picture", divide_by="range"
+    )
+    model = make_network(Recipe.from_record(still), len(store.classes)).module.train()
+    losses = []
+    for images, labels in batches.batches(0):
+        with torch.no_grad():
+            log = model(torch.from_numpy(images).permute(0, 3, 1, 2)).log_softmax(1).numpy()
+        right = log[np.arange(len(labels)), labels]
+        losses.append(-(0.6 * right + 0.4 * log.mean(axis=1)).mean())
+    assert found["train_loss"] == pytest.approx(np.mean(losses), rel=1e-4)
+
+
+def test_the_fast_recipe_learns_and_goes_on(store, tmp_path, monkeypatch):
+    fast = dataclasses.replace(
+        named_recipe("fast"), variant="8-box", width=0.5, blocks=1, epochs=4, batch_size=8,
+        precision="float32",
+    )  # fmt: skip
+    whole = lowres.train(store, fast, tmp_path / "whole")
+    assert whole["train_loss"] < 1.2, "log 4 is 1.39"
+
+    def stop(run, session, keep=loop._save):
+        keep(run, session)
+        if len(session.progress.history) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(loop, "_save", stop)
+    with pytest.raises(KeyboardInterrupt):
+        lowres.train(store, fast, tmp_path / "run")
+    monkeypatch.undo()
+    assert lasting(lowres.train(store, fast, tmp_path / "run")) == lasting(whole)
 
 
 def test_a_recipe_that_cannot_be_read(store, tmp_path):

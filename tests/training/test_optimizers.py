@@ -7,7 +7,7 @@ import torch
 from lowres.errors import RunError
 from lowres.recipe import Recipe
 from lowres.training.momentum import Momentum
-from lowres.training.muon import ADAM_BETAS, OTHERS_LR, Muon, orthogonalised
+from lowres.training.muon import ADAM_BETAS, Muon, orthogonalised
 from lowres.training.optimizers import make_optimizer
 from lowres.training.parameters import matrix_names
 from lowres.wrn import Shape, WideResNet
@@ -67,11 +67,11 @@ def test_orthogonalised_matrices_have_singular_values_near_one(shape):
 @pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="this torch has no Muon")
 def test_matrices_move_as_torchs_muon_moves_them():
     ours, theirs = network(), network()
-    optimizer = Muon(ours, lr=0.02, lr_total=1.0, momentum=0.9, weight_decay=0.0)
+    optimizer = Muon(ours, lr=0.02, adam_lr=0.005, lr_total=1.0, momentum=0.9, weight_decay=0.0)
     hidden = [theirs[1].weight, theirs[2].weight]
     reference = torch.optim.Muon(hidden, lr=0.02, momentum=0.9, weight_decay=0.0, nesterov=True)
     rest = [p for p in theirs.parameters() if all(p is not h for h in hidden)]
-    adam = torch.optim.Adam(rest, lr=OTHERS_LR, betas=ADAM_BETAS, eps=1e-10)
+    adam = torch.optim.Adam(rest, lr=0.005, betas=ADAM_BETAS, eps=1e-10)
 
     random = torch.Generator().manual_seed(0)
     for own, other in zip(ours.parameters(), theirs.parameters(), strict=True):
@@ -92,7 +92,9 @@ def test_the_whole_decay_of_a_run_is_the_recipes_whatever_its_rates():
     for rates in ((0.1, 0.2, 0.3), (0.5,)):
         model = network()
         before = [p.detach().clone() for p in model.parameters()]
-        optimizer = Muon(model, lr=0.1, lr_total=sum(rates), momentum=0.9, weight_decay=0.7)
+        optimizer = Muon(
+            model, lr=0.1, adam_lr=0.1, lr_total=sum(rates), momentum=0.9, weight_decay=0.7
+        )
         for lr in rates:
             for parameter in model.parameters():
                 parameter.grad = torch.zeros_like(parameter)

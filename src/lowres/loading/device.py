@@ -9,7 +9,6 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -28,7 +27,9 @@ AHEAD = 3
 def assembled(
     pictures: torch.Tensor,
     rows: torch.Tensor,
-    draw: Drawn,
+    mirror: torch.Tensor,
+    down: torch.Tensor,
+    right: torch.Tensor,
     scale: torch.Tensor,
     offset: torch.Tensor,
     dtype: torch.dtype,
@@ -38,7 +39,9 @@ def assembled(
     Args:
         pictures: (N, H, W, 3) uint8.
         rows: (B,) int64.
-        draw: their augmentation.
+        mirror: (B,) bool, which are mirrored, before they are shifted.
+        down: (B,) int64, shift in pixels, positive is down.
+        right: (B,) int64, positive is right.
         scale: (3,) float32, multiplied with.
         offset: (H, W, 3) float32, added.
         dtype: of the result; everything before is float32.
@@ -47,26 +50,13 @@ def assembled(
         (B, 3, H, W), channels last in memory.
     """
     _, height, width, _ = pictures.shape
-    y = torch.arange(height, device=pictures.device) - draw.down[:, None]  # (B, H)
-    x = torch.arange(width, device=pictures.device) - draw.right[:, None]  # (B, W)
+    y = torch.arange(height, device=pictures.device) - down[:, None]  # (B, H)
+    x = torch.arange(width, device=pictures.device) - right[:, None]  # (B, W)
     seen = ((y >= 0) & (y < height))[:, :, None] & ((x >= 0) & (x < width))[:, None, :]
     y, x = y.clamp(0, height - 1)[:, :, None], x.clamp(0, width - 1)
-    x = torch.where(draw.mirror[:, None], width - 1 - x, x)[:, None, :]
+    x = torch.where(mirror[:, None], width - 1 - x, x)[:, None, :]
     normalised = pictures[rows[:, None, None], y, x] * scale + offset[y, x]
     return torch.where(seen[..., None], normalised, 0.0).to(dtype).permute(0, 3, 1, 2)
-
-
-@dataclass(frozen=True, slots=True)
-class Drawn:
-    """An `augment.Draw` on the device: (B,) bool, int64, int64."""
-
-    mirror: torch.Tensor
-    down: torch.Tensor
-    right: torch.Tensor
-
-    def part(self, start: int, stop: int) -> Drawn:
-        """Give some of it."""
-        return Drawn(self.mirror[start:stop], self.down[start:stop], self.right[start:stop])
 
 
 class DeviceLoader:
@@ -86,12 +76,17 @@ class DeviceLoader:
         self, batches: NumpyLoader, device: torch.device, dtype: torch.dtype, *, resident: bool
     ) -> None:
         self.batches, self.device, self.dtype = batches, device, dtype
+        self.assemble = assembled
         mean, std = batches.mean, batches.std
         picture = np.broadcast_to(-mean / std, batches.images.shape[1:]).astype(np.float32)
         self.scale = torch.from_numpy((1.0 / std).astype(np.float32)).to(device)
         self.offset = torch.from_numpy(picture).to(device)
         self.labels = torch.from_numpy(np.array(batches.labels, np.int64)).to(device)
         self.pictures = _copied(batches.images, device) if resident else None
+
+    def compile(self) -> None:
+        """Make one kernel of what makes a batch; the first batch then waits for the compiler."""
+        self.assemble = torch.compile(assembled, dynamic=False)
 
     def __len__(self) -> int:
         """Count the batches of an epoch."""
@@ -108,18 +103,18 @@ class DeviceLoader:
             return
         rows, draw = self.batches.drawn(np.concatenate(places), epoch)
         sent = self._sent(rows)
-        drawn = Drawn(self._sent(draw.mirror), self._sent(draw.down), self._sent(draw.right))
+        drawn = [self._sent(part) for part in (draw.mirror, draw.down, draw.right)]
         ends = np.cumsum([len(part) for part in places]).tolist()
         bounds = list(zip([0, *ends[:-1]], ends, strict=True))
         for (start, stop), pictures in zip(bounds, self._pictures(rows, bounds), strict=True):
             chosen = sent[start:stop]
-            inside = (
-                chosen
-                if self.pictures is not None
-                else torch.arange(stop - start, device=self.device)
+            inside = chosen
+            if self.pictures is None:  # the batch itself, in order
+                inside = torch.arange(stop - start, device=self.device)
+            mirror, down, right = (part[start:stop] for part in drawn)
+            images = self.assemble(
+                pictures, inside, mirror, down, right, self.scale, self.offset, self.dtype
             )
-            part = drawn.part(start, stop)
-            images = assembled(pictures, inside, part, self.scale, self.offset, self.dtype)
             yield images, self.labels[chosen]
 
     def _sent(self, values: NDArray[np.generic]) -> torch.Tensor:

@@ -156,7 +156,9 @@ def _train_epoch(session: Session, epoch: int, display: Display) -> None:
     told = began
     for images, labels in session.train.from_batch(epoch, partial.steps):
         step = epoch * per_epoch + partial.steps
-        loss = _step(session, images, labels, learning_rate(session.recipe, step, session.steps))
+        loss = take_step(
+            session, images, labels, learning_rate(session.recipe, step, session.steps)
+        )
         total += loss.double() / team.size
         bad_step = torch.where(loss.isfinite() | (bad_step < step), bad_step, step)
         partial.steps += 1
@@ -205,7 +207,9 @@ def _or_never(step: int) -> int:
     return NEVER if step < 0 else step
 
 
-def _step(session: Session, images: torch.Tensor, labels: torch.Tensor, lr: float) -> torch.Tensor:
+def take_step(
+    session: Session, images: torch.Tensor, labels: torch.Tensor, lr: float
+) -> torch.Tensor:
     """Take one step on (B, 3, H, W) and (B,) int64 of the device; return the mean loss."""
     reduced = session.precision == torch.bfloat16
     with torch.autocast(session.device.type, torch.bfloat16, enabled=reduced):

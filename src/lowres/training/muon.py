@@ -24,10 +24,6 @@ NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 NEWTON_SCHULZ_STEPS = 5
 """Jordan's number: singular values end between 0.7 and 1.2."""
 
-OTHERS_LR = 0.005
-"""Adam's learning rate at the peak of the schedule, for what is no hidden matrix. Errors hardly
-depend on it (docs/log.md), so it is no field of the recipe."""
-
 ADAM_BETAS = (0.9, 0.99)
 ADAM_EPS = 1e-10
 """Betas and eps of Jordan's own script for CIFAR-10."""
@@ -58,7 +54,8 @@ class Muon:
 
     Args:
         model: the network.
-        lr: the peak of the schedule; Adam's learning rate follows the schedule beside it.
+        lr: the peak of the schedule.
+        adam_lr: Adam's learning rate at the same time.
         lr_total: sum of the learning rates of all steps of the run.
         momentum: share of the averaged gradient that is kept in each step; looks ahead.
         weight_decay: by how much the logarithm of a decaying weight falls over the run.
@@ -70,6 +67,7 @@ class Muon:
         model: nn.Module,
         *,
         lr: float,
+        adam_lr: float,
         lr_total: float,
         momentum: float,
         weight_decay: float,
@@ -77,7 +75,7 @@ class Muon:
     ) -> None:
         named = dict(model.named_parameters())
         matrices, decayed = matrix_names(model), decayed_names(model, decay_on)
-        self.lr, self.lr_total = lr, lr_total
+        self.lr, self.adam_lr, self.lr_total = lr, adam_lr, lr_total
         self.momentum, self.weight_decay = momentum, weight_decay
         self.matrices: list[torch.Tensor] = [p for n, p in named.items() if n in matrices]
         self.others: list[torch.Tensor] = [p for n, p in named.items() if n not in matrices]
@@ -98,7 +96,7 @@ class Muon:
         self.steps += 1
         torch._foreach_mul_(self.decayed, math.exp(-self.weight_decay * lr / self.lr_total))
         self._move_matrices(lr)
-        self._move_others(OTHERS_LR * lr / self.lr)
+        self._move_others(self.adam_lr * lr / self.lr)
         for parameter in (*self.matrices, *self.others):
             parameter.grad = None
 

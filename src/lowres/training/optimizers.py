@@ -46,6 +46,7 @@ def make_optimizer(recipe: Recipe, model: nn.Module, steps: int) -> Optimizer:
         return Muon(
             model,
             lr=recipe.lr,
+            adam_lr=recipe.adam_lr,
             lr_total=total,
             momentum=recipe.momentum,
             weight_decay=recipe.weight_decay,

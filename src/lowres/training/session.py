@@ -149,6 +149,8 @@ def compile_session(session: Session, wanted: compiling.Compile) -> None:
     if not progress.compiled:
         return
     forward = compiling.compiled(session.forward, session.device)
+    if isinstance(session.train, DeviceLoader):
+        session.train.compile()
     images, _ = next(session.train.from_batch(0, 0))
     try:
         session.compile_s = compiling.warm_up(
