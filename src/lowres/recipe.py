@@ -210,7 +210,7 @@ RECIPES: dict[RecipeName, Recipe] = {
     ),
     "fast": Recipe(
         optimizer="muon",
-        lr=0.06,
+        lr=0.04,
         lr_drop_at=(),
         cooldown=0.9,
         weight_decay=1.0,
