@@ -171,11 +171,11 @@ def test_without_tensorboard(store, tmp_path, monkeypatch):
 def test_published_weights_are_the_runs_and_tell_how_to_use_them(store, tmp_path):
     result = lowres.train(store, TINY, tmp_path / "run")
     with safe_open(tmp_path / "run" / FILE_NAME, framework="np") as opened:
-        metadata = opened.metadata()
+        record = json.loads(opened.metadata()["lowres"])
         mean = opened.get_tensor("input.mean")
-    assert json.loads(metadata["recipe"]) == TINY.to_record()
-    assert json.loads(metadata["classes"]) == list(store.classes)
-    assert metadata["store"] == store.manifest.digest
+    assert record["recipe"] == TINY.to_record()
+    assert record["classes"] == list(store.classes)
+    assert record["store"] == store.manifest.digest
     assert np.allclose(mean, store.images("train", "8-box").mean(axis=0), atol=1e-4)
     network = lowres.load_network(tmp_path / "run" / FILE_NAME)
     wrong = network.logits(store.images("val", "8-box")).argmax(1).numpy() != store.labels("val")

@@ -16,7 +16,6 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from lowres.errors import LowresError
 from lowres.progress import Display, Track, silent
 from lowres.recipe import Recipe
 from lowres.run import Run
@@ -101,12 +100,13 @@ def finish(
             session = open_session(run, run.open_store(store), execution, team)
             with using_threads(execution.threads, session.progress), session.stop.listening():
                 result = _train(run, session, execution, track if team.first else silent)
-        except (LowresError, RuntimeError, MemoryError, OSError, ValueError) as error:
+        except Exception as error:  # a network of the user's may raise anything
             if team.first:
                 run.fail(error)
             raise
         if team.first:
-            publish(run, session)
+            if not _diverged(session.progress.history):
+                publish(run, session)
             run.finish(result)
     team.wait()
     return result
@@ -151,7 +151,8 @@ def _train_epoch(session: Session, epoch: int, display: Display) -> None:
     session.network.module.train()
     partial, per_epoch, team = session.progress.partial, len(session.train), session.team
     began, device = time.perf_counter(), session.device
-    total = torch.tensor(partial.loss if team.first else 0.0, dtype=torch.float64, device=device)
+    earlier, earlier_steps = partial.loss if team.first else 0.0, partial.steps
+    total = torch.tensor(earlier, dtype=torch.float64, device=device)
     bad_step = torch.tensor(_or_never(partial.bad_step), device=device)
     told = began
     for images, labels in session.train.from_batch(epoch, partial.steps):
@@ -165,7 +166,8 @@ def _train_epoch(session: Session, epoch: int, display: Display) -> None:
         display.advance(session.recipe.batch_size)
         if time.perf_counter() - told > TELL_EVERY_S:
             told = time.perf_counter()
-            display.note(_live(session, epoch, float(total) * team.size / partial.steps))
+            here = team.size * (float(total) - earlier) / (partial.steps - earlier_steps)
+            display.note(_live(session, epoch, here))
         if team.any(session.stop.asked, step):
             break
     partial.loss = float(team.added(total))  # waits for the device

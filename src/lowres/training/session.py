@@ -104,15 +104,7 @@ def open_session(run: Run, store: Store, execution: Execution, team: Team) -> Se
         settled = choose_precision(recipe.precision, device)
         progress.precision = str(settled).removeprefix("torch.")
     precision = getattr(torch, progress.precision)
-    evaluation = NumpyLoader(
-        store,
-        recipe.variant,
-        eval_split,
-        batch_size=EVAL_BATCH_SIZE,
-        subtract=recipe.subtract,
-        divide_by=recipe.divide_by,
-        part=(team.rank, team.size),
-    )
+    evaluation = _eval_batches(recipe, store, eval_split, team)
     return Session(
         recipe=recipe,
         network=network,
@@ -174,6 +166,18 @@ def _eval_split(recipe: Recipe, store: Store) -> str:
             f"{', '.join(store.splits)}): build it with --val-fraction, or choose --eval-split"
         )
     return eval_split
+
+
+def _eval_batches(recipe: Recipe, store: Store, eval_split: str, team: Team) -> NumpyLoader:
+    return NumpyLoader(
+        store,
+        recipe.variant,
+        eval_split,
+        batch_size=EVAL_BATCH_SIZE,
+        subtract=recipe.subtract,
+        divide_by=recipe.divide_by,
+        part=(team.rank, team.size),
+    )
 
 
 def _train_batches(recipe: Recipe, store: Store, team: Team) -> NumpyLoader:

@@ -3,7 +3,7 @@
 ::
 
     RUN/weights.safetensors    the network's tensors by their names, input.mean and input.std, and
-                               in its metadata recipe, class names and the store's digest
+                               as metadata, JSON: recipe, class names and the store's digest
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from lowres.run import Run
 from lowres.training.session import Session
 
 FILE_NAME = "weights.safetensors"
+METADATA = "lowres"
 MEAN, STD = "input.mean", "input.std"
 
 
@@ -73,12 +74,13 @@ def publish(run: Run, session: Session) -> None:
         for name, tensor in session.network.module.state_dict().items()
     }
     tensors |= {MEAN: torch.from_numpy(session.mean), STD: torch.from_numpy(session.std)}
-    metadata = {
-        "recipe": json.dumps(session.recipe.to_record()),
-        "classes": json.dumps(session.classes),
+    record = {
+        "recipe": session.recipe.to_record(),
+        "classes": session.classes,
         "store": run.store_digest,
     }
-    write_bytes(run.path / FILE_NAME, save(tensors, metadata))
+    # One entry, because several are written in an order that changes from time to time.
+    write_bytes(run.path / FILE_NAME, save(tensors, {METADATA: json.dumps(record)}))
 
 
 def load_network(path: Path | str) -> TrainedNetwork:
@@ -96,10 +98,9 @@ def load_network(path: Path | str) -> TrainedNetwork:
     safetensors = require("safetensors", "train")
     try:
         with safetensors.safe_open(file, framework="pt") as opened:
-            metadata = opened.metadata() or {}
+            record = json.loads((opened.metadata() or {})[METADATA])
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
-        recipe = Recipe.from_record(json.loads(metadata["recipe"]))
-        classes = tuple(json.loads(metadata["classes"]))
+        recipe, classes = Recipe.from_record(record["recipe"]), tuple(record["classes"])
         mean, std = (tensors.pop(name).numpy() for name in (MEAN, STD))
         module = make_network(recipe, len(classes)).module
         module.load_state_dict(tensors)
