@@ -26,10 +26,10 @@ RESAMPLES = 2_000
 FEWEST = 5
 """Configurations below which no interval is given: of 4, one in 24 orders is right by chance."""
 
-SWAPS = 3
-"""An interval reaches at least as far as this many pairs in the other order would take the figure.
-A bootstrap of configurations in perfect order has no width at all; by the rule of three, what never
-happened in n tries may have a probability of 3 / n."""
+TURNED = 3
+"""An interval reaches at least as far as this many more pairs in the other order could take the
+figure. A bootstrap of configurations in perfect order has no width at all; by the rule of three,
+what never happened in n tries may have a probability of 3 / n."""
 
 MOST_SPLITS = 64
 """Splits of the seeds in halves that a ceiling averages; beyond that many, a random choice."""
@@ -197,10 +197,12 @@ def _no_ranks(means: Array, name: str) -> str:
 def _widened(
     interval: Interval, value: float, coefficient: Coefficient, configurations: int
 ) -> Interval:
-    """Let an interval reach as far as `SWAPS` neighbours in the other order would take it."""
-    cubic = configurations**3 - configurations
-    one = 4 / (configurations * (configurations - 1)) if coefficient == "kendall" else 12 / cubic
-    low, high = value - SWAPS * one, value + SWAPS * one
+    """Let an interval reach as far as `TURNED` pairs in the other order can take it."""
+    if coefficient == "kendall":
+        away = 4 * TURNED / (configurations**2 - configurations)
+    else:  # most where they are of one configuration, which so moves as many places
+        away = 6 * (TURNED**2 + TURNED) / (configurations**3 - configurations)
+    low, high = value - away, value + away
     return Interval(max(-1.0, min(interval.low, low)), min(1.0, max(interval.high, high)))
 
 

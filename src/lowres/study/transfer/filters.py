@@ -18,7 +18,7 @@ stats = require("scipy.stats", "study")
 POWER = 0.8
 """Probability with which a difference of the size called detectable is found."""
 
-DRAWS = 20_000
+DRAWS = 10_000
 """Draws of the largest of all t values."""
 
 

@@ -23,6 +23,10 @@ SKEWED_P = 0.2
 lean that is overlooked spoils the interval, and one seen in vain only widens it a little."""
 
 
+FARTHEST = 10.0
+"""Decades beyond the learning rates of the fit where an interval's end says nothing any more."""
+
+
 @dataclass(frozen=True, slots=True)
 class Optimum:
     """The best learning rate of a curve.
@@ -264,7 +268,7 @@ def _told(
     if not freedom:
         reason = "one seed and three learning rates: the noise is not known"
         return Optimum(lr, None, best_lr, False, skewed, reason)
-    if math.isinf(fitted.high):
+    if fitted.low < x[0] - FARTHEST or fitted.high > x[-1] + FARTHEST:
         reason = "noise hides the curvature: the optimum may lie anywhere"
         return Optimum(lr, None, best_lr, False, skewed, reason)
     return Optimum(lr, Interval(10**fitted.low, 10**fitted.high), best_lr, False, skewed)

@@ -94,7 +94,7 @@ def judge(
     if not 0 <= bearable <= 1:
         raise StudyError(f"bearable regret must be a share from 0 to 1, was {bearable}")
     first, second = on_both(proxy, target)
-    kendall = rank_correlation(first, second, "kendall", seed=seed)
+    kendall = rank_correlation(proxy, target, "kendall", seed=seed)
     limit = _ceiling(second, "kendall", seed)
     cost_of_choice = regret(proxy, target, seed=seed) if len(first) else None
     saved = speed_up(proxy, target, *costs) if costs else None
@@ -106,7 +106,7 @@ def judge(
         configurations=len(first),
         seeds=_fewest(first, second),
         kendall=kendall,
-        spearman=rank_correlation(first, second, "spearman", seed=seed),
+        spearman=rank_correlation(proxy, target, "spearman", seed=seed),
         kendall_ceiling=limit,
         spearman_ceiling=_ceiling(second, "spearman", seed),
         regret=cost_of_choice,
