@@ -101,6 +101,7 @@ class RayRuns:
         if not pieces:
             return
         with connected(ray, self.address):
+            self._check_room(ray)
             running: dict[Any, tuple[Piece, Any]] = {}
             try:
                 yield from self._finish(ray, pieces, running)
@@ -131,6 +132,17 @@ class RayRuns:
                 if lost[piece] > RETRIES:
                     raise LowresError(f"the Ray cluster lost {piece.name} {RETRIES + 1} times")
                 waiting.append(piece)
+
+    def _check_room(self, ray: Any) -> None:  # noqa: ANN401  the module
+        gpu = self._with_gpus(ray.cluster_resources())
+        for node in ray.nodes():
+            has = node["Resources"] if node["Alive"] else {}
+            if has.get("CPU", 0) >= self.threads and has.get("GPU", 0) >= gpu:
+                return
+        raise LowresError(
+            f"no machine of the Ray cluster has {self.threads} cores{' and a GPU' * gpu} for a "
+            "run: choose fewer --threads or another --device, or wait until it has machines"
+        )
 
     def _with_gpus(self, total: dict[str, float]) -> bool:
         return total.get("GPU", 0) > 0 if self.gpus is None else self.gpus
