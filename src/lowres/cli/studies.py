@@ -91,9 +91,10 @@ def study(
             for a queue; train nothing.
         working: how it is done; nothing of it changes a result on one kind of machine.
     """
-    require("torch", "train")
     if dry_run and print_commands:
         raise StudyError("--dry-run writes nothing, and --print-commands plans: give one of them")
+    if working.executor == "local" and not print_commands:
+        require("torch", "train")
     wish = _Wish.of(path, axis, plan, seeds, recipe, given_values(given), out_directory)
     if dry_run:
         return _forecast(wish, working)

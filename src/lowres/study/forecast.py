@@ -116,7 +116,7 @@ def lines(told: Forecast) -> Iterator[str]:
     yield ""
     yield (
         f"{len(told.drafts)} runs, {finished} of them finished; {sum(told.flops):.3g} FLOPs of "
-        f"training in all; about {in_words(told.total_s)} ({told.total_s / 3600:.2f} h) on this "
+        f"training in all; about {in_words(told.total_s)} ({told.total_s / 3600:.2g} h) on this "
         f"machine, {told.jobs} at a time with {told.threads} threads each"
     )
     if told.speeds:

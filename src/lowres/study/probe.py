@@ -103,6 +103,7 @@ def probe(
     """
     order = sorted(range(len(networks)), key=lambda number: networks[number].work)
     jobs = executor.jobs
+    evaluated = min(EVAL_PICTURES, store.splits[eval_split(store, networks[0].recipe)])
     rounds = [order[first : first + jobs] for first in range(0, len(order), jobs)]
     timed: dict[int, Speed] = {}
     with tempfile.TemporaryDirectory(prefix="lowres-probe-") as folder:
@@ -115,7 +116,7 @@ def probe(
             for place, numbers in enumerate(rounds):
                 share_s = (budget_s - (time.monotonic() - began)) / (len(rounds) - place)
                 chosen = [networks[number] for number in numbers]
-                steps = _steps(chosen, cheapest, speed, share_s)
+                steps = _steps(chosen, cheapest, speed, share_s, evaluated)
                 if steps is None and timed:
                     break
                 found = prober.round(chosen, steps or [FIRST_STEPS] * len(chosen), jobs)
@@ -128,13 +129,13 @@ def probe(
 
 
 def _steps(
-    networks: Sequence[Network], known: Network, speed: Speed, share_s: float
+    networks: Sequence[Network], known: Network, speed: Speed, share_s: float, evaluated: int
 ) -> list[int] | None:
     """Choose how many steps of each fit into a time, or None if too few do."""
     steps = []
     for network in networks:
         step_s = speed.step_s * network.work / known.work
-        evaluation_s = speed.picture_s * EVAL_PICTURES * _per_picture(network) / _per_picture(known)
+        evaluation_s = speed.picture_s * evaluated * _per_picture(network) / _per_picture(known)
         left_s = share_s - speed.start_s - EPOCHS * evaluation_s
         steps.append(int(min(MOST_STEPS, left_s / (EPOCHS * step_s))))
     return steps if min(steps) >= FIRST_STEPS else None

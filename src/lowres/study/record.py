@@ -74,7 +74,7 @@ def grown_record(
     """Give the record of a study that is new, or that grows by more values, axes and runs.
 
     Args:
-        path: its directory, which may be missing.
+        path: its directory, which may be missing; else it is to be held by `planning`.
         store: what it trains on.
         base: the recipe around the axes.
         axes: what is combined.
@@ -101,10 +101,19 @@ def grown_record(
     }
 
 
-def _begun(path: Path) -> dict[str, Any] | None:
-    """Read the study that a directory holds; refuse one that holds something else."""
+def refuse_file(path: Path) -> None:
+    """Refuse a path that cannot be a study's directory.
+
+    Raises:
+        StudyError: it is a file.
+    """
     if path.exists() and not path.is_dir():
         raise StudyError(f"study {path} must be a directory, and is a file")
+
+
+def _begun(path: Path) -> dict[str, Any] | None:
+    """Read the study that a directory holds; refuse one that holds something else."""
+    refuse_file(path)
     record = read_record(path)
     if record is None and path.exists() and any(path.iterdir()):
         raise StudyError(

@@ -16,6 +16,7 @@ import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -28,7 +29,7 @@ from lowres.recipe import Recipe
 from lowres.run import Run
 from lowres.store import Store
 from lowres.study.axes import Axis, Together, expand
-from lowres.study.record import FILE_NAME, grown_record, planning, read_record
+from lowres.study.record import FILE_NAME, grown_record, planning, read_record, refuse_file
 
 OTHERS_POLL_S = 1.0
 """How often runs that other processes train are looked at."""
@@ -102,7 +103,7 @@ class Study:
             StoreError: the store lacks a variant.
         """
         recipes = _recipes(store, base, axes, points)
-        grown_record(path, store, base, axes, points, list(recipes))  # refuses before it writes
+        refuse_file(path)
         path.mkdir(parents=True, exist_ok=True)
         with planning(path):
             record = grown_record(path, store, base, axes, points, list(recipes))
@@ -127,7 +128,8 @@ class Study:
             LowresError: as `plan`.
         """
         recipes = _recipes(store, base, axes, points)
-        record = grown_record(path, store, base, axes, points, list(recipes))
+        with planning(path) if path.is_dir() else nullcontext():
+            record = grown_record(path, store, base, axes, points, list(recipes))
         drafts = [
             Draft.of(Run.open(path / "runs" / name))
             if (path / "runs" / name / "recipe.json").exists() or name not in recipes
