@@ -318,11 +318,15 @@ def test_a_swept_size_in_record_and_report(capsys, store_path, tmp_path, monkeyp
     # It may grow by more values of what was swept, whatever the base's own size is,
     assert call(capsys, "study", store_path, *sweep, "--variant", "16-box")[0] == 0
     # but not by what was held fixed, nor by a sweep of whole variants.
-    for flags, words in (
-        (["--variant", "8-box-crop"], "with fit squash, and this asks for crop"),
-        (["--epochs", "3"], "with epochs 1, and this asks for 3"),
+    sizes = ["--axis", "size=8,16", "--print-commands", *TINY[:-4], "--batch-size", "8"]
+    sizes += ["--out", "sizes", "--variant"]
+    assert call(capsys, "study", store_path, *sizes, "32-box", "--epochs", "1")[0] == 0
+    for variant, epochs, words in (
+        ("32-lanczos", "1", "with filter box, and this asks for lanczos"),
+        ("32-box", "3", "with epochs 1, and this asks for 3"),
     ):
-        assert words in call(capsys, "study", store_path, *sweep, *flags)[2]
+        flags = [*sizes, variant, "--epochs", epochs]
+        assert words in call(capsys, "study", store_path, *flags)[2]
     whole = ["--axis", "variant=8-box", "--print-commands", *TINY]
     assert (
         "was planned with axes size, filter, seed: variant and its part size"

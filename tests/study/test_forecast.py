@@ -99,7 +99,7 @@ def test_a_real_probe(store, tmp_path):
 
 
 def test_a_probe_that_fails_says_why(store, tmp_path):
-    with pytest.raises(StudyError, match="ended with status 1: .*device must be auto, cpu"):
+    with pytest.raises(StudyError, match=r"ended with status 1: .*device must be auto, cpu"):
         forecast(store, drafts_of(store, tmp_path), LocalProcesses(1, 1), ("--device", "nowhere"))
     assert list(tmp_path.iterdir()) == []
 

@@ -91,8 +91,7 @@ def study(
             for a queue; train nothing.
         working: how it is done; nothing of it changes a result on one kind of machine.
     """
-    if dry_run and print_commands:
-        raise StudyError("--dry-run writes nothing, and --print-commands plans: give one of them")
+    _check_ways(working, dry_run=dry_run, print_commands=print_commands)
     if working.executor == "local" and not print_commands:
         require("torch", "train")
     wish = _Wish.of(path, axis, plan, seeds, recipe, given_values(given), out_directory)
@@ -110,6 +109,16 @@ def study(
     for name, reason in summary.failed.items():
         out.print(f"  {name}: {reason}")
     return int(summary.finished < len(planned.runs))
+
+
+def _check_ways(working: StudyWorking, *, dry_run: bool, print_commands: bool) -> None:
+    """Refuse flags that contradict each other, before anything is written."""
+    if dry_run and print_commands:
+        raise StudyError("--dry-run writes nothing, and --print-commands plans: give one of them")
+    if dry_run and working.executor == "ray":
+        raise StudyError("--dry-run measures this machine: leave --executor ray out")
+    if print_commands and (working.executor == "ray" or working.jobs is not None):
+        raise StudyError("--print-commands runs nothing: leave --executor and --jobs out")
 
 
 class _Wish(NamedTuple):
@@ -207,8 +216,6 @@ def _executor(working: StudyWorking, runs: int) -> Executor:
 
 
 def _print_commands(planned: Study, working: StudyWorking) -> int:
-    if working.executor == "ray" or working.jobs is not None:
-        raise StudyError("--print-commands runs nothing: leave --executor and --jobs out")
     flags = ["--device", working.device] if working.device != "auto" else []
     flags += ["--threads", str(working.threads)] if working.threads is not None else []
     commands = [shlex.join(command) for command in planned.commands(flags)]
@@ -224,8 +231,6 @@ def _forecast(wish: _Wish, working: StudyWorking) -> int:
     from lowres.study.forecast import forecast, lines
     from lowres.study.study import Study
 
-    if working.executor == "ray":
-        raise StudyError("--dry-run measures this machine: leave --executor ray out")
     if wish.store is None:
         there = Study.open(wish.path)
         store, drafts = there.runs[0].open_store(), there.drafts()
