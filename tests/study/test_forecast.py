@@ -9,7 +9,7 @@ from lowres.run import Run
 from lowres.study import probe as module
 from lowres.study.axes import Axis
 from lowres.study.estimate import speed_group
-from lowres.study.forecast import Forecast, forecast, lines, swept
+from lowres.study.forecast import Forecast, Size, forecast, lines, swept
 from lowres.study.probe import Network, Speed, probe
 from lowres.study.study import Draft, Study
 from lowres.wrn import Shape
@@ -128,11 +128,11 @@ def test_what_is_finished_takes_no_time(store, tmp_path):
 def test_the_table(store):
     recipes = [Recipe(variant=v, seed=s) for v in ("8-box", "16-box-crop") for s in (0, 1)]
     assert swept(recipes) == ["size", "fit"]
-    shapes = [Shape(recipe.size, 2.0, 4) for recipe in recipes]
+    sizes = [Size.of(recipe, 4) for recipe in recipes]
     drafts = [Draft(str(n), recipe) for n, recipe in enumerate(recipes)]
-    told = Forecast(drafts, shapes, [1e15] * 4, [50.0, 60.0, 7200.0, 7200.0], 2, 1, {})
+    told = Forecast(drafts, sizes, [1e15] * 4, [50.0, 60.0, 7200.0, 7200.0], 2, 1, {})
     rows = [line.split() for line in lines(told)]
-    assert rows[1] == ["8", "squash", "2", "WRN-12-2", f"{shapes[0].parameters():,}", "1e+15",
+    assert rows[1] == ["8", "squash", "2", "WRN-12-2", f"{sizes[0].parameters:,}", "1e+15",
                        "60", "s"]  # fmt: skip
     assert rows[2][:4] == ["16", "crop", "2", "WRN-20-2"]
     assert rows[2][-2:] == ["2.0", "h"]

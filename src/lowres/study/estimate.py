@@ -9,7 +9,10 @@ from typing import Any
 from lowres.recipe import Recipe
 
 NO_MATTER = frozenset(
-    {"variant", "epochs", "lr", "lr_drop", "lr_drop_at", "momentum", "weight_decay", "seed"}
+    {
+        *("variant", "epochs", "seed", "momentum", "weight_decay", "label_smoothing"),
+        *("lr", "adam_lr", "warmup", "cooldown", "lr_drop", "lr_drop_at"),
+    }
 )
 """Fields on which the time of a step does not depend; of the variant, only the size matters."""
 

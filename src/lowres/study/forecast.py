@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from lowres.executors.local import LocalProcesses
 from lowres.progress import Track, silent
@@ -19,12 +19,33 @@ from lowres.wrn import Shape
 
 
 @dataclass(frozen=True, slots=True)
+class Size:
+    """A network and its size.
+
+    Attributes:
+        name: such as WRN-28-2.
+        parameters: numbers that are trained.
+        macs: multiply-adds for one picture, one way.
+    """
+
+    name: str
+    parameters: int
+    macs: int
+
+    @classmethod
+    def of(cls, recipe: Recipe, classes: int) -> Self:
+        """Tell the size of a recipe's network."""
+        shape = Shape(recipe.size, recipe.width, classes, recipe.blocks, recipe.conv_bias)
+        return cls(shape.name, shape.parameters(), shape.macs())
+
+
+@dataclass(frozen=True, slots=True)
 class Forecast:
     """A study before it is run.
 
     Attributes:
         drafts: its runs, the most costly first.
-        shapes: the network of each.
+        networks: the network of each.
         flops: of training each run from its beginning; 0 where there are too few pictures.
         seconds: what each run still takes on this machine.
         jobs: runs at a time.
@@ -33,7 +54,7 @@ class Forecast:
     """
 
     drafts: Sequence[Draft]
-    shapes: Sequence[Shape]
+    networks: Sequence[Size]
     flops: Sequence[float]
     seconds: Sequence[float]
     jobs: int
@@ -69,12 +90,12 @@ def forecast(
     Raises:
         StudyError: a network could not be trained.
     """
-    shapes = [_shape(draft.recipe, store) for draft in drafts]
+    sizes = [Size.of(draft.recipe, len(store.classes)) for draft in drafts]
     steps = [steps_of_epoch(store.splits["train"], draft.recipe) for draft in drafts]
     networks: dict[tuple[Any, ...], Network] = {}
-    for draft, shape, count in zip(drafts, shapes, steps, strict=True):
+    for draft, size, count in zip(drafts, sizes, steps, strict=True):
         if count and not draft.finished and eval_split(store, draft.recipe) in store.splits:
-            work = shape.macs() * draft.recipe.batch_size
+            work = size.macs * draft.recipe.batch_size
             networks.setdefault(speed_group(draft.recipe), Network(draft.recipe, work))
     speeds: dict[tuple[Any, ...], Speed] = {}
     if networks:
@@ -83,20 +104,16 @@ def forecast(
         speeds = dict(zip(networks, found, strict=True))
     return Forecast(
         drafts,
-        shapes,
+        sizes,
         [
-            6.0 * shape.macs() * count * draft.recipe.batch_size * draft.recipe.epochs
-            for draft, shape, count in zip(drafts, shapes, steps, strict=True)
+            6.0 * size.macs * count * draft.recipe.batch_size * draft.recipe.epochs
+            for draft, size, count in zip(drafts, sizes, steps, strict=True)
         ],
         [_seconds(store, draft, speeds) for draft in drafts],
         executor.jobs,
         executor.threads,
         speeds,
     )
-
-
-def _shape(recipe: Recipe, store: Store) -> Shape:
-    return Shape(recipe.size, recipe.width, len(store.classes), recipe.blocks, recipe.conv_bias)
 
 
 def _seconds(store: Store, draft: Draft, speeds: dict[tuple[Any, ...], Speed]) -> float:
@@ -141,14 +158,14 @@ def _rows(told: Forecast) -> Iterator[list[str]]:
         groups.setdefault(tuple(_shown(draft.recipe, name) for name in names), []).append(number)
     for values, members in groups.items():
         first = members[0]
-        shape = told.shapes[first]
+        network = told.networks[first]
         longest_s = max(told.seconds[number] for number in members)
         done = all(told.drafts[number].finished for number in members)
         yield [
             *values,
             str(len(members)),
-            shape.name,
-            f"{shape.parameters():,}",
+            network.name,
+            f"{network.parameters:,}",
             f"{told.flops[first]:.3g}",
             "finished" if done else in_words(longest_s),
         ]
