@@ -8,8 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import pytest
-
 from lowres.formats.base import Entry
 from lowres.journal import Built, Chunk
 from lowres.rendering import Job, build_elsewhere
@@ -29,6 +27,7 @@ ENVIRONMENT = {
 @contextmanager
 def cluster_of(nodes: int) -> Iterator[Any]:
     """Start a head that works on nothing, and nodes of one core."""
+    import pytest  # not above: a command that imports this module is not to see it
     from ray.cluster_utils import Cluster
 
     with pytest.MonkeyPatch.context() as patch:
