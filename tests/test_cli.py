@@ -1,6 +1,8 @@
 """The command line as users meet it: output, exit status, words of errors."""
 
+import json
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -69,7 +71,18 @@ def test_train_a_store_then_finish_the_run(store_path, tmp_path):
 
 
 def test_every_verb_has_help(capsys):
-    verbs = ["build", "demo", "export", "info", "report", "show", "study", "train", "verify"]
+    verbs = [
+        "build",
+        "demo",
+        "export",
+        "info",
+        "report",
+        "show",
+        "status",
+        "study",
+        "train",
+        "verify",
+    ]
     _, overview, _ = call(capsys, "--help")
     for verb in verbs:
         assert verb in overview
@@ -107,6 +120,51 @@ def test_every_recipe_field_is_a_flag_with_help_and_default(capsys):
         (["train", "{store}", "--lr", "fast"], 2, "lr"),
         (["study", "{store}", "--axis", "lr"], 1, "an axis is written FIELD=VALUE"),
         (["study", "{store}", "--axis", "lr=1", "--seeds", "0"], 1, "--seeds must be at least 1"),
+        (["study", "{store}", "--axis", "lr=log:0:1:3"], 1, "must have ends above 0"),
+        (["study", "{store}", "--axis", "sise=8"], 1, "did you mean size"),
+        (
+            ["study", "{store}", "--axis", "variant=8-box,16-box", "--axis", "size=8"],
+            1,
+            "variant and its part size cannot both be given or swept",
+        ),
+        (["study", "{store}", "--axis", "lr=1", "--lr", "2"], 1, "lr is swept: leave --lr out"),
+        (["study", "{store}", "--axis", "seed=1,2", "--seeds", "2"], 1, "not by both"),
+        (
+            [
+                "study",
+                "{store}",
+                "--axis",
+                "seed=lin:0:999:1000",
+                "--axis",
+                "lr=lin:1:99:99",
+                "--print-commands",
+            ],
+            1,
+            "span 99,000",
+        ),
+        (["study", "{store}", "--jobs", "0"], 1, "--jobs must be at least 1, was 0"),
+        (["study", "{store}", "--threads", "-1"], 1, "--threads must be at least 1, was -1"),
+        (["study", "{store}", "--address", "a:1"], 1, "--address a:1 is for --executor ray"),
+        (
+            ["study", "{store}", "--executor", "ray", "--device", "cuda:1"],
+            1,
+            "--device cuda:1 names a GPU of one machine",
+        ),
+        (["study", "{store}", "--dry-run", "--print-commands"], 1, "give one of them"),
+        (["study", "{store}", "--dry-run", "--executor", "ray"], 1, "measures this machine"),
+        (["study", "{store}", "--print-commands", "-j", "2"], 1, "runs nothing: leave"),
+        (["study", "{store}", "--plan", "none.toml"], 1, "plan none.toml cannot be read"),
+        (
+            ["study", "{store}", "--variant", "8-box", "--out", "{store}/manifest.json"],
+            1,
+            "must be a directory, and is a file",
+        ),
+        (
+            ["study", "{store}", "--variant", "8-box", "--out", "{store}", "--dry-run"],
+            1,
+            "neither empty nor a study",
+        ),
+        (["status", "nowhere"], 1, "nowhere holds no runs"),
         (["study", "nowhere"], 1, "store nowhere does not exist"),
         (["report", "{source}"], 1, "holds no runs"),
         (["info", "nowhere"], 1, "nowhere does not exist"),
@@ -197,3 +255,106 @@ def test_a_missing_extra_says_what_to_install(capsys, store_path, monkeypatch):
     status, _, err = call(capsys, "train", store_path, "--variant", "8-box")
     assert status == 1
     assert "needs torch, which is not installed: pip install 'lowres[train]'" in err
+
+
+PLAN = """
+seeds = 2
+[base]
+width = 0.5
+blocks = 1
+epochs = 1
+batch_size = 8
+[axes]
+size = [8, 16]
+[[runs]]
+size = 8
+lr = 0.3
+"""
+
+
+def test_a_plan_a_dry_run_commands_and_their_status(capsys, store_path, tmp_path, monkeypatch):
+    """As one would go about it with a queue."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "plan.toml").write_text(PLAN)
+    command = ["study", store_path, "--plan", "plan.toml", "--out", "it's here"]
+    ended, table, _ = call(capsys, *command, "--dry-run")
+    assert ended == 0
+    assert "6 runs, 0 of them finished" in table
+    assert not (tmp_path / "it's here").exists()
+    ended, commands, errors = call(capsys, *command, "--print-commands", "--device", "cpu")
+    assert (ended, errors) == (0, "")
+    lines = commands.splitlines()
+    assert len(lines) == 6
+    assert not list(tmp_path.rglob("checkpoint.pt"))
+    assert "it's here: 6 planned; time left: not known" in call(capsys, "status", "it's here")[1]
+    words = shlex.split(lines[0])
+    assert words[:2] == ["lowres", "train"]
+    assert words[3:] == ["--device", "cpu"]
+    assert call(capsys, *words[1:])[0] == 0
+    left = call(capsys, "study", "it's here", "--print-commands", "--device", "cpu")[1]
+    assert left.splitlines() == lines[1:]
+    told = call(capsys, "status", "it's here")[1]
+    assert "1 finished, 5 planned; about " in told
+    record = json.loads(call(capsys, "status", "it's here", "--json")[1])
+    assert record["counts"]["finished"] == 1
+    text = call(capsys, "info", "it's here")[1]
+    assert "1 finished, 5 planned" in text
+    assert "axis size: 8, 16" in text
+    assert "run it's here" not in text
+    assert "finished" in call(capsys, "info", words[2])[1]
+
+
+def test_a_swept_size_in_record_and_report(capsys, store_path, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    sweep = ["--axis", "size=8,16", "--axis", "filter=box,lanczos", "--print-commands", *TINY]
+    assert call(capsys, "study", store_path, *sweep)[0] == 0
+    record = json.loads((tmp_path / "study" / "study.json").read_text())
+    assert record["axes"] == {"size": [8, 16], "filter": ["box", "lanczos"], "seed": [0]}
+    assert sorted(name.split("-k")[0] for name in record["runs"]) == [
+        "16-box", "16-lanczos", "8-box", "8-lanczos",
+    ]  # fmt: skip
+    assert call(capsys, "report", "study")[0] == 0
+    assert "16-lanczos" in (tmp_path / "study" / "report.html").read_text()
+    # It may grow by more values of what was swept, whatever the base's own size is,
+    assert call(capsys, "study", store_path, *sweep, "--variant", "16-box")[0] == 0
+    # but not by what was held fixed, nor by a sweep of whole variants.
+    sizes = ["--axis", "size=8,16", "--print-commands", *TINY[:-4], "--batch-size", "8"]
+    sizes += ["--out", "sizes", "--variant"]
+    assert call(capsys, "study", store_path, *sizes, "32-box", "--epochs", "1")[0] == 0
+    for variant, epochs, words in (
+        ("32-lanczos", "1", "with filter box, and this asks for lanczos"),
+        ("32-box", "3", "with epochs 1, and this asks for 3"),
+    ):
+        flags = [*sizes, variant, "--epochs", epochs]
+        assert words in call(capsys, "study", store_path, *flags)[2]
+    whole = ["--axis", "variant=8-box", "--print-commands", *TINY]
+    assert (
+        "was planned with axes size, filter, seed: variant and its part size"
+        in (call(capsys, "study", store_path, *whole)[2])
+    )
+
+
+@pytest.mark.parametrize(
+    ("gpus", "given", "expected"),
+    [
+        (4, {}, (4, ("0", "1", "2", "3"))),
+        (4, {"device": "cuda"}, (4, ("0", "1", "2", "3"))),
+        (4, {"jobs": 8}, (8, ("0", "1", "2", "3"))),
+        (4, {"device": "cuda:2"}, (1, ())),
+        (4, {"device": "cpu"}, (2, ())),
+        (1, {}, (1, ())),
+        (0, {}, (2, ())),
+    ],
+)
+def test_gpus_and_cores_are_shared_out(monkeypatch, gpus, given, expected):
+    """With GPUs that are only said to be there."""
+    import torch
+
+    from lowres.cli import studies
+
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    monkeypatch.setattr("lowres.executors.local.available_cores", lambda: 2)
+    executor = studies._local(studies.StudyWorking(**given), 6)
+    assert (executor.jobs, executor.gpus) == expected

@@ -1,0 +1,166 @@
+"""How runs stand, by their files and locks, and the time that is left by what others took."""
+
+import json
+import os
+import shutil
+import time
+from contextlib import ExitStack
+
+import pytest
+
+from lowres.errors import StudyError
+from lowres.recipe import Recipe
+from lowres.study import status
+from lowres.study.axes import Axis
+from lowres.study.estimate import in_words, makespan
+from lowres.study.study import Study
+
+BASE = Recipe(variant="8-box", width=1.0, blocks=1, epochs=4, batch_size=8)
+SMALL, LARGE = 1.0, 2.0
+
+
+def epochs(run, count, seconds, *, idle_s=0.0):
+    """Write epochs that took so many seconds each, the last of which ended a while ago."""
+    records = [
+        {"epoch": n, "train_s": 0.75 * seconds, "eval_s": 0.25 * seconds} for n in range(count)
+    ]
+    run.write_metrics(records)
+    then = time.time() - idle_s
+    os.utime(run.path / "metrics.jsonl", (then, then))
+
+
+def finish(run, seconds, end="trained", done=4):
+    epochs(run, done, seconds)
+    run.finish({"status": end, "top1_error": 0.5, "train_s": 1.0, "epochs": done})
+
+
+@pytest.fixture
+def study(store, tmp_path):
+    """Two widths and four seeds: the larger network costs four times as much."""
+    axes = [Axis("width", (SMALL, LARGE)), Axis("seed", (0, 1, 2, 3))]
+    return Study.plan(tmp_path / "study", store, BASE, axes)
+
+
+@pytest.fixture
+def runs(study):
+    return {(run.recipe.width, run.recipe.seed): run for run in study.runs}
+
+
+def told(study):
+    found = status.standings(study.path)
+    return {(one.run.recipe.width, one.run.recipe.seed): one for one in found}
+
+
+def test_every_state(study, runs):
+    finish(runs[SMALL, 0], 2.0)
+    finish(runs[SMALL, 1], 2.0, "diverged", done=2)
+    runs[SMALL, 2].record_error("RunError", "no room")
+    (runs[SMALL, 3].path / "checkpoint.pt").touch()
+    epochs(runs[SMALL, 3], 1, 2.0)
+    epochs(runs[LARGE, 0], 3, 8.0, idle_s=6.0)
+    runs[LARGE, 1].record_error("RunError", "of an earlier attempt")
+    with runs[LARGE, 0].locked(), runs[LARGE, 1].locked():
+        found = told(study)
+        line = status.summary(list(found.values()))
+        lines = list(status.lines(list(found.values())))
+    states = {key: one.state for key, one in found.items()}
+    assert states == {
+        (SMALL, 0): "finished", (SMALL, 1): "diverged", (SMALL, 2): "failed", (SMALL, 3): "begun",
+        (LARGE, 0): "running", (LARGE, 1): "running", (LARGE, 2): "planned", (LARGE, 3): "planned",
+    }  # fmt: skip
+    assert found[SMALL, 0].left_s == found[SMALL, 1].left_s == 0
+    assert found[SMALL, 3].left_s == pytest.approx(3 * 2.0)
+    assert found[LARGE, 0].left_s == pytest.approx(8.0 - 6.0, abs=1)
+    assert found[LARGE, 1].left_s == pytest.approx(4 * 8.0)
+    assert found[LARGE, 2].left_s == pytest.approx(4 * 8.0)
+    # 2 and 32 s under way, then 32, 32 and 6 s: 2 + 32 = 34, 32 + 32 = 64, 34 + 6 = 40.
+    assert line == (
+        "1 finished, 1 diverged, 2 running, 1 failed, 1 begun, 2 planned; about 64 s left, 2 at a "
+        "time"
+    )
+    words = " | ".join(lines)
+    assert "running, epoch 3 of 4 done, about 2 s left" in words
+    assert "diverged: in epoch 2" in words
+    assert "failed: RunError: no room (see " in words
+    assert "begun and stopped, epoch 1 of 4 done" in words
+    assert "of an earlier attempt" not in words, "it runs again"
+    assert len(lines) == 5
+
+
+def test_kinds_that_have_not_run_are_told_by_their_cost(study, runs):
+    finish(runs[SMALL, 0], 2.0)
+    assert told(study)[LARGE, 0].left_s == pytest.approx(4 * 2.0 * 4)
+
+
+def test_nothing_is_known_before_an_epoch_is_done(study, runs):
+    found = status.standings(study.path)
+    assert {one.left_s for one in found} == {None}
+    assert status.summary(found) == "8 planned; time left: not known before an epoch is done"
+
+
+def test_no_time_is_left_where_all_has_ended(study, runs):
+    for run in runs.values():
+        finish(run, 1.0)
+    assert status.summary(status.standings(study.path)) == "8 finished"
+    runs[SMALL, 0].path.joinpath("result.json").unlink()
+    runs[SMALL, 0].record_error("RunError", "no room")
+    assert status.summary(status.standings(study.path)) == "7 finished, 1 failed"
+
+
+def test_a_run_and_a_folder_of_runs(study, runs, tmp_path):
+    finish(runs[SMALL, 0], 2.0)
+    (one,) = status.standings(runs[SMALL, 0].path)
+    assert one.state == "finished"
+    assert len(status.standings(tmp_path)) == 8
+    (tmp_path / "empty").mkdir()
+    for path in (tmp_path / "empty", tmp_path / "missing", study.path / "study.json"):
+        with pytest.raises(StudyError, match="holds no runs"):
+            status.standings(path)
+    shutil.rmtree(runs[SMALL, 1].path)
+    with pytest.raises(StudyError, match="plan the study again with the same axes"):
+        status.standings(study.path)
+
+
+def test_many_run_at_once(study, runs):
+    finish(runs[SMALL, 0], 2.0)
+    with ExitStack() as stack:
+        for seed in (1, 2, 3):
+            stack.enter_context(runs[SMALL, seed].locked())
+        found = status.standings(study.path)
+        assert status.counts(found)["running"] == 3
+        assert status.left_s(found) == pytest.approx(8 + 2 * 32)
+
+
+def test_the_record_is_json(study, runs):
+    finish(runs[SMALL, 0], 2.0)
+    record = json.loads(json.dumps(status.record(study.path, status.standings(study.path))))
+    assert record["counts"] == {
+        "finished": 1, "diverged": 0, "running": 0, "failed": 0, "begun": 0, "planned": 7,
+    }  # fmt: skip
+    assert record["left_s"] == pytest.approx(3 * 8 + 4 * 32)
+    one = next(one for one in record["runs"] if one["state"] == "finished")
+    assert (one["epochs_done"], one["epochs"], one["spent_s"]) == (4, 4, 8.0)
+    assert one["recipe"]["width"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("seconds", "jobs", "running", "expected"),
+    [
+        ([], 2, [], 0),
+        ([3, 2, 1], 1, [], 6),
+        ([3, 2, 1], 2, [], 3),
+        ([3, 2, 1], 9, [], 3),
+        ([5], 2, [1, 4], 6),
+        ([], 2, [1, 4], 4),
+    ],
+)
+def test_makespan(seconds, jobs, running, expected):
+    assert makespan(seconds, jobs, running) == expected
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0, "0 s"), (99, "99 s"), (100, "2 min"), (6000, "1.7 h"), (400_000, "4.6 days")],
+)
+def test_times_in_words(seconds, words):
+    assert in_words(seconds) == words
