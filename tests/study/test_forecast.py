@@ -1,5 +1,7 @@
 """What a dry run tells, and that it writes nothing."""
 
+import sys
+
 import pytest
 
 from lowres.errors import StudyError
@@ -144,3 +146,17 @@ def test_what_makes_no_difference_to_speed():
     )
     for other in (Recipe(width=1), Recipe(variant="16-box"), Recipe(batch_size=64)):
         assert speed_group(other) != speed_group(Recipe())
+
+
+def test_networks_without_a_formula_are_made(tmp_path, monkeypatch):
+    code = """from torch import nn
+
+
+def net(classes, size):
+    return nn.Sequential(nn.Flatten(), nn.Linear(3 * size * size, classes))
+"""
+    (tmp_path / "forecast_network.py").write_text(code)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    size = Size.of(Recipe(variant="8-box", model="forecast_network:net"), 4)
+    assert (size.name, size.parameters, size.macs) == ("forecast_network:net", 772, 768)

@@ -125,7 +125,9 @@ def test_local_processes_give_the_numbers_of_this_process(store, tmp_path):
     assert len(summary.failed) == 2
     assert all("fewer than a batch of 999" in reason for reason in summary.failed.values())
     run = next(run for run in study.runs if run.status == "finished")
-    again = lowres.train(store, run.recipe, tmp_path / "again", threads=1)
+    again = lowres.train(
+        store, run.recipe, tmp_path / "again", execution=lowres.Execution(threads=1)
+    )
     assert again["weights_sha256"] == run.result()["weights_sha256"]
 
 

@@ -56,7 +56,7 @@ def test_two_studies_of_one_directory(store_path, tmp_path):
         assert errors.count("top-1 error") == 3, "each tells how every run ended"
     for run in Study.open(tmp_path / "study").runs:
         log = (run.path / "train.log").read_text()
-        assert log.count("epoch 1/2") == log.count("epoch 2/2") == 1
+        assert log.count("epoch 1/2: ") == log.count("epoch 2/2: ") == 1
 
 
 def test_the_second_takes_over_what_the_first_leaves(store_path, tmp_path):
