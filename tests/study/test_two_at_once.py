@@ -76,7 +76,7 @@ def test_the_second_takes_over_what_the_first_leaves(store_path, tmp_path):
     assert "study: 1 of 1 runs finished, 0 failed" in out
     assert 0 < done < 6, "it was at its work"
     assert run.result()["epochs"] == 6
-    assert (run.path / "train.log").read_text().count("epoch 1/6") == 1, "it went on"
+    assert (run.path / "train.log").read_text().count("epoch 1/6: ") == 1, "it went on"
 
 
 def children(process: int) -> list[int]:
