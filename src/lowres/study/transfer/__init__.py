@@ -1,0 +1,62 @@
+"""How far a proxy stands in for a target: plain functions on arrays of errors.
+
+Errors are `(configurations, seeds)` float64, shares from 0 to 1, +inf for a run that diverged and
+nan for one that is missing. Every interval is of 95 %; what each figure estimates, and how often
+its interval holds that, is in docs/statistics.md. Results are frozen records for
+`dataclasses.asdict`; what cannot be told is None with a reason. Needs SciPy: `lowres[study]`.
+"""
+
+from lowres.study.transfer.choice import Regret, regret
+from lowres.study.transfer.correlation import ceiling, rank_correlation
+from lowres.study.transfer.cost import (
+    Curve,
+    SpeedUp,
+    anytime,
+    best_by,
+    hypervolume,
+    pareto_front,
+    speed_up,
+)
+from lowres.study.transfer.errors_table import Pair, mean_errors, pair_up
+from lowres.study.transfer.filters import (
+    Difference,
+    FilterComparison,
+    compare_filters,
+    equal_within,
+    worse_than_all,
+)
+from lowres.study.transfer.learning_rate import Optimum, Region, optimum, overlap, region, shift
+from lowres.study.transfer.records import Figure, Interval
+from lowres.study.transfer.verdict import Verdict, judge
+
+__all__ = [
+    "Curve",
+    "Difference",
+    "Figure",
+    "FilterComparison",
+    "Interval",
+    "Optimum",
+    "Pair",
+    "Region",
+    "Regret",
+    "SpeedUp",
+    "Verdict",
+    "anytime",
+    "best_by",
+    "ceiling",
+    "compare_filters",
+    "equal_within",
+    "hypervolume",
+    "judge",
+    "mean_errors",
+    "optimum",
+    "overlap",
+    "pair_up",
+    "pareto_front",
+    "rank_correlation",
+    "region",
+    "regret",
+    "shift",
+    "speed_up",
+    "worse_than_all",
+]

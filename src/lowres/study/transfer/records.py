@@ -1,0 +1,46 @@
+"""What the figures of a study are kept in: a value, its interval, and why one is missing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+Places = NDArray[np.intp]
+
+CONFIDENCE = 0.95
+"""Level of every interval of this package."""
+
+TAILS = ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2)
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A 95 % interval, in the unit of its figure."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """An estimate.
+
+    Attributes:
+        value: the estimate; None where there is none.
+        interval: its 95 % interval; None where there is none.
+        reason: why value or interval is missing; empty where nothing is.
+    """
+
+    value: float | None
+    interval: Interval | None
+    reason: str = ""
+
+
+def quantile_interval(draws: Array) -> Interval:
+    """Give the middle 95 % of some draws, leaving out those that are nan."""
+    low, high = np.nanquantile(draws, TAILS)
+    return Interval(float(low), float(high))

@@ -1,0 +1,186 @@
+"""The optimum of a learning curve: closed forms, edges, lean curves, regions."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy import optimize, stats
+
+from lowres.errors import StudyError
+from lowres.study import transfer
+
+INF, NAN = np.inf, np.nan
+RATES = 10.0 ** np.linspace(-3, 0, 7)
+
+
+def parabola(best, rates=RATES):
+    return (0.3 + 0.05 * (np.log10(rates) - best) ** 2)[:, None]
+
+
+def test_the_vertex_of_a_parabola():
+    found = transfer.optimum(RATES, np.repeat(parabola(-1.37), 2, axis=1))
+    assert math.log10(found.lr) == pytest.approx(-1.37)
+    assert math.log10(found.interval.low) == pytest.approx(-1.37, abs=1e-5)
+    assert found.best_lr == pytest.approx(10**-1.5)
+    assert (found.at_edge, found.skewed, found.reason) == (False, False, "")
+
+
+def test_the_interval_is_fiellers():
+    """Against the definition, solved by numbers: where the t value of the slope is the quantile."""
+    random = np.random.default_rng(1)
+    errors = parabola(-1.45) + 0.004 * random.standard_normal((7, 2))
+    found = transfer.optimum(RATES, errors)
+    assert not found.skewed
+    means = errors.mean(axis=1)
+    best = int(means.argmin())
+    x = np.log10(RATES)[best - 2 : best + 3]
+    (c, b, _), _ = np.polyfit(x, means[best - 2 : best + 3], 2, cov="unscaled")
+    variance = errors.var(axis=1, ddof=1).mean() / 2
+    design = np.vander(x, 3)
+    spread = np.linalg.inv(design.T @ design) * variance
+    quantile = stats.t.ppf(0.975, 7)
+
+    def beyond(v):
+        row = np.array([2 * v, 1, 0])
+        return (b + 2 * c * v) ** 2 - quantile**2 * row @ spread @ row
+
+    vertex = -b / (2 * c)
+    low = optimize.brentq(beyond, vertex - 1, vertex)
+    high = optimize.brentq(beyond, vertex, vertex + 1)
+    assert np.log10([found.interval.low, found.interval.high]) == pytest.approx([low, high])
+
+
+@pytest.mark.parametrize(("best", "end"), [(-4.0, "smallest"), (1.0, "largest")])
+def test_the_edge_of_the_grid(best, end):
+    found = transfer.optimum(RATES, parabola(best) / 2)
+    assert found.at_edge
+    assert found.lr is None
+    assert found.reason.startswith(f"the best learning rate is the {end} that trained")
+
+
+def test_where_training_ends_is_an_edge_too():
+    errors = parabola(-1.0)
+    errors[5:] = INF
+    found = transfer.optimum(RATES, errors)
+    assert found.at_edge
+    assert found.best_lr == pytest.approx(0.1)
+
+
+def test_one_seed_takes_the_noise_from_the_fit():
+    random = np.random.default_rng(1)
+    errors = parabola(-1.5) + 0.001 * random.standard_normal((7, 1))
+    found = transfer.optimum(RATES, errors)
+    assert found.interval.low < 10**-1.5 < found.interval.high
+    three = transfer.optimum(RATES[2:5], errors[2:5])
+    assert three.lr is not None
+    assert three.interval is None
+    assert three.reason == "one seed and three learning rates: the noise is not known"
+
+
+def test_a_flat_curve_has_no_interval():
+    errors = np.array([[0.50, 0.52], [0.49, 0.53], [0.49, 0.51], [0.52, 0.50], [0.49, 0.54]])
+    found = transfer.optimum(RATES[:5], errors)
+    assert found.interval is None
+    assert found.reason
+
+
+def test_an_interval_that_ends_nowhere_is_none():
+    """Noise at which the curvature is hardly told from none: no end has a finite learning rate."""
+    random = np.random.default_rng(5)
+    found = []
+    for _ in range(2000):
+        errors = parabola(-1.5) + 0.03 * random.standard_normal((7, 2))
+        found.append(transfer.optimum(RATES, np.clip(errors, 0, 1)))
+    ends = [each.interval.high for each in found if each.interval]
+    assert 0 < len(ends) < 2000
+    assert max(ends) < 1e11
+    assert {each.reason for each in found if not each.interval and each.lr} == {
+        "noise hides the curvature: the optimum may lie anywhere"
+    }
+
+
+def test_a_lean_curve_is_seen_and_allowed_for():
+    away = np.log10(RATES) + 1.4
+    truth = 0.3 + 0.05 * away**2 + 0.04 * np.maximum(away, 0) ** 3
+    noise = 0.001 * np.random.default_rng(2).standard_normal((7, 2))
+    found = transfer.optimum(RATES, truth[:, None] + noise)
+    assert found.skewed
+    assert found.interval.low < 10**-1.4 < found.interval.high
+
+
+def test_the_shift_between_two_curves():
+    random = np.random.default_rng(3)
+    first, second = (
+        transfer.optimum(RATES, parabola(best) + 0.003 * random.standard_normal((7, 2)))
+        for best in (-1.7, -1.3)
+    )
+    found = transfer.shift(first, second)
+    assert found.value == pytest.approx(math.log10(second.lr / first.lr))
+    assert found.interval.low < 0.4 < found.interval.high
+    back = transfer.shift(second, first)
+    assert back.interval == transfer.Interval(
+        pytest.approx(-found.interval.high), pytest.approx(-found.interval.low)
+    )
+    edge = transfer.optimum(RATES, parabola(0.5))
+    assert transfer.shift(first, edge) == transfer.Figure(None, None, edge.reason)
+
+
+def test_equal_intervals_join_by_pythagoras():
+    first = transfer.Optimum(0.1, transfer.Interval(0.01, 1.0), 0.1, False, False)
+    second = transfer.Optimum(1.0, transfer.Interval(0.1, 10.0), 1.0, False, False)
+    found = transfer.shift(first, second)
+    assert found.value == pytest.approx(1)
+    assert found.interval.low == pytest.approx(1 - math.sqrt(2))
+    assert found.interval.high == pytest.approx(1 + math.sqrt(2))
+
+
+def test_the_region_within_a_standard_error():
+    errors = np.array([[0.50, 0.52], [0.41, 0.43], [0.40, 0.42], [0.42, 0.44], [0.40, 0.425]])
+    # Pooled variance of a run: 0.0002 four times and 0.0003125, so a standard error of 0.0105.
+    found = transfer.region(RATES[:5], errors)
+    assert found.bar == pytest.approx(0.41 + math.sqrt((4 * 0.0002 + 0.0003125) / 5 / 2))
+    assert found.learning_rates == pytest.approx(RATES[1:3].tolist()), "0.43 ends it"
+    assert (found.low, found.high) == (found.learning_rates[0], found.learning_rates[-1])
+    assert transfer.region(RATES, parabola(-1)) is None, "one seed has no standard error"
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "both"), [(0.1, 0.3, True), (0.3, 1, True), (0.4, 1, False)]
+)
+def test_overlapping_regions(low, high, both):
+    first = transfer.Region(0.01, 0.3, (), 0.0)
+    assert transfer.overlap(first, transfer.Region(low, high, (), 0.0)) is both
+
+
+@pytest.mark.parametrize(
+    ("rates", "errors", "words"),
+    [
+        ([0.1, 0.1], [[0.1], [0.2]], "above 0 and rising, were"),
+        ([0.0, 0.1], [[0.1], [0.2]], "above 0 and rising"),
+        ([0.1, NAN], [[0.1], [0.2]], "above 0 and rising"),
+        ([0.1, 0.2], [[0.1]], "a row for each of 2 learning rates, had 1"),
+        ([0.1, 0.2], [[INF], [NAN]], "must hold a learning rate that trained"),
+    ],
+)
+def test_bad_curves(rates, errors, words):
+    for function in (transfer.optimum, transfer.region):
+        with pytest.raises(StudyError, match=words):
+            function(rates, errors)
+
+
+def test_intervals_hold_the_truth_in_19_of_20_studies():
+    random = np.random.default_rng(4)
+    held = {"optimum": [], "shift": []}
+    for _ in range(400):
+        best = random.uniform(-2, -1, 2)
+        found = [
+            transfer.optimum(RATES, parabola(each) + 0.005 * random.standard_normal((7, 2)))
+            for each in best
+        ]
+        moved = transfer.shift(*found).interval
+        if found[0].interval:
+            held["optimum"].append(found[0].interval.low <= 10 ** best[0] <= found[0].interval.high)
+        if moved:
+            held["shift"].append(moved.low <= best[1] - best[0] <= moved.high)
+    assert all(len(each) > 350 for each in held.values())
+    assert all(0.92 <= np.mean(each) <= 0.985 for each in held.values())
