@@ -5,7 +5,6 @@ import sys
 
 from lowres.study import transfer
 
-
 WITHOUT_SCIPY = """
 import sys
 

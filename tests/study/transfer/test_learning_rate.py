@@ -20,34 +20,38 @@ def parabola(best, rates=RATES):
 def test_the_vertex_of_a_parabola():
     found = transfer.optimum(RATES, np.repeat(parabola(-1.37), 2, axis=1))
     assert math.log10(found.lr) == pytest.approx(-1.37)
-    assert math.log10(found.interval.low) == pytest.approx(-1.37, abs=1e-5)
+    assert math.log10(found.interval.low) == pytest.approx(-1.37, abs=1e-3)
     assert found.best_lr == pytest.approx(10**-1.5)
-    assert (found.at_edge, found.skewed, found.reason) == (False, False, "")
+    assert (found.at_edge, found.reason) == (False, "")
 
 
-def test_the_interval_is_fiellers():
-    """Against the definition, solved by numbers: where the t value of the slope is the quantile."""
+def test_the_interval_is_where_the_slope_is_not_told_from_0():
+    """Against the definition, solved by numbers, with the lean as one more observation of it."""
     random = np.random.default_rng(1)
     errors = parabola(-1.45) + 0.004 * random.standard_normal((7, 2))
     found = transfer.optimum(RATES, errors)
-    assert not found.skewed
     means = errors.mean(axis=1)
     best = int(means.argmin())
-    x = np.log10(RATES)[best - 2 : best + 3]
-    (c, b, _), _ = np.polyfit(x, means[best - 2 : best + 3], 2, cov="unscaled")
-    variance = errors.var(axis=1, ddof=1).mean() / 2
-    design = np.vander(x, 3)
-    spread = np.linalg.inv(design.T @ design) * variance
+    window = slice(best - 2, best + 3)
+    middle = np.log10(RATES[best])
+    x, y = np.log10(RATES[window]) - middle, means[window]
+    deviation = math.sqrt(errors.var(axis=1, ddof=1).mean() / 2)
+    lean = 0.6 * np.polyfit(x, y, 2)[0]
+    design = np.vstack([np.vander(x, 4, increasing=True), [0, 0, 0, deviation / lean]])
+    coefficients, *_ = np.linalg.lstsq(design, np.append(y, 0), rcond=None)
+    spread = np.linalg.inv(design.T @ design) * deviation**2
     quantile = stats.t.ppf(0.975, 7)
 
     def beyond(v):
-        row = np.array([2 * v, 1, 0])
-        return (b + 2 * c * v) ** 2 - quantile**2 * row @ spread @ row
+        row = np.array([0, 1, 2 * v, 3 * v**2])
+        return (row @ coefficients) ** 2 - quantile**2 * row @ spread @ row
 
-    vertex = -b / (2 * c)
-    low = optimize.brentq(beyond, vertex - 1, vertex)
-    high = optimize.brentq(beyond, vertex, vertex + 1)
-    assert np.log10([found.interval.low, found.interval.high]) == pytest.approx([low, high])
+    vertex = optimize.brentq(lambda v: [0, 1, 2 * v, 3 * v**2] @ coefficients, -0.5, 0.5)
+    assert math.log10(found.lr) == pytest.approx(vertex + middle)
+    low = optimize.brentq(beyond, vertex - 0.3, vertex)
+    high = optimize.brentq(beyond, vertex, vertex + 0.3)
+    ends = np.log10([found.interval.low, found.interval.high]) - middle
+    assert ends == pytest.approx([low, high])
 
 
 @pytest.mark.parametrize(("best", "end"), [(-4.0, "smallest"), (1.0, "largest")])
@@ -88,24 +92,25 @@ def test_an_interval_that_ends_nowhere_is_none():
     """Noise at which the curvature is hardly told from none: no end has a finite learning rate."""
     random = np.random.default_rng(5)
     found = []
-    for _ in range(2000):
+    for _ in range(500):
         errors = parabola(-1.5) + 0.03 * random.standard_normal((7, 2))
         found.append(transfer.optimum(RATES, np.clip(errors, 0, 1)))
     ends = [each.interval.high for each in found if each.interval]
-    assert 0 < len(ends) < 2000
+    assert 0 < len(ends) < 500
     assert max(ends) < 1e11
     assert {each.reason for each in found if not each.interval and each.lr} == {
         "noise hides the curvature: the optimum may lie anywhere"
     }
 
 
-def test_a_lean_curve_is_seen_and_allowed_for():
+def test_a_leaning_curve_is_followed():
     away = np.log10(RATES) + 1.4
-    truth = 0.3 + 0.05 * away**2 + 0.04 * np.maximum(away, 0) ** 3
-    noise = 0.001 * np.random.default_rng(2).standard_normal((7, 2))
-    found = transfer.optimum(RATES, truth[:, None] + noise)
-    assert found.skewed
-    assert found.interval.low < 10**-1.4 < found.interval.high
+    truth = (0.3 + 0.05 * away**2 + 0.015 * away**3)[:, None]
+    found = transfer.optimum(RATES, np.repeat(truth, 2, axis=1))
+    assert math.log10(found.lr) == pytest.approx(-1.4, abs=0.001)
+    noise = 0.002 * np.random.default_rng(3).standard_normal((7, 2))
+    noisy = transfer.optimum(RATES, truth + noise)
+    assert noisy.interval.low < 10**-1.4 < noisy.interval.high
 
 
 def test_the_shift_between_two_curves():
@@ -126,8 +131,8 @@ def test_the_shift_between_two_curves():
 
 
 def test_equal_intervals_join_by_pythagoras():
-    first = transfer.Optimum(0.1, transfer.Interval(0.01, 1.0), 0.1, False, False)
-    second = transfer.Optimum(1.0, transfer.Interval(0.1, 10.0), 1.0, False, False)
+    first = transfer.Optimum(0.1, transfer.Interval(0.01, 1.0), 0.1, False)
+    second = transfer.Optimum(1.0, transfer.Interval(0.1, 10.0), 1.0, False)
     found = transfer.shift(first, second)
     assert found.value == pytest.approx(1)
     assert found.interval.low == pytest.approx(1 - math.sqrt(2))

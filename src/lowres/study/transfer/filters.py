@@ -18,8 +18,8 @@ stats = require("scipy.stats", "study")
 POWER = 0.8
 """Probability with which a difference of the size called detectable is found."""
 
-DRAWS = 10_000
-"""Draws of the largest of all t values."""
+DRAWS = 4_000
+"""Draws of the largest of all t values; the 95 % quantile then moves by 1 or 2 %."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +74,8 @@ def compare_filters(
     Estimated is the difference of mean error over configurations like these. Each pair's
     differences are averaged over the seeds of a configuration, so that configurations are the
     units; with one configuration, seeds are. Intervals are mean +/- q standard errors, where q is
-    the 95 % quantile of the largest |t| among all pairs, from draws with the correlations of the
-    differences (max-t).
+    the 95 % quantile of the largest |t| among all pairs in normal draws of such a study, with the
+    correlations of these filters and no difference (max-t).
 
     Args:
         errors: `(filters, configurations, seeds)`, shares, inf for diverged, nan for missing. Only
@@ -170,7 +170,7 @@ def _differences(
     count = values.shape[1]
     means = paired.mean(axis=1)
     errors = paired.std(axis=1, ddof=1) / np.sqrt(count)
-    largest = _largest_t(paired, errors, seed)
+    largest = _largest_t(values, pairs, seed)
     q = float(np.quantile(largest, CONFIDENCE))
     reach = q * errors
     detectable = reach + stats.t.ppf(POWER, count - 1) * errors
@@ -194,14 +194,24 @@ def _p_value(mean: float, error: float, largest: Array) -> float:
     return float((extreme + 1) / (len(largest) + 1))
 
 
-def _largest_t(paired: Array, errors: Array, seed: int) -> Array:
-    """Draw the largest |t| of all pairs where there is no difference: `(draws,)`."""
+def _largest_t(values: Array, pairs: list[tuple[int, int]], seed: int) -> Array:
+    """Draw the largest |t| of all pairs in studies where there is no difference: `(draws,)`.
+
+    Whole studies are drawn, so that each pair has a standard error of its own, as in the real one.
+    """
+    count = values.shape[1]
+    deviations = (values - values.mean(axis=0)).T  # what configurations have in common cancels
+    deviations -= deviations.mean(axis=0)
+    scale = np.abs(deviations).max()
+    if scale == 0:
+        return np.zeros(DRAWS)
+    root = np.linalg.qr(deviations / scale, mode="r")  # (rank, filters): its square is theirs
     random = np.random.default_rng(seed)
-    count = paired.shape[1]
-    deviations = paired - paired.mean(axis=1, keepdims=True)
-    scale = errors[:, None] * np.sqrt(count * (count - 1))
-    # Rows of unit length: normal draws times their inner products have the pairs' correlations.
-    rows = np.divide(deviations, scale, out=np.zeros_like(deviations), where=scale > 0)
-    normal = random.standard_normal((DRAWS, count)) @ rows.T
-    spread = np.sqrt(random.chisquare(count - 1, size=DRAWS) / (count - 1))
-    return np.asarray(np.abs(normal).max(axis=1) / spread)
+    drawn = random.standard_normal((DRAWS, count, len(root))) @ root
+    largest = np.zeros(DRAWS)
+    for first, second in pairs:
+        paired = drawn[:, :, first] - drawn[:, :, second]
+        error = paired.std(axis=1, ddof=1) / np.sqrt(count)
+        t = np.divide(paired.mean(axis=1), error, out=np.zeros(DRAWS), where=error > 0)
+        np.maximum(largest, np.abs(t), out=largest)
+    return largest

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.polynomial import polynomial
 from numpy.typing import ArrayLike
 
 from lowres.errors import StudyError, require
@@ -15,16 +16,19 @@ from lowres.study.transfer.records import TAILS, Array, Figure, Interval
 stats = require("scipy.stats", "study")
 
 REACH = 2
-"""Learning rates on either side of the best one that the parabola is fitted to. One on either side
-leaves nothing to see the noise by; farther away no curve is a parabola."""
+"""Learning rates on either side of the best one that a curve is fitted to. One on either side
+leaves nothing to see its lean by; farther away no curve is a parabola."""
 
-SKEWED_P = 0.2
-"""A parabola fits if noise alone misses it by as much with at least this probability. Large, as a
-lean that is overlooked spoils the interval, and one seen in vain only widens it a little."""
+LEAN = 0.6
+"""How much a curve may lean, in curvatures a decade: the standard deviation of the cubic
+coefficient over the quadratic one. Curves rise faster where training becomes unstable, by how much
+is not known before; with 0 the intervals of leaning curves hold their optima in few studies."""
 
+LEAST_VARIANCE = 1e-10
+"""Of a run's error, so that errors without noise can be weighed: (half a picture of 50,000)^2."""
 
 FARTHEST = 10.0
-"""Decades beyond the learning rates of the fit where an interval's end says nothing any more."""
+"""Decades from the optimum beyond which an interval's end says nothing any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +40,6 @@ class Optimum:
         interval: its 95 % interval; None where there is none.
         best_lr: the learning rate of the grid with the least mean error.
         at_edge: whether that is the first or last one that trained.
-        skewed: whether the curve leans, so that the interval had to allow for it.
         reason: why something is missing; empty where nothing is.
     """
 
@@ -44,7 +47,6 @@ class Optimum:
     interval: Interval | None
     best_lr: float
     at_edge: bool
-    skewed: bool
     reason: str = ""
 
 
@@ -66,21 +68,23 @@ class Region:
 
 
 @dataclass(frozen=True, slots=True)
-class _Parabola:
-    vertex: float
-    low: float
-    high: float
+class _Curve:
+    """The good part of a curve: log10 learning rates around their mean, errors, numbers of runs."""
+
+    x: Array
+    means: Array
+    counts: Array
+    centre: float
 
 
 def optimum(learning_rates: ArrayLike, errors: ArrayLike) -> Optimum:
     """Fit the optimum of error over log10 learning rate.
 
-    Estimated is the vertex of the least-squares parabola through the true errors (means over all
-    seeds) of the best learning rate and up to two neighbours on either side. The interval is
-    Fieller's for -b / 2c, exact for normal noise around a parabola; noise is pooled over all
-    learning rates that trained, or with one seed what the parabola leaves. Where a test of fit says
-    that the curve leans, the vertex is that of the parabola through the best and its two
-    neighbours, and the interval is widened by the distance between the two vertices.
+    Estimated is the learning rate with the least true error (mean over all seeds). Fitted is a
+    parabola that may lean, to the best learning rate and up to two neighbours on either side: a
+    cubic whose last coefficient is normal around 0, `LEAN` times the curvature. The interval holds
+    all learning rates at which the slope is not told from 0 (Fieller's way), with t for the noise
+    pooled over all learning rates that trained, or with one seed for what a parabola leaves.
 
     Args:
         learning_rates: `(L,)`, above 0, rising.
@@ -90,21 +94,33 @@ def optimum(learning_rates: ArrayLike, errors: ArrayLike) -> Optimum:
         StudyError: the arrays do not fit, or no learning rate trained.
     """
     rates, table = _curve(learning_rates, errors)
-    means = mean_errors(table)
-    best = int(means.argmin())
+    best = int(mean_errors(table).argmin())
+    best_lr = float(rates[best])
     if not 0 < best < len(rates) - 1:
         end = "smallest" if best == 0 else "largest"
         reason = f"the best learning rate is the {end} that trained: the optimum may lie beyond"
-        return Optimum(None, None, float(rates[best]), True, False, reason)
-    wide = slice(max(0, best - REACH), best + REACH + 1)
-    near = slice(best - 1, best + 2)
-    x = np.log10(rates)
-    variance, freedom = _noise(x[wide], table, wide)
-    fitted = _fit(x[wide], table[wide], variance, freedom)
-    skewed = _leans(x[wide], table[wide], variance, freedom)
-    if skewed:
-        fitted = _allowing(_fit(x[near], table[near], variance, freedom), fitted)
-    return _told(fitted, x[wide], float(rates[best]), skewed, freedom)
+        return Optimum(None, None, best_lr, True, reason)
+    window = slice(max(0, best - REACH), best + REACH + 1)
+    near = _near(rates[window], table[window])
+    if _parabola(near)[2] <= 0:
+        reason = "the curve around the best learning rate is not convex"
+        return Optimum(None, None, best_lr, False, reason)
+    variance, freedom = _noise(near, table)
+    slope, spread = _slope(near, max(variance, LEAST_VARIANCE))
+    vertex = _vertex(slope, near)
+    if vertex is None:
+        reason = "the fitted optimum lies outside the learning rates it was fitted to"
+        return Optimum(None, None, best_lr, False, reason)
+    lr = 10 ** (near.centre + vertex)
+    if not freedom:
+        reason = "one seed and three learning rates: the noise is not known"
+        return Optimum(lr, None, best_lr, False, reason)
+    found = _not_told_from_0(slope, spread, vertex, freedom)
+    if found is None:
+        reason = "noise hides the curvature: the optimum may lie anywhere"
+        return Optimum(lr, None, best_lr, False, reason)
+    low, high = (10 ** (near.centre + end) for end in found)
+    return Optimum(lr, Interval(low, high), best_lr, False)
 
 
 def shift(first: Optimum, second: Optimum) -> Figure:
@@ -194,81 +210,63 @@ def _pooled(table: Array) -> tuple[float, int]:
     return (float(squares / freedom), freedom) if freedom else (0.0, 0)
 
 
-def _noise(x: Array, table: Array, window: slice) -> tuple[float, int]:
+def _near(rates: Array, table: Array) -> _Curve:
+    x = np.log10(rates)
+    # Around their mean, or the powers of x are too alike to be told apart.
+    return _Curve(x - x.mean(), mean_errors(table), counts_of(table), float(x.mean()))
+
+
+def _parabola(curve: _Curve) -> Array:
+    """Fit the coefficients of a parabola, the constant one first."""
+    return np.asarray(polynomial.polyfit(curve.x, curve.means, 2, w=np.sqrt(curve.counts)))
+
+
+def _noise(near: _Curve, table: Array) -> tuple[float, int]:
+    """Give the variance of a run, with its degrees of freedom."""
     variance, freedom = _pooled(table)
-    if freedom or len(x) <= 3:
+    if freedom or len(near.x) <= 3:
         return variance, freedom
-    means, counts = mean_errors(table[window]), counts_of(table[window])
-    left = means - _design(x) @ _coefficients(x, means, counts)
-    return float((left**2).sum() / (len(x) - 3)), len(x) - 3
+    left = near.means - polynomial.polyval(near.x, _parabola(near))
+    freedom = len(near.x) - 3
+    return float((near.counts * left**2).sum() / freedom), freedom
 
 
-def _design(x: Array) -> Array:
-    # Around its middle, or the powers are too alike to be told apart.
-    return np.vander(x - x.mean(), 3, increasing=True)
+def _slope(near: _Curve, variance: float) -> tuple[Array, Array]:
+    """Fit a parabola that may lean: its slope, and the variance of that, as polynomials of x.
+
+    Returns:
+        `(3,)` and `(5,)` coefficients, the constant one first.
+    """
+    powers = np.vander(near.x, 4, increasing=True)
+    weighed = powers.T * (near.counts / variance)
+    precision = weighed @ powers
+    precision[3, 3] += 1 / (LEAN * _parabola(near)[2]) ** 2
+    covariance = np.linalg.inv(precision)
+    factors = np.array([1.0, 2.0, 3.0])  # of 1, x and x^2 in the slope
+    slope = factors * (covariance @ weighed @ near.means)[1:]
+    each = np.outer(factors, factors) * covariance[1:, 1:]
+    spread = np.array([np.fliplr(each).trace(2 - power) for power in range(5)])
+    return np.asarray(slope), spread
 
 
-def _coefficients(x: Array, means: Array, counts: Array) -> Array:
-    design = _design(x)
-    gram, moments = design.T @ (counts[:, None] * design), design.T @ (counts * means)
-    return np.asarray(np.linalg.solve(gram, moments), dtype=np.float64)
-
-
-def _fit(x: Array, table: Array, variance: float, freedom: int) -> _Parabola | None:
-    """Fit a parabola; None where it is not convex. Its ends are infinite where noise hides that."""
-    counts = counts_of(table)
-    _, slope, curvature = _coefficients(x, mean_errors(table), counts)
-    if curvature <= 0:
+def _vertex(slope: Array, near: _Curve) -> float | None:
+    """Find where the slope rises through 0; None outside the learning rates of the fit."""
+    constant, linear, square = slope.tolist()
+    under_root = linear**2 - 4 * square * constant
+    below = linear + math.sqrt(max(0.0, under_root))
+    if under_root < 0 or below <= 0:
         return None
-    vertex = float(x.mean() - slope / (2 * curvature))
-    if not freedom:
-        return _Parabola(vertex, -math.inf, math.inf)
-    design = _design(x)
-    spread = np.linalg.inv(design.T @ (counts[:, None] * design)) * variance
-    t = stats.t.ppf(TAILS[1], freedom)
-    # Fieller: all v with (slope + 2 curvature v)^2 <= t^2 times the variance of that sum.
-    square = 4 * (curvature**2 - t**2 * spread[2, 2])
-    linear = 4 * (slope * curvature - t**2 * spread[1, 2])
-    constant = slope**2 - t**2 * spread[1, 1]
-    if square <= 0:
-        return _Parabola(vertex, -math.inf, math.inf)
-    middle = x.mean() - linear / (2 * square)
-    half = math.sqrt(max(0.0, linear**2 - 4 * square * constant)) / (2 * square)
-    return _Parabola(vertex, float(middle - half), float(middle + half))
+    vertex = -2 * constant / below  # this form holds where there is no lean, too
+    return vertex if near.x[0] <= vertex <= near.x[-1] else None
 
 
-def _leans(x: Array, table: Array, variance: float, freedom: int) -> bool:
-    """Test whether noise between seeds explains what a parabola misses."""
-    counts = counts_of(table)
-    if len(x) <= 3 or counts.max() < 2 or not variance:
-        return False
-    means = mean_errors(table)
-    left = means - _design(x) @ _coefficients(x, means, counts)
-    ratio = (counts * left**2).sum() / (len(x) - 3) / variance
-    return bool(stats.f.sf(ratio, len(x) - 3, freedom) < SKEWED_P)
-
-
-def _allowing(narrow: _Parabola | None, wide: _Parabola | None) -> _Parabola | None:
-    if narrow is None or wide is None:
-        return None
-    apart = abs(narrow.vertex - wide.vertex)
-    return _Parabola(narrow.vertex, narrow.low - apart, narrow.high + apart)
-
-
-def _told(
-    fitted: _Parabola | None, x: Array, best_lr: float, skewed: bool, freedom: int
-) -> Optimum:
-    if fitted is None:
-        reason = "the curve around the best learning rate is not convex"
-        return Optimum(None, None, best_lr, False, skewed, reason)
-    if not x[0] <= fitted.vertex <= x[-1]:
-        reason = "the fitted optimum lies outside the learning rates it was fitted to"
-        return Optimum(None, None, best_lr, False, skewed, reason)
-    lr = 10**fitted.vertex
-    if not freedom:
-        reason = "one seed and three learning rates: the noise is not known"
-        return Optimum(lr, None, best_lr, False, skewed, reason)
-    if fitted.low < x[0] - FARTHEST or fitted.high > x[-1] + FARTHEST:
-        reason = "noise hides the curvature: the optimum may lie anywhere"
-        return Optimum(lr, None, best_lr, False, skewed, reason)
-    return Optimum(lr, Interval(10**fitted.low, 10**fitted.high), best_lr, False, skewed)
+def _not_told_from_0(
+    slope: Array, spread: Array, vertex: float, freedom: int
+) -> tuple[float, float] | None:
+    """Find the ends of where |slope| is at most t standard errors; None where there is no end."""
+    t = float(stats.t.ppf(TAILS[1], freedom))
+    roots = polynomial.polyroots(np.convolve(slope, slope) - t**2 * spread)
+    ends = [float(root.real) for root in roots if abs(root.imag) < 1e-9]
+    below = [end for end in ends if vertex - FARTHEST < end < vertex]
+    above = [end for end in ends if vertex < end < vertex + FARTHEST]
+    return (max(below), min(above)) if below and above else None
