@@ -79,6 +79,12 @@ def test_the_largest_target_comes_first_and_widths_are_compared_within_a_size():
     assert any(s.startswith("8-box for 16-box") for s in found.other_sentences)
 
 
+def test_an_unfinished_larger_size_does_not_hide_the_verdict():
+    rows = grid([0.5, 0.4, 0.3], [0.9, 0.8, 0.7])
+    rows.append(Row("p", Recipe(variant="64-box"), "planned", {}, "", [], ("s", "d")))
+    assert analyse(rows).main_sentences[0].startswith("16-box for 32-box: cannot tell")
+
+
 def test_the_optimum_and_its_shift(tmp_path):
     found = analyse(read_rows(write_study(tmp_path, sizes=(8, 16), seeds=3)))
     # made_runs puts the best learning rate at 0.05 + 0.001 x size.

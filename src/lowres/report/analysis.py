@@ -69,8 +69,9 @@ class Analysis:
         return [pair.verdict.sentence for pair in self.pairs if not self._is_main(pair)]
 
     def _is_main(self, pair: Judged) -> bool:
-        largest = Variant.parse(self.variants[-1]).size
-        return pair.kind == "size" and Variant.parse(pair.verdict.target).size == largest
+        # Pairs are sorted, the largest target first.
+        sizes = [Variant.parse(p.verdict.target).size for p in self.pairs if p.kind == "size"]
+        return pair.kind == "size" and Variant.parse(pair.verdict.target).size == sizes[0]
 
 
 def analyse(rows: list[Row]) -> Analysis:

@@ -175,7 +175,7 @@ class Chart:
         series: what is drawn, the last on top.
         note: a line below it.
         bounds: values that the x scale must cover, where marks may reach beyond; all if empty.
-        zero: whether a vertical line marks 0.
+        zero: whether a vertical line marks 0, which the x scale then covers.
     """
 
     slug: str
@@ -190,7 +190,7 @@ class Chart:
     def domains(self) -> tuple[tuple[float, float], tuple[float, float]]:
         """Give the ends of both scales."""
         points = [point for series in self.series for mark in series.marks for point in _of(mark)]
-        xs = [x for x, _ in points if math.isfinite(x)]
+        xs = [x for x, _ in points if math.isfinite(x)] + [0.0] * self.zero
         ys = [y for _, y in points if math.isfinite(y)]
         return self.x.domain(self.bounds or xs), self.y.domain(ys)
 

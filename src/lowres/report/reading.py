@@ -73,7 +73,7 @@ class Row:
 
 
 def read_rows(folder: Path) -> list[Row]:
-    """Read all runs in a folder, at any depth, sorted by variant size, then name.
+    """Read all runs in a folder, at any depth, sorted by variant, width, learning rate and seed.
 
     Raises:
         StudyError: there is none, or a study's run is missing.
@@ -84,7 +84,12 @@ def read_rows(folder: Path) -> list[Row]:
     runs = [Run.open(path.parent) for path in sorted(folder.glob("**/recipe.json"))]
     if not runs:
         raise StudyError(f"{folder} holds no runs: expected a study, a run or a folder of runs")
-    return sorted(map(_read_row, runs), key=lambda row: (row.variant, row.name))
+    return sorted(map(_read_row, runs), key=_place)
+
+
+def _place(row: Row) -> tuple[Variant, float, float, int, str]:
+    recipe = row.recipe
+    return row.variant, recipe.width, recipe.lr, recipe.seed, row.name
 
 
 def _read_row(run: Run) -> Row:
