@@ -5,8 +5,8 @@
 Simulates studies of every design below, computes each figure with its interval, and counts: how
 often the interval held the truth, lay above it, lay below it, and how often there was none. Truths
 of correlations and ceilings are means over a large number of simulated studies, all others are
-known. `kendall, seeds drawn again` is a bootstrap of two levels, which lowres does not use. Takes
-some twenty minutes on one core.
+known. `kendall, seeds drawn again` is a bootstrap of two levels, which lowres does not use. A part
+that is not measured (--only) keeps its rows in the table.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ configuration is repeated so often.
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from itertools import combinations
 from typing import Literal
 
@@ -123,11 +124,14 @@ def ceiling(
     return Figure(value, Interval(low, high))
 
 
+@lru_cache(maxsize=4)  # all figures of a pair are of the same samples
 def resampled(configurations: int, seed: int) -> Array:
     """Draw how often each configuration is in each bootstrap sample: `(resamples, count)`."""
     random = np.random.default_rng(seed)
     share = np.full(configurations, 1 / configurations)
-    return random.multinomial(configurations, share, size=RESAMPLES).astype(np.float64)
+    weights = random.multinomial(configurations, share, size=RESAMPLES).astype(np.float64)
+    weights.flags.writeable = False
+    return weights
 
 
 def weighted(coefficient: Coefficient, weights: Array, x: Array, y: Array) -> Array:
