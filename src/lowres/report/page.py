@@ -17,6 +17,7 @@ from lowres.report.cost import UNITS
 from lowres.report.pictures import Sheet, open_store, sheet
 from lowres.report.provenance import provenance
 from lowres.report.record import to_csv, to_record
+from lowres.study.transfer.verdict import BEARABLE_REGRET, RANKS_ALIKE
 
 MOST_REASONS = 20
 """Runs without an error that are listed above the table of all runs."""
@@ -58,6 +59,8 @@ def to_html(title: str, analysis: Analysis) -> str:
         answers={pair.verdict.sentence: pair.verdict.answer for pair in analysis.pairs},
         lost=[row for row in analysis.rows if row.reason],
         most_reasons=MOST_REASONS,
+        ranks_alike=RANKS_ALIKE,
+        bearable=BEARABLE_REGRET,
         sections=_sections(analysis),
         pictures=pictures,
         statuses=list(dict.fromkeys(row.status for row in analysis.rows)),

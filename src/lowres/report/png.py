@@ -11,7 +11,19 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
-from lowres.report.chart import COLOURS, Arrow, Band, Chart, Dots, Line, Mark, Scale, Span, Style
+from lowres.report.chart import (
+    COLOURS,
+    Arrow,
+    Band,
+    Chart,
+    Dots,
+    Line,
+    Mark,
+    Scale,
+    Series,
+    Span,
+    Style,
+)
 
 GREY = "#777777"
 MARKERS = {
@@ -54,7 +66,7 @@ def draw(chart: Chart) -> bytes:
         if chart.zero:
             axes.axvline(0, color=GREY)
         for series in chart.series:
-            axes.plot([], [], label=series.name, **_look(series.style))
+            axes.plot([], [], label=series.name, **_look(series))
             for mark in series.marks:
                 _mark(axes, mark, series.style, y_ends[1])
         if chart.note:
@@ -78,9 +90,17 @@ def _colour(style: Style) -> str:
     return GREY if style.colour is None else COLOURS[style.colour]
 
 
-def _look(style: Style) -> dict[str, Any]:
-    marker = None if style.colour is None else MARKERS[style.marker]
-    return {"color": _colour(style), "marker": marker, "linestyle": _dashes(style)}
+def _look(series: Series) -> dict[str, Any]:
+    """Give what the legend shows of a series."""
+    style, kinds = series.style, {type(mark) for mark in series.marks}
+    dots = [mark.kind for mark in series.marks if isinstance(mark, Dots)]
+    filled = bool(dots) and dots[-1] == "full"
+    return {
+        "color": _colour(style),
+        "marker": MARKERS[style.marker] if dots or Span in kinds else None,
+        "markerfacecolor": _colour(style) if filled else "white",
+        "linestyle": _dashes(style) if kinds & {Line, Span} else "none",
+    }
 
 
 def _dashes(style: Style) -> Any:  # noqa: ANN401  a word or a pattern
