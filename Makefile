@@ -14,6 +14,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.lowres-ready
 # What reads our exports back, in the tests.
 CONSUMERS := "datasets>=4.0" "mlcroissant>=1.0" "webdataset>=1.0" "pyspng>=0.1.2"
+# Drives a Chromium over the report, if one is installed (apt install chromium); else that skips.
+DRIVER := "playwright>=1.49"
 # Python compiles what it imports by itself, and only that.
 PIP := $(BIN)/python -m pip install --no-compile --disable-pip-version-check
 
@@ -34,7 +36,7 @@ lint: $(READY)
 $(READY): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -c "import torch" 2>/dev/null || $(PIP) $(TORCH)
-	$(PIP) --editable ".[all]" "pytest>=8.3" $(CONSUMERS)
+	$(PIP) --editable ".[all]" "pytest>=8.3" $(CONSUMERS) $(DRIVER)
 	touch $@
 
 clean:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from lowres.loading.loaders import NumpyLoader, TorchLoader, torch_loader
     from lowres.options import BuildOptions
     from lowres.recipe import Recipe
-    from lowres.report.page import write_report
+    from lowres.report.writing import write_report
     from lowres.resampling.passes import resample
     from lowres.show import contact_sheet
     from lowres.store import Store, open_store
@@ -43,7 +43,7 @@ _HOMES = {
     "resample": "lowres.resampling.passes",
     "torch_loader": "lowres.loading.loaders",
     "train": "lowres.training.loop",
-    "write_report": "lowres.report.page",
+    "write_report": "lowres.report.writing",
 }
 
 __all__ = [

@@ -164,7 +164,7 @@ class Found:
         page: the report.
         finished: number of runs trained.
         failed: reason for each run that was not.
-        verdicts: what the report says about each pair of sizes.
+        verdicts: what the report says.
     """
 
     page: Path
@@ -191,7 +191,7 @@ def run_demo(folder: Path, *, track: Track = silent) -> Found:
     contact_sheet(store, folder / "contact-sheet.png", count=len(PHOTOGRAPHS))
     study = Study.plan(folder / "study", store, BASE, AXES)
     summary = study.finish(LocalProcesses(*share_cores(len(study.runs))), track=track)
-    from lowres.report.page import write_report
+    from lowres.report.writing import write_report
 
-    page, transfers = write_report(study.path)
-    return Found(page, summary.finished, summary.failed, [t.verdict for t in transfers])
+    report = write_report(study.path)
+    return Found(report.files[0], summary.finished, summary.failed, list(report.sentences))

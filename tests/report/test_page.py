@@ -1,4 +1,4 @@
-"""The page and its files, for a small study with a failed and a diverged run."""
+"""What a report writes, for a study with hostile names, a failed and a diverged run."""
 
 import csv
 import json
@@ -9,110 +9,179 @@ from html.parser import HTMLParser
 import pytest
 
 import lowres
-from lowres.errors import LowresError
+from lowres.errors import LowresError, StudyError
 from lowres.recipe import Recipe
+from lowres.report.writing import FIGURES
 from lowres.run import Run
 from lowres.study.axes import Axis
 from lowres.study.study import Study
-from lowres.training import loop
+from made_runs import fail_run, plan_run, write_run, write_study
 
-BASE = Recipe(variant="8-box", width=0.5, blocks=1, epochs=1, batch_size=8)
+HOSTILE = "</script><script>alert('x')</script> | ![x](http://example.org/x.png) `y`"
+EVERYTHING = ("html", "md", "csv", "json", "png")
 
 
 @pytest.fixture(scope="module")
-def study(store_path, tmp_path_factory):
+def place(store_path):
+    """A store that is there, as runs name it."""
     store = lowres.open_store(store_path)
-    path = tmp_path_factory.mktemp("studies") / "a <b>study"
-    axes = [Axis("variant", ("8-box", "16-box")), Axis("lr", (0.01, 0.05)), Axis("seed", (0, 1))]
-    planned = Study.plan(path, store, BASE, axes)
-    for run in planned.runs:
-        loop.finish(run)
-    bad = Recipe.from_record(BASE.to_record() | {"lr": 1e30, "epochs": 9})
-    loop.finish(Run.plan(path / "runs" / "diverging", bad, store))
-    failing = Recipe.from_record(BASE.to_record() | {"lr": 0.5})
-    Run.plan(path / "runs" / "failing", failing, store).record_error("OSError", "<disk> full")
-    lowres.write_report(path)
+    return {"path": str(store_path), "digest": store.manifest.digest}
+
+
+@pytest.fixture(scope="module")
+def study(place, tmp_path_factory):
+    path = tmp_path_factory.mktemp("studies") / "a <script>alert(1)<b>study"
+    write_study(path, sizes=(8, 16), filters=("box", "lanczos"), widths=(1.0,), store=place)
+    write_run(path, Recipe(variant="8-box", lr=9.0, width=1.0, epochs=4), None, store=place)
+    fail_run(path / "<img src=x onerror=alert(1)>", Recipe(lr=0.7), HOSTILE, store=place)
+    lowres.write_report(path, EVERYTHING)
     return path
 
 
-class Links(HTMLParser):
+class Elements(HTMLParser):
     def __init__(self):
         super().__init__()
-        self.found = []
+        self.links, self.tags = [], []
 
-    def handle_starttag(self, tag, attrs):
-        self.found += [
-            value for name, value in attrs if name in ("src", "href", "xlink:href", "data")
-        ]
+    def handle_starttag(self, tag, attributes):
+        self.tags.append(tag)
+        self.links += [v for n, v in attributes if n in ("src", "href", "xlink:href", "data")]
+        assert not any(name.startswith("on") for name, _ in attributes)
+
+
+def elements(page):
+    found = Elements()
+    found.feed(page.read_text())
+    return found
 
 
 def test_page_loads_nothing_from_elsewhere(study):
-    text = (study / "report.html").read_text()
-    links = Links()
-    links.feed(text)
-    assert all(link.startswith(("#", "data:")) for link in links.found)
-    assert not re.search(r"@import|url\((?!#)|<script", text)
+    assert all(link.startswith(("#", "data:")) for link in elements(study / "report.html").links)
+    assert not re.search(r"@import|url\(", (study / "report.html").read_text())
 
 
-def test_page_shows_every_run_and_escapes_text(study):
+def test_hostile_text_stays_text(study):
+    found = elements(study / "report.html")
+    assert found.tags.count("script") == 2, "the numbers and our own"
+    assert found.tags.count("b") == 4 + 2, "four words explained, two runs without an error"
     text = (study / "report.html").read_text()
-    for run in Study.open(study).runs:
-        assert run.path.name in text
-    assert "&lt;disk&gt; full" in text
-    assert "a &lt;b&gt;study" in text
-    assert "<disk>" not in text
-    assert text.count("<svg") == 3
-    assert re.search(r"10 runs: (?=.*8 trained)(?=.*1 diverged)(?=.*1 failed)", text)
+    assert "&lt;script&gt;alert(1)&lt;b&gt;study" in text
+    assert "&lt;img src=x onerror=alert(1)&gt;" in text
+    markdown = (study / "report.md").read_text()
+    assert "<script" not in markdown
+    assert "![x](" not in markdown
+
+
+def test_page_holds_every_run_and_every_number(study):
+    text = (study / "report.html").read_text()
+    assert "50 runs: " in text
+    names = [path.name for path in study.iterdir() if path.name.startswith(("8-", "16-"))]
+    assert len(names) == 49
+    assert all(f"<td>{name}</td>" in text for name in names)
+    (inside,) = re.findall(r'<script type="application/json" id="files">(.*?)</script>', text)
+    files = json.loads(inside)
+    assert files["runs.csv"] == (study / "runs.csv").read_text()
+    assert files["report.json"] == json.loads((study / "report.json").read_text())
+
+
+def test_page_shows_pictures_of_the_store_at_every_size(study):
+    images = [link for link in elements(study / "report.html").links if "image/png" in link]
+    assert len(images) == 6 * 4, "six pictures; the store lacks the variant of the failed run"
+
+
+def test_page_says_that_a_store_is_gone(tmp_path):
+    write_run(tmp_path, Recipe(epochs=1), 0.5)
+    report = lowres.write_report(tmp_path)
+    assert "store /nowhere/store does not exist" in report.files[0].read_text()
 
 
 def test_csv_and_json_hold_the_same_numbers(study):
     with (study / "runs.csv").open() as file:
         rows = {row["run"]: row for row in csv.DictReader(file)}
     record = json.loads((study / "report.json").read_text())
-    assert len(rows) == len(record["runs"]) == 10
+    assert len(rows) == len(record["runs"]) == 50
     for run in record["runs"]:
         assert rows[run["name"]]["status"] == run["status"]
         if run["status"] == "trained":
             assert float(rows[run["name"]]["top1_error"]) == run["result"]["top1_error"]
-    assert rows["failing"]["reason"] == "OSError: <disk> full"
-    assert record["transfers"][0]["verdict"].startswith("8-box for 16-box: cannot tell")
+            assert run["epochs"]["top1_error"][-1] == pytest.approx(run["result"]["top1_error"])
+    assert rows["<img src=x onerror=alert(1)>"]["reason"] == f"OSError: {HOSTILE}"
+    first = record["pairs"][0]
+    assert first["verdict"]["sentence"] in record["verdicts"]
+    assert len(first["configurations"]) == len(first["proxy_errors"]) == 6
 
 
-def test_same_runs_same_page(study):
-    before = (study / "report.html").read_bytes()
-    lowres.write_report(study)
-    assert (study / "report.html").read_bytes() == before
+def test_markdown_has_the_verdicts_and_whole_tables(study):
+    text = (study / "report.md").read_text()
+    for sentence in lowres.write_report(study, ("md",)).sentences:
+        assert f"- {sentence}" in text
+    for block in text.split("\n\n"):
+        if block.startswith("|"):
+            columns = {len(re.split(r"(?<!\\)\|", line)) for line in block.splitlines()}
+            assert len(columns) == 1, block
 
 
-def test_a_folder_with_one_run(study, tmp_path):
-    run = Study.open(study).runs[0].path
-    page, found = lowres.write_report(run)
-    assert page == run / "report.html"
-    assert found == []
-    for name in ("report.html", "report.json", "runs.csv"):
-        (run / name).unlink()
+def test_png_has_a_picture_of_each_chart(study):
+    names = {path.name for path in (study / FIGURES).iterdir()}
+    assert {"learning-rate-1.png", "ranks-1.png", "anytime-seconds.png"} <= names
+    assert {"front-flops.png", "filters-1.png", "filters-2.png"} <= names
+    for path in (study / FIGURES).iterdir():
+        assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_only_what_was_asked_for_is_written(study, tmp_path):
+    run = next(path for path in sorted(study.iterdir()) if path.name.startswith("8-box-k1-lr0.08"))
+    copy = shutil.copytree(run, tmp_path / "run")
+    before = set(copy.iterdir())
+    report = lowres.write_report(copy, ("csv", "csv"))
+    assert report.files == (copy / "runs.csv",)
+    assert set(copy.iterdir()) - before == {copy / "runs.csv"}
+
+
+def test_same_runs_same_bytes(study):
+    paths = [study / name for name in ("report.html", "report.md", "report.json")]
+    paths += sorted((study / FIGURES).iterdir())[:2]
+    before = [path.read_bytes() for path in paths]
+    lowres.write_report(study, EVERYTHING)
+    assert [path.read_bytes() for path in paths] == before
+
+
+def test_a_page_of_500_runs_stays_small(tmp_path):
+    write_study(tmp_path, sizes=(8, 16, 32, 64), widths=(1.0, 2.0, 4.0, 8.0, 10.0), seeds=4,
+                epochs=40)  # fmt: skip
+    report = lowres.write_report(tmp_path, ("html",))
+    assert report.files[0].read_text().count("data-status=") == 480
+    assert report.files[0].stat().st_size < 5e6
 
 
 @pytest.mark.parametrize(
     ("name", "text"),
     [("result.json", "{}"), ("result.json", "[1"), ("metrics.jsonl", "{]"), ("recipe.json", "[]")],
 )
-def test_damaged_runs_are_named(study, tmp_path, name, text):
-    copy = shutil.copytree(study / "runs", tmp_path / "runs")
-    run = next(path.parent for path in sorted(copy.glob("8-box*/result.json")))
+def test_damaged_runs_are_named(tmp_path, name, text):
+    run = write_run(tmp_path, Recipe(epochs=1), 0.5)
     (run / name).write_text(text)
     with pytest.raises(LowresError, match=f"{run.name}/{name} is .*damaged"):
-        lowres.write_report(copy)
+        lowres.write_report(tmp_path)
 
 
-def test_a_study_whose_run_is_gone_is_refused(study, tmp_path):
-    copy = shutil.copytree(study, tmp_path / "study")
-    shutil.rmtree(Study.open(copy).runs[0].path)
-    with pytest.raises(LowresError, match=r"is not a run.*plan the study again"):
-        lowres.write_report(copy)
+def test_a_study_whose_run_is_gone_is_refused(store, tmp_path):
+    planned = Study.plan(tmp_path / "study", store, BASE, [Axis("lr", (0.1, 0.2))])
+    shutil.rmtree(planned.runs[0].path)
+    with pytest.raises(StudyError, match=r"is not a run.*plan the study again"):
+        lowres.write_report(tmp_path / "study")
 
 
-def test_nothing_trained_yet(store, tmp_path):
-    Study.plan(tmp_path / "study", store, BASE, [Axis("lr", (0.1, 0.2))])
-    page, _ = lowres.write_report(tmp_path / "study")
+BASE = Recipe(variant="8-box", width=0.5, blocks=1, epochs=1, batch_size=8)
+
+
+def test_a_run_that_was_really_trained(store, tmp_path):
+    lowres.train(store, BASE, tmp_path / "run")
+    page, *_ = lowres.write_report(tmp_path / "run").files
+    assert Run.open(tmp_path / "run").result()["network"] in page.read_text()
+
+
+def test_nothing_trained_yet(tmp_path):
+    plan_run(tmp_path / "run", Recipe())
+    page, *_ = lowres.write_report(tmp_path, EVERYTHING).files
     assert "No run was trained to its end." in page.read_text()

@@ -98,18 +98,27 @@ def _run_at(
 
 
 @app.command
-def report(folder: Path) -> None:
-    """Write a study's report: one HTML page that opens offline, runs.csv and report.json.
+def report(
+    folder: Path,
+    *,
+    format: tuple[Literal["html", "md", "csv", "json", "png"], ...] = (),  # noqa: A002  its word
+) -> None:
+    """Write a study's report into its folder and print the verdicts.
 
     Args:
         folder: a study, or any folder with runs below it.
+        format: one or more; html, csv and json if not given. html: report.html, one page that opens
+            offline, with everything inside. md: report.md, the same numbers for a README. csv:
+            runs.csv, a line for each run. json: report.json, all numbers. png: a picture of each
+            chart in report-figures/.
     """
-    from lowres.report.page import write_report
+    from lowres.report.writing import FORMATS, write_report
 
-    page, transfers = write_report(folder)
-    for transfer in transfers:
-        out.print(transfer.verdict)
-    out.print(str(page))
+    written = write_report(folder, format or FORMATS)
+    for sentence in written.sentences:
+        out.print(sentence)
+    for path in written.files:
+        out.print(str(path))
 
 
 @app.command

@@ -1,1 +1,1 @@
-"""Reports: numbers from runs (tables), figures from numbers (plots), one page from both (page)."""
+"""Reports: runs are read, analysed, drawn, and written as page, Markdown, tables and figures."""

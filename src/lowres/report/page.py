@@ -1,174 +1,104 @@
-"""The report: one HTML file that opens offline, and the same numbers as CSV and JSON beside it."""
+"""The page: one HTML file with all its charts, pictures, numbers, styles and script inside."""
 
 from __future__ import annotations
 
-import csv
-import io
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import asdict
-from pathlib import Path
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from lowres.errors import require
-from lowres.manifest import write_bytes, write_json
-from lowres.recipe import FIELDS, Recipe
-from lowres.report.tables import (
-    Row,
-    Transfer,
-    costs,
-    label,
-    read_rows,
-    responses,
-    swept_fields,
-    transfers,
-)
+import jinja2
+from markupsafe import Markup
 
-RESULT_COLUMNS = (
-    "network",
-    "parameters",
-    "macs",
-    "epochs",
-    "eval_split",
-    "top1_error",
-    "top5_error",
-    "eval_loss",
-    "train_loss",
-    "train_s",
-    "eval_s",
-    "images_per_s",
-    "precision",
-    "weights_sha256",
-)
+from lowres.report import charts, svg, tables
+from lowres.report.analysis import Analysis
+from lowres.report.chart import Chart
+from lowres.report.cost import UNITS
+from lowres.report.pictures import Sheet, open_store, sheet
+from lowres.report.provenance import provenance
+from lowres.report.record import to_csv, to_record
+from lowres.study.transfer.verdict import BEARABLE_REGRET, RANKS_ALIKE
+
+MOST_REASONS = 20
+"""Runs without an error that are listed above the table of all runs."""
 
 
-def write_report(folder: Path) -> tuple[Path, list[Transfer]]:
-    """Write `report.html`, `runs.csv` and `report.json` for all runs in a folder, into it.
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """A chart on the page."""
 
-    Returns:
-        The path of the page, and the comparisons of variants on it.
-
-    Raises:
-        StudyError: the folder holds no runs.
-        MissingExtraError: matplotlib, jinja2 or SciPy is not installed.
-    """
-    for module in ("matplotlib", "jinja2", "scipy"):
-        require(module, "report")
-    rows = read_rows(folder)
-    found = transfers(rows)
-    write_bytes(folder / "runs.csv", _csv(rows).encode())
-    write_json(folder / "report.json", _record(rows, found))
-    page = folder / "report.html"
-    write_bytes(page, _html(folder, rows, found).encode())
-    return page, found
+    title: str
+    note: str
+    svg: Markup
+    unit: str = ""
 
 
-def _csv(rows: Sequence[Row]) -> str:
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(("run", "status", *FIELDS, *RESULT_COLUMNS, "reason"))
-    for row in rows:
-        recipe = row.recipe.to_record()
-        values = (row.result.get(name) for name in RESULT_COLUMNS)
-        writer.writerow(
-            (row.name, row.status, *(recipe[name] for name in FIELDS), *values, row.reason)
-        )
-    return buffer.getvalue()
+@dataclass(frozen=True, slots=True)
+class Key:
+    """An entry of a legend."""
+
+    name: str
+    swatch: Markup
 
 
-def _record(rows: Sequence[Row], found: Sequence[Transfer]) -> dict[str, Any]:
-    """Give all numbers of the page as JSON values."""
-    return {
-        "transfers": [asdict(transfer) | {"verdict": transfer.verdict} for transfer in found],
-        "responses": [
-            {
-                "label": response.label,
-                "variant": response.variant,
-                "points": [
-                    {"lr": lr, "mean_error": seeds.mean, **asdict(seeds)}
-                    for lr, seeds in response.points.items()
-                ],
-            }
-            for response in responses(rows)
-        ],
-        "costs": [asdict(cost) for cost in costs(rows)],
-        "runs": [
-            {
-                "name": row.name,
-                "status": row.status,
-                "reason": row.reason,
-                "recipe": row.recipe.to_record(),
-                "result": row.result,
-                "epochs": row.epochs,
-            }
-            for row in rows
-        ],
-    }
-
-
-def _html(folder: Path, rows: Sequence[Row], found: Sequence[Transfer]) -> str:
-    import jinja2
-    from markupsafe import Markup
-
-    from lowres.report import plots
-
+def to_html(title: str, analysis: Analysis) -> str:
+    """Write the page. Nothing in it depends on the time: the same runs give the same bytes."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("lowres.report", "."),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
-    environment.filters |= {"number": _number, "percent": _percent, "field": _field}
-    curves, points = responses(rows), costs(rows)
+    store, reason = open_store(*analysis.rows[0].store)
+    pictures = sheet(store, analysis.variants) if store else Sheet(analysis.variants, (), reason)
     text: str = environment.get_template("page.html").render(
-        title=f"lowres study: {folder.resolve().name}",
-        summary=_summary(rows),
-        rows=rows,
-        swept=swept_fields(rows),
-        transfers=found,
-        any_diverged=any(row.status == "diverged" for row in rows),
-        response_svg=Markup(plots.response_figure(curves)) if curves else None,
-        cost_svg=Markup(plots.cost_figure(points)) if points else None,
-        transfer_svgs=[Markup(plots.transfer_figure(transfer)) for transfer in found],
-        provenance=_provenance(rows),
+        title=title,
+        analysis=analysis,
+        tables=tables,
+        answers={pair.verdict.sentence: pair.verdict.answer for pair in analysis.pairs},
+        lost=[row for row in analysis.rows if row.reason],
+        most_reasons=MOST_REASONS,
+        ranks_alike=RANKS_ALIKE,
+        bearable=BEARABLE_REGRET,
+        sections=_sections(analysis),
+        pictures=pictures,
+        statuses=list(dict.fromkeys(row.status for row in analysis.rows)),
+        made=provenance(analysis, store),
+        most=charts.MOST,
+        files=_embedded({"runs.csv": to_csv(analysis.rows), "report.json": to_record(analysis)}),
     )
     return text
 
 
-def _number(value: float | None, digits: int) -> str:
-    return "–" if value is None else f"{value:,.{digits}f}"  # noqa: RUF001  an en dash is meant
+def _sections(analysis: Analysis) -> dict[str, tuple[list[Drawn], list[Key]]]:
+    """Draw the charts of each section, with one legend for all of them."""
+    by_cost = [
+        (chart, unit)
+        for make in (charts.anytime_chart, charts.front_chart)
+        for unit in UNITS
+        if (chart := make(analysis, unit)) is not None
+    ]
+    return {
+        "responses": _section(charts.response_charts(analysis)),
+        "ranks": _section(charts.rank_charts(analysis.pairs)),
+        "costs": _section([chart for chart, _ in by_cost], [unit for _, unit in by_cost]),
+        "filters": _section(charts.filter_charts(analysis.filters)),
+    }
 
 
-def _percent(value: float | None) -> str:
-    return _number(None if value is None else 100 * value, 2)
+def _section(found: Sequence[Chart], units: Iterable[str] = ()) -> tuple[list[Drawn], list[Key]]:
+    of_unit = list(units) or [""] * len(found)
+    drawn = [
+        Drawn(chart.title, chart.note, Markup(svg.draw(chart)), unit)
+        for chart, unit in zip(found, of_unit, strict=True)
+    ]
+    series = {series.name: series for chart in found for series in chart.series}
+    keys = [Key(name, Markup(svg.swatch(each))) for name, each in series.items()]
+    return drawn, keys
 
 
-def _field(recipe: Recipe, name: str) -> str:
-    value = getattr(recipe, name)
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _summary(rows: Sequence[Row]) -> str:
-    counts = Counter(row.status for row in rows)
-    parts = ", ".join(f"{count} {status}" for status, count in counts.items())
-    return f"{len(rows)} runs: {parts}."
-
-
-def _provenance(rows: Sequence[Row]) -> list[str]:
-    """Say with what and on what the runs were made."""
-    finished = [row.result for row in rows if row.result]
-    swept = swept_fields(rows)
-    constant = [name for name in FIELDS if name not in swept]
-    lines = [f"Recipe common to all runs: {label(rows[0].recipe, constant)}"]
-    for title, values in (
-        ("Hardware", [_join(result["hardware"]) for result in finished]),
-        ("Software", [_join(result["versions"]) for result in finished]),
-        ("Numbers in the network", [result["precision"] for result in finished]),
-        ("Errors measured on", [result["eval_split"] for result in finished]),
-    ):
-        if values:
-            lines.append(f"{title}: {'; '.join(dict.fromkeys(values))}")
-    return lines
-
-
-def _join(values: dict[str, Any]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in values.items())
+def _embedded(files: dict[str, Any]) -> Markup:
+    """Write files as JSON that no text in it can end the script element of."""
+    text = json.dumps(files, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return Markup(text.replace("<", "\\u003c"))

@@ -1,0 +1,164 @@
+"""The numbers of a report, on runs with known answers."""
+
+import math
+
+import pytest
+
+from lowres.errors import StudyError
+from lowres.recipe import Recipe
+from lowres.report.analysis import NOTHING, analyse
+from lowres.report.reading import Row, label, read_rows, swept_fields
+from made_runs import fail_run, write_run, write_study
+
+
+def row(variant, lr, error, *, seed=0, width=2.0, seconds=1.0, macs=1000):
+    recipe = Recipe(variant=variant, lr=lr, seed=seed, width=width)
+    result = {"top1_error": error, "train_s": seconds, "train_macs": macs}
+    status = "diverged" if error is None else "trained"
+    epochs = [{"train_s": seconds / 2, "top1_error": value} for value in (error, error)]
+    return Row(f"{variant}-{lr}-{seed}", recipe, status, result, "", epochs, ("s", "d"))
+
+
+def grid(proxy_errors, target_errors):
+    rows = [row("16-box", 0.1 * n, e, seconds=1.0) for n, e in enumerate(proxy_errors, 1)]
+    return rows + [row("32-box", 0.1 * n, e, seconds=4.0) for n, e in enumerate(target_errors, 1)]
+
+
+def test_equal_ranks():
+    (pair,) = analyse(grid([0.5, 0.4, 0.3, 0.2, 0.1], [0.9, 0.8, 0.7, 0.6, 0.5])).pairs
+    assert (pair.verdict.proxy, pair.verdict.target) == ("16-box", "32-box")
+    assert pair.verdict.kendall.value == pytest.approx(1)
+    assert pair.verdict.regret.observed == 0
+    # The target's search must find the best of 5: 5 runs of 4 s; the proxy's is 5 of 1 s, one of 4.
+    assert pair.verdict.speed_up.ratio == pytest.approx(20 / 9)
+    assert pair.flops.ratio == pytest.approx(5 / 6)
+
+
+def test_ranks_that_mislead():
+    (pair,) = analyse(grid([0.1, 0.2, 0.3, 0.4, 0.5], [0.5, 0.3, 0.2, 0.4, 0.45])).pairs
+    # Of ten pairs, (2,3) (1,2) (1,3) (1,4) (1,5) disagree: tau = (5 - 5) / 10.
+    assert pair.verdict.kendall.value == pytest.approx(0)
+    assert pair.verdict.regret.observed == pytest.approx(0.3)
+
+
+def test_a_diverged_seed_ranks_its_configuration_last():
+    rows = [row("16-box", 0.1, 0.2), row("16-box", 0.1, 0.4, seed=1)]
+    rows += [row("16-box", 0.2, None), row("16-box", 0.2, 0.1, seed=1)]
+    rows += [row("32-box", r.recipe.lr, 0.5, seed=r.recipe.seed) for r in rows]
+    (pair,) = analyse(rows).pairs
+    assert pair.proxy_errors == (pytest.approx(0.3), math.inf)
+    assert pair.verdict.seeds == 2
+    assert pair.configurations == ("lr 0.1", "lr 0.2")
+
+
+def test_only_sizes_of_one_filter_are_compared():
+    rows = [
+        row(v, lr, lr) for v in ("16-box", "16-lanczos", "32-lanczos") for lr in (0.1, 0.2, 0.3)
+    ]
+    pairs = analyse(rows).pairs
+    assert [(p.verdict.proxy, p.verdict.target) for p in pairs] == [("16-lanczos", "32-lanczos")]
+
+
+def test_the_largest_target_comes_first_and_widths_are_compared_within_a_size():
+    rows = [
+        row(f"{size}-box", lr, lr + 1 / size, width=width)
+        for size in (8, 16, 32)
+        for width in (1.0, 2.0)
+        for lr in (0.1, 0.2, 0.3)
+    ]
+    found = analyse(rows)
+    names = [(p.verdict.proxy, p.verdict.target) for p in found.pairs if p.kind == "size"]
+    assert names == [("16-box", "32-box"), ("8-box", "32-box"), ("8-box", "16-box")]
+    widths = [p for p in found.pairs if p.kind == "width"]
+    assert widths[0].verdict.proxy == "32-box width 1"
+    assert widths[0].configurations == ("lr 0.1", "lr 0.2", "lr 0.3")
+    assert [s.partition(":")[0] for s in found.main_sentences[:2]] == [
+        "16-box for 32-box",
+        "8-box for 32-box",
+    ]
+    assert any(s.startswith("8-box for 16-box") for s in found.other_sentences)
+
+
+def test_an_unfinished_larger_size_does_not_hide_the_verdict():
+    rows = grid([0.5, 0.4, 0.3], [0.9, 0.8, 0.7])
+    rows.append(Row("p", Recipe(variant="64-box"), "planned", {}, "", [], ("s", "d")))
+    assert analyse(rows).main_sentences[0].startswith("16-box for 32-box: cannot tell")
+
+
+def test_the_optimum_and_its_shift(tmp_path):
+    found = analyse(read_rows(write_study(tmp_path, sizes=(8, 16), seeds=3)))
+    # made_runs puts the best learning rate at 0.05 + 0.001 x size.
+    for curve in found.responses:
+        true = 0.05 + 0.001 * int(curve.variant.partition("-")[0])
+        assert curve.optimum.interval.low / 1.3 < true < curve.optimum.interval.high * 1.3
+    assert {(move.first, move.second) for move in found.shifts} == {("8-box", "16-box")}
+    (sentence,) = (s for s in found.main_sentences if s.startswith("Best learning rate"))
+    assert "from 8-box to 16-box" in sentence
+    assert "in 2 of 2 settings" in sentence
+
+
+def test_an_optimum_at_the_edge_is_flagged():
+    rows = [row("16-box", lr, 1 - lr) for lr in (0.1, 0.2, 0.3)]
+    (curve,) = analyse(rows).responses
+    assert curve.optimum.at_edge
+
+
+def test_filters(tmp_path):
+    filters = ("nearest", "box", "bilinear", "lanczos")
+    folder = write_study(tmp_path, sizes=(8,), filters=filters, widths=(1.0,), seeds=3)
+    (found,) = analyse(read_rows(folder)).filters
+    assert found.sentence.startswith("Filters at 8 px: nearest is worse than all others; the other")
+    assert len(found.comparison.differences) == 6
+
+
+def test_cost_front_and_anytime():
+    rows = grid([0.5, 0.4], [0.4, 0.2])
+    found = analyse(rows)
+    front = {cost.label for cost in found.costs if "seconds" in cost.on_front}
+    assert front == {"16-box, lr 0.2", "32-box, lr 0.2"}
+    (small, large) = (c for c in found.anytime if c.unit == "seconds")
+    assert small.costs[-1] == pytest.approx(2.0)
+    assert (small.median[-1], large.median[-1]) == (0.4, 0.2)
+    assert small.median[0] in (0.4, pytest.approx(0.45), 0.5)
+    spent = {each.variant: each for each in found.spent}
+    assert spent["32-box"].seconds == 8.0
+    assert spent["32-box"].best == "32-box, lr 0.2"
+    # Twice the costliest is 8 s: a decade times log10(8 / 4) wide, 0.5 - 0.2 high.
+    assert spent["32-box"].covered == pytest.approx(math.log10(2) * 0.3)
+
+
+def test_what_an_older_lowres_did_not_keep_is_not_needed(tmp_path):
+    gone = dict.fromkeys(
+        ("train_macs", "macs", "network", "hardware", "versions", "precision", "images_per_s"),
+        "gone",
+    )
+    for size in (8, 16):
+        for lr in (0.1, 0.2, 0.3):
+            write_run(tmp_path, Recipe(variant=f"{size}-box", lr=lr, epochs=2), lr, **gone)
+    found = analyse(read_rows(tmp_path))
+    assert found.pairs[0].flops is None
+    assert {curve.unit for curve in found.anytime} == {"seconds"}
+    assert found.costs[0].flops is None
+
+
+def test_fields_in_words(tmp_path):
+    rows = [
+        row("16-box", lr, lr, width=w, seed=s) for lr in (0.2, 0.1) for w in (1, 2) for s in (0, 1)
+    ]
+    assert swept_fields(rows) == ("width", "lr", "seed")
+    assert label(Recipe(lr_drop=0.1), ("variant", "lr_drop")) == "32-box, lr drop 0.1"
+    assert label(Recipe(), ("lr_drop_at",)) == "lr drop at 0.25+0.5+0.75"
+
+
+def test_statuses_and_reasons(tmp_path):
+    write_run(tmp_path, Recipe(lr=1.0), None)
+    fail_run(tmp_path / "broken", Recipe(lr=2.0), "disk full")
+    rows = {row.status: row for row in read_rows(tmp_path)}
+    assert rows["failed"].reason == "OSError: disk full"
+    assert "from step 7 on" in rows["diverged"].reason
+    assert analyse(list(rows.values())).main_sentences == [NOTHING]
+
+
+def test_a_folder_without_runs(tmp_path):
+    with pytest.raises(StudyError, match="holds no runs"):
+        read_rows(tmp_path)

@@ -1,0 +1,39 @@
+"""`lowres report` as it is typed."""
+
+import subprocess
+import sys
+from typing import get_args, get_type_hints
+
+from lowres.cli import runs
+from lowres.report.writing import Format
+from made_runs import write_study
+
+
+def report(*arguments):
+    command = [sys.executable, "-m", "lowres", "report", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_formats_are_written_and_verdicts_printed(tmp_path):
+    folder = write_study(tmp_path / "study", sizes=(8, 16), widths=(1.0,))
+    done = report(folder, "--format", "md", "csv", "--format", "png")
+    assert done.returncode == 0, done.stderr
+    verdict, shift, *paths = done.stdout.splitlines()
+    assert verdict.startswith("8-box")
+    assert "for 16-box" in verdict
+    assert shift.startswith("Best learning rate from 8-box to 16-box: ")
+    assert paths[:2] == [str(folder / "report.md"), str(folder / "runs.csv")]
+    assert all(path.endswith(".png") for path in paths[2:])
+    assert not (folder / "report.html").exists()
+
+
+def test_an_unknown_format_is_refused(tmp_path):
+    done = report(tmp_path, "--format", "pdf")
+    assert done.returncode != 0
+    assert "html" in done.stderr
+    assert not any(tmp_path.iterdir())
+
+
+def test_the_flag_takes_every_format():
+    flag = get_args(get_type_hints(runs.report)["format"])[0]
+    assert get_args(flag) == get_args(Format)
