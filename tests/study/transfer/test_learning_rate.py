@@ -128,6 +128,11 @@ def test_the_shift_between_two_curves():
     )
     edge = transfer.optimum(RATES, parabola(0.5))
     assert transfer.shift(first, edge) == transfer.Figure(None, None, edge.reason)
+    vague = transfer.Optimum(0.1, None, 0.1, False, "noise hides the curvature")
+    assert transfer.shift(vague, edge) == transfer.Figure(None, None, edge.reason)
+    assert (
+        transfer.shift(vague, first).reason == transfer.shift(first, vague).reason == vague.reason
+    )
 
 
 def test_equal_intervals_join_by_pythagoras():

@@ -130,11 +130,12 @@ def shift(first: Optimum, second: Optimum) -> Figure:
     method of variance estimates recovery), which are independent: they share no run.
     """
     if first.lr is None or second.lr is None:
-        return Figure(None, None, first.reason or second.reason)
+        return Figure(None, None, first.reason if first.lr is None else second.reason)
     one, other = math.log10(first.lr), math.log10(second.lr)
     moved = other - one
     if first.interval is None or second.interval is None:
-        return Figure(moved, None, first.reason or second.reason)
+        lacking = first if first.interval is None else second
+        return Figure(moved, None, lacking.reason)
     low = math.hypot(other - math.log10(second.interval.low), math.log10(first.interval.high) - one)
     high = math.hypot(
         math.log10(second.interval.high) - other, one - math.log10(first.interval.low)
