@@ -3,9 +3,12 @@
 import os
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import pytest
 
 from lowres.formats.base import Entry
 from lowres.journal import Built, Chunk
@@ -13,6 +16,32 @@ from lowres.rendering import Job, build_elsewhere
 
 PAUSE_S = 0.06
 """Before and after the rows of a piece are written."""
+
+
+MEMORY = {"object_store_memory": 80 * 2**20}
+ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_DISABLE_IMPORT_WARNING": "1",
+    "RAY_TQDM_PATCH_PRINT": "0",  # else it replaces `print` for all tests that follow
+}
+
+
+@contextmanager
+def cluster_of(nodes: int) -> Iterator[Any]:
+    """Start a head that works on nothing, and nodes of one core."""
+    from ray.cluster_utils import Cluster
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in ENVIRONMENT.items():
+            patch.setenv(name, value)
+        # Where the processes of the nodes find what the tests have them do.
+        patch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
+        head = {"num_cpus": 0, "include_dashboard": False, **MEMORY}
+        made = Cluster(initialize_head=True, head_node_args=head)
+        for _ in range(nodes):
+            made.add_node(num_cpus=1, **MEMORY)
+        yield made
+        made.shutdown()
 
 
 class Piece(NamedTuple):

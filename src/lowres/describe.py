@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,9 +12,9 @@ from lowres.identify import identify, released
 from lowres.labels import devkit_ids, find
 from lowres.options import preset_of
 from lowres.progress import Track, silent
-from lowres.run import Run
 from lowres.store import open_store
-from lowres.study.study import Study
+from lowres.study.record import read_record
+from lowres.study.status import standings, summary
 
 
 def describe(path: Path, *, track: Track = silent) -> Iterator[str]:
@@ -65,25 +64,27 @@ def _store(path: Path) -> Iterator[str]:
 
 
 def _run(path: Path) -> Iterator[str]:
-    run = Run.open(path)
-    yield f"run {path}: {run.status}"
+    standing = next(one for one in standings(path) if one.run.path == path)
+    run = standing.run
+    yield f"run {path}: {standing.state}"
     yield f"store: {run.store_path}, contents {run.store_digest[:16]}"
     yield "recipe: " + ", ".join(f"{k} {v}" for k, v in run.recipe.to_record().items())
     if run.status == "finished":
         yield "result: " + ", ".join(f"{k} {v}" for k, v in run.result().items())
     else:
-        yield f"epochs: {len(run.metrics())} of {run.recipe.epochs}; finish: lowres train {path}"
-    if run.status == "failed":
-        yield "last attempt: {type}: {message}".format(**run.error())
+        yield f"epochs: {standing.epochs} of {run.recipe.epochs}; finish: lowres train {path}"
+    if standing.state == "failed":
+        yield f"last attempt: {standing.reason}"
 
 
 def _study(path: Path) -> Iterator[str]:
-    study = Study.open(path)
-    counts = Counter(run.status for run in study.runs)
-    yield f"study {path}: {len(study.runs)} runs"
-    yield ", ".join(f"{count} {status}" for status, count in counts.items())
-    if counts["finished"] < len(study.runs):
-        yield f"finish: lowres study {path}"
+    found = standings(path)
+    yield f"study {path}: {len(found)} runs"
+    yield summary(found)
+    for name, values in (read_record(path) or {})["axes"].items():
+        yield f"axis {name}: {', '.join(map(str, values))}"
+    if any(one.run.status != "finished" for one in found):
+        yield f"look closer: lowres status {path}; finish: lowres study {path}"
 
 
 def _source(path: Path, track: Track) -> Iterator[str]:

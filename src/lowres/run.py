@@ -15,6 +15,7 @@ work the same way.
 from __future__ import annotations
 
 import json
+import time
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -27,6 +28,9 @@ from lowres.recipe import Recipe
 from lowres.store import Store
 
 Status = Literal["finished", "failed", "begun", "planned"]
+
+LOCK_TRIES = 4
+LOCK_PAUSE_S = 0.1
 
 
 class Run:
@@ -163,10 +167,20 @@ class Run:
         Raises:
             RunBusyError: another process holds it.
         """
+        for left in reversed(range(LOCK_TRIES)):  # who asks for `busy` holds it for a moment, too
+            with held(self.path / "recipe.json") as free:
+                if free:
+                    yield
+                    return
+            if left:
+                time.sleep(LOCK_PAUSE_S)
+        raise RunBusyError(f"{self.path} is being trained by another process")
+
+    @property
+    def busy(self) -> bool:
+        """Whether a process holds the run; never so on file systems that know no locks."""
         with held(self.path / "recipe.json") as free:
-            if not free:
-                raise RunBusyError(f"{self.path} is being trained by another process")
-            yield
+            return not free
 
 
 def _read(path: Path, needed: Sequence[str]) -> dict[str, Any]:

@@ -21,19 +21,13 @@ from lowres.executors import ray as module
 from lowres.executors.ray import on_ray
 from lowres.options import BuildOptions
 from pictures import cmyk_jpeg, contents, draw_source
-from ray_work import Note, Piece, noted
+from ray_work import MEMORY, Note, Piece, cluster_of, noted
 
 ray = pytest.importorskip("ray", reason="ray is not installed")
 
 OPTIONS = BuildOptions(size=(8, 16), filter=("box", "lanczos"))
 FLAGS = ("--size", "8", "16", "--filter", "box", "lanczos", "--executor", "ray")
 MANY = BuildOptions(size=(8, 16), filter=("all",), rule=("pillow", "release-2017"))
-MEMORY = {"object_store_memory": 80 * 2**20}
-ENVIRONMENT = {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_DISABLE_IMPORT_WARNING": "1",
-    "RAY_TQDM_PATCH_PRINT": "0",  # else it replaces `print` for all tests that follow
-}
 BROKEN = Path("train", "bee", "02.jpg")
 
 pytestmark = [
@@ -47,20 +41,8 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def cluster():
-    """A head that works on nothing, and two nodes of one core."""
-    from ray.cluster_utils import Cluster
-
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in ENVIRONMENT.items():
-            patch.setenv(name, value)
-        # Where the processes of the nodes find what the tests have them do.
-        patch.setenv("PYTHONPATH", str(Path(ray_work.__file__).parent), prepend=os.pathsep)
-        head = {"num_cpus": 0, "include_dashboard": False, **MEMORY}
-        made = Cluster(initialize_head=True, head_node_args=head)
-        for _ in range(2):
-            made.add_node(num_cpus=1, **MEMORY)
+    with cluster_of(nodes=2) as made:
         yield made
-        made.shutdown()
 
 
 @pytest.fixture(scope="module")

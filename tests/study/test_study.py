@@ -59,13 +59,61 @@ def test_finished_runs_are_skipped_and_failed_ones_tried_again(store, tmp_path):
     assert not Study.open(study.path).finish(InProcess()).failed
 
 
-def test_a_run_that_is_trained_elsewhere_is_not_a_failure(store, tmp_path):
-    class Busy:
-        def finish(self, pieces):
-            yield from (Outcome(piece, BUSY_STATUS) for piece in pieces)
+class Elsewhere(InProcess):
+    """A toy executor that first finds one run in the hands of another process."""
 
-    summary = Study.plan(tmp_path / "study", store, BASE, AXES).finish(Busy())
-    assert (summary.finished, summary.failed, summary.elsewhere) == (0, {}, 4)
+    def __init__(self, run, end):
+        super().__init__()
+        self.run, self.end = run, end
+
+    def finish(self, pieces):
+        for piece in pieces:
+            if piece.name == self.run.path.name and self.end:
+                with self.run.locked():
+                    yield Outcome(piece, BUSY_STATUS)
+                self.end(self.run)
+                self.end = None
+            else:
+                yield from super().finish([piece])
+
+
+RESULT = {"status": "trained", "top1_error": 0.5, "train_s": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("end", "finished", "failed", "trained"),
+    [
+        (lambda run: run.finish(RESULT), 4, 0, 3),
+        (lambda run: run.record_error("RunError", "of the other"), 3, 1, 3),
+        (lambda run: (run.path / "checkpoint.pt").exists(), 4, 0, 4),
+    ],
+    ids=["finished", "failed", "killed"],
+)
+def test_a_run_in_other_hands_is_awaited(
+    store, tmp_path, monkeypatch, end, finished, failed, trained
+):
+    """And taken over where it was left unfinished."""
+    monkeypatch.setattr("lowres.study.study.OTHERS_POLL_S", 0.01)
+    study = Study.plan(tmp_path / "study", store, BASE, AXES)
+    executor = Elsewhere(study.runs[1], end)
+    summary = study.finish(executor)
+    assert (summary.finished, len(summary.failed)) == (finished, failed)
+    assert len(executor.done) == trained
+
+
+def test_a_process_that_was_lost_while_another_has_the_run_is_no_failure(
+    store, tmp_path, monkeypatch
+):
+    """Its run is not marked as failed under the hands of the other."""
+    monkeypatch.setattr("lowres.study.study.OTHERS_POLL_S", 0.01)
+    study = Study.plan(tmp_path / "study", store, BASE, [])
+
+    class Lost(Elsewhere):
+        def finish(self, pieces):
+            yield from (Outcome(o.piece, o.exit_status and -9) for o in super().finish(pieces))
+
+    assert study.finish(Lost(study.runs[0], lambda run: run.finish(RESULT))).failed == {}
+    assert not (study.runs[0].path / "error.json").exists()
 
 
 def test_local_processes_give_the_numbers_of_this_process(store, tmp_path):

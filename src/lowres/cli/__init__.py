@@ -11,12 +11,12 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from lowres.cli import runs, stores
+from lowres.cli import runs, stores, studies
 from lowres.cli.app import app, err
 from lowres.errors import LowresError, RunBusyError, StoreBusyError
 from lowres.executors.base import BUSY_STATUS
 
-__all__ = ["main", "runs", "stores"]
+__all__ = ["main", "runs", "stores", "studies"]
 
 INTERRUPTED_STATUS = 130
 RESUMED = frozenset({"build", "train", "study", "demo"})

@@ -47,8 +47,10 @@ def settled(name: RecipeName | None, given: Any) -> Recipe:  # noqa: ANN401  Giv
     Raises:
         RecipeError: a field is outside its range.
     """
+    return replace(named_recipe(name or "paper"), **given_values(given))
+
+
+def given_values(given: Any) -> dict[str, Any]:  # noqa: ANN401  GivenFields
+    """Give the fields that are given, with their values."""
     changes = {} if given is None else asdict(given)
-    return replace(
-        named_recipe(name or "paper"),
-        **{field: value for field, value in changes.items() if value is not None},
-    )
+    return {field: value for field, value in changes.items() if value is not None}

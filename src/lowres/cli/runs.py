@@ -1,4 +1,4 @@
-"""The verbs of runs and studies: train, study, report; and demo, which goes the whole way."""
+"""The verbs of runs: train, report; and demo, which goes the whole way."""
 
 from __future__ import annotations
 
@@ -11,11 +11,10 @@ from lowres.cli.app import app, err, out
 from lowres.cli.recipe_flags import RecipeFields, settled
 from lowres.errors import LowresError, require
 from lowres.progress import shown
-from lowres.recipe import Recipe, RecipeName
+from lowres.recipe import RecipeName
 
 if TYPE_CHECKING:
     from lowres.run import Run
-    from lowres.study.study import Study
 
 
 @app.command
@@ -96,70 +95,6 @@ def _run_at(
     opened, chosen = open_store(store or path), settled(recipe, given)
     name = chosen.run_name(opened.manifest.digest)
     return Run.plan(out_directory or Path("runs") / name, chosen, opened)
-
-
-@app.command
-def study(
-    path: Path,
-    *,
-    axis: tuple[str, ...] = (),
-    seeds: int = 1,
-    recipe: RecipeName | None = None,
-    given: RecipeFields = None,
-    out_directory: Annotated[Path, Parameter(name=("--out", "-o"))] = Path("study"),
-    jobs: Annotated[int | None, Parameter(alias="-j")] = None,
-    device: str = "auto",
-) -> int:
-    """Train every combination of some recipe fields, or go on with a study.
-
-    Runs that are finished are skipped, failed ones tried again; more values may be added later.
-
-    Args:
-        path: a store to train on, or the directory of a study to go on with.
-        axis: a swept recipe field and its values, such as lr=0.01,0.05; may be repeated.
-        seeds: runs of each combination, with seeds counted up from --seed.
-        recipe: what the runs have in common: paper if not given, or tensorflow-port.
-        given: fields of the recipe.
-        out_directory: directory of the study.
-        jobs: runs at a time; if not given, as many as cores on CPU and one on GPU.
-        device: auto, cpu, cuda or cuda:N.
-    """
-    torch = require("torch", "train")
-    from lowres.executors.local import LocalProcesses, share_cores
-    from lowres.study.study import Study
-
-    if (path / "study.json").exists():
-        if axis or recipe or given is not None:
-            raise LowresError(f"{path} is a study and has its axes; to add some, name its store")
-        planned = Study.open(path)
-    else:
-        planned = _plan_study(path, axis, seeds, settled(recipe, given), out_directory)
-    on_gpu = device.startswith("cuda") or (device == "auto" and torch.cuda.is_available())
-    jobs, threads = share_cores(len(planned.runs), jobs or (1 if on_gpu else None))
-    executor = LocalProcesses(jobs, threads)
-    summary = planned.finish(executor, ("--device", device), track=shown)
-    out.print(
-        f"{planned.path}: {summary.finished} of {len(planned.runs)} runs finished, "
-        f"{len(summary.failed)} failed; look at them with: lowres report {planned.path}"
-    )
-    for name, reason in summary.failed.items():
-        out.print(f"  {name}: {reason}")
-    return int(summary.finished < len(planned.runs))
-
-
-def _plan_study(store: Path, axis: tuple[str, ...], seeds: int, base: Recipe, path: Path) -> Study:
-    from lowres.store import open_store
-    from lowres.study.axes import Axis
-    from lowres.study.study import Study
-
-    axes = [Axis.parse(text) for text in axis]
-    if seeds < 1:
-        raise LowresError(f"--seeds must be at least 1, was {seeds}")
-    if not any(axis.name == "seed" for axis in axes):
-        axes.append(Axis("seed", tuple(range(base.seed, base.seed + seeds))))
-    elif seeds > 1:
-        raise LowresError("give seeds by --seeds or by --axis seed=..., not by both")
-    return Study.plan(path, open_store(store), base, axes)
 
 
 @app.command

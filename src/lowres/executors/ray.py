@@ -1,20 +1,13 @@
-"""Work on the machines of a Ray cluster; what was under way on a lost machine is done again."""
+"""Pieces of a build on a Ray cluster; what was under way on a lost machine is done again."""
 
 from __future__ import annotations
 
-import os
-import signal
-import socket
-import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from itertools import islice
 from typing import Any, TypeVar
 
 from lowres.errors import LowresError, require
-
-NOT_IMPORTED = "failed to import on the worker"
-"""What Ray says, in a RuntimeError, where a machine lacks the module of a function."""
+from lowres.executors.ray_connection import CANNOT_IMPORT, NOT_IMPORTED, connected
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -27,9 +20,6 @@ AHEAD = 2
 
 POLL_S = 1.0
 """How long to wait for results before the cluster is counted again."""
-
-CONNECT_S = 5.0
-"""How long a cluster may take to answer."""
 
 STOP_S = 10.0
 """How long to wait for work that was handed out, where it cannot be ended."""
@@ -58,7 +48,7 @@ def on_ray(
         Exception: what the work raised.
     """
     ray = require("ray", "ray")
-    with _connected(ray, address) as own:
+    with connected(ray, address) as own:
         task = ray.remote(num_cpus=1, max_retries=RETRIES)(work)
         waiting = iter(items)
         running: dict[Any, Item] = {}
@@ -80,51 +70,6 @@ def on_ray(
                 ray.wait(list(running), num_returns=len(running), timeout=STOP_S)
 
 
-@contextmanager
-def _connected(ray: Any, address: str) -> Iterator[bool]:  # noqa: ANN401  the module
-    """Be connected to a cluster, by the connection that is there or one of our own: say which."""
-    if ray.is_initialized():
-        yield False
-        return
-    try:
-        _knock(address)
-        with _own_signals():
-            ray.init(address, log_to_driver=False, logging_level="ERROR")
-    except (OSError, ValueError, RuntimeError, OverflowError) as error:
-        reason = " ".join(str(error).split())
-        raise LowresError(
-            f"no Ray cluster answers at --address {address}: start one with 'ray start --head', "
-            f"or give the address that it printed ({reason})"
-        ) from error
-    try:
-        yield True
-    finally:
-        ray.shutdown()
-
-
-def _knock(address: str) -> None:
-    """See whether anybody answers at an address; Ray itself tries for minutes, and prints much.
-
-    Raises:
-        OSError, OverflowError: nobody does.
-    """
-    given = os.environ.get("RAY_ADDRESS", address) if address == "auto" else address
-    host, _, port = given.rpartition(":")
-    if "://" not in given and host and port.isdecimal():
-        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_S).close()
-
-
-@contextmanager
-def _own_signals() -> Iterator[None]:
-    """Keep this process's answer to SIGTERM, which Ray replaces."""
-    before = signal.getsignal(signal.SIGTERM)
-    try:
-        yield
-    finally:
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, before)
-
-
 def _result(ray: Any, reference: Any) -> Any:  # noqa: ANN401
     try:
         return ray.get(reference)
@@ -132,10 +77,7 @@ def _result(ray: Any, reference: Any) -> Any:  # noqa: ANN401
         if isinstance(error.cause, LowresError | OSError):
             raise error.cause from None
         if NOT_IMPORTED in str(error.cause):
-            raise LowresError(
-                "a machine of the Ray cluster cannot import lowres: install the same lowres, with "
-                "the same Pillow and NumPy, on every machine"
-            ) from error
+            raise LowresError(CANNOT_IMPORT) from error
         raise
     except ray.exceptions.RayError as error:
         raise LowresError(

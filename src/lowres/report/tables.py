@@ -10,18 +10,16 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 from scipy import stats
 
-from lowres.errors import StudyError
 from lowres.recipe import FIELDS, Recipe
 from lowres.run import Run
-from lowres.study.study import FILE_NAME as STUDY_FILE_NAME
-from lowres.study.study import Study
+from lowres.study.study import find_runs
 from lowres.variant import Variant
 
 DIVERGED_ERROR = 1.0
@@ -58,12 +56,7 @@ def read_rows(folder: Path) -> list[Row]:
         StudyError: there is none, or a study's run is missing.
         RunError: one is damaged.
     """
-    if (folder / STUDY_FILE_NAME).exists():
-        Study.open(folder)  # which refuses a study whose runs have gone missing
-    runs = [Run.open(path.parent) for path in sorted(folder.glob("**/recipe.json"))]
-    if not runs:
-        raise StudyError(f"{folder} holds no runs: expected a study, a run or a folder of runs")
-    rows = [_read_row(run) for run in runs]
+    rows = [_read_row(run) for run in find_runs(folder)]
     return sorted(rows, key=lambda row: (Variant.parse(row.recipe.variant), row.name))
 
 
@@ -269,7 +262,7 @@ class Transfer:
 
 
 def transfers(rows: Sequence[Row]) -> list[Transfer]:
-    """Compare each pair of sizes of one filter over the configurations finished on both."""
+    """Compare each pair of sizes, otherwise made alike, over what was finished on both."""
     swept = swept_fields(rows)
     names = tuple(name for name in swept if name not in ("variant", "seed"))
     by_variant: dict[str, dict[str, Seeds]] = defaultdict(lambda: defaultdict(Seeds))
@@ -279,11 +272,15 @@ def transfers(rows: Sequence[Row]) -> list[Transfer]:
     found = []
     for proxy, target in combinations(ordered, 2):
         common = sorted(by_variant[proxy].keys() & by_variant[target].keys())
-        if common and Variant.parse(proxy).filter == Variant.parse(target).filter:
+        if common and _only_size_differs(Variant.parse(proxy), Variant.parse(target)):
             of_proxy = [by_variant[proxy][name] for name in common]
             of_target = [by_variant[target][name] for name in common]
             found.append(_transfer(proxy, target, of_proxy, of_target))
     return found
+
+
+def _only_size_differs(proxy: Variant, target: Variant) -> bool:
+    return proxy.size != target.size and replace(proxy, size=target.size) == target
 
 
 def _transfer(

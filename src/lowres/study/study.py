@@ -1,18 +1,21 @@
-"""A study's directory: plan runs, finish them, tell how each one stands.
+"""A study's directory: plan runs, finish them, tell how each one ended.
 
 ::
 
     STUDY/study.json     the store, the recipe around the axes, the axes
     STUDY/runs/NAME/     one directory a run
     STUDY/report.html    written by lowres report
+
+Any number of processes may plan and finish one study at the same time, here or on machines that
+share its file system: a run is trained by one of them, and each ends when all runs have ended.
 """
 
 from __future__ import annotations
 
-import json
 import signal
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -21,12 +24,14 @@ from lowres.errors import RunError, StudyError
 from lowres.executors.base import BUSY_STATUS, Executor, Outcome, Piece
 from lowres.manifest import write_json
 from lowres.progress import Display, Track, silent
-from lowres.recipe import FIELDS, Recipe
+from lowres.recipe import Recipe
 from lowres.run import Run
 from lowres.store import Store
-from lowres.study.axes import Axis, expand
+from lowres.study.axes import Axis, Together, expand
+from lowres.study.record import FILE_NAME, grown_record, planning, read_record
 
-FILE_NAME = "study.json"
+OTHERS_POLL_S = 1.0
+"""How often runs that other processes train are looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +40,28 @@ class Summary:
 
     finished: int
     failed: dict[str, str]
-    elsewhere: int
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A run that a plan would make, or that is there already.
+
+    Attributes:
+        name: name of its directory.
+        recipe: what it trains.
+        epochs: how many are done.
+        finished: whether all is done.
+    """
+
+    name: str
+    recipe: Recipe
+    epochs: int = 0
+    finished: bool = False
+
+    @classmethod
+    def of(cls, run: Run) -> Self:
+        """Tell how far a run is."""
+        return cls(run.path.name, run.recipe, len(run.metrics()), run.status == "finished")
 
 
 class Study:
@@ -48,42 +74,67 @@ class Study:
 
     def __init__(self, path: Path, runs: Sequence[Run]) -> None:
         self.path = path
-        self.runs = sorted(runs, key=lambda run: (-_cost(run.recipe), run.path.name))
+        self.runs = sorted(runs, key=lambda run: (-cost(run.recipe), run.path.name))
 
     @classmethod
-    def plan(cls, path: Path, store: Store, base: Recipe, axes: Sequence[Axis]) -> Self:
-        """Make the directories of all runs that the axes span, keeping those that are there.
+    def plan(
+        cls,
+        path: Path,
+        store: Store,
+        base: Recipe,
+        axes: Sequence[Axis | Together],
+        points: Sequence[Mapping[str, Any]] = (),
+    ) -> Self:
+        """Make the directories of all runs that are asked for, keeping those that are there.
 
         A study may be planned again with more values or axes; what is not swept must stay.
 
+        Args:
+            path: directory of the study.
+            store: what is trained on.
+            base: what the runs have in common.
+            axes: what is combined.
+            points: further runs, as changes of `base`; see `expand`.
+
         Raises:
             StudyError: the directory holds something else, or a study that does not fit.
-            RecipeError: a value is outside its range.
+            RecipeError, VariantError: a value is outside its range.
             StoreError: the store lacks a variant.
         """
-        recipes = expand(base, axes)
-        digest = store.manifest.digest
-        earlier = _begun(path)
-        swept = {axis.name: list(axis.values) for axis in axes}
-        if earlier is not None:
-            _refuse_changes(path, earlier, base, swept, digest)
-            swept = _joined(earlier["axes"], swept)
-        for variant in {recipe.variant for recipe in recipes}:
-            store.images("train", variant)
-        names = dict.fromkeys(earlier["runs"] if earlier else ())
-        for recipe in recipes:
-            names[recipe.run_name(digest)] = None
-        (path / "runs").mkdir(parents=True, exist_ok=True)
-        record = {
-            "store": {"path": str(store.path.resolve()), "digest": digest},
-            "base": base.to_record(),
-            "axes": swept,
-            "runs": list(names),
-        }
-        write_json(path / FILE_NAME, record)
-        for recipe in recipes:
-            Run.plan(path / "runs" / recipe.run_name(digest), recipe, store)
-        return cls.open(path)
+        recipes = _recipes(store, base, axes, points)
+        grown_record(path, store, base, axes, points, list(recipes))  # refuses before it writes
+        path.mkdir(parents=True, exist_ok=True)
+        with planning(path):
+            record = grown_record(path, store, base, axes, points, list(recipes))
+            (path / "runs").mkdir(exist_ok=True)
+            write_json(path / FILE_NAME, record)
+            for name, recipe in recipes.items():
+                Run.plan(path / "runs" / name, recipe, store)
+            return cls.open(path)
+
+    @classmethod
+    def draft(
+        cls,
+        path: Path,
+        store: Store,
+        base: Recipe,
+        axes: Sequence[Axis | Together],
+        points: Sequence[Mapping[str, Any]] = (),
+    ) -> list[Draft]:
+        """Give the runs that `plan` would make or keep, the most costly first; write nothing.
+
+        Raises:
+            LowresError: as `plan`.
+        """
+        recipes = _recipes(store, base, axes, points)
+        record = grown_record(path, store, base, axes, points, list(recipes))
+        drafts = [
+            Draft.of(Run.open(path / "runs" / name))
+            if (path / "runs" / name / "recipe.json").exists() or name not in recipes
+            else Draft(name, recipes[name])
+            for name in record["runs"]
+        ]
+        return sorted(drafts, key=lambda draft: (-cost(draft.recipe), draft.name))
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -92,7 +143,7 @@ class Study:
         Raises:
             StudyError: there is none, or it is damaged.
         """
-        record = _read(path)
+        record = read_record(path)
         if record is None:
             raise StudyError(f"{path} is not a study: it has no {FILE_NAME}")
         try:
@@ -100,10 +151,29 @@ class Study:
         except RunError as error:
             raise StudyError(f"{error}; plan the study again with the same axes") from error
 
+    def drafts(self) -> list[Draft]:
+        """Give its runs as drafts."""
+        return [Draft.of(run) for run in self.runs]
+
+    def commands(self, arguments: Sequence[str] = ()) -> list[tuple[str, ...]]:
+        """Give the command of each run that is not finished, the most costly first.
+
+        Args:
+            arguments: further arguments of each `lowres train`.
+        """
+        return [
+            ("lowres", "train", str(run.path.resolve()), *arguments)
+            for run in self.runs
+            if run.status != "finished"
+        ]
+
     def finish(
         self, executor: Executor, arguments: Sequence[str] = (), *, track: Track = silent
     ) -> Summary:
         """Finish every run that is not finished; failed ones are tried again.
+
+        A run that another process trains is waited for, and taken over if that process ends
+        without having finished it.
 
         Args:
             executor: what runs them.
@@ -111,15 +181,59 @@ class Study:
             track: shows progress, one line a run.
         """
         todo = {run.path.name: run for run in self.runs if run.status != "finished"}
-        pieces = [_piece(run, arguments) for run in todo.values()]
-        busy = 0
+        elsewhere: dict[str, Run] = {}
         with track("study", len(self.runs), done=len(self.runs) - len(todo)) as display:
-            for outcome in executor.finish(pieces):
-                busy += _note(todo[outcome.piece.name], outcome, display)
-                display.advance()
-        failed = {run.path.name: _why(run) for run in self.runs if run.status == "failed"}
+            while todo or elsewhere:
+                pieces = [_piece(run, arguments) for run in todo.values()]
+                for outcome in executor.finish(pieces):
+                    run = todo[outcome.piece.name]
+                    if _is_elsewhere(run, outcome):
+                        elsewhere[run.path.name] = run
+                        display.say(f"{run.path.name}: another process is training it; waiting")
+                    else:
+                        _note(run, outcome, display)
+                todo = _await_others(elsewhere, display)
+        failed = {run.path.name: why_failed(run) for run in self.runs if run.status == "failed"}
         finished = sum(run.status == "finished" for run in self.runs)
-        return Summary(finished, failed, busy)
+        return Summary(finished, failed)
+
+
+def find_runs(folder: Path) -> list[Run]:
+    """Open all runs in a folder, at any depth: those of a study, a run itself, or any others.
+
+    Raises:
+        StudyError: there is none, or a study's run is missing.
+        RunError: one is damaged.
+    """
+    if (folder / FILE_NAME).exists():
+        Study.open(folder)  # which refuses a study whose runs have gone missing
+    runs = [Run.open(path.parent) for path in sorted(folder.glob("**/recipe.json"))]
+    if not runs:
+        raise StudyError(f"{folder} holds no runs: expected a study, a run or a folder of runs")
+    return runs
+
+
+def cost(recipe: Recipe) -> float:
+    """Estimate the cost of a run, up to a factor: most of it are convolutions at full size."""
+    return recipe.epochs * recipe.blocks * recipe.width**2 * recipe.size**2
+
+
+def why_failed(run: Run) -> str:
+    """Tell why a run failed, and where more is written."""
+    error = run.error()
+    return f"{error['type']}: {error['message']} (see {run.path / 'train.log'})"
+
+
+def _recipes(
+    store: Store,
+    base: Recipe,
+    axes: Sequence[Axis | Together],
+    points: Sequence[Mapping[str, Any]],
+) -> dict[str, Recipe]:
+    recipes = expand(base, axes, points)
+    for variant in dict.fromkeys(recipe.variant for recipe in recipes):
+        store.images("train", variant)
+    return {recipe.run_name(store.manifest.digest): recipe for recipe in recipes}
 
 
 def _piece(run: Run, arguments: Sequence[str]) -> Piece:
@@ -128,28 +242,54 @@ def _piece(run: Run, arguments: Sequence[str]) -> Piece:
     return Piece(run.path.name, command, path / "train.log")
 
 
-def _note(run: Run, outcome: Outcome, display: Display) -> bool:
-    """Say how a run ended, recording what it could not record itself; tell if it was busy."""
-    if outcome.exit_status == BUSY_STATUS:
-        display.say(f"{run.path.name}: another process is training it")
-        return True
+def _await_others(elsewhere: dict[str, Run], display: Display) -> dict[str, Run]:
+    """Wait until runs that others train have ended, or until one was left unfinished: take that.
+
+    Args:
+        elsewhere: what others train; what has ended is removed from it.
+        display: shows how runs ended.
+
+    Returns:
+        The runs to be taken over.
+    """
+    left: dict[str, Run] = {}
+    while elsewhere and not left:
+        time.sleep(OTHERS_POLL_S)
+        for name, run in list(elsewhere.items()):
+            if run.busy:
+                continue
+            del elsewhere[name]
+            if run.status in ("finished", "failed"):
+                _tell(run, display)
+            else:
+                left[name] = run
+    return left
+
+
+def _is_elsewhere(run: Run, outcome: Outcome) -> bool:
+    """Tell whether a run that was to be finished is in other hands."""
+    return run.status != "finished" and (outcome.exit_status == BUSY_STATUS or run.busy)
+
+
+def _note(run: Run, outcome: Outcome, display: Display) -> None:
+    """Say how a run ended, recording what it could not record itself."""
     if run.status != "finished" and run.status != "failed":
         run.record_error("ProcessEnded", f"its process {_ending(outcome.exit_status)}")
+    _tell(run, display)
+
+
+def _tell(run: Run, display: Display) -> None:
+    display.say(f"{run.path.name}: {_end(run)}")
+    display.advance()
+
+
+def _end(run: Run) -> str:
     if run.status == "failed":
-        display.say(f"{run.path.name}: FAILED: {_why(run)}")
-        return False
+        return f"FAILED: {why_failed(run)}"
     result = run.result()
     if result["status"] == "diverged":
-        display.say(f"{run.path.name}: diverged in epoch {result['epochs']}")
-    else:
-        error, took_s = 100 * result["top1_error"], result["train_s"]
-        display.say(f"{run.path.name}: top-1 error {error:.2f} %, {took_s:.1f} s")
-    return False
-
-
-def _why(run: Run) -> str:
-    error = run.error()
-    return f"{error['type']}: {error['message']} (see {run.path / 'train.log'})"
+        return f"diverged in epoch {result['epochs']}"
+    return f"top-1 error {100 * result['top1_error']:.2f} %, {result['train_s']:.1f} s"
 
 
 def _ending(exit_status: int) -> str:
@@ -158,65 +298,3 @@ def _ending(exit_status: int) -> str:
     name = signal.Signals(-exit_status).name
     hint = "; was there too little memory?" if name == "SIGKILL" else ""
     return f"was killed by {name}{hint}"
-
-
-def _cost(recipe: Recipe) -> float:
-    """Estimate the cost of a run, up to a factor: most of it are convolutions at full size."""
-    return recipe.epochs * recipe.blocks * recipe.width**2 * recipe.size**2
-
-
-def _begun(path: Path) -> dict[str, Any] | None:
-    """Read the study that a directory holds; refuse one that holds something else."""
-    if path.exists() and not path.is_dir():
-        raise StudyError(f"study {path} must be a directory, and is a file")
-    record = _read(path)
-    if record is None and path.exists() and any(path.iterdir()):
-        raise StudyError(
-            f"{path} is neither empty nor a study: choose another directory with --out"
-        )
-    return record
-
-
-def _read(path: Path) -> dict[str, Any] | None:
-    try:
-        record = json.loads((path / FILE_NAME).read_text())
-        axes, runs, base = record["axes"], record["runs"], record["base"]
-        if not (isinstance(axes, dict) and isinstance(runs, list) and isinstance(base, dict)):
-            raise TypeError("axes, runs or base of another kind")
-        return dict(record)
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise StudyError(f"{path / FILE_NAME} is damaged: {error!r}") from error
-
-
-def _refuse_changes(
-    path: Path,
-    earlier: dict[str, Any],
-    base: Recipe,
-    swept: dict[str, list[Any]],
-    digest: str,
-) -> None:
-    """Refuse to mix runs that differ in more than the axes."""
-    if earlier["store"]["digest"] != digest:
-        raise StudyError(
-            f"study {path} is of another store ({earlier['store']['path']}): choose another "
-            "directory with --out"
-        )
-    now = base.to_record()
-    for name in FIELDS:
-        then = earlier["base"].get(name)
-        if name not in swept and name not in earlier["axes"] and then != now[name]:
-            raise StudyError(
-                f"study {path} was planned with {name} {then}, and this asks for {now[name]}: "
-                f"choose another directory with --out, or sweep it with --axis {name}=..."
-            )
-
-
-def _joined(then: dict[str, list[Any]], now: dict[str, list[Any]]) -> dict[str, list[Any]]:
-    """Join the axes of two plans, in the order in which values were first asked for."""
-    joined = {name: list(values) for name, values in then.items()}
-    for name, values in now.items():
-        known = joined.setdefault(name, [])
-        known += [value for value in values if value not in known]
-    return joined
