@@ -19,10 +19,15 @@ def test_one_in_so_many_goes_on():
     [
         # 9 + 3 x 4 + 1 x 16 = 37 = 2.3125 x 16; a tenth configuration costs 1 more.
         (37 / 16, [1, 4, 16], None, (9, 3, 1)),
-        (36 / 16, [1, 4, 16], None, (8, 2, 1)),
+        # 8 + 2 x 4 + 16 = 32: what is left lets a third one go on to the second rung.
+        (36 / 16, [1, 4, 16], None, (8, 3, 1)),
+        (35.9 / 16, [1, 4, 16], None, (8, 2, 1)),
         (38 / 16, [1, 4, 16], None, (10, 3, 1)),
         (21 / 16, [1, 4, 16], None, (1, 1, 1)),
-        (100, [1, 4, 16], 12, (12, 4, 1)),
+        # 27 + 36 + 48 = 111: 16 more would let one go on to the last, or four to the second.
+        (126.9 / 16, [1, 4, 16], 27, (27, 12, 3)),
+        (127 / 16, [1, 4, 16], 27, (27, 9, 4)),
+        (100, [1, 4, 16], 12, (12, 12, 12)),
         (7, [16], None, (7,)),
         (7.9, [16], None, (7,)),
     ],

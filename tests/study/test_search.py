@@ -285,7 +285,7 @@ class InProcess:
 
 
 def test_weights_are_carried_from_size_to_size(store, tmp_path):
-    settings = {"space": ["lr=0.01,0.02"], "budget": 1.3, "sampler": "random"}
+    settings = {"space": ["lr=0.01,0.02"], "budget": 1.4, "sampler": "random"}
     carried = searched(tmp_path / "a", store, InProcess(), carry_weights=True, **settings)
     plain = searched(tmp_path / "b", store, InProcess(), **settings)
     names = [one["best"]["run"] for one in (carried, plain)]

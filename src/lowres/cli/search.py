@@ -69,6 +69,10 @@ def search(
     """
     require("torch", "train")
     require("optuna", "study")
+    if working.executor == "ray" and working.jobs is None:
+        raise StudyError(
+            "--executor ray needs --jobs here: as many configurations are chosen at a time"
+        )
     options = {"one_in": one_in, "sampler": sampler, "sampler_seed": sampler_seed}
     others: dict[str, Any] = {n: value for n, value in options.items() if value is not None}
     if (path / "search.json").exists():
@@ -82,7 +86,10 @@ def search(
                 "largest size do"
             )
         others |= {"budget": budget, "carry_weights": carry_weights}
-        base = _base(settled(recipe, given), given_values(given), sizes, space)
+        values = given_values(given)
+        if rung_epochs and "epochs" in values:
+            raise StudyError("--rung-epochs tells the epochs of every size: leave --epochs out")
+        base = _base(settled(recipe, given), values, sizes, space)
         planned = _planned(out_directory, path, base, space, sizes, rung_epochs, others)
     return _finish(planned, working)
 
@@ -132,13 +139,10 @@ def _finish(planned: Search, working: StudyWorking) -> int:
 
     counts = planned.allotment.counts
     executor = make_executor(working, counts[0])
-    jobs = executor.jobs if isinstance(executor, LocalProcesses) else working.jobs
-    if jobs is None:
-        raise StudyError(
-            "--executor ray needs --jobs here: as many configurations are chosen at a time"
-        )
+    jobs = executor.jobs if isinstance(executor, LocalProcesses) else working.jobs or 1
     listed = ", ".join(f"{n} at {s} px" for n, s in zip(counts, planned.plan.sizes, strict=True))
-    out.print(f"{planned.path}: configurations {listed}; {jobs} chosen and trained at a time")
+    if not planned.finished:
+        out.print(f"{planned.path}: configurations {listed}; {jobs} chosen and trained at a time")
     result = planned.finish(executor, jobs, ("--device", working.device), track=shown)
     for line in lines(result):
         out.print(line)

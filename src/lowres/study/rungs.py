@@ -28,6 +28,8 @@ def counts_within(
 ) -> tuple[int, ...]:
     """Count the configurations of each rung such that as many as possible begin.
 
+    What is then left of the budget lets more go on, first to the last rung.
+
     Args:
         budget: as many runs at the last rung's cost.
         costs: mean cost of a run at each rung, in any unit.
@@ -43,11 +45,10 @@ def counts_within(
             f"--budget must be at least {least:.3f}, which takes one configuration through all "
             f"sizes, was {budget:g}: it is counted in runs at the largest size"
         )
+    limit = budget * costs[-1] * (1 + TOLERANCE)
     first = 1
     while first < (most or MAX_RUNS + 1):
-        counts = counts_from(first + 1, len(costs), one_in)
-        spent = sum(count * cost for count, cost in zip(counts, costs, strict=True))
-        if spent > budget * costs[-1] * (1 + TOLERANCE):
+        if _spent(counts_from(first + 1, len(costs), one_in), costs) > limit:
             break
         first += 1
     if first > MAX_RUNS:
@@ -55,7 +56,24 @@ def counts_within(
             f"--budget {budget:g} begins more than {MAX_RUNS:,} configurations: choose a smaller "
             "one, or fewer --sizes"
         )
-    return counts_from(first, len(costs), one_in)
+    return _filled(counts_from(first, len(costs), one_in), costs, limit)
+
+
+def _filled(counts: Sequence[int], costs: Sequence[float], limit: float) -> tuple[int, ...]:
+    """Let one more go on to a rung, the last that can have one, until nothing more fits."""
+    filled, rung = list(counts), len(counts) - 1
+    while rung:
+        filled[rung] += 1
+        if filled[rung] <= filled[rung - 1] and _spent(filled, costs) <= limit:
+            rung = len(counts) - 1
+        else:
+            filled[rung] -= 1
+            rung -= 1
+    return tuple(filled)
+
+
+def _spent(counts: Sequence[int], costs: Sequence[float]) -> float:
+    return sum(count * cost for count, cost in zip(counts, costs, strict=True))
 
 
 def ranked(errors: Mapping[int, float]) -> list[int]:

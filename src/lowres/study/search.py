@@ -91,6 +91,11 @@ class Search:
         found = read_record(path)
         return cls.start(path, Store(found["store"]["path"]), SearchPlan.from_record(found))
 
+    @property
+    def finished(self) -> bool:
+        """Whether there is a result."""
+        return (self.path / RESULT).exists()
+
     def finish(
         self,
         executor: Executor,
@@ -116,7 +121,7 @@ class Search:
         with held(self.path / FILE_NAME) as free, quiet() as optuna:
             if not free:
                 raise RunBusyError(f"search {self.path} is under way in another process")
-            if (self.path / RESULT).exists():
+            if self.finished:
                 return self.result()
             trials = Trials(optuna, self.path, self.plan.space)
             work = _Work(self, trials, executor, arguments, track)
