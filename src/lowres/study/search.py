@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Self
 
@@ -25,17 +26,11 @@ from lowres.manifest import held, write_json
 from lowres.progress import Display, Track, silent
 from lowres.run import Run, Start
 from lowres.store import Store
+from lowres.study.allotment import Allotment, begin, record
 from lowres.study.costs import training_macs
 from lowres.study.record import planning
 from lowres.study.rungs import promoted, ranked
-from lowres.study.search_plan import (
-    FILE_NAME,
-    Allotment,
-    SearchPlan,
-    begin,
-    read_record,
-    record,
-)
+from lowres.study.search_plan import FILE_NAME, SearchPlan, read_record
 from lowres.study.search_result import Configuration, Evaluation, summed_up
 from lowres.study.study import Study, why_failed
 from lowres.study.trials import Chooser, Trials, quiet
@@ -128,6 +123,7 @@ class Search:
             chooser = Chooser(optuna, self.plan, self.allotment.counts[0])
             configurations = work.train_all(chooser, at_a_time)
             found = summed_up(self.plan, self.allotment, self.store, configurations)
+            found["versions"] = {"lowres": version("lowres"), "optuna": optuna.__version__}
             write_json(self.path / RESULT, found)
             return found
 

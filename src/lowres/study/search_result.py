@@ -7,9 +7,10 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from lowres.store import Store
+from lowres.study.allotment import Allotment
 from lowres.study.costs import training_macs
 from lowres.study.estimate import in_words
-from lowres.study.search_plan import Allotment, SearchPlan
+from lowres.study.search_plan import SearchPlan
 from lowres.study.space import Plain, changes
 
 
@@ -158,8 +159,9 @@ def lines(result: Mapping[str, Any]) -> Iterator[str]:
     )
     if len(result["rungs"]) > 1 and same["train_s"] is not None:
         yield (
-            f"all {same['runs']} configurations at {size} px: about {in_words(same['train_s'])}, "
-            f"{same['train_macs']:.3g} multiply-adds, {same['times_as_costly']:.1f} times as much"
+            f"{_count(same['runs'], 'configuration')} at {size} px: about "
+            f"{in_words(same['train_s'])}, {same['train_macs']:.3g} multiply-adds, "
+            f"{same['times_as_costly']:.1f} times as much"
         )
     for one in result["trace"]:
         for rung in one["rungs"]:
@@ -172,8 +174,9 @@ def _rung_line(rung: Mapping[str, Any]) -> str:
     least = "" if rung["best_error"] is None else f", least error {_percent(rung['best_error'])}"
     ended = f" ({', '.join(others)})" if others else ""
     return (
-        f"{rung['size']} px, {rung['epochs']} epochs: {rung['configurations']} configurations"
-        f"{ended}{least}, {in_words(rung['train_s'])} of training"
+        f"{rung['size']} px, {_count(rung['epochs'], 'epoch')}: "
+        f"{_count(rung['configurations'], 'configuration')}{ended}{least}, "
+        f"{in_words(rung['train_s'])} of training"
     )
 
 
@@ -210,6 +213,10 @@ def _shown(value: object) -> str:
     if isinstance(value, list):
         return "+".join(map(str, value))
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}{'' if number == 1 else 's'}"
 
 
 def _percent(share: float) -> str:
