@@ -140,6 +140,20 @@ def test_diverged_runs_are_the_worst_and_failed_ones_given_up(store, tmp_path):
     assert "failed: ProcessEnded: its process was killed by SIGKILL" in "\n".join(lines(found))
 
 
+def test_what_was_given_up_stays_so_with_fewer_jobs(store, tmp_path):
+    """Of the first four only the last works, which one at a time would not come to know."""
+    chosen = searched(tmp_path / "whole", store, at_a_time=4)["trace"][:3]
+    rates = [one["changes"]["lr"] for one in chosen]
+    executor = Formula(failing=lambda recipe: recipe.lr in rates)
+    found = searched(tmp_path / "search", store, executor, at_a_time=4)
+    failed = [one["configuration"] for one in found["trace"] if one["rungs"][0]["error"] is None]
+    assert failed == [0, 1, 2]
+    (tmp_path / "search" / "result.json").unlink()
+    again = Formula()
+    assert searched(tmp_path / "search", store, again, at_a_time=1) == found
+    assert again.done == []
+
+
 def test_a_search_in_which_nothing_works_stops_and_may_be_tried_again(store, tmp_path):
     executor = Formula(failing=lambda _: True)
     with pytest.raises(StudyError, match=r"all 3 runs at 8 px failed; the same .* ProcessEnded"):

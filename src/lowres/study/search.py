@@ -40,7 +40,7 @@ WORST_ERROR = 1.0
 """Top-1 error that stands for a run whose loss was no longer finite."""
 
 MOST_FAILURES = 3
-"""Runs of a rung that may fail before one is finished; more, and what fails is not theirs."""
+"""Where as many runs of a rung fail before any is finished, the fault is hardly theirs."""
 
 
 class Search:
@@ -235,10 +235,11 @@ class _Work:
 
     def _stop_if_nothing_works(self, chosen: Sequence[Configuration], rung: int) -> None:
         """Stop where every run fails, before more are tried and before any is given up."""
-        ended = [one.evaluations[rung] for one in chosen]
-        whole = len(ended) == self.counts[rung] or rung > 0
-        failed = [evaluation for evaluation in ended if evaluation.status == "failed"]
-        if len(failed) == len(ended) and (whole or len(failed) >= MOST_FAILURES):
+        # What was given up earlier was so because others worked.
+        tried = [one.evaluations[rung] for one in chosen if one.number not in self.given_up]
+        failed = [evaluation for evaluation in tried if evaluation.status == "failed"]
+        over = rung > 0 or len(chosen) == self.counts[rung]
+        if failed and len(failed) == len(tried) and (over or len(failed) >= MOST_FAILURES):
             raise StudyError(
                 f"search {self.search.path}: all {len(failed)} runs at {self.plan.sizes[rung]} px "
                 f"failed; the same command tries them again. {failed[0].reason}"
