@@ -212,9 +212,9 @@ def test_optuna_sees_every_configuration(store, tmp_path):
     seen = trials(tmp_path / "search")
     assert [trial.params for trial in seen] == [one["changes"] for one in found["trace"]]
     for trial, one in zip(seen, found["trace"], strict=True):
-        assert trial.intermediate_values == {rung["rung"]: rung["error"] for rung in one["rungs"]}
+        assert trial.intermediate_values == {rung["size"]: rung["error"] for rung in one["rungs"]}
         assert trial.state.name == ("COMPLETE" if len(one["rungs"]) == 2 else "PRUNED")
-        assert trial.user_attrs["run 0"] == one["rungs"][0]["run"]
+        assert trial.user_attrs["run at 8 px"] == one["rungs"][0]["run"]
 
 
 def test_another_plan_is_refused_by_name(store, tmp_path):

@@ -215,15 +215,15 @@ class _Work:
 
     def _train(self, chosen: Sequence[Configuration], rung: int, display: Display) -> None:
         """Finish the runs of configurations at a rung, and note how they ended."""
-        runs = {one.number: self._run(one, rung) for one in chosen}
+        size, runs = self.plan.sizes[rung], {one.number: self._run(one, rung) for one in chosen}
         todo = [run for number, run in runs.items() if number not in self.given_up]
         Study(self.search.path, todo).finish(self.executor, self.arguments, track=_through(display))
         for one in chosen:
-            evaluation = _evaluated(runs[one.number], rung, self.plan.sizes[rung])
+            evaluation = _evaluated(runs[one.number], rung, size)
             one.evaluations.append(evaluation)
             self.left -= self._cost(one, rung)
             if evaluation.error is not None:
-                self.trials.report(one.number, rung, evaluation.error, evaluation.run)
+                self.trials.report(one.number, size, evaluation.error, evaluation.run)
 
     def _run(self, one: Configuration, rung: int) -> Run:
         recipe, store, start = self.plan.recipe(one.labels, rung), self.search.store, None

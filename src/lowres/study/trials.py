@@ -205,14 +205,14 @@ class Trials:
         )
         self.study.add_trial(trial)
 
-    def report(self, number: int, rung: int, error: float, run: str) -> None:
-        """Tell the error of a configuration at a rung, once."""
+    def report(self, number: int, size: int, error: float, run: str) -> None:
+        """Tell the error of a configuration at a size, once."""
         trial = self._open(number)
-        if trial is None or rung in trial.intermediate_values:
+        if trial is None or size in trial.intermediate_values:
             return
         identity = self.storage.get_trial_id_from_study_id_trial_number(self._identity, number)
-        self.storage.set_trial_user_attr(identity, f"run {rung}", run)
-        self.storage.set_trial_intermediate_value(identity, rung, error)
+        self.storage.set_trial_user_attr(identity, f"run at {size} px", run)
+        self.storage.set_trial_intermediate_value(identity, size, error)
 
     def complete(self, number: int, error: float) -> None:
         """Tell that a configuration came to the end of the largest size, once."""
