@@ -71,18 +71,8 @@ def test_train_a_store_then_finish_the_run(store_path, tmp_path):
 
 
 def test_every_verb_has_help(capsys):
-    verbs = [
-        "build",
-        "demo",
-        "export",
-        "info",
-        "report",
-        "show",
-        "status",
-        "study",
-        "train",
-        "verify",
-    ]
+    verbs = ["build", "demo", "export", "info", "report", "search", "show", "status", "study",
+             "train", "verify"]  # fmt: skip
     _, overview, _ = call(capsys, "--help")
     for verb in verbs:
         assert verb in overview
@@ -358,3 +348,30 @@ def test_gpus_and_cores_are_shared_out(monkeypatch, gpus, given, expected):
     monkeypatch.setattr("lowres.executors.local.available_cores", lambda: 2)
     executor = studies._local(studies.StudyWorking(**given), 6)
     assert (executor.jobs, executor.gpus) == expected
+
+
+def test_a_search_goes_on_and_refuses_what_would_change_nothing(store_path, tmp_path, capsys):
+    small = ["--width", "0.5", "--blocks", "1", "--batch-size", "8", "--out", tmp_path / "search"]
+    search = ["search", store_path, "--sizes", "8", "16", "--space", "lr=0.01,0.1"]
+    for more, words in [
+        ([], "give --budget 10 to train as much as 10 runs"),
+        (["--budget", "1.4", "--lr", "1"], "lr is searched: leave --lr out"),
+        (["--budget", "1.4", "--rung-epochs", "1", "1", "--epochs", "2"], "leave --epochs out"),
+        (["--budget", "1.4", "--variant", "8-box"], "--variant 8-box must have the largest of"),
+        (["--budget", "1.4", "--executor", "ray"], "--executor ray needs --jobs here"),
+    ]:
+        status, _, refused = call(capsys, *search, *small, *more)
+        assert (status, words in refused) == (1, True), refused
+    assert not (tmp_path / "search").exists()
+    search += [*small, "--budget", "1.4", "--epochs", "1", "--jobs", "1"]
+    status, told, _ = call(capsys, *search)
+    assert status == 0
+    assert "configurations 2 at 8 px, 1 at 16 px; 1 chosen and trained at a time" in told
+    assert re.search(r"best at 16 px: top-1 error \d+\.\d\d % with lr 0\.1?", told)
+    status, _, refused = call(capsys, "search", tmp_path / "search", "--budget", "2")
+    assert (status, "has its plan: leave other flags out" in refused) == (1, True), refused
+    again = call(capsys, "search", tmp_path / "search")
+    assert again[:2] == (0, told.partition("\n")[2])
+    assert "search" in call(capsys, "info", tmp_path / "search")[1]
+    assert "3 finished" in call(capsys, "status", tmp_path / "search")[1]
+    assert call(capsys, "report", tmp_path / "search")[0] == 0

@@ -14,11 +14,12 @@ from lowres.options import preset_of
 from lowres.progress import Track, silent
 from lowres.store import open_store
 from lowres.study.record import read_record
+from lowres.study.search_plan import read_record as read_search
 from lowres.study.status import standings, summary
 
 
 def describe(path: Path, *, track: Track = silent) -> Iterator[str]:
-    """Give the lines that describe a store, a run, a study or a source.
+    """Give the lines that describe a store, a run, a study, a search or a source.
 
     Of a source, what is known of its origin is told, too; for released batches that takes
     reading them once.
@@ -28,6 +29,8 @@ def describe(path: Path, *, track: Track = silent) -> Iterator[str]:
     """
     if (path / "study.json").exists():
         yield from _study(path)
+    elif (path / "search.json").exists():
+        yield from _search(path)
     elif (path / "recipe.json").exists():
         yield from _run(path)
     elif (path / "manifest.json").exists() or (path / "build.json").exists():
@@ -85,6 +88,18 @@ def _study(path: Path) -> Iterator[str]:
         yield f"axis {name}: {', '.join(map(str, values))}"
     if any(one.run.status != "finished" for one in found):
         yield f"look closer: lowres status {path}; finish: lowres study {path}"
+
+
+def _search(path: Path) -> Iterator[str]:
+    record = read_search(path)
+    rungs = zip(record["counts"], record["sizes"], strict=True)
+    yield f"search {path}: {', '.join(f'{n} configurations at {size} px' for n, size in rungs)}"
+    for name, spec in record["space"].items():
+        yield f"space {name}: {spec}"
+    if (path / "result.json").exists():
+        yield f"finished: {path / 'result.json'}"
+    else:
+        yield f"look closer: lowres status {path}; finish: lowres search {path}"
 
 
 def _source(path: Path, track: Track) -> Iterator[str]:

@@ -2,11 +2,13 @@
 
 ::
 
-    RUN/recipe.json      the recipe, and which store it is for
-    RUN/metrics.jsonl    one line an epoch
-    RUN/checkpoint.pt    the last epoch, or where it was interrupted; what it goes on from
-    RUN/error.json       why the last attempt failed, if it did
-    RUN/result.json      written last: its presence means finished
+    RUN/recipe.json              the recipe, and which store it is for
+    RUN/initial.safetensors      weights that it begins with, if they are another run's
+    RUN/metrics.jsonl            one line an epoch
+    RUN/checkpoint.pt            the last epoch, or where it was interrupted; what it goes on from
+    RUN/error.json               why the last attempt failed, if it did
+    RUN/weights.safetensors      the weights at the end
+    RUN/result.json              written last: its presence means finished
 
 `lowres train RUN` finishes any such directory, so a study, a cluster's queue and a shell loop all
 work the same way.
@@ -19,18 +21,53 @@ import time
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Self
 
 from lowres.errors import LowresError, RunBusyError, RunError
-from lowres.manifest import held, write_bytes, write_json
+from lowres.manifest import held, sha256_of_file, write_bytes, write_json
 from lowres.recipe import Recipe
 from lowres.store import Store
 
 Status = Literal["finished", "failed", "begun", "planned"]
 
+INITIAL_FILE = "initial.safetensors"
+WEIGHTS_FILE = "weights.safetensors"
+
 LOCK_TRIES = 4
 LOCK_PAUSE_S = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Weights of another run that a run begins with (training/carrying.py tells which of them).
+
+    Attributes:
+        run: name of the run that they come from.
+        sha256: of their file.
+        file: where it is.
+    """
+
+    run: str
+    sha256: str
+    file: Path = field(compare=False)
+
+    @classmethod
+    def of(cls, run: Path) -> Self:
+        """Take the weights of a finished run, by its directory.
+
+        Raises:
+            RunError: it has none.
+        """
+        file = run / WEIGHTS_FILE
+        try:
+            return cls(run.name, sha256_of_file(file), file)
+        except OSError as error:
+            raise RunError(
+                f"{file} is missing or cannot be read: weights are written when a run is over "
+                f"({error})"
+            ) from error
 
 
 class Run:
@@ -41,17 +78,37 @@ class Run:
         recipe: what to train.
         store_path: where the store was when the run was planned.
         store_digest: the digest of that store's contents.
+        start: the weights that it begins with, if they are another run's.
     """
 
-    def __init__(self, path: Path, recipe: Recipe, store_path: Path, store_digest: str) -> None:
+    def __init__(
+        self,
+        path: Path,
+        recipe: Recipe,
+        store_path: Path,
+        store_digest: str,
+        start: Start | None = None,
+    ) -> None:
         self.path = path
         self.recipe = recipe
         self.store_path = store_path
         self.store_digest = store_digest
+        self.start = start
+
+    @staticmethod
+    def name(recipe: Recipe, store_digest: str, start: Start | None = None) -> str:
+        """Name a run by its recipe, its store and the weights that it begins with."""
+        return recipe.run_name(store_digest + (start.sha256 if start else ""))
 
     @classmethod
-    def plan(cls, path: Path, recipe: Recipe, store: Store) -> Self:
+    def plan(cls, path: Path, recipe: Recipe, store: Store, start: Start | None = None) -> Self:
         """Make the directory of a run, or open it if it is there already.
+
+        Args:
+            path: the directory.
+            recipe: what to train.
+            store: what to train it on.
+            start: weights to begin with, which are copied; if not given, fresh ones.
 
         Raises:
             RunError: the directory holds another run, or something else.
@@ -59,21 +116,28 @@ class Run:
         """
         store.images("train", recipe.variant)
         digest = store.manifest.digest
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        if path.exists() and (not path.is_dir() or _holds_something(path)):
             run = cls.open(path)
-            if run.recipe != recipe or run.store_digest != digest:
+            if run.recipe != recipe or run.store_digest != digest or run.start != start:
                 raise RunError(
                     f"{path} holds another run; finish it with: lowres train {path}, or choose "
                     "another directory with --out"
                 )
-            return run
-        path.mkdir(parents=True, exist_ok=True)
-        record = {
-            "store": {"path": str(store.path.resolve()), "digest": digest},
-            "recipe": recipe.to_record(),
+        else:
+            path.mkdir(parents=True, exist_ok=True)
+            run = cls(path, recipe, store.path, digest, start)
+            write_json(path / "recipe.json", run._to_record())
+        if start and not (path / INITIAL_FILE).exists():
+            write_bytes(path / INITIAL_FILE, start.file.read_bytes())
+        return run
+
+    def _to_record(self) -> dict[str, Any]:
+        record: dict[str, Any] = {
+            "store": {"path": str(self.store_path.resolve()), "digest": self.store_digest}
         }
-        write_json(path / "recipe.json", record)
-        return cls(path, recipe, store.path, digest)
+        if self.start:
+            record["start"] = {"run": self.start.run, "sha256": self.start.sha256}
+        return {**record, "recipe": self.recipe.to_record()}
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -84,8 +148,11 @@ class Run:
         """
         try:
             record = json.loads((path / "recipe.json").read_text())
-            recipe = Recipe.from_record(record["recipe"])
-            return cls(path, recipe, Path(record["store"]["path"]), str(record["store"]["digest"]))
+            recipe, store, start = Recipe.from_record(record["recipe"]), record["store"], None
+            if "start" in record:
+                of = record["start"]
+                start = Start(str(of["run"]), str(of["sha256"]), path / INITIAL_FILE)
+            return cls(path, recipe, Path(store["path"]), str(store["digest"]), start)
         except FileNotFoundError:
             raise RunError(f"{path} is not a run: it has no recipe.json") from None
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -181,6 +248,11 @@ class Run:
         """Whether a process holds the run; never so on file systems that know no locks."""
         with held(self.path / "recipe.json") as free:
             return not free
+
+
+def _holds_something(path: Path) -> bool:
+    """Tell whether a folder holds more than a recipe that was not written to its end."""
+    return any(child.name != "recipe.json.tmp" for child in path.iterdir())
 
 
 def _read(path: Path, needed: Sequence[str]) -> dict[str, Any]:

@@ -11,15 +11,15 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from lowres.cli import runs, stores, studies
+from lowres.cli import runs, search, stores, studies
 from lowres.cli.app import app, err
 from lowres.errors import LowresError, RunBusyError, StoreBusyError
 from lowres.executors.base import BUSY_STATUS
 
-__all__ = ["main", "runs", "stores", "studies"]
+__all__ = ["main", "runs", "search", "stores", "studies"]
 
 INTERRUPTED_STATUS = 130
-RESUMED = frozenset({"build", "train", "study", "demo"})
+RESUMED = frozenset({"build", "train", "study", "search", "demo"})
 """The verbs that go on where they were."""
 
 

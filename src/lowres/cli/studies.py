@@ -101,7 +101,7 @@ def study(
     if print_commands:
         return _print_commands(planned, working)
     arguments = ("--device", working.device)
-    summary = planned.finish(_executor(working, len(planned.runs)), arguments, track=shown)
+    summary = planned.finish(make_executor(working, len(planned.runs)), arguments, track=shown)
     out.print(
         f"{planned.path}: {summary.finished} of {len(planned.runs)} runs finished, "
         f"{len(summary.failed)} failed; look at them with: lowres report {planned.path}"
@@ -206,7 +206,13 @@ def _local(working: StudyWorking, runs: int) -> LocalProcesses:
     return LocalProcesses(jobs, threads, gpus)
 
 
-def _executor(working: StudyWorking, runs: int) -> Executor:
+def make_executor(working: StudyWorking, runs: int) -> Executor:
+    """Make what finishes runs.
+
+    Args:
+        working: how it is to be done.
+        runs: how many there are, to share cores out among them.
+    """
     if working.executor == "local":
         return _local(working, runs)
     from lowres.executors.ray_runs import RayRuns

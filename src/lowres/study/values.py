@@ -62,6 +62,17 @@ def from_text(name: str, text: str) -> tuple[Any, ...]:
     return tuple(found)
 
 
+def number_type(name: str) -> type[int] | type[float] | None:
+    """Give the type of a field that holds a number, or None where it holds something else.
+
+    Raises:
+        RecipeError: the field is unknown.
+    """
+    check_name(name)
+    hint = _hints()[name]
+    return hint if hint in (int, float) else None
+
+
 def from_toml(name: str, value: object) -> Any:  # noqa: ANN401  any field's type
     """Check a value that TOML gave, for which `none` stands for none.
 

@@ -21,6 +21,7 @@ from lowres.recipe import Recipe
 from lowres.run import Run
 from lowres.store import Store
 from lowres.training import checkpoint, compiling
+from lowres.training.carrying import carry
 from lowres.training.checkpoint import Progress
 from lowres.training.device import choose_device, choose_precision
 from lowres.training.distributed import Team
@@ -95,6 +96,7 @@ def open_session(run: Run, store: Store, execution: Execution, team: Team) -> Se
     train = _train_batches(recipe, store, team)
     network = make_network(recipe, len(store.classes))
     model = network.module
+    carry(run, model)
     if team.size > 1:
         share_batches(model, team)
     model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]

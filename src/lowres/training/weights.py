@@ -22,10 +22,10 @@ from lowres.errors import RunError, require
 from lowres.manifest import write_bytes
 from lowres.models import make_network
 from lowres.recipe import Recipe
-from lowres.run import Run
+from lowres.run import WEIGHTS_FILE, Run
 from lowres.training.session import Session
 
-FILE_NAME = "weights.safetensors"
+FILE_NAME = WEIGHTS_FILE
 METADATA = "lowres"
 MEAN, STD = "input.mean", "input.std"
 

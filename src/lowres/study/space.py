@@ -1,0 +1,207 @@
+"""The space of a search: which fields are searched, and where.
+
+A list of values is a choice without an order, `lr=log:0.001:1` an interval with both its ends.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from lowres.errors import StudyError
+from lowres.study.axes import Axis
+from lowres.study.ranges import KINDS
+from lowres.study.values import from_text, number_type
+
+NOT_SEARCHED = {
+    "variant": "sizes are given by --sizes, and filter, fit and rule can be searched one by one",
+    "size": "sizes are given by --sizes",
+    "epochs": "epochs are given by --epochs, and by --rung-epochs for each size",
+    "seed": "the luckiest seed is no better choice: give one by --seed",
+    "eval_split": "errors on several splits cannot be compared: give one by --eval-split",
+}
+"""Fields that are no choice of a search, and why."""
+
+SAMPLE = 256
+"""Configurations that stand for a space which has more of them, where means over it are taken."""
+
+Plain = None | bool | int | float | str
+"""What Optuna stores as a choice."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A field and the values to choose from.
+
+    Attributes:
+        name: of a recipe field, or of a part of its variant but the size.
+        spec: as it was written.
+        values: without repeats.
+    """
+
+    name: str
+    spec: str
+    values: tuple[Any, ...]
+
+    @property
+    def labels(self) -> tuple[Plain, ...]:
+        """What stands for each value in Optuna: itself, or a list's parts joined with `+`."""
+        return tuple("+".join(map(str, v)) if isinstance(v, tuple) else v for v in self.values)
+
+    def value(self, label: Plain) -> Any:  # noqa: ANN401  any field's type
+        """Give the value that a label stands for."""
+        return self.values[self.labels.index(label)]
+
+    def draw(self, source: random.Random) -> Plain:
+        """Draw a label."""
+        return source.choice(self.labels)
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A field and the interval to choose a number from.
+
+    Attributes:
+        name: of a recipe field that is a number.
+        spec: as it was written.
+        low: its least value, above 0 where `log`.
+        high: its largest.
+        log: equal factors are equally far apart, not equal differences.
+        whole: only whole numbers.
+    """
+
+    name: str
+    spec: str
+    low: float
+    high: float
+    log: bool
+    whole: bool
+
+    def value(self, label: Plain) -> Any:  # noqa: ANN401  as of a Choice
+        """Give the value that a label stands for, which is itself."""
+        return label
+
+    def draw(self, source: random.Random) -> Plain:
+        """Draw a number."""
+        if self.log:
+            drawn = math.exp(source.uniform(math.log(self.low), math.log(self.high)))
+        else:
+            drawn = source.uniform(self.low, self.high)
+        drawn = min(max(drawn, self.low), self.high)
+        return round(drawn) if self.whole else drawn
+
+
+Dimension = Choice | Interval
+
+
+def parse_dimension(text: str) -> Dimension:
+    """Read `FIELD=VALUE,VALUE` or `FIELD=log:FIRST:LAST` or `FIELD=lin:FIRST:LAST`.
+
+    A range with a count, `log:0.001:0.1:7`, is a list of so many values, as an axis has it.
+
+    Raises:
+        StudyError: it has another form, or the field is none to be searched.
+        RecipeError: the field is unknown or a value is not of its type.
+    """
+    name, equals, spec = (part.strip() for part in text.partition("="))
+    name = name.replace("-", "_")
+    if name in NOT_SEARCHED:
+        raise StudyError(f"--space {name} cannot be searched: {NOT_SEARCHED[name]}")
+    kind, *ends = spec.split(":")
+    if equals and kind in KINDS and len(ends) == 2 and "," not in spec:
+        return _interval(name, spec, kind, ends)
+    if not equals or not spec:
+        raise StudyError(
+            "--space is written FIELD=VALUE,VALUE or FIELD=log:FIRST:LAST or FIELD=lin:FIRST:LAST, "
+            f"such as lr=log:0.001:1; was {text!r}"
+        )
+    return Choice(name, spec, Axis(name, tuple(dict.fromkeys(from_text(name, spec)))).values)
+
+
+def parse_space(texts: Sequence[str]) -> tuple[Dimension, ...]:
+    """Read all dimensions of a space.
+
+    Raises:
+        StudyError: there are none, one has another form, or a field is given twice.
+        RecipeError: a field is unknown or a value is not of its type.
+    """
+    found = tuple(map(parse_dimension, texts))
+    if not found:
+        raise StudyError("a search needs a space: give --space, such as --space lr=log:0.001:1")
+    names = [dimension.name for dimension in found]
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise StudyError(f"--space {twice[0]} is given twice; join its values with commas")
+    return found
+
+
+def _interval(name: str, spec: str, kind: str, ends: Sequence[str]) -> Interval:
+    kind_of_number = number_type(name)
+    if kind_of_number is None:
+        _refuse(name, spec, "is for numbers: list the values of this field with commas")
+    try:
+        low, high = map(float, ends)
+    except ValueError:
+        _refuse(name, spec, "must have two numbers")
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        _refuse(name, spec, "must have finite ends, the lower one first")
+    if kind == "log" and low <= 0:
+        _refuse(name, spec, "must have ends above 0, because it has equal factors")
+    whole = kind_of_number is int
+    if whole and not (low.is_integer() and high.is_integer()):
+        _refuse(name, spec, f"must begin and end with whole numbers, as {name} is one")
+    return Interval(name, spec, low, high, kind == "log", whole)
+
+
+def _refuse(name: str, spec: str, fault: str) -> NoReturn:
+    raise StudyError(f"--space {name}: interval {spec!r} {fault}, such as log:0.001:1")
+
+
+def changes(space: Sequence[Dimension], labels: Mapping[str, Plain]) -> dict[str, Any]:
+    """Give the fields and their values that labels stand for."""
+    return {one.name: one.value(labels[one.name]) for one in space}
+
+
+def combinations(space: Sequence[Dimension]) -> int | None:
+    """Count the configurations of a space; None where there is no end of them."""
+    counts = [_count(dimension) for dimension in space]
+    known = [count for count in counts if count is not None]
+    return math.prod(known) if len(known) == len(counts) else None
+
+
+def every(space: Sequence[Dimension]) -> Iterator[dict[str, Plain]]:
+    """Give the labels of every configuration of a space that has an end."""
+    names = [dimension.name for dimension in space]
+    listed = (
+        one.labels if isinstance(one, Choice) else tuple(range(int(one.low), int(one.high) + 1))
+        for one in space
+    )
+    for row in itertools.product(*listed):
+        yield dict(zip(names, row, strict=True))
+
+
+def sample(space: Sequence[Dimension]) -> list[dict[str, Plain]]:
+    """Give configurations that stand for the space: all, or some that are drawn, always the same.
+
+    The ends of each interval are among them.
+    """
+    count = combinations(space)
+    if count is not None and count <= SAMPLE:
+        return list(every(space))
+    source = random.Random(0)
+    drawn = [{one.name: one.draw(source) for one in space} for _ in range(SAMPLE)]
+    for one in space:
+        if isinstance(one, Interval):
+            low, high = (int(end) if one.whole else end for end in (one.low, one.high))
+            drawn[0][one.name], drawn[1][one.name] = low, high
+    return drawn
+
+
+def _count(dimension: Dimension) -> int | None:
+    if isinstance(dimension, Choice):
+        return len(dimension.values)
+    return int(dimension.high - dimension.low) + 1 if dimension.whole else None

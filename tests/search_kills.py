@@ -1,0 +1,130 @@
+"""Kills a search at random moments, again and again: run as a program by `test_search.py`.
+
+Nothing is trained: an executor writes results by a formula, so that a search takes no time. Each
+start is a child that kills itself, without a word, before its n-th operation on a file.
+"""
+
+import json
+import math
+import os
+import random
+import shutil
+import signal
+import sys
+from pathlib import Path
+
+import lowres
+from lowres.executors.base import Outcome
+from lowres.recipe import Recipe
+from lowres.run import Run
+from lowres.study.costs import training_macs
+from lowres.study.search import Search
+from lowres.study.search_plan import SearchPlan
+
+EVENTS = {"open", "os.rename", "os.remove", "os.mkdir", "os.symlink"}
+BASE = Recipe(variant="16-box", width=0.5, blocks=1, epochs=1, batch_size=8)
+SPACE = ("lr=log:0.001:1", "width=0.5,1")
+
+
+class Formula:
+    """An executor whose runs have an error that depends on rate, width and size; or that fail.
+
+    Args:
+        failing: gives whether the run of a recipe fails.
+        diverging: gives whether it diverges.
+        count: file that gets a line for each run that ends.
+    """
+
+    def __init__(self, failing=lambda _: False, diverging=lambda _: False, count=None):
+        self.failing, self.diverging, self.count = failing, diverging, count
+        self.done, self.waves = [], []
+
+    def finish(self, pieces):
+        self.waves.append(len(pieces))
+        for piece in pieces:
+            run = Run.open(piece.log.parent)
+            self.done.append(run.path.name)
+            if self.failing(run.recipe):
+                yield Outcome(piece, -9)
+                continue
+            diverged = self.diverging(run.recipe)
+            run.finish({
+                "status": "diverged" if diverged else "trained",
+                "top1_error": None if diverged else error(run.recipe),
+                "epochs": 1,
+                "train_s": 1.0,
+                "train_macs": training_macs(run.recipe, run.open_store()),
+            })  # fmt: skip
+            if self.count:
+                os.write(self.count, f"{run.path.name}\n".encode())
+            yield Outcome(piece, 0)
+
+
+def error(recipe: Recipe) -> float:
+    return 0.1 + 0.1 * abs(math.log10(recipe.lr / 0.05)) + 0.1 / recipe.width - recipe.size / 1000
+
+
+def plan(**others) -> SearchPlan:
+    settings = {"budget": 8.0, "space": SPACE, "sizes": (8, 16), **others}
+    return SearchPlan.make(BASE, settings.pop("space"), settings.pop("sizes"), **settings)
+
+
+def kill_before(last: int, folder: Path) -> None:
+    left = last
+
+    def audit(event, arguments):
+        nonlocal left
+        if event in EVENTS and str(folder) in f"{arguments[0]}":
+            left -= 1
+            if left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(audit)
+    os.fsync = lambda _: None  # for speed: the machine goes on
+
+
+def start(folder: Path, store: lowres.Store, last: int) -> bool:
+    """Search in a child that is killed before an operation; tell whether it came to its end."""
+    child = os.fork()
+    if not child:
+        kill_before(last, folder)
+        count = os.open(folder.with_name("done"), os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        try:
+            Search.start(folder, store, plan()).finish(Formula(count=count), 2)
+        except BaseException as error:  # noqa: BLE001  nothing of the child may go on
+            sys.stderr.write(f"{error!r}\n")
+            os._exit(1)
+        os._exit(0)
+    status = os.waitpid(child, 0)[1]
+    assert status == 0 or os.WIFSIGNALED(status), "the search failed"
+    return status == 0
+
+
+def main(store: lowres.Store, folder: Path, searches: int) -> None:
+    draw = random.Random(0)
+    expected = Search.start(folder / "expected", store, plan()).finish(Formula(), 2)
+    killed = 0
+    for _ in range(searches):
+        path = folder / "search"
+        shutil.rmtree(path, ignore_errors=True)
+        path.with_name("done").write_bytes(b"")
+        while not start(path, store, int(600 ** draw.random())):
+            killed += 1
+        assert json.loads((path / "result.json").read_text()) == expected
+        done = path.with_name("done").read_text().split()
+        assert len(done) == len(set(done)), "nothing is trained twice"
+        check_journal(path, expected)
+    assert killed > searches
+
+
+def check_journal(path: Path, expected: dict) -> None:
+    """Each trial is created once, and told once."""
+    lines = [json.loads(line) for line in (path / "journal.log").read_text().splitlines()]
+    created = [line for line in lines if line["op_code"] == 4]
+    told = [line["trial_id"] for line in lines if line["op_code"] == 6]
+    assert len(created) == len(expected["trace"])
+    assert sorted(told) == list(range(len(created)))
+
+
+if __name__ == "__main__":
+    main(lowres.open_store(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]))
