@@ -1,4 +1,4 @@
-"""Simulated studies whose truth is known, for `coverage.py`.
+"""Simulated studies whose truth is known, for `interval_coverage.py`.
 
 Errors are shares around 0.4 with a spread between configurations of 0.04. `normal` draws
 configurations from a normal law; `curve` draws learning rate and width, with an error that is

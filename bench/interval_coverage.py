@@ -1,6 +1,6 @@
 """Measure how often the 95 % intervals of `lowres.study.transfer` hold the truth.
 
-    python bench/coverage.py [--studies 1000] [--processes 1] [--only curves filters pairs]
+    python bench/interval_coverage.py [--studies 1000] [--processes 1] [--only curves filters pairs]
 
 Simulates studies of every design below, computes each figure with its interval, and counts: how
 often the interval held the truth, lay above it, lay below it, and how often there was none. Truths
@@ -55,7 +55,7 @@ def main() -> None:
     parser.add_argument("--studies", type=int, default=1000)
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
-    parser.add_argument("--out", type=Path, default=Path(__file__).with_name("coverage.csv"))
+    parser.add_argument("--out", type=Path, default=Path(__file__).with_name("interval_coverage.csv"))
     given = parser.parse_args()
     began = time.perf_counter()
     rows = kept(given.out, given.only)
@@ -79,7 +79,7 @@ def kept(table: Path, only: Sequence[str]) -> list[dict[str, object]]:
 def machine(studies: int) -> dict[str, object]:
     """Describe what was measured on and with."""
     versions = {name: installed(name) for name in ("numpy", "scipy", "lowres")}
-    command = f"python bench/coverage.py --studies {studies}"
+    command = f"python bench/interval_coverage.py --studies {studies}"
     return {"processor": processor(), "cores": os.cpu_count(), **versions, "command": command}
 
 
