@@ -55,7 +55,7 @@ def main() -> None:
     parser.add_argument("--studies", type=int, default=1000)
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
-    parser.add_argument("--out", type=Path, default=Path(__file__).with_name("interval_coverage.csv"))
+    parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".csv"))
     given = parser.parse_args()
     began = time.perf_counter()
     rows = kept(given.out, given.only)

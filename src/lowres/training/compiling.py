@@ -18,8 +18,9 @@ Compile = Literal["auto", "on", "off"]
 PAYS_FROM_MACS = {"cpu": 2e13, "cuda": 1e16}
 """Multiply-adds of a run from which the compiler's minute comes back.
 
-CPU, for each thread, measured (docs/log.md): 63 to 77 s of compiling save 28 to 36 % of a step of
-WRN-20-1 at 16 px and WRN-28-2 at 32 px, so it pays after some 220 s at 0.6e11 to 1.3e11 a second.
+CPU, for each thread, measured (docs/log.md): 16 to 22 s of compiling on a quiet machine and 63 to
+77 s on a busy one save 19 to 36 % of a step of WRN-20-1 at 16 px and WRN-28-2 at 32 px, so it pays
+after some 100 to 220 s at 0.6e11 to 1.3e11 multiply-adds a second.
 CUDA: three minutes at 6e13 a second, assumed and not measured. A count and not a clock decides, so
 that the same run always decides alike.
 """
