@@ -33,8 +33,7 @@ def train(
 ) -> None:
     """Train a network on a store, or finish a run that was planned or interrupted.
 
-    Started by torchrun, all its processes train one run: torchrun --nproc-per-node 2 -m lowres
-    train STORE.
+    Started by torchrun, all its processes train one run (docs/training.md).
 
     Args:
         path: a store to train on, or the directory of a run to finish.
