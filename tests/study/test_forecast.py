@@ -95,7 +95,7 @@ def test_a_real_probe(store, tmp_path):
     assert all(speed.step_s > 0 and speed.steps == 6 for speed in told.speeds.values())
     assert all(seconds > 0.5 for seconds in told.seconds), "starting counts"
     text = "\n".join(lines(told))
-    assert "probed: 2 of 2 networks, 6 to 6 steps each" in text
+    assert "probed: 2 of 2 networks, 6 steps each" in text
     assert "4 runs, 0 of them finished" in text
     assert list(tmp_path.iterdir()) == []
 

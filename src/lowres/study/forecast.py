@@ -139,14 +139,17 @@ def lines(told: Forecast) -> Iterator[str]:
     yield (
         f"{len(told.drafts)} runs, {finished} of them finished; {sum(told.flops):.3g} FLOPs of "
         f"training in all; about {in_words(told.total_s)} ({told.total_s / 3600:.2g} h) on this "
-        f"machine, {told.jobs} at a time with {told.threads} threads each"
+        f"machine, {told.jobs} at a time with {told.threads} "
+        f"thread{'s' if told.threads > 1 else ''} each"
     )
     if told.speeds:
         timed = [speed.steps for speed in told.speeds.values() if speed.steps]
         others = len(told.speeds) - len(timed)
+        few, many = min(timed), max(timed)
+        steps = f"{few} to {many}" if few < many else f"{many}"
         yield (
-            f"probed: {len(timed)} of {len(told.speeds)} networks, {min(timed)} to {max(timed)} "
-            "steps each after as many to warm up, evaluation, and the start of a run"
+            f"probed: {len(timed)} of {len(told.speeds)} networks, {steps} steps each "
+            "after as many to warm up, evaluation, and the start of a run"
             + (f"; {others} by their FLOPs" if others else "")
         )
     idle = sum(not flops for flops in told.flops)
