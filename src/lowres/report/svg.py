@@ -14,7 +14,7 @@ from lowres.report.chart import Arrow, Band, Chart, Dots, Line, Mark, Series, Sp
 WIDTH, HEIGHT = 460, 320
 """In units that are pixels on a phone: text stays readable there."""
 
-LEFT, RIGHT, TOP, BOTTOM = 52, 12, 14, 48
+LEFT, RIGHT, TOP, BOTTOM = 52, 22, 14, 48
 ROW = 26
 """Height of a line where the scale upwards is a list of names."""
 
