@@ -66,6 +66,10 @@ def cost(number, rung):
         # It is the best: 10 + 40, over the budget, but one goes on.
         ([7, 1, 2], (3, 1), 20, [7]),
         ([1, 2], (3, 1), 100, [1, 2]),
+        # Six and two would cost 6 + 8: both rungs give up places, five and one cost 9.
+        ([1, 2, 3, 4, 5, 6], (6, 2), 9.5, [1, 2, 3, 4, 5]),
+        ([1, 2, 3, 4, 5, 6], (6, 2), 13, [1, 2, 3, 4, 5, 6]),
+        ([1, 2, 3, 4, 5, 6], (6, 3), 14, [1, 2, 3, 4, 5, 6]),
     ],
 )
 def test_what_goes_on_stays_within_the_budget(best_first, counts, left, expected):

@@ -89,7 +89,8 @@ def promoted(
 ) -> list[int]:
     """Choose the configurations that go on, so that what follows stays within the budget.
 
-    Where costs differ among configurations, fewer may go on than was planned, but one does.
+    Where costs differ among configurations, fewer may go on than was planned, but one does. Each
+    rung that is left then gives up the same share of its places, as nearly as whole numbers can.
 
     Args:
         best_first: the candidates.
@@ -97,12 +98,19 @@ def promoted(
         cost: of a configuration at a rung that is left, 0 for the next one.
         left: of the budget.
     """
-    chosen = list(best_first[: counts[0]])
-    while len(chosen) > 1:
-        needed = sum(
-            cost(number, rung) for rung, count in enumerate(counts) for number in chosen[:count]
+    planned = [min(count, len(best_first)) for count in counts]
+    places = list(planned)
+
+    def needed() -> float:
+        return sum(
+            cost(number, rung) for rung, count in enumerate(places) for number in best_first[:count]
         )
-        if needed <= left * (1 + TOLERANCE):
-            break
-        chosen.pop()
-    return chosen
+
+    while max(places) > 1 and needed() > left * (1 + TOLERANCE):
+        shares = [
+            places[rung] / planned[rung] if places[rung] > 1 else 0.0 for rung in range(len(places))
+        ]
+        # The last of equals: its configurations are the dearest.
+        fullest = max(range(len(places)), key=lambda rung: (shares[rung], rung))
+        places[fullest] -= 1
+    return list(best_first[: places[0]])
