@@ -70,6 +70,21 @@ def test_train_a_store_then_finish_the_run(store_path, tmp_path):
     assert (run / "result.json").exists()
 
 
+@pytest.mark.parametrize(
+    "verb",
+    [["train"], ["study", "--axis", "lr=0.1"],
+     ["search", "--sizes", "8", "--space", "lr=0.1,0.2", "--budget", "2"]],
+)  # fmt: skip
+@pytest.mark.parametrize("flags", [["--optimizer", "torch.optim:Adamm"], ["--model", "no_such:x"]])
+def test_a_slip_in_a_name_leaves_nothing_behind(store_path, tmp_path, capsys, verb, flags):
+    first, *rest = verb
+    where = ["--out", tmp_path / "out"]
+    status, _, told = call(capsys, first, store_path, *rest, *flags, *where)
+    assert status == 1
+    assert f"{flags[0].removeprefix('--')} {flags[1]}: " in told
+    assert not (tmp_path / "out").exists()
+
+
 def test_every_verb_has_help(capsys):
     verbs = ["build", "demo", "export", "info", "report", "search", "show", "status", "study",
              "train", "verify"]  # fmt: skip

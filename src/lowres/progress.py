@@ -102,16 +102,16 @@ def _bar(what: str, total: int, done: int) -> Iterator[Display]:
     )
 
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("{task.fields[rate]}"),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[noted]}"),
+        TextColumn("{task.fields[noted]}", markup=False),
     )
-    with Progress(*columns, console=Console(stderr=True)) as progress:
+    with Progress(*columns, console=Console(stderr=True, emoji=False)) as progress:
         task = progress.add_task(what, total=total, completed=done, rate="", noted="")
         began = time.monotonic()
 

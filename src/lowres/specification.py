@@ -40,3 +40,14 @@ def imported(specification: str, field: str) -> Callable[..., Any]:
             f"{', '.join(names) or 'none'}"
         )
     return function  # type: ignore[no-any-return]
+
+
+def check_named(model: str, optimizer: str) -> None:
+    """Import what a recipe names, so that a slip of the pen ends before anything is written.
+
+    Raises:
+        RunError: as `imported`.
+    """
+    for field, value in (("model", model), ("optimizer", optimizer)):
+        if ":" in value and not value.startswith("timm:"):
+            imported(value, field)

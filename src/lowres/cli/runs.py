@@ -83,6 +83,7 @@ def _run_at(
 ) -> Run:
     """Open the run that a path is, or plan one on the store that it is."""
     from lowres.run import Run
+    from lowres.specification import check_named
     from lowres.store import open_store
 
     if (path / "recipe.json").exists():
@@ -92,6 +93,7 @@ def _run_at(
             )
         return Run.open(path)
     opened, chosen = open_store(store or path), settled(recipe, given)
+    check_named(chosen.model, chosen.optimizer)
     name = chosen.run_name(opened.manifest.digest)
     return Run.plan(out_directory or Path("runs") / name, chosen, opened)
 

@@ -13,6 +13,7 @@ from lowres.cli.studies import StudyWorking, WorkingFlags, make_executor
 from lowres.errors import StudyError, require
 from lowres.progress import shown
 from lowres.recipe import RecipeName
+from lowres.specification import check_named
 from lowres.study.search_plan import Sampler
 from lowres.variant import Variant
 
@@ -90,6 +91,7 @@ def search(
         if rung_epochs and "epochs" in values:
             raise StudyError("--rung-epochs tells the epochs of every size: leave --epochs out")
         base = _base(settled(recipe, given), values, sizes, space)
+        check_named(base.model, base.optimizer)
         planned = _planned(out_directory, path, base, space, sizes, rung_epochs, others)
     return _finish(planned, working)
 

@@ -16,6 +16,7 @@ from lowres.cli.recipe_flags import RecipeFields, given_values
 from lowres.errors import LowresError, StudyError, require
 from lowres.progress import shown
 from lowres.recipe import Recipe, RecipeName, named_recipe
+from lowres.specification import check_named
 
 if TYPE_CHECKING:
     from lowres.executors.base import Executor
@@ -97,6 +98,8 @@ def study(
     wish = _Wish.of(path, axis, plan, seeds, recipe, given_values(given), out_directory)
     if dry_run:
         return _forecast(wish, working)
+    if not print_commands:  # where a queue's machines have what this one lacks
+        check_named(wish.base.model, wish.base.optimizer)
     planned = wish.planned()
     if print_commands:
         return _print_commands(planned, working)
