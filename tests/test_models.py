@@ -9,7 +9,7 @@ from torch import nn
 
 import lowres
 from lowres.errors import MissingExtraError, RecipeError, RunError
-from lowres.models import make_network, network_name
+from lowres.models import make_network
 from lowres.recipe import Recipe
 
 OWN = """
@@ -56,7 +56,7 @@ def test_the_formula_of_cost_is_what_torch_counts(size, blocks, width):
         network.module.eval()(torch.zeros(1, 3, size, size))
     assert network.macs == counter.get_total_flops() // 2
     assert network.parameters == sum(p.numel() for p in network.module.parameters())
-    assert network.name == network_name(recipe)
+    assert network.name == f"WRN-{2 * blocks * network.module.shape.stages + 4}-{width:g}"
 
 
 def test_a_function_of_ones_own(own, store, tmp_path):

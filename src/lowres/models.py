@@ -12,7 +12,7 @@ from torch import nn
 from lowres.errors import RunError, require
 from lowres.recipe import Recipe
 from lowres.specification import imported
-from lowres.wrn import Shape, WideResNet
+from lowres.wrn import WideResNet
 
 TIMM = "timm:"
 
@@ -52,13 +52,6 @@ def make_network(recipe: Recipe, classes: int) -> Network:
         foreign = _foreign(recipe, classes)
         parameters = sum(p.numel() for p in foreign.parameters() if p.requires_grad)
         return Network(foreign, recipe.model, parameters, _checked_macs(foreign, recipe, classes))
-
-
-def network_name(recipe: Recipe) -> str:
-    """Name the network of a recipe without making it."""
-    if recipe.model != "wrn":
-        return recipe.model
-    return Shape(recipe.size, recipe.width, 1, recipe.blocks).name
 
 
 def _foreign(recipe: Recipe, classes: int) -> nn.Module:

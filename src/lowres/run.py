@@ -265,6 +265,11 @@ def _read(path: Path, needed: Sequence[str]) -> dict[str, Any]:
     return record
 
 
+def eval_split(store: Store, recipe: Recipe) -> str:
+    """Name the split that errors are measured on."""
+    return recipe.eval_split or ("val" if "val" in store.splits else "test")
+
+
 def result_line(result: dict[str, object]) -> str:
     """Tell the result of a run in a line."""
     network = f"{result['network']} ({result['parameters']:,} parameters)"

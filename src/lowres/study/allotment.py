@@ -9,9 +9,10 @@ from typing import Any, Self
 
 from lowres.errors import StudyError
 from lowres.recipe import Recipe
+from lowres.run import eval_split
 from lowres.store import Store
 from lowres.study.costs import training_macs
-from lowres.study.probe import eval_split, steps_of_epoch
+from lowres.study.probe import steps_of_epoch
 from lowres.study.rungs import counts_within
 from lowres.study.search_plan import FILE_NAME, SearchPlan, read_record, refuse_changes
 from lowres.study.space import combinations, sample

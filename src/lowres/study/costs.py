@@ -2,12 +2,50 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cache
+from typing import Self
 
 from lowres.recipe import Recipe
 from lowres.store import Store
 from lowres.study.probe import steps_of_epoch
 from lowres.wrn import Shape
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """A network and its size.
+
+    Attributes:
+        name: such as WRN-28-2.
+        parameters: numbers that are trained.
+        macs: multiply-adds for one picture, one way.
+    """
+
+    name: str
+    parameters: int
+    macs: int
+
+    @classmethod
+    def of(cls, recipe: Recipe, classes: int) -> Self:
+        """Tell the size of a recipe's network; one that has no formula is made for it.
+
+        Raises:
+            RunError: the network cannot be made.
+        """
+        if recipe.model != "wrn":
+            return cls(recipe.model, *_foreign_size(recipe.model, recipe.size, classes))
+        shape = Shape(recipe.size, recipe.width, classes, recipe.blocks, recipe.conv_bias)
+        return cls(shape.name, shape.parameters(), shape.macs())
+
+
+@cache
+def _foreign_size(model: str, size: int, classes: int) -> tuple[int, int]:
+    """Count parameters and multiply-adds by making the network, once for each size."""
+    from lowres.models import make_network
+
+    made = make_network(Recipe(variant=f"{size}-box", model=model), classes)
+    return made.parameters, made.macs
 
 
 def training_macs(recipe: Recipe, store: Store) -> int:
@@ -19,23 +57,4 @@ def training_macs(recipe: Recipe, store: Store) -> int:
         RunError: the recipe's network cannot be made.
     """
     steps = steps_of_epoch(store.splits["train"], recipe) * recipe.epochs
-    return 3 * picture_macs(recipe, len(store.classes)) * steps * recipe.batch_size
-
-
-def picture_macs(recipe: Recipe, classes: int) -> int:
-    """Count the multiply-adds of a recipe's network for one picture, one way.
-
-    Raises:
-        RunError: the network cannot be made.
-    """
-    if recipe.model == "wrn":
-        return Shape(recipe.size, recipe.width, classes, recipe.blocks, recipe.conv_bias).macs()
-    return _foreign_macs(recipe.model, recipe.size, classes)
-
-
-@cache
-def _foreign_macs(model: str, size: int, classes: int) -> int:
-    """Count by making the network, once for each size."""
-    from lowres.models import make_network
-
-    return make_network(Recipe(variant=f"{size}-box", model=model), classes).macs
+    return 3 * Size.of(recipe, len(store.classes)).macs * steps * recipe.batch_size

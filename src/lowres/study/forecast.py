@@ -4,44 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 from lowres.executors.local import LocalProcesses
 from lowres.progress import Track, silent
 from lowres.recipe import FIELDS, Recipe
+from lowres.run import eval_split
 from lowres.store import Store
+from lowres.study.costs import Size
 from lowres.study.estimate import in_words, makespan, speed_group
-from lowres.study.probe import BUDGET_S, Network, Speed, eval_split, probe, steps_of_epoch
+from lowres.study.probe import BUDGET_S, Network, Speed, probe, steps_of_epoch
 from lowres.study.study import Draft
 from lowres.study.values import PARTS
 from lowres.variant import Variant
-from lowres.wrn import Shape
-
-
-@dataclass(frozen=True, slots=True)
-class Size:
-    """A network and its size.
-
-    Attributes:
-        name: such as WRN-28-2.
-        parameters: numbers that are trained.
-        macs: multiply-adds for one picture, one way.
-    """
-
-    name: str
-    parameters: int
-    macs: int
-
-    @classmethod
-    def of(cls, recipe: Recipe, classes: int) -> Self:
-        """Tell the size of a recipe's network; one that has no formula is made for it."""
-        if recipe.model != "wrn":
-            from lowres.models import make_network
-
-            made = make_network(recipe, classes)
-            return cls(made.name, made.parameters, made.macs)
-        shape = Shape(recipe.size, recipe.width, classes, recipe.blocks, recipe.conv_bias)
-        return cls(shape.name, shape.parameters(), shape.macs())
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from lowres.executors.base import Outcome, Piece
 from lowres.executors.local import LocalProcesses
 from lowres.progress import Track, silent
 from lowres.recipe import Recipe
-from lowres.run import Run
+from lowres.run import Run, eval_split
 from lowres.store import KEYS, LABELS, Store, array_path
 
 BUDGET_S = 60.0
@@ -66,11 +66,6 @@ class Network:
 
     recipe: Recipe
     work: int
-
-
-def eval_split(store: Store, recipe: Recipe) -> str:
-    """Name the split that errors are measured on."""
-    return recipe.eval_split or ("val" if "val" in store.splits else "test")
 
 
 def steps_of_epoch(pictures: int, recipe: Recipe) -> int:

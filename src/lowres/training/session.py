@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ from lowres.loading.loaders import NumpyLoader, TorchLoader
 from lowres.models import Network, make_network
 from lowres.norms import share_batches
 from lowres.recipe import Recipe
-from lowres.run import Run
+from lowres.run import Run, eval_split
 from lowres.store import Store
 from lowres.training import checkpoint, compiling
 from lowres.training.carrying import carry
@@ -92,7 +93,7 @@ def open_session(run: Run, store: Store, execution: Execution, team: Team) -> Se
         StoreError: the store lacks the variant or the split.
     """
     recipe, device = run.recipe, choose_device(execution.device)
-    eval_split = _eval_split(recipe, store)
+    measured_on = _eval_split(recipe, store)
     train = _train_batches(recipe, store, team)
     network = make_network(recipe, len(store.classes))
     model = network.module
@@ -106,7 +107,7 @@ def open_session(run: Run, store: Store, execution: Execution, team: Team) -> Se
         settled = choose_precision(recipe.precision, device)
         progress.precision = str(settled).removeprefix("torch.")
     precision = getattr(torch, progress.precision)
-    evaluation = _eval_batches(recipe, store, eval_split, team)
+    evaluation = _eval_batches(recipe, store, measured_on, team)
     return Session(
         recipe=recipe,
         network=network,
@@ -114,7 +115,7 @@ def open_session(run: Run, store: Store, execution: Execution, team: Team) -> Se
         optimizer=optimizer,
         train=_on_device(train, device, precision, execution.loading),
         evaluation=_on_device(evaluation, device, precision, execution.loading),
-        eval_split=eval_split,
+        eval_split=measured_on,
         classes=tuple(store.classes),
         mean=train.mean.astype(np.float32),
         std=train.std.astype(np.float32),
@@ -143,8 +144,6 @@ def compile_session(session: Session, wanted: compiling.Compile) -> None:
     if not progress.compiled:
         return
     forward = compiling.compiled(session.forward, session.device)
-    if isinstance(session.train, DeviceLoader):
-        session.train.compile()
     images, _ = next(session.train.from_batch(0, 0))
     try:
         session.compile_s = compiling.warm_up(
@@ -158,23 +157,28 @@ def compile_session(session: Session, wanted: compiling.Compile) -> None:
         progress.compiled = False
         return
     session.forward = forward
+    if isinstance(session.train, DeviceLoader):
+        began = time.perf_counter()
+        session.train.compile()
+        next(session.train.from_batch(0, 0))
+        session.compile_s += time.perf_counter() - began
 
 
 def _eval_split(recipe: Recipe, store: Store) -> str:
-    eval_split = recipe.eval_split or ("val" if "val" in store.splits else "test")
-    if eval_split not in store.splits:
+    found = eval_split(store, recipe)
+    if found not in store.splits:
         raise RunError(
-            f"{store.path} has no split {eval_split} to measure errors on (it has "
+            f"{store.path} has no split {found} to measure errors on (it has "
             f"{', '.join(store.splits)}): build it with --val-fraction, or choose --eval-split"
         )
-    return eval_split
+    return found
 
 
-def _eval_batches(recipe: Recipe, store: Store, eval_split: str, team: Team) -> NumpyLoader:
+def _eval_batches(recipe: Recipe, store: Store, split: str, team: Team) -> NumpyLoader:
     return NumpyLoader(
         store,
         recipe.variant,
-        eval_split,
+        split,
         batch_size=EVAL_BATCH_SIZE,
         subtract=recipe.subtract,
         divide_by=recipe.divide_by,
