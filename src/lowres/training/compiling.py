@@ -84,8 +84,9 @@ def warm_up(
             labels = torch.zeros(len(images), dtype=torch.int64, device=device)
             loss = functional.cross_entropy(logits.float(), labels)
             loss.backward()  # type: ignore[no-untyped-call]
-    for parameter in model.parameters():
-        parameter.grad = None
+            # A CUDA graph reuses its memory: gradients of the pass before must be gone by then.
+            for parameter in model.parameters():
+                parameter.grad = None
     with torch.no_grad():
         for name, buffer in model.named_buffers():
             buffer.copy_(kept[name])
