@@ -1,6 +1,6 @@
-"""Measure what is claimed about building, against the bars, on a folder of pictures.
+"""Measure what is claimed about building, against the bars, on a folder of images.
 
-    python bench/build.py FOLDER [--rounds 5] [--pictures N] [--only CLAIM ...]
+    python bench/build.py FOLDER [--rounds 5] [--images N] [--only CLAIM ...]
         [--pillow 12.2.0] [--out bench/build.csv]
 
 Claims: `floor`, against nothing but decoding, with hours for all of ImageNet; `pillow`, against
@@ -36,8 +36,8 @@ from measuring import (
     Turns,
     Worker,
     fresh,
+    images_of,
     in_turns,
-    pictures_of,
     pillow_python,
     repeated,
     subset,
@@ -48,7 +48,7 @@ FILTERS = ("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos")
 
 
 class Variants(NamedTuple):
-    """What to make of each picture."""
+    """What to make of each image."""
 
     name: str
     sizes: tuple[int, ...]
@@ -69,10 +69,10 @@ FULL = Variants("24 variants", (8, 16, 32, 64), FILTERS)
 
 WITH_PILLOW = 600
 WITH_AUTHORS = 300
-"""Pictures for slow claims, so that all are measured within ten minutes."""
+"""Images for slow claims, so that all are measured within ten minutes."""
 
 WITH_CORES = 3000
-"""Entries, links to the pictures again and again, so that beginning and end, which one core does,
+"""Entries, links to the images again and again, so that beginning and end, which one core does,
 weigh little, as they do in a set that needs more than one."""
 
 FEW = 10
@@ -82,7 +82,7 @@ MANY = (10_000, 80_000)
 SHOWN = ("what", "value", "unit", "bar", "kept", "min", "max", "others")
 """Columns that are printed."""
 
-IMAGENET_PICTURES = 1_281_167
+IMAGENET_IMAGES = 1_281_167
 IMAGENET_MEAN_BYTES = 110_000
 
 
@@ -94,17 +94,17 @@ class Bench:
         self.scratch = scratch
         self._stack = stack
         self._workers: dict[str, Worker] = {}
-        everything = pictures_of(arguments.folder)
-        count = arguments.pictures or len(everything)
-        whole = subset(arguments.folder, everything, count, scratch / "pictures")
-        self._subsets = {whole.pictures: whole}
-        self.folder, self.files = whole.folder, pictures_of(whole.folder)
+        everything = images_of(arguments.folder)
+        count = arguments.images or len(everything)
+        whole = subset(arguments.folder, everything, count, scratch / "images")
+        self._subsets = {whole.images: whole}
+        self.folder, self.files = whole.folder, images_of(whole.folder)
 
     def some(self, count: int | None = None) -> Corpus:
-        """Give `count` pictures of the corpus, or all."""
+        """Give `count` images of the corpus, or all."""
         count = min(count or len(self.files), len(self.files))
         if count not in self._subsets:
-            target = self.scratch / f"pictures-{count}"
+            target = self.scratch / f"images-{count}"
             self._subsets[count] = subset(self.folder, self.files, count, target)
         return self._subsets[count]
 
@@ -123,10 +123,10 @@ class Bench:
         return {"contender": "lowres", **variants.arguments(), **more}
 
     def turns(self, corpus: Corpus, *, spare: int = 0, **contenders: dict[str, Any]) -> Turns:
-        """Run each contender on a few pictures, untimed, then all in turns on the corpus."""
+        """Run each contender on a few images, untimed, then all in turns on the corpus."""
         for request in contenders.values():
             self._run(request, self.some(FEW))
-        for path in pictures_of(corpus.folder):  # into the page cache
+        for path in images_of(corpus.folder):  # into the page cache
             path.read_bytes()
         runs = {
             name: lambda request=request: self._run(request, corpus)
@@ -145,16 +145,16 @@ def against_floor(bench: Bench) -> list[Row]:
     turns = bench.turns(corpus, floor={"contender": "floor"}, **contenders)
     refused = turns.answers["floor"][0]["told"]["refused"]
     what = f"simplejpeg decodes bytes in memory ({refused} by Pillow, which simplejpeg refuses)"
-    rows = [Row(what, per_picture(turns, "floor", corpus), "CPU ms/picture", None, corpus, turns)]
-    scale = IMAGENET_PICTURES * IMAGENET_MEAN_BYTES / corpus.mean_bytes / 60_000
+    rows = [Row(what, per_image(turns, "floor", corpus), "CPU ms/image", None, corpus, turns)]
+    scale = IMAGENET_IMAGES * IMAGENET_MEAN_BYTES / corpus.mean_bytes / 60_000
     for name, variants, bar, minutes in (("box", BOX, 1.2, 25.0), ("full", FULL, 2.5, None)):
-        each = per_picture(turns, name, corpus)
+        each = per_image(turns, name, corpus)
         projected = [scale * value for value in each]
-        what = f"lowres, {variants.name}, for {IMAGENET_PICTURES:,} pictures of 110 kB (in bytes)"
+        what = f"lowres, {variants.name}, for {IMAGENET_IMAGES:,} images of 110 kB (in bytes)"
         limit = None if minutes is None else Bar(minutes)
         ratios = turns.ratios(name, "floor")
         rows += [
-            Row(f"lowres, {variants.name}", each, "CPU ms/picture", None, corpus, turns),
+            Row(f"lowres, {variants.name}", each, "CPU ms/image", None, corpus, turns),
             Row(f"lowres, {variants.name} / decoding", ratios, "x", Bar(bar), corpus, turns),
             Row(what, projected, "CPU min", limit, corpus, turns),
         ]
@@ -194,12 +194,12 @@ def against_rival(
     rows = []
     for variants, bar in bars:
         name = variants.name
-        ours, theirs = (per_picture(turns, f"{who} {name}", corpus) for who in ("ours", "theirs"))
+        ours, theirs = (per_image(turns, f"{who} {name}", corpus) for who in ("ours", "theirs"))
         ratios = turns.ratios(f"theirs {name}", f"ours {name}")
         least = Bar(bar, least=True)
         rows += [
-            Row(f"lowres, {name}", ours, "CPU ms/picture", None, corpus, turns),
-            Row(f"{what}, {name}", theirs, "CPU ms/picture", None, corpus, turns),
+            Row(f"lowres, {name}", ours, "CPU ms/image", None, corpus, turns),
+            Row(f"{what}, {name}", theirs, "CPU ms/image", None, corpus, turns),
             Row(f"{what} / lowres, {name}", ratios, "x", least, corpus, turns),
         ]
     return rows
@@ -216,33 +216,33 @@ def two_cores(bench: Bench) -> list[Row]:
         what = f"lowres, {variants.name}, 1 worker / 2 workers"
         rows.append(Row(what, gain, "x of wall time", Bar(1.85, least=True), corpus, turns))
         for workers in ("one", "two"):
-            each = per_picture(turns, workers, corpus, "wall_s")
+            each = per_image(turns, workers, corpus, "wall_s")
             what = f"lowres, {variants.name}, workers: {workers}"
-            rows.append(Row(what, each, "wall ms/picture", None, corpus, turns))
+            rows.append(Row(what, each, "wall ms/image", None, corpus, turns))
     return rows
 
 
-def per_picture(turns: Turns, name: str, corpus: Corpus, key: str = "cpu_s") -> list[float]:
-    """Give milliseconds a picture, one value a round."""
-    return [1000 * value / corpus.pictures for value in turns.each(name, key)]
+def per_image(turns: Turns, name: str, corpus: Corpus, key: str = "cpu_s") -> list[float]:
+    """Give milliseconds an image, one value a round."""
+    return [1000 * value / corpus.images for value in turns.each(name, key)]
 
 
 def peak_memory(bench: Bench) -> list[Row]:
     """Measure the most memory that any process of a fresh build held, and how it grows."""
     corpus = bench.some()
-    # the smallest pictures, again and again: what grows is not what a picture takes
+    # the smallest images, again and again: what grows is not what an image takes
     smallest = sorted(bench.files, key=lambda path: path.stat().st_size)[:FEW]
     many = [repeated(smallest, count, bench.scratch / f"many-{count}") for count in MANY]
     plans = {
-        f"{variants.name}, {pictures.pictures:,} {kind}, workers: {workers}": (
-            pictures,
-            partial(build_afresh, bench, pictures, variants, workers),
+        f"{variants.name}, {images.images:,} {kind}, workers: {workers}": (
+            images,
+            partial(build_afresh, bench, images, variants, workers),
         )
-        for kind, pictures, variants, workers in (
-            ("pictures", corpus, BOX, 1),
+        for kind, images, variants, workers in (
+            ("images", corpus, BOX, 1),
             *(("links to the smallest", links, BOX, 1) for links in many),
-            ("pictures", corpus, FULL, 1),
-            ("pictures", corpus, FULL, 2),
+            ("images", corpus, FULL, 1),
+            ("images", corpus, FULL, 2),
         )
     }
     turns = in_turns({name: run for name, (_, run) in plans.items()}, 1)
@@ -252,8 +252,8 @@ def peak_memory(bench: Bench) -> list[Row]:
     ]
     usual, few, more = (row.values[0] for row in rows[:3])
     growth = (more - few) / (MANY[1] - MANY[0])
-    projected = usual + growth * (IMAGENET_PICTURES - corpus.pictures)
-    what = f"the same, {BOX.name}, for {IMAGENET_PICTURES:,} pictures by that growth"
+    projected = usual + growth * (IMAGENET_IMAGES - corpus.images)
+    what = f"the same, {BOX.name}, for {IMAGENET_IMAGES:,} images by that growth"
     return [*rows, Row(what, [projected], "MB", Bar(600), many[1], turns)]
 
 
@@ -262,7 +262,7 @@ def start_up(bench: Bench) -> list[Row]:
     few = bench.some(FEW)
     commands = {
         "lowres --help": lambda: fresh("-m", "lowres", "--help")._asdict(),
-        f"lowres build of {FEW} pictures": lambda: build_afresh(bench, few, BOX, None),
+        f"lowres build of {FEW} images": lambda: build_afresh(bench, few, BOX, None),
     }
     in_turns(commands, 1)  # compiles kernels, fills the page cache
     turns = in_turns(commands, 2 * bench.rounds, spare=bench.rounds)
@@ -313,13 +313,13 @@ def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--pictures", type=int, help="this many from all over, not all")
+    parser.add_argument("--images", type=int, help="this many from all over, not all")
     parser.add_argument("--only", nargs="+", choices=CLAIMS, metavar="CLAIM")
     parser.add_argument("--pillow", default="12.2.0", help="version to compare with")
     parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".csv"))
     arguments = parser.parse_args()
-    if not pictures_of(arguments.folder):
-        parser.error(f"{arguments.folder} holds no pictures")
+    if not images_of(arguments.folder):
+        parser.error(f"{arguments.folder} holds no images")
     return arguments
 
 
@@ -327,8 +327,8 @@ def command(arguments: argparse.Namespace) -> str:
     """Give the command, without where things lie on this machine."""
     words = ["python", "bench/build.py", arguments.folder.resolve().name]
     words += ["--rounds", str(arguments.rounds), "--pillow", arguments.pillow]
-    if arguments.pictures:
-        words += ["--pictures", str(arguments.pictures)]
+    if arguments.images:
+        words += ["--images", str(arguments.images)]
     return shlex.join(words)
 
 

@@ -1,10 +1,10 @@
 """Time reading released batches, and comparing two sets, at the size of ImageNet32.
 
-    python bench/comparison.py FOLDER [--pictures 1281167] [--size 32]
+    python bench/comparison.py FOLDER [--images 1281167] [--size 32]
 
-Writes random pictures to FOLDER in the released layout (pickle), builds a store of them, and
-compares the store with the same batches in another order; with a store of which one picture in a
-hundred is altered; and, where no two pictures are identical, with the batches again. Needs about 4
+Writes random images to FOLDER in the released layout (pickle), builds a store of them, and
+compares the store with the same batches in another order; with a store of which one image in a
+hundred is altered; and, where no two images are identical, with the batches again. Needs about 4
 times the set's size on disk. Appends a line for each command to comparison.csv beside this file.
 """
 
@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lowres.labels import wnids
+from lowres.imagenet import wnids
 
 RESULTS = Path(__file__).with_suffix(".csv")
 
@@ -31,10 +31,10 @@ def main() -> None:
     """Make the sets and time the commands."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--pictures", type=int, default=1_281_167)
+    parser.add_argument("--images", type=int, default=1_281_167)
     parser.add_argument("--size", type=int, default=32)
     arguments = parser.parse_args()
-    folder, count, size = arguments.folder, arguments.pictures, arguments.size
+    folder, count, size = arguments.folder, arguments.images, arguments.size
     folder.mkdir(parents=True, exist_ok=True)
     batches, reordered = folder / "batches", folder / "reordered"
     store, altered = folder / "store", folder / "altered"
@@ -72,7 +72,7 @@ def link_reordered(batches: Path, reordered: Path) -> None:
 
 
 def write_batches(folder: Path, count: int, size: int) -> None:
-    """Write random pictures, with random labels, as ten pickles and a small val."""
+    """Write random images, with random labels, as ten pickles and a small val."""
     import pickle
 
     random = np.random.default_rng(0)
@@ -91,7 +91,7 @@ def write_batches(folder: Path, count: int, size: int) -> None:
 
 
 def alter(store: Path, variant: str, every: int) -> None:
-    """Change one value by a level in each of some pictures."""
+    """Change one value by a level in each of some images."""
     array = np.lib.format.open_memmap(store / "train" / f"{variant}.npy", "r+")
     array[::every, 0, 0, 0] ^= 1
     array.flush()
@@ -106,7 +106,7 @@ def timed(what: str, count: int, size: int, *command: object) -> None:
     wall = time.monotonic() - began
     row = {
         "what": what,
-        "pictures": count,
+        "images": count,
         "size_px": size,
         "wall_s": round(wall, 1),
         "cpu_s": round(used.ru_utime + used.ru_stime, 1),

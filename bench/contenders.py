@@ -52,13 +52,13 @@ def cpu_s() -> float:
 
 @cache
 def files(folder: str) -> tuple[Path, ...]:
-    """List the pictures of a corpus."""
+    """List the images of a corpus."""
     return tuple(sorted(path for path in Path(folder).rglob("*") if path.is_file()))
 
 
 @cache
 def contents(folder: str) -> tuple[bytes, ...]:
-    """Read the pictures of a corpus."""
+    """Read the images of a corpus."""
     return tuple(path.read_bytes() for path in files(folder))
 
 
@@ -85,13 +85,13 @@ def decode_by_pillow(data: bytes) -> np.ndarray:
     """Decode what simplejpeg does not."""
     import io
 
-    with Image.open(io.BytesIO(data)) as picture:
-        return np.asarray(in_rgb(picture))
+    with Image.open(io.BytesIO(data)) as image:
+        return np.asarray(in_rgb(image))
 
 
-def in_rgb(picture: Image.Image) -> Image.Image:
+def in_rgb(image: Image.Image) -> Image.Image:
     """Convert what is not RGB; `convert` would copy what is."""
-    return picture if picture.mode == "RGB" else picture.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def lowres(
@@ -111,7 +111,7 @@ def lowres(
 
 
 def pillow(folder: str, sizes: Sequence[int], filters: Sequence[str]) -> Timed:
-    """Decode each file once with Pillow and resize the RGB picture to each variant."""
+    """Decode each file once with Pillow and resize the RGB image to each variant."""
     paths = files(folder)
     methods = [Image.Resampling[name.upper()] for name in filters]
 
@@ -123,9 +123,9 @@ def pillow(folder: str, sizes: Sequence[int], filters: Sequence[str]) -> Timed:
         }
         for row, path in enumerate(paths):
             with Image.open(path) as opened:
-                picture = in_rgb(opened)
+                image = in_rgb(opened)
                 for (size, method), array in out.items():
-                    array[row] = picture.resize((size, size), method)
+                    array[row] = image.resize((size, size), method)
         return {}
 
     return timed(work)
@@ -152,11 +152,11 @@ def authors(folder: str, sizes: Sequence[int], filters: Sequence[str], scratch: 
 
 
 def shrink_to_pngs(paths: Sequence[Path], folder: Path, size: int, name: str) -> None:
-    """Write a small PNG of each picture."""
+    """Write a small PNG of each image."""
     method = Image.Resampling[name.upper()]
     for number, path in enumerate(paths):
-        with Image.open(path) as picture:
-            small = in_rgb(picture).resize((size, size), method)
+        with Image.open(path) as image:
+            small = in_rgb(image).resize((size, size), method)
         small.save(folder / f"{number:07}.png")
 
 
@@ -164,8 +164,8 @@ def pack(folder: Path, target: Path) -> None:
     """Pickle the PNGs of a folder as rows of planar bytes."""
     rows = []
     for path in sorted(folder.iterdir()):
-        with Image.open(path) as picture:
-            pixels = np.asarray(picture)
+        with Image.open(path) as image:
+            pixels = np.asarray(image)
         red, green, blue = (pixels[:, :, channel].flatten() for channel in range(3))
         rows.append(np.array(list(red) + list(green) + list(blue), np.uint8))
     with target.open("wb") as file:

@@ -1,8 +1,8 @@
 """Write a corpus of JPEGs that cost about as much to decode as ImageNet's.
 
-    python bench/corpus.py FOLDER [--pictures 600] [--photographs DIR ...]
+    python bench/corpus.py FOLDER [--images 600] [--photographs DIR ...]
 
-For measuring builds where ImageNet may not be had. The pictures are windows of the photographs
+For measuring builds where ImageNet may not be had. The images are windows of the photographs
 inside scikit-image, of scikit-learn's two where it is installed, and of the folders named, written
 as `train/CLASS/NNN.jpg` with the photograph as class. What decides the cost of decoding follows a
 sample of ImageNet's train set: the sides, and the bytes a pixel. Prints statistics of what it
@@ -68,16 +68,16 @@ SIDES_PX = {
     (800, 600): 2,
     (1024, 768): 2,
 }
-"""Width and height of wide pictures, and how many in 90 have them; the mean is about 200,000 px."""
+"""Width and height of wide images, and how many in 90 have them; the mean is about 200,000 px."""
 
 UPRIGHT = 0.3
-"""This share of the pictures is turned: height for width."""
+"""This share of the images is turned: height for width."""
 
 GREY = 0.025
 PROGRESSIVE = 0.01
 
 BYTES_PER_PX = (0.36, 0.50, 0.68, 0.90, 1.20)
-"""Quantiles 5, 25, 50, 75 and 95 % of what pictures aim at. 1,000 ImageNet pictures have 0.15,
+"""Quantiles 5, 25, 50, 75 and 95 % of what images aim at. 1,000 ImageNet images have 0.15,
 0.32, 0.58, 0.79, 1.10; aiming higher makes up in the mean for photographs too smooth to get there.
 """
 
@@ -92,7 +92,7 @@ SEED = 2017
 
 
 class Plan(NamedTuple):
-    """What a picture is to be."""
+    """What an image is to be."""
 
     size: tuple[int, int]
     shrink: float
@@ -105,7 +105,7 @@ def main() -> int:
     """Write the corpus and print what is in it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--pictures", type=int, default=600)
+    parser.add_argument("--images", type=int, default=600)
     parser.add_argument("--photographs", type=Path, nargs="+", default=[], metavar="DIR")
     parser.add_argument("--subsampling", default="4:2:0", choices=("4:2:0", "4:2:2", "4:4:4"))
     arguments = parser.parse_args()
@@ -118,7 +118,7 @@ def main() -> int:
         parser.error("found no photographs: install scikit-image")
     shutil.rmtree(train, ignore_errors=True)
     print(f"{len(colour)} photographs in colour, {len(grey)} grey")
-    write(train, arguments.pictures, colour, grey, arguments.subsampling)
+    write(train, arguments.images, colour, grey, arguments.subsampling)
     print_statistics(train)
     return 0
 
@@ -144,7 +144,7 @@ def photographs(folders: Sequence[Path]) -> tuple[list[Path], list[Path]]:
 def write(
     train: Path, count: int, colour: Sequence[Path], grey: Sequence[Path], subsampling: str
 ) -> None:
-    """Write `count` pictures, from each photograph about as many."""
+    """Write `count` images, from each photograph about as many."""
     greys = round(count * GREY)
     sources = [colour[i % len(colour)] for i in range(count - greys)]
     sources += [grey[i % len(grey)] for i in range(greys)]
@@ -160,8 +160,8 @@ def write(
                 pixels = np.asarray(photograph.convert("L" if path in grey else "RGB"))
             class_folder = new_folder(train, path.stem)
         plan = planned(random)
-        picture = window(pixels, plan, random)
-        data = encoded(picture, plan, subsampling)
+        image = window(pixels, plan, random)
+        data = encoded(image, plan, subsampling)
         (class_folder / f"{written:03}.jpg").write_bytes(data)
         written += 1
 
@@ -175,7 +175,7 @@ def new_folder(train: Path, name: str) -> Path:
 
 
 def planned(random: np.random.Generator) -> Plan:
-    """Draw what a picture is to be."""
+    """Draw what an image is to be."""
     weights = np.array(list(SIDES_PX.values())) / sum(SIDES_PX.values())
     width, height = list(SIDES_PX)[random.choice(len(SIDES_PX), p=weights)]
     upright = random.random() < UPRIGHT
@@ -205,18 +205,18 @@ def window(pixels: np.ndarray, plan: Plan, random: np.random.Generator) -> Image
     return small.filter(ImageFilter.UnsharpMask(radius=1, percent=plan.sharpen_percent))
 
 
-def encoded(picture: Image.Image, plan: Plan, subsampling: str) -> bytes:
+def encoded(image: Image.Image, plan: Plan, subsampling: str) -> bytes:
     """Encode with the quality that comes nearest to the bytes wanted."""
-    wanted = plan.bytes_per_px * picture.width * picture.height
+    wanted = plan.bytes_per_px * image.width * image.height
     best, below, above = b"", 0, len(QUALITY) - 1
     while below <= above:  # more quality is more bytes
         middle = (below + above) // 2
         buffer = io.BytesIO()
-        picture.save(
+        image.save(
             buffer,
             "JPEG",
             quality=QUALITY[middle],
-            subsampling="4:4:4" if picture.mode == "L" else subsampling,
+            subsampling="4:4:4" if image.mode == "L" else subsampling,
             progressive=plan.progressive,
         )
         data = buffer.getvalue()
@@ -230,14 +230,14 @@ def print_statistics(train: Path) -> None:
     """Print what a corpus is like."""
     sizes, modes, px, lengths, progressive = Counter(), Counter(), [], [], 0
     for path in sorted(train.rglob("*.jpg")):
-        with Image.open(path) as picture:
-            sizes[picture.size] += 1
-            modes[picture.mode] += 1
-            px.append(picture.width * picture.height)
-            progressive += "progressive" in picture.info
+        with Image.open(path) as image:
+            sizes[image.size] += 1
+            modes[image.mode] += 1
+            px.append(image.width * image.height)
+            progressive += "progressive" in image.info
         lengths.append(path.stat().st_size)
     per_px = np.array(lengths) / np.array(px)
-    print(f"{len(px)} pictures in {len(list(train.iterdir()))} classes, {sum(lengths):,} bytes")
+    print(f"{len(px)} images in {len(list(train.iterdir()))} classes, {sum(lengths):,} bytes")
     print(f"mean {np.mean(lengths):,.0f} bytes, {np.mean(px):,.0f} px")
     print(f"{sum(lengths) / sum(px):.3f} bytes a pixel", end="; quantiles 5, 25, 50, 75, 95 %: ")
     print(*np.percentile(per_px, (5, 25, 50, 75, 95)).round(2))

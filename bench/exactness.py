@@ -1,9 +1,9 @@
-"""Compare every picture of a folder, in all 24 variants of the paper, with the installed Pillow.
+"""Compare every image of a folder, in all 24 variants of the paper, with the installed Pillow.
 
     python bench/exactness.py FOLDER [--out bench/exactness.csv]
 
 Pillow is called twice, across and then down, because single calls of Pillow 13 go down first on
-tall pictures. Writes one line a variant; exits with 1 if any byte differs.
+tall images. Writes one line a variant; exits with 1 if any byte differs.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, __version__
 
-from lowres.executors.local import available_cores
 from lowres.formats import open_source
 from lowres.resampling.decode import decode, quiet_decoder
 from lowres.resampling.passes import resample
 from lowres.variant import FILTERS, Variant
+from lowres.work.processes import available_cores
 
 VARIANTS = [Variant(size, name) for size in (8, 16, 32, 64) for name in FILTERS]
 
@@ -58,13 +58,13 @@ def main() -> int:
         counts = np.array(list(pool.map(lambda entry: differing(source.read(entry)), entries)))
     with arguments.out.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(("variant", "pictures", "bytes", "differing", "pillow", "numpy", "machine"))
+        writer.writerow(("variant", "images", "bytes", "differing", "pillow", "numpy", "machine"))
         for variant, count in zip(VARIANTS, counts.sum(axis=0), strict=True):
             total = len(entries) * variant.size**2 * 3
             versions = (__version__, np.__version__, platform.machine())
             writer.writerow((variant, len(entries), total, int(count), *versions))
     compared = sum(len(entries) * variant.size**2 * 3 for variant in VARIANTS)
-    print(f"{len(entries)} pictures, {len(VARIANTS)} variants: {counts.sum()} of {compared} differ")
+    print(f"{len(entries)} images, {len(VARIANTS)} variants: {counts.sum()} of {compared} differ")
     return int(counts.any())
 
 

@@ -1,4 +1,4 @@
-"""Measure how often the 95 % intervals of `lowres.study.transfer` hold the truth.
+"""Measure how often the 95 % intervals of `lowres.statistics` hold the truth.
 
     python bench/interval_coverage.py [--studies 1000] [--processes 1] [--only curves filters pairs]
 
@@ -26,9 +26,9 @@ import numpy as np
 from simulated import LEARNING_RATES, Design, learning_curve, runs, true_errors
 from table import installed, processor
 
-from lowres.study import transfer
-from lowres.study.transfer.correlation import resampled, weighted
-from lowres.study.transfer.errors_table import mean_errors
+from lowres import statistics as transfer
+from lowres.statistics.rank_correlation import resampled, weighted
+from lowres.statistics.tables import mean_errors
 
 DESIGNS = [
     Design(population, configurations, seeds, noise)

@@ -1,6 +1,6 @@
-"""Measure loading alone on the CPU: random pictures of 32 px in memory to float32 batches.
+"""Measure loading alone on the CPU: random images of 32 px in memory to float32 batches.
 
-    python bench/loading.py [--pictures 1281167] [--rounds 5] [--out bench/loading.csv]
+    python bench/loading.py [--images 1281167] [--rounds 5] [--out bench/loading.csv]
 
 Contenders take turns, each with batches of 512 in random order, mirrored, shifted by up to 4
 pixels, normalised to float32; CPU time of one thread, medians over rounds:
@@ -70,15 +70,15 @@ class Usual(Dataset):
 
 
 class Bench:
-    """The pictures, an order, and the contenders."""
+    """The images, an order, and the contenders."""
 
-    def __init__(self, pictures: int) -> None:
+    def __init__(self, images: int) -> None:
         generator = np.random.default_rng(0)
-        self.images = np.empty((pictures, SIZE, SIZE, 3), np.uint8)
-        for start in range(0, pictures, 1 << 16):
+        self.images = np.empty((images, SIZE, SIZE, 3), np.uint8)
+        for start in range(0, images, 1 << 16):
             block = self.images[start : start + (1 << 16)]
             block[...] = generator.integers(0, 256, block.shape, np.uint8)
-        self.order = generator.permutation(pictures)
+        self.order = generator.permutation(images)
         self.batch = np.empty((BATCH, SIZE, SIZE, 3), np.float32)
         self.copied = np.empty((BATCH, SIZE, SIZE, 3), np.uint8)
 
@@ -136,7 +136,7 @@ def wall_s(bench: Bench, threads: int, first: int) -> float:
 
 
 def measured(bench: Bench, rounds: int) -> dict[str, list[float]]:
-    """Run all contenders in turns: microseconds a picture, and quotients within a round."""
+    """Run all contenders in turns: microseconds an image, and quotients within a round."""
     torch.set_num_threads(1)
     bench.lowres(0)
     found: dict[str, list[float]] = {}
@@ -168,12 +168,12 @@ BARS = {"usual / lowres": 45.0, "floor / lowres": 0.4, "one thread / two threads
 def main() -> None:
     """Measure and write the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--pictures", type=int, default=1_281_167)
+    parser.add_argument("--images", type=int, default=1_281_167)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".csv"))
     arguments = parser.parse_args()
-    found = measured(Bench(arguments.pictures), arguments.rounds)
-    about = {"pictures": arguments.pictures, **machine(), "torch": torch.__version__}
+    found = measured(Bench(arguments.images), arguments.rounds)
+    about = {"images": arguments.images, **machine(), "torch": torch.__version__}
     about["command"] = f"python bench/loading.py --rounds {arguments.rounds}"
     with arguments.out.open("w", newline="") as file:
         columns = ("what", "value", "unit", "bar", "kept", "min", "max", "rounds", *about)
@@ -182,7 +182,7 @@ def main() -> None:
         for name, values in found.items():
             bar, value = BARS.get(name), median(values)
             record = {"what": name, "value": f"{value:.4g}", "rounds": len(values), **about}
-            record["unit"] = "us/picture" if bar is None else "x"
+            record["unit"] = "us/image" if bar is None else "x"
             record["bar"] = "" if bar is None else f"at least {bar:g}"
             record["kept"] = "" if bar is None else ("yes" if value >= bar else "no")
             record |= {"min": f"{min(values):.4g}", "max": f"{max(values):.4g}"}

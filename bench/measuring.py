@@ -155,20 +155,20 @@ def pillow_python(pillow: str) -> Path:
 
 
 class Corpus(NamedTuple):
-    """Some pictures of a corpus, in a folder of their own."""
+    """Some images of a corpus, in a folder of their own."""
 
     folder: Path
-    pictures: int
+    images: int
     mean_bytes: float
 
 
-def pictures_of(folder: Path) -> list[Path]:
-    """List the pictures of a corpus, in order."""
+def images_of(folder: Path) -> list[Path]:
+    """List the images of a corpus, in order."""
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
 def subset(folder: Path, files: Sequence[Path], count: int, target: Path) -> Corpus:
-    """Link `count` pictures from all over a corpus into a new folder; those given, at most."""
+    """Link `count` images from all over a corpus into a new folder; those given, at most."""
     count = min(count, len(files))
     chosen = [files[number * len(files) // count] for number in range(count)]
     for path in chosen:
@@ -177,7 +177,7 @@ def subset(folder: Path, files: Sequence[Path], count: int, target: Path) -> Cor
 
 
 def repeated(files: Sequence[Path], count: int, target: Path) -> Corpus:
-    """Link pictures again and again until there are `count` names, a thousand to a class."""
+    """Link images again and again until there are `count` names, a thousand to a class."""
     for number in range(count):
         path = files[number % len(files)]
         link(path, target / "train" / f"{number // 1000:03}" / f"{number:07}{path.suffix}")

@@ -29,7 +29,7 @@ from pathlib import Path
 
 import numba
 import numpy as np
-from pillow_worker import FILTERS, Case, cases, picture
+from pillow_worker import FILTERS, Case, cases, image
 
 from lowres.resampling.passes import resample
 from lowres.variant import Variant
@@ -56,7 +56,7 @@ def our_checksums(resizes: int) -> list[str]:
     checksums = []
     for case in cases(resizes):
         variants = [Variant(size, name) for size, name in case.variants]
-        for small in resample(picture(case), variants):
+        for small in resample(image(case), variants):
             checksums.append(hashlib.sha256(small.tobytes()).hexdigest())
     return checksums
 

@@ -3,7 +3,7 @@
     python bench/pillow_worker.py RESIZES
 
 `bench/pillow_versions.py` starts this file in an environment with another Pillow, where there is
-no lowres, and imports it for the same pictures: they follow from their number alone, so only
+no lowres, and imports it for the same images: they follow from their number alone, so only
 checksums pass between the two. Prints Pillow's and NumPy's version, then a line for each resize:
 the SHA-256 of the result, and in how many calls Pillow made it.
 """
@@ -28,7 +28,7 @@ LARGE_SHARE = 0.04
 
 
 class Case(NamedTuple):
-    """A picture by its recipe, and what to resize it to."""
+    """An image by its recipe, and what to resize it to."""
 
     number: int
     kind: str
@@ -38,7 +38,7 @@ class Case(NamedTuple):
 
 
 def cases(resizes: int) -> Iterator[Case]:
-    """Draw pictures, each with one size a filter, until there are `resizes` in all."""
+    """Draw images, each with one size a filter, until there are `resizes` in all."""
     for number, done in enumerate(range(0, resizes, len(FILTERS))):
         draw = random.Random(number)
         sizes = [_draw_size(draw) for _ in range(1 + int(draw.random() * 3))]
@@ -71,8 +71,8 @@ def _draw_side(draw: random.Random, size: int) -> int:
     return min(max(special[int(draw.random() * len(special))], 1), MAX_SIDE_PX)
 
 
-def picture(case: Case) -> np.ndarray:
-    """Draw the picture of a case: (H, W, 3) uint8.
+def drawn(case: Case) -> np.ndarray:
+    """Draw the image of a case: (H, W, 3) uint8.
 
     Integers only, and of NumPy's random numbers only the raw stream, which no version changes.
     """
@@ -110,7 +110,7 @@ def main(resizes: int) -> None:
 
     print(__version__, np.__version__)
     for case in cases(resizes):
-        image = Image.fromarray(picture(case))
+        image = Image.fromarray(drawn(case))
         for size, name in case.variants:
             method = Image.Resampling[name.upper()]
             down_first = goes_down_first(__version__, case.height, case.width, size)

@@ -1,4 +1,4 @@
-"""Measure what `lowres.spectrum` knows filters by, on a folder of photographs.
+"""Measure what `lowres.comparing.spectrum` knows filters by, on a folder of photographs.
 
     python bench/spectrum.py PHOTOGRAPHS
 
@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 import lowres
-from lowres import spectrum
+from lowres.comparing import spectrum
 from lowres.variant import FILTERS
 
 SIZES = (8, 16, 32, 64)
@@ -40,7 +40,7 @@ def main() -> None:
 
 
 def images(store: lowres.Store, size: int, name: str, fit: str) -> np.ndarray:
-    """Open the pictures of one variant."""
+    """Open the images of one variant."""
     return store.images("train", lowres.Variant(size, name, fit))
 
 

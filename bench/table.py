@@ -51,7 +51,7 @@ class Row(NamedTuple):
             "min": f"{min(self.values):.4g}",
             "max": f"{max(self.values):.4g}",
             "rounds": len(self.values),
-            "pictures": self.corpus.pictures,
+            "images": self.corpus.images,
             "mean_bytes": round(self.corpus.mean_bytes),
             "load_before": f"{self.turns.load:.2f}",
             "others": f"{self.turns.others:.3f}",

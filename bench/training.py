@@ -11,7 +11,7 @@ contenders in turns, seconds of the wall:
 - compiled: lowres with `--compile on`; its warm-up is a row of its own.
 
 Where there is a CUDA GPU, also loading alone and training of WRN-28-2 and WRN-28-10 at 32 px and
-WRN-36-2 at 64 px on random pictures in ImageNet's number: pictures a second, share of the peak
+WRN-36-2 at 64 px on random images in ImageNet's number: images a second, share of the peak
 (`--peak-tflops`, an H100's in bfloat16 unless given), share of time in loading, and the time
 projected for the paper's whole run. Without one it says so.
 """
@@ -34,19 +34,19 @@ from torch.utils.data import DataLoader
 from loading import Usual
 from lowres.loading.device import DeviceLoader
 from lowres.loading.loaders import NumpyLoader, TorchLoader
-from lowres.models import make_network
+from lowres.networks.make import make_network
 from lowres.recipe import Recipe
 from lowres.training import compiling
 from lowres.training.checkpoint import Progress
 from lowres.training.device import choose_precision, describe_hardware
 from lowres.training.distributed import Team
 from lowres.training.loop import take_step
-from lowres.training.optimizers import make_optimizer
+from lowres.training.optimizers.make import make_optimizer
 from lowres.training.session import Session
 
 IMAGENET = 1_281_167
-PAPER_PICTURES = 40 * 2 * IMAGENET
-"""40 epochs, each picture plain and mirrored."""
+PAPER_IMAGES = 40 * 2 * IMAGENET
+"""40 epochs, each image plain and mirrored."""
 
 TITAN_X_DAYS = {"WRN-28-2": 1.5, "WRN-28-10": 13.8, "WRN-36-2": 6.4}
 """Second hand, docs/recipes.md."""
@@ -57,19 +57,19 @@ BATCH, CLASSES = 128, 1000
 
 
 class RandomStore:
-    """Random pictures in memory, with what a loader asks a store for."""
+    """Random images in memory, with what a loader asks a store for."""
 
     def __init__(self, count: int, size: int) -> None:
         generator = np.random.default_rng(0)
-        self.pictures = np.empty((count, size, size, 3), np.uint8)
+        self.stored = np.empty((count, size, size, 3), np.uint8)
         for start in range(0, count, 1 << 16):
-            block = self.pictures[start : start + (1 << 16)]
+            block = self.stored[start : start + (1 << 16)]
             block[...] = generator.integers(0, 256, block.shape, np.uint8)
         self.targets = generator.integers(0, CLASSES, count)
 
     def images(self, _split: str, _variant: str) -> np.ndarray:
-        """Give the pictures."""
-        return self.pictures
+        """Give the images."""
+        return self.stored
 
     def labels(self, _split: str) -> np.ndarray:
         """Give random labels."""
@@ -79,9 +79,9 @@ class RandomStore:
         """Give mean and deviation of random levels."""
         return np.full(3, 127.5), np.full(3, 73.9)
 
-    def mean_picture(self, _variant: str) -> np.ndarray:
-        """Give the mean of random pictures."""
-        return np.full(self.pictures.shape[1:], 127.5)
+    def mean_image(self, _variant: str) -> np.ndarray:
+        """Give the mean of random images."""
+        return np.full(self.stored.shape[1:], 127.5)
 
 
 def session(recipe: Recipe, store: RandomStore, device: torch.device, *, compiled: bool) -> Session:
@@ -119,7 +119,7 @@ def usual_steps(recipe: Recipe, store: RandomStore, workers: int) -> Callable[[i
 
     def run(count: int) -> float:
         loader = DataLoader(
-            Usual(store.pictures), BATCH, shuffle=True, num_workers=workers, drop_last=True
+            Usual(store.images), BATCH, shuffle=True, num_workers=workers, drop_last=True
         )
         batches = iter(loader)
         next(batches)  # workers have started
@@ -175,7 +175,7 @@ def on_cpu(size: int, width: float, rounds: int) -> Iterator[tuple[str, list[flo
             found[name].append(run(steps))
     name = fast.network.name
     for what, seconds in found.items():
-        yield f"{name}, {what}", [BATCH / value for value in seconds], "pictures/s", ""
+        yield f"{name}, {what}", [BATCH / value for value in seconds], "images/s", ""
     for what in ("eager", "compiled"):
         ratios = [a / b for a, b in zip(found["usual"], found[what], strict=True)]
         yield f"{name}, {what} / usual", ratios, "x", "at least 2"
@@ -195,12 +195,12 @@ def on_gpu(
     loads = [_loading_s(made.train, 200) for _ in range(rounds)]
     flops = 6 * made.network.macs * BATCH
     rates = [BATCH / value for value in seconds]
-    yield f"{name}, training", rates, "pictures/s", ""
+    yield f"{name}, training", rates, "images/s", ""
     yield f"{name}, share of peak", [flops / value / peak for value in seconds], "", ""
     shares = [a / b for a, b in zip(loads, seconds, strict=True)]
     yield f"{name}, share of time in loading", shares, "", "at most 0.02"
     yield f"{name}, warm-up of compiling", [made.compile_s], "s", ""
-    days = [PAPER_PICTURES / rate / 86_400 for rate in rates]
+    days = [PAPER_IMAGES / rate / 86_400 for rate in rates]
     yield f"{name}, the paper's run (Titan X: {TITAN_X_DAYS[name]} days)", days, "days", ""
     batches = NumpyLoader(
         store, recipe.variant, batch_size=4096, shuffle=True, flip="random", shift_px=4
@@ -209,7 +209,7 @@ def on_gpu(
     large.compile()
     compiled = [4096 / _loading_s(large, 100) for _ in range(rounds)]
     bar = "at least 5000000" if size == 32 else ""
-    yield f"loading alone, {size} px, bfloat16, batch 4096", compiled, "pictures/s", bar
+    yield f"loading alone, {size} px, bfloat16, batch 4096", compiled, "images/s", bar
     moved = size * size * 3 * (1 + 2)  # a byte in, two out
     yield f"the same, {size} px", [rate * moved / 1e9 for rate in compiled], "GB/s", ""
 

@@ -1,4 +1,4 @@
-"""A source of small pictures, a store built from it, and the maintainers' real pictures."""
+"""A source of small images, a store built from it, and the maintainers' real images."""
 
 import os
 from pathlib import Path
@@ -9,9 +9,9 @@ os.environ["OMP_NUM_THREADS"] = "1"
 import pytest
 
 import lowres
-from lowres.builder import build
-from lowres.options import BuildOptions
-from pictures import draw_source
+from images import draw_source
+from lowres.store.build import build
+from lowres.store.options import BuildOptions
 
 
 @pytest.fixture(scope="session")
@@ -33,8 +33,8 @@ def store(store_path: Path) -> lowres.Store:
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """Real pictures of the maintainers, which are not part of the project."""
+    """Real images of the maintainers, which are not part of the project."""
     path = Path(__file__).resolve().parents[2] / "shared" / "data"
     if not path.is_dir():
-        pytest.skip("real pictures are not here: they are not part of the project")
+        pytest.skip("real images are not here: they are not part of the project")
     return path

@@ -5,7 +5,7 @@ import sys
 import time
 from pathlib import Path
 
-from lowres.executors.base import Executor, Piece
+from lowres.work.executor import Executor, Piece
 
 
 def python(folder: Path, name: str, code: str) -> Piece:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from lowres.formats import open_source
-from lowres.formats.base import Source
+from lowres.formats.source import Source
 
 
 class SourceContract:

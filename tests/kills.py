@@ -12,14 +12,15 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from lowres import builder, rendering
-from lowres.options import BuildOptions
-from pictures import contents
+from images import contents
+from lowres.store import build as builder
+from lowres.store import render as rendering
+from lowres.store.options import BuildOptions
 
 OPTIONS = BuildOptions(size=(8, 16), filter=("box", "lanczos"))
 EVENTS = {"open", "os.rename", "os.link", "os.remove", "os.mkdir"}
 DECODED = "decoded"
-"""A file beside the store, with a byte for each picture that was decoded."""
+"""A file beside the store, with a byte for each image that was decoded."""
 
 
 def kill_before(last: int, store: Path) -> None:
@@ -81,7 +82,7 @@ def main(source: Path, folder: Path, stores: int) -> None:
             lost += workers
         start(source, store, draw.randint(1, 8), -1)
         assert contents(store) == contents(folder / "expected")
-        assert decoded.stat().st_size - 36 <= lost, "each worker loses a picture, at most"
+        assert decoded.stat().st_size - 36 <= lost, "each worker loses an image, at most"
 
 
 if __name__ == "__main__":

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lowres.formats.base import Entry
-from lowres.journal import Built, Chunk
-from lowres.rendering import Job, build_elsewhere
+from lowres.formats.source import Entry
+from lowres.store.journal import Built, Chunk
+from lowres.store.render import Job, build_elsewhere
 
 PAUSE_S = 0.06
 """Before and after the rows of a piece are written."""

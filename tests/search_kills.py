@@ -14,12 +14,12 @@ import sys
 from pathlib import Path
 
 import lowres
-from lowres.executors.base import Outcome
 from lowres.recipe import Recipe
-from lowres.run import Run
 from lowres.study.costs import training_macs
-from lowres.study.search import Search
-from lowres.study.search_plan import SearchPlan
+from lowres.study.search.plan import SearchPlan
+from lowres.study.search.search import Search
+from lowres.training.run import Run
+from lowres.work.executor import Outcome
 
 EVENTS = {"open", "os.rename", "os.remove", "os.mkdir", "os.symlink"}
 BASE = Recipe(variant="16-box", width=0.5, blocks=1, epochs=1, batch_size=8)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pictures import draw_source
+from images import draw_source
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
@@ -29,7 +29,7 @@ def shell_commands() -> list[str]:
 
 @pytest.fixture
 def workplace(tmp_path, monkeypatch):
-    draw_source(tmp_path / "pictures")
+    draw_source(tmp_path / "images")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     return tmp_path

@@ -9,16 +9,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lowres.builder import build
+    from lowres.comparing.contact_sheet import contact_sheet
     from lowres.errors import LowresError
-    from lowres.exporter import export
     from lowres.loading.loaders import NumpyLoader, TorchLoader, torch_loader
-    from lowres.options import BuildOptions
     from lowres.recipe import Recipe
     from lowres.report.writing import write_report
     from lowres.resampling.passes import resample
-    from lowres.show import contact_sheet
-    from lowres.store import Store, open_store
+    from lowres.store.build import build
+    from lowres.store.export import export
+    from lowres.store.options import BuildOptions
+    from lowres.store.store import Store, open_store
     from lowres.training.execution import Execution
     from lowres.training.loop import train
     from lowres.training.weights import TrainedNetwork, load_network
@@ -26,20 +26,20 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "FILTERS": "lowres.variant",
-    "BuildOptions": "lowres.options",
+    "BuildOptions": "lowres.store.options",
     "Execution": "lowres.training.execution",
     "LowresError": "lowres.errors",
     "NumpyLoader": "lowres.loading.loaders",
     "Recipe": "lowres.recipe",
-    "Store": "lowres.store",
+    "Store": "lowres.store.store",
     "TorchLoader": "lowres.loading.loaders",
     "TrainedNetwork": "lowres.training.weights",
     "Variant": "lowres.variant",
-    "build": "lowres.builder",
-    "contact_sheet": "lowres.show",
-    "export": "lowres.exporter",
+    "build": "lowres.store.build",
+    "contact_sheet": "lowres.comparing.contact_sheet",
+    "export": "lowres.store.export",
     "load_network": "lowres.training.weights",
-    "open_store": "lowres.store",
+    "open_store": "lowres.store.store",
     "resample": "lowres.resampling.passes",
     "torch_loader": "lowres.loading.loaders",
     "train": "lowres.training.loop",

@@ -3,8 +3,8 @@
 All of them inherit from `LowresError`, and from the built-in that fits::
 
     LowresError
-    ├── SourceError        (ValueError)    a source cannot be read as labelled pictures
-    │   └── PictureError   (ValueError)    one picture cannot be decoded
+    ├── SourceError        (ValueError)    a source cannot be read as labelled images
+    │   └── ImageError   (ValueError)    one image cannot be decoded
     ├── VariantError       (ValueError)    a size or filter that does not exist
     ├── StoreError         (ValueError)    a store is missing, unfinished, foreign or damaged
     │   └── StoreBusyError (ValueError)    another process is building or writing it
@@ -26,11 +26,11 @@ class LowresError(Exception):
 
 
 class SourceError(LowresError, ValueError):
-    """A source cannot be read as labelled pictures."""
+    """A source cannot be read as labelled images."""
 
 
-class PictureError(SourceError):
-    """One picture cannot be decoded; the text is the reason alone, without its path."""
+class ImageError(SourceError):
+    """One image cannot be decoded; the text is the reason alone, without its path."""
 
 
 class VariantError(LowresError, ValueError):

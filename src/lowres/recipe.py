@@ -17,7 +17,7 @@ from lowres.variant import Variant
 
 Precision = Literal["auto", "float32", "bfloat16"]
 Flip = Literal["both", "random", "alternating", "none"]
-Subtract = Literal["mean-picture", "mean-colour"]
+Subtract = Literal["mean-image", "mean-colour"]
 DivideBy = Literal["range", "deviation"]
 DecayOn = Literal["weights-and-scales", "everything"]
 NormAverage = Literal["inverse-deviation", "variance"]
@@ -70,9 +70,9 @@ class Recipe:
     blocks: int = 4
     """Residual blocks in each stage; N = 2 x blocks x stages + 4 (paper: 4)."""
     epochs: int = 40
-    """Passes over the train split; with --flip both, each shows every picture twice."""
+    """Passes over the train split; with --flip both, each shows every image twice."""
     batch_size: int = 128
-    """Pictures in one step; the remainder of an epoch is left out, other pictures each time."""
+    """Images in one step; the remainder of an epoch is left out, other images each time."""
     lr: float = 0.01
     """Learning rate, per step on the mean loss of a batch; with muon, how far a step moves a
     matrix, as its largest singular value."""
@@ -103,12 +103,12 @@ class Recipe:
     label_smoothing: float = 0.0
     """Share of each label's weight that is spread evenly over all classes (paper: none)."""
     flip: Flip = "both"
-    """Mirroring. both: every picture plain and mirrored in each epoch (script and port). random:
+    """Mirroring. both: every image plain and mirrored in each epoch (script and port). random:
     half of them, drawn anew. alternating: half of them, and the others in the next epoch. none."""
     shift_px: int = 4
     """Shift by up to this many pixels each way, filling with zeros after subtracting (script and
     port: 4 at every size)."""
-    subtract: Subtract = "mean-picture"
+    subtract: Subtract = "mean-image"
     """What is subtracted: the mean of train at each pixel (script), or of each channel."""
     divide_by: DivideBy = "range"
     """What is divided by: 255 (script), or the standard deviation of each channel."""
@@ -125,7 +125,7 @@ class Recipe:
     precision: Precision = "auto"
     """Numbers in the network: bfloat16 where the device computes it natively, or float32."""
     seed: int = 0
-    """Decides the initial weights, the order of pictures and their augmentation."""
+    """Decides the initial weights, the order of images and their augmentation."""
 
     def __post_init__(self) -> None:
         try:
@@ -161,7 +161,7 @@ class Recipe:
 
     @property
     def size(self) -> int:
-        """Side of the pictures in pixels."""
+        """Side of the images in pixels."""
         return Variant.parse(self.variant).size
 
     def to_record(self) -> dict[str, Any]:

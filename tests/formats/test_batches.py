@@ -13,13 +13,13 @@ import pytest
 import lowres
 from formats_contract import SourceContract
 from lowres.errors import SourceError, StoreError
-from lowres.exporter import export
 from lowres.formats import batch_file, open_source
-from lowres.formats.base import Outline
 from lowres.formats.batch_writer import PickleWriter
 from lowres.formats.batches import BatchesSink as Sink
 from lowres.formats.batches import BatchesSource
-from lowres.labels import devkit_wnids, wnids
+from lowres.formats.source import Outline
+from lowres.imagenet import devkit_wnids, wnids
+from lowres.store.export import export
 from lowres.variant import Variant
 
 SIDE = 4
@@ -95,8 +95,8 @@ LAYOUTS = {
 }
 
 
-def planar(picture: np.ndarray) -> np.ndarray:
-    return np.concatenate([picture[..., channel].reshape(-1) for channel in range(3)])
+def planar(image: np.ndarray) -> np.ndarray:
+    return np.concatenate([image[..., channel].reshape(-1) for channel in range(3)])
 
 
 def check_equal(source: BatchesSource, batches: Batches) -> None:
@@ -127,7 +127,7 @@ def test_every_layout_is_read(tmp_path, layout):
     kind = "npz" if "npz" in layout else "pickle"
     assert index.layout == f"ImageNet4, {kind}, 10 + 1 files"
     assert (index.native_px, index.is_variant) == (SIDE, True)
-    assert index.classes == wnids(), "labels are torchvision's, whatever pictures there are"
+    assert index.classes == wnids(), "labels are torchvision's, whatever images there are"
     assert index.notes == (
         "the source's train has 3 of the 1,000 classes that ImageNet's devkit numbers",
         "the source's val has 3 of the 1,000 classes that ImageNet's devkit numbers",
@@ -231,7 +231,7 @@ def test_recognised_by_names(tmp_path):
     assert not BatchesSource.recognises(tmp_path / "a")
     dump(tmp_path / "b" / "Imagenet64_train_part2" / "train_data_batch_6", {})
     assert BatchesSource.recognises(tmp_path / "b")
-    for name in ("train_data_batch_11", "train_data", "pictures.zip", "val_data.txt"):
+    for name in ("train_data_batch_11", "train_data", "images.zip", "val_data.txt"):
         (tmp_path / name).write_bytes(b"")
         assert not BatchesSource.recognises(tmp_path / name)
 
@@ -244,7 +244,7 @@ def changed(batches: Batches, name: str, **values: object) -> None:
 ONE = "train_data_batch_4"
 DATA = np.zeros((ROWS, 3 * SIDE**2), np.uint8)
 WRONG = [
-    ({"labels": [1, 2]}, "has 3 pictures and 2 labels"),
+    ({"labels": [1, 2]}, "has 3 images and 2 labels"),
     ({"labels": [1, 2, 1001]}, "label of row 2 must be 1 to 1000, was 1001"),
     ({"labels": [1, 0, 1]}, "label of row 1 must be an integer from 1, was 0"),
     ({"labels": None}, "has no labels"),
@@ -341,15 +341,15 @@ def test_two_sets_in_one_folder(tmp_path):
         BatchesSource(mixed).index()
     sizes = flat(tmp_path / "sizes", drawn(val=False))
     dump(sizes / "val_data", drawn(side=5)["val_data"])
-    with pytest.raises(SourceError, match=r"val_data has pictures of 5 px and .*batch_1 of 4 px"):
+    with pytest.raises(SourceError, match=r"val_data has images of 5 px and .*batch_1 of 4 px"):
         BatchesSource(sizes).index()
 
 
-def test_no_pictures(tmp_path):
+def test_no_images(tmp_path):
     batches = drawn(val=False)
     for name in batches:
         changed(batches, name, data=DATA[:0], labels=[], mean=None)
-    with pytest.raises(SourceError, match="have no pictures"):
+    with pytest.raises(SourceError, match="have no images"):
         BatchesSource(flat(tmp_path, batches)).index()
 
 
@@ -505,9 +505,9 @@ def test_export_is_the_released_layout(store, tmp_path, to):
         assert list(batch) == ["data", "labels", "mean"]
         assert batch["data"].dtype == np.uint8
         assert isinstance(batch["labels"], np.ndarray if suffix else list)
-        pictures = batch["data"].reshape(-1, 3, 8, 8).transpose(0, 2, 3, 1)
-        for picture, label in zip(pictures, batch["labels"], strict=True):
-            row = next(n for n, image in enumerate(images) if (image == picture).all())
+        decoded = batch["data"].reshape(-1, 3, 8, 8).transpose(0, 2, 3, 1)
+        for got, label in zip(decoded, batch["labels"], strict=True):
+            row = next(n for n, image in enumerate(images) if (image == got).all())
             assert store.labels("train")[row] == label - 1
         expected = images.transpose(0, 3, 1, 2).reshape(len(images), -1).mean(axis=0)
         assert batch["mean"].dtype == np.float64
@@ -540,7 +540,7 @@ def test_imagenet_classes_keep_their_numbers(tmp_path):
     assert np.array_equal(again[0]["mean"], batches[ONE]["mean"])
 
 
-def test_fewer_pictures_than_files(tmp_path):
+def test_fewer_images_than_files(tmp_path):
     sink = Sink(tmp_path / "out", outline(3))
     for label in (0, 1, 1):
         sink.write("train", "x", label, np.full((2, 2, 3), label, np.uint8))
@@ -555,7 +555,7 @@ def test_fewer_pictures_than_files(tmp_path):
 def test_an_unfinished_export_leaves_nothing_that_looks_whole(tmp_path):
     sink = Sink(tmp_path / "out", outline(3))
     sink.write("train", "x", 0, np.zeros((2, 2, 3), np.uint8))
-    with pytest.raises(StoreError, match="was to have more pictures"):
+    with pytest.raises(StoreError, match="was to have more images"):
         sink.finish()
     assert not (tmp_path / "out").exists()
 

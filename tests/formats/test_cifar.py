@@ -14,9 +14,9 @@ import pytest
 import lowres
 from formats_contract import SourceContract
 from lowres.errors import SourceError
-from lowres.exporter import export
 from lowres.formats import open_source
 from lowres.formats.cifar import CifarSource
+from lowres.store.export import export
 
 Files = dict[str, dict[str, object]]
 
@@ -102,8 +102,8 @@ def pack(path: Path, folder: str, files: Files) -> Path:
     return path
 
 
-def planar(picture: np.ndarray) -> np.ndarray:
-    return picture.transpose(2, 0, 1).reshape(-1)
+def planar(image: np.ndarray) -> np.ndarray:
+    return image.transpose(2, 0, 1).reshape(-1)
 
 
 class TestCifarSource(SourceContract):
@@ -186,11 +186,11 @@ def test_both_sets_in_one_folder(tmp_path):
 
 
 WRONG = [
-    ({"labels": [1, 2, 3]}, "has 4 pictures, 3 labels and 4 names"),
+    ({"labels": [1, 2, 3]}, "has 4 images, 3 labels and 4 names"),
     ({"labels": [1, 2, 3, 10]}, "label of row 3 must be 0 to 9, was 10"),
     ({"labels": "abcd"}, "must have a list labels, was bytes"),
     ({"labels": [1, 2, 3, "a"]}, "label of row 3 must be 0 to 9, was bytes"),
-    ({"filenames": ["a"] * 3}, "has 4 pictures, 4 labels and 3 names"),
+    ({"filenames": ["a"] * 3}, "has 4 images, 4 labels and 3 names"),
     ({"filenames": ["a", "b", "c", "../d"]}, r"relative paths without \.\."),
     ({"data": np.zeros((4, 3071), np.uint8)}, r"data must be \(4, 3072\), was \(4, 3071\)"),
     ({"data": np.zeros((3, 3072), np.uint8)}, r"data must be \(4, 3072\), was \(3, 3072\)"),
@@ -228,7 +228,7 @@ def test_wrong_files(tmp_path):
 def test_an_empty_train(tmp_path):
     files = cifar_100()
     files["train"] = batch(1, [], "fine_labels")
-    with pytest.raises(SourceError, match="no pictures in train"):
+    with pytest.raises(SourceError, match="no images in train"):
         CifarSource(lay(tmp_path, files)).index()
 
 

@@ -13,30 +13,30 @@ import pytest
 
 import lowres
 from formats_contract import SourceContract
-from lowres.errors import PictureError, SourceError, StoreError
-from lowres.exporter import export
+from images import draw_image, encoded
+from lowres.errors import ImageError, SourceError, StoreError
 from lowres.formats import open_source
 from lowres.formats.edm import EdmSource
-from pictures import encoded, picture
+from lowres.store.export import export
 
-PNG = encoded(picture(1, 16, 16), "PNG")
+PNG = encoded(draw_image(1, 16, 16), "PNG")
 LABELS = "dataset.json"
 
 
 def edm_zip(path: Path, count: int = 12, method: int = zipfile.ZIP_STORED) -> Path:
-    """Write what the published tools write: pictures, then the labels."""
+    """Write what the published tools write: images, then the labels."""
     names = [f"{n // 1000:05}/img{n:08}.png" for n in range(count)]
     with zipfile.ZipFile(path, "w", method) as archive:
         for number, name in enumerate(names):
-            archive.writestr(name, encoded(picture(number, 16, 16), "PNG", compress_level=0))
+            archive.writestr(name, encoded(draw_image(number, 16, 16), "PNG", compress_level=0))
         labels = [[name, number % 3] for number, name in enumerate(names)]
         archive.writestr(LABELS, json.dumps({"labels": labels}))
     return path
 
 
-def members(path: Path, labels: object, **pictures: bytes) -> Path:
+def members(path: Path, labels: object, **images: bytes) -> Path:
     with zipfile.ZipFile(path, "w") as archive:
-        for name, data in pictures.items():
+        for name, data in images.items():
             archive.writestr(f"{name}.png", data)
         archive.writestr(LABELS, json.dumps({"labels": labels}))
     return path
@@ -53,13 +53,13 @@ class ReaderOfEdm:
         listed = json.loads(self.zip.read(LABELS))["labels"]
         by_name = {name.replace("\\", "/"): label for name, label in listed}
         self.labels = np.array([by_name[name] for name in self.names], np.int64)
-        first = self.picture(0)
+        first = self.draw_image(0)
         assert first.shape[1] == first.shape[2]
         assert first.shape[1] & (first.shape[1] - 1) == 0
         assert first.shape[0] in (1, 3)
         self.shape = first.shape
 
-    def picture(self, number: int) -> np.ndarray:
+    def draw_image(self, number: int) -> np.ndarray:
         data = self.zip.read(self.names[number])
         with PIL.Image.open(io.BytesIO(data)) as opened:
             return np.array(opened).transpose(2, 0, 1)
@@ -95,7 +95,7 @@ def test_index_of_zip_and_folder(tmp_path):
     assert (one.layout, other.layout) == ("EDM ZIP", "EDM folder")
     assert one.classes == ("0", "1", "2")
     assert one.native_px == other.native_px == 16
-    assert other.notes == ("left out 1 files not named like pictures",)
+    assert other.notes == ("left out 1 files not named like images",)
     first = one.splits["train"][0]
     assert first.key == "00000/img00000000.png"
     assert [zipped.read(e) for e in one.splits["train"]] == [
@@ -139,7 +139,7 @@ def test_classes_are_numbers_in_order_and_gaps_are_noted(tmp_path):
         "a.png": 11,
         "b/c.png": 2,
     }
-    assert index.notes == ("train has no pictures of 10 of the 12 classes",)
+    assert index.notes == ("train has no images of 10 of the 12 classes",)
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ def test_labels_that_are_refused(tmp_path, labels, words):
         EdmSource(path).index()
 
 
-def test_pictures_without_a_label_are_refused(tmp_path):
+def test_images_without_a_label_are_refused(tmp_path):
     path = members(tmp_path / "set.zip", [["a.png", 0]], a=PNG, b=PNG)
     with pytest.raises(SourceError, match=r"has no label for b\.png"):
         EdmSource(path).index()
@@ -238,7 +238,7 @@ def test_a_damaged_member_is_named(tmp_path, method):
     path.write_bytes(data)
     with pytest.raises(SourceError, match=r"img00000001\.png cannot be read: it is damaged: "):
         lowres.build(path, tmp_path / "store")
-    with pytest.raises(PictureError, match="it is damaged"):
+    with pytest.raises(ImageError, match="it is damaged"):
         EdmSource(path).read(entry)
     data[entry.offset : entry.offset + 4] = b"gone"
     path.write_bytes(data)
@@ -286,11 +286,11 @@ def test_a_reader_of_the_documented_format_gets_our_pixels(store, tmp_path):
     images = store.images("val", "16-box")
     assert len(reader.names) == len(images)
     for number, image in enumerate(images):
-        assert (reader.picture(number) == image.transpose(2, 0, 1)).all()
+        assert (reader.draw_image(number) == image.transpose(2, 0, 1)).all()
     reader.zip.close()
 
 
-def test_pyspng_decodes_our_pictures(store, tmp_path):
+def test_pyspng_decodes_our_images(store, tmp_path):
     pyspng = pytest.importorskip("pyspng")  # the decoder of those data loaders
     export(store, tmp_path / "x.zip", "16-box", to="edm")
     images = store.images("train", "16-box")
@@ -322,8 +322,8 @@ def test_exports_that_are_refused(store, tmp_path, source):
 
 def test_native_size_is_that_of_the_first_square_png(tmp_path):
     for data, side in [
-        (encoded(picture(1, 20, 16), "PNG"), None),
-        (encoded(picture(1, 16, 16)), None),
+        (encoded(draw_image(1, 20, 16), "PNG"), None),
+        (encoded(draw_image(1, 16, 16)), None),
         (PNG[:16] + struct.pack(">2L", 2048, 2048) + PNG[24:], None),
         (PNG, 16),
     ]:

@@ -8,16 +8,16 @@ import pytest
 
 import lowres
 from formats_contract import SourceContract
+from images import CLASSES, draw_image, draw_source, encoded
 from lowres.errors import SourceError, StoreError
-from lowres.exporter import export, notes
 from lowres.formats import open_source
-from lowres.formats.base import Outline
 from lowres.formats.folder import FolderSink, FolderSource
-from lowres.formats.select import select_classes, split_by_hash
+from lowres.formats.indexing import select_classes, split_by_hash
+from lowres.formats.source import Outline
+from lowres.store.export import export, notes
 from lowres.variant import Variant
-from pictures import CLASSES, draw_source, encoded, picture
 
-JPEG = encoded(picture(1, 20, 20))
+JPEG = encoded(draw_image(1, 20, 20))
 
 
 def write(root: Path, *paths: str) -> Path:
@@ -57,11 +57,11 @@ def test_class_folders_become_train(tmp_path):
     assert keys(tmp_path) == {"train": ["a/deep/er/1.jpg", "b/2.jpg"]}
 
 
-def test_a_stray_picture_does_not_turn_splits_into_classes(tmp_path):
+def test_a_stray_image_does_not_turn_splits_into_classes(tmp_path):
     write(tmp_path, "train/a/1.jpg", "train/b/2.jpg", "val/a/3.jpg", "train/montage.jpg")
     index = FolderSource(tmp_path).index()
     assert index.classes == ("a", "b")
-    assert "left out 1 pictures in train without a class folder" in index.notes
+    assert "left out 1 images in train without a class folder" in index.notes
 
 
 def test_training_and_validation_are_splits_too(tmp_path):
@@ -103,7 +103,7 @@ def test_tiny_imagenet_annotations_must_fit(tmp_path):
         FolderSource(tmp_path).index()
     (tmp_path / "val/images/val_9.JPEG").unlink()
     (tmp_path / "val/images/val_0.JPEG").unlink()
-    with pytest.raises(SourceError, match=r"lists 1 pictures that are not in .* val_0\.JPEG first"):
+    with pytest.raises(SourceError, match=r"lists 1 images that are not in .* val_0\.JPEG first"):
         FolderSource(tmp_path).index()
 
 
@@ -119,7 +119,7 @@ def test_links_are_followed_and_loops_refused(tmp_path):
         keys(tmp_path / "set")
 
 
-def test_pipes_and_links_to_them_are_no_pictures(tmp_path):
+def test_pipes_and_links_to_them_are_no_images(tmp_path):
     """Opening one would wait for ever; a link to nothing is told when it is read."""
     write(tmp_path, "a/1.png", "b/1.png")
     os.mkfifo(tmp_path / "pipe")
@@ -134,19 +134,19 @@ def test_what_is_left_out_is_noted(tmp_path):
     write(tmp_path, "extra/x/4.jpg", "train/a/.hidden.jpg", "__MACOSX/a/1.jpg")
     (tmp_path / "train" / "a" / "list.txt").write_text("")
     notes = "; ".join(FolderSource(tmp_path).index().notes)
-    assert "left out 1 files not named like pictures (.txt)" in notes
-    assert "left out 1 pictures in val without a class folder" in notes
+    assert "left out 1 files not named like images (.txt)" in notes
+    assert "left out 1 images in val without a class folder" in notes
     assert "beside the splits: extra" in notes
-    assert "val has no pictures of 1 of the 2 classes, b first" in notes
+    assert "val has no images of 1 of the 2 classes, b first" in notes
 
 
 @pytest.mark.parametrize(
     ("paths", "folders", "words"),
     [
-        ((), (), "holds no labelled pictures.*it is empty"),
-        (("loose.jpg",), (), "holds no labelled pictures.*found loose.jpg"),
+        ((), (), "holds no labelled images.*it is empty"),
+        (("loose.jpg",), (), "holds no labelled images.*found loose.jpg"),
         (("train/a/1.jpg", "val/a/2.jpg", "valid/a/3.jpg"), (), "two folders for the split val"),
-        (("a/1.jpg",), ("b",), "b holds no pictures.*change the labels"),
+        (("a/1.jpg",), ("b",), "b holds no images.*change the labels"),
         (("a/new\nline.jpg",), (), "one line"),
         (("val/a/1.jpg", "test/a/2.jpg"), (), "has test, val but no train"),
     ],
@@ -193,9 +193,9 @@ def test_classes_that_a_split_lacks(tmp_path):
     write(tmp_path, "train/a/1.jpg", "train/b/2.jpg", "val/a/3.jpg")
     index = select_classes(FolderSource(tmp_path).index(), ["b"])
     assert list(index.splits) == ["train"]
-    assert "left out val: it has no pictures of the classes kept" in index.notes
+    assert "left out val: it has no images of the classes kept" in index.notes
     write(tmp_path, "val/c/4.jpg")
-    with pytest.raises(SourceError, match="train has no pictures of c"):
+    with pytest.raises(SourceError, match="train has no images of c"):
         select_classes(FolderSource(tmp_path).index(), ["c"])
 
 
@@ -208,7 +208,7 @@ def test_odd_names_go_through_the_whole_way(tmp_path):
     assert store.keys("train") == ["a/x\ry.jpg", "a/ü z.jpg", "b/1.jpg"]
 
 
-def test_split_by_hash_moves_nothing_when_pictures_are_added(tmp_path):
+def test_split_by_hash_moves_nothing_when_images_are_added(tmp_path):
     folder = draw_source(tmp_path / "x", train=20, val=1) / "train"
     before = split_by_hash(FolderSource(folder).index(), 0.25).splits
     write(folder, *(f"{name}/new-{n}.jpg" for name in CLASSES for n in range(20)))
@@ -297,7 +297,7 @@ def test_notes_of_an_export(store, tmp_path):
     lowres.build(tmp_path / "set", tmp_path / "store", lowres.BuildOptions(size=(4,)))
     found = list(notes(lowres.open_store(tmp_path / "store"), ["train", "val"], "folder"))
     assert len(found) == 1
-    assert "val has no pictures of 1 of the 2 classes" in found[0]
+    assert "val has no images of 1 of the 2 classes" in found[0]
 
 
 def test_export_refusals(store, tmp_path):

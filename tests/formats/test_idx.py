@@ -10,9 +10,9 @@ import pytest
 import lowres
 from formats_contract import SourceContract
 from lowres.errors import SourceError
-from lowres.exporter import export
 from lowres.formats import open_source
 from lowres.formats.idx import FASHION, IdxSource
+from lowres.store.export import export
 
 Arrays = dict[str, np.ndarray]
 
@@ -69,9 +69,9 @@ def test_every_layout_is_read(folder, dash, packed, below):
         entries = index.splits[split]
         assert [entry.label for entry in entries] == arrays[f"{prefix}-labels"].tolist()
         for entry, grey in zip(entries, arrays[f"{prefix}-images"], strict=True):
-            picture = source.read(entry)
-            assert picture.shape == (5, 5, 3)
-            assert all((picture[..., channel] == grey).all() for channel in range(3))
+            image = source.read(entry)
+            assert image.shape == (5, 5, 3)
+            assert all((image[..., channel] == grey).all() for channel in range(3))
     assert index.splits["test"][3].key == "000003"
 
 
@@ -132,8 +132,8 @@ def test_missing_files(folder, name, words):
         ("train-images", np.zeros((20, 5, 6), np.uint8), "be squares, were 6 x 5 px"),
         ("train-images", np.zeros((20, 0, 0), np.uint8), "be squares, were 0 x 0 px"),
         ("train-images", np.zeros((1, 1025, 1025), np.uint8), "be squares, were 1025 x 1025"),
-        ("train-images", np.zeros((19, 5, 5), np.uint8), "19 pictures, and .*train-labels.* 20"),
-        ("t10k-images", np.zeros((4, 6, 6), np.uint8), "has pictures of 5 and 6 px"),
+        ("train-images", np.zeros((19, 5, 5), np.uint8), "19 images, and .*train-labels.* 20"),
+        ("t10k-images", np.zeros((4, 6, 6), np.uint8), "has images of 5 and 6 px"),
     ],
 )
 def test_wrong_shapes(folder, name, array, words):

@@ -11,24 +11,24 @@ import pytest
 
 import lowres
 from formats_contract import SourceContract
+from images import draw_image, encoded
 from lowres.errors import SourceError
 from lowres.formats import open_source
-from lowres.formats.base import Index
 from lowres.formats.ilsvrc import IlsvrcSource, small_imagenet
-from lowres.labels import devkit_wnids
-from pictures import encoded, picture
+from lowres.formats.source import Index
+from lowres.imagenet import devkit_wnids
 
 IDS = (490, 361, 490, 171)
-"""Devkit ids of the synthetic validation pictures; the real list begins with these numbers."""
+"""Devkit ids of the synthetic validation images; the real list begins with these numbers."""
 
 WNIDS = sorted({devkit_wnids()[devkit_id - 1] for devkit_id in IDS})
 TRAIN = {
-    f"{wnid}/{wnid}_{number}.JPEG": encoded(picture(10 * label + number, 24, 20))
+    f"{wnid}/{wnid}_{number}.JPEG": encoded(draw_image(10 * label + number, 24, 20))
     for label, wnid in enumerate(WNIDS)
     for number in (3, 10)
 }
 VAL = {
-    f"ILSVRC2012_val_{number:08}.JPEG": encoded(picture(90 + number, 24, 20))
+    f"ILSVRC2012_val_{number:08}.JPEG": encoded(draw_image(90 + number, 24, 20))
     for number in range(1, len(IDS) + 1)
 }
 VAL_KEYS = sorted(
@@ -183,10 +183,10 @@ def test_val_alone(distributed, tmp_path):
 def test_a_flat_val_without_labels_is_noted(tmp_path):
     found = index(write(tmp_path, FLAT))
     assert list(found.splits) == ["train"]
-    assert "left out val: nothing labels its 4 pictures" in found.notes[0]
+    assert "left out val: nothing labels its 4 images" in found.notes[0]
     assert "LOC_val_solution.csv) beside the folder" in found.notes[0]
     shutil.rmtree(tmp_path / "train")
-    with pytest.raises(SourceError, match=r"holds no labelled pictures.*nothing labels its 4"):
+    with pytest.raises(SourceError, match=r"holds no labelled images.*nothing labels its 4"):
         index(tmp_path)
 
 
@@ -197,7 +197,7 @@ def test_other_classes_and_odd_members(tmp_path):
     assert found.classes == ("n99999999",)
     assert [entry.key for entry in found.splits["train"]] == ["n99999999/n99999999_1.JPEG"]
     assert "left out val: train has none of its classes" in "; ".join(found.notes)
-    assert "left out 3 files that are no pictures: ILSVRC2012_img_train.tar: README first" in (
+    assert "left out 3 files that are no images: ILSVRC2012_img_train.tar: README first" in (
         found.notes
     )
 
@@ -206,7 +206,7 @@ def test_classes_that_train_lacks_are_noted(tmp_path):
     some = dict(list(class_tars().items())[1:])
     found = index(write(tmp_path, some | VAL_TAR | DEVKIT))
     assert found.classes == tuple(WNIDS)
-    assert f"train has no pictures of 1 of the 3 classes, {WNIDS[0]} first" in found.notes
+    assert f"train has no images of 1 of the 3 classes, {WNIDS[0]} first" in found.notes
 
 
 def truth(text: str) -> dict[str, bytes]:
@@ -229,8 +229,8 @@ REFUSED = {
     "id x": (truth("490\n1\nn02\n1\n"), "line 3 must be a devkit id from 1 to 1000, was 'n02'"),
     "blank line": (truth("490\n\n1\n1\n1\n"), "line 2 must be"),
     "no lines": (truth("\n"), "ground_truth.txt is empty"),
-    "too few": (truth("1\n2\n3\n"), r"val_00000004\.JPEG has no label.*labels 3 pictures"),
-    "too many": (truth("1\n2\n3\n4\n5\n"), r"labels 5 pictures, and .* has 4: .*val_00000005 is"),
+    "too few": (truth("1\n2\n3\n"), r"val_00000004\.JPEG has no label.*labels 3 images"),
+    "too many": (truth("1\n2\n3\n4\n5\n"), r"labels 5 images, and .* has 4: .*val_00000005 is"),
     "gap": (
         FLAT | {"ILSVRC2012_img_val.tar": packed(dict(list(VAL.items())[1:]))} | DEVKIT,
         "ILSVRC2012_val_00000001 is missing first",
@@ -261,13 +261,13 @@ REFUSED = {
         {"ILSVRC2012_img_train.tar": packed({"n00000001.tar": ONE, "./n00000001.tar": ONE})},
         r"n00000001\.tar comes twice",
     ),
-    "picture twice": (
+    "image twice": (
         {"n00000001.tar": packed({"a.JPEG": b"1", "./a.JPEG": b"2"})},
-        "train has two pictures named n00000001/a.JPEG",
+        "train has two images named n00000001/a.JPEG",
     ),
     "empty class": (
         {"ILSVRC2012_img_train.tar": packed({"n00000001.tar": ONE, "n00000002.tar": packed({})})},
-        r"img_train\.tar: n00000002\.tar holds no pictures",
+        r"img_train\.tar: n00000002\.tar holds no images",
     ),
     "cut inner": (
         {"ILSVRC2012_img_train.tar": packed({"n00000001.tar": ONE[:1024]})},
@@ -360,18 +360,18 @@ def test_stores_are_equal_and_a_changed_tar_is_noticed(distributed, tmp_path):
         source.read(entry)
 
 
-def test_real_pictures_from_tar_and_from_folder(shared, tmp_path):
-    pictures: dict[str, dict[str, bytes]] = {}
+def test_real_images_from_tar_and_from_folder(shared, tmp_path):
+    images: dict[str, dict[str, bytes]] = {}
     with tarfile.open(shared / "imagenet-1-per-class.tar") as archive:
         for member in archive:
-            if member.isfile() and len(pictures) < 60:
+            if member.isfile() and len(images) < 60:
                 wnid, name = Path(member.name).parts[-2:]
                 file = archive.extractfile(member)
-                pictures[wnid] = {name: file.read()}
+                images[wnid] = {name: file.read()}
     folder = tmp_path / "folder"
-    for wnid, files in pictures.items():
+    for wnid, files in images.items():
         write(folder, below(wnid, files))
-    outer = packed({f"{wnid}.tar": packed(files) for wnid, files in reversed(pictures.items())})
+    outer = packed({f"{wnid}.tar": packed(files) for wnid, files in reversed(images.items())})
     tar = write(tmp_path / "tar", {"ILSVRC2012_img_train.tar": outer})
     options = lowres.BuildOptions(size=(16,))
     one = lowres.build(folder, tmp_path / "from folder", options)
@@ -382,4 +382,4 @@ def test_real_pictures_from_tar_and_from_folder(shared, tmp_path):
     assert len(stores[0].keys("train")) == 60
     assert np.array_equal(stores[0].labels("train"), stores[1].labels("train"))
     assert np.array_equal(*(store.images("train", "16-box") for store in stores))
-    assert stores[0].classes == stores[1].classes == tuple(sorted(pictures))
+    assert stores[0].classes == stores[1].classes == tuple(sorted(images))

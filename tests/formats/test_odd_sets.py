@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 import lowres
-from lowres import labels
+from images import draw_image, encoded
+from lowres import imagenet as labels
 from lowres.errors import SourceError
 from lowres.formats import open_source
-from lowres.formats.base import missing_number
-from lowres.options import class_names
-from pictures import encoded, picture
+from lowres.formats.source import missing_number
+from lowres.store.options import class_names
 
 
 def write(path: Path, data: bytes) -> None:
@@ -42,7 +42,7 @@ def test_gaps_in_numbers(stems, missing):
 
 
 def test_a_half_unpacked_train_is_refused(tmp_path):
-    jpeg = encoded(picture(1, 20, 20))
+    jpeg = encoded(draw_image(1, 20, 20))
     write(tmp_path / "train" / "n01440764" / "1.JPEG", jpeg)
     with tarfile.open(tmp_path / "train" / "n01443537.tar", "w") as archive:
         info = tarfile.TarInfo("n01443537_1.JPEG")
@@ -57,7 +57,7 @@ def test_a_half_unpacked_train_is_refused(tmp_path):
 def test_folders_called_like_the_tars_are_splits(tmp_path):
     for split, name in (("train", "1"), ("val", "2")):
         path = tmp_path / f"ILSVRC2012_img_{split}" / "n01440764" / f"{name}.JPEG"
-        write(path, encoded(picture(1, 20, 20)))
+        write(path, encoded(draw_image(1, 20, 20)))
     assert list(open_source(tmp_path).index().splits) == ["train", "val"]
 
 
@@ -89,7 +89,7 @@ def test_labels_that_are_nothing_or_a_great_many(tmp_path, header):
 def test_an_edm_zip_of_two_sizes_is_not_resampled_in_silence(tmp_path):
     with zipfile.ZipFile(tmp_path / "set.zip", "w") as archive:
         for number, side in enumerate((16, 24)):
-            archive.writestr(f"0/{number}.png", encoded(picture(number, side, side), "PNG"))
+            archive.writestr(f"0/{number}.png", encoded(draw_image(number, side, side), "PNG"))
         pairs = [["0/0.png", 0], ["0/1.png", 1]]
         archive.writestr("dataset.json", json.dumps({"labels": pairs}))
     with pytest.raises(SourceError, match="has 24 x 24 pixels, and the set 16 x 16"):

@@ -16,12 +16,13 @@ from PIL import Image
 
 import lowres
 from formats_contract import SourceContract
+from images import draw_image, encoded
 from lowres.errors import SourceError
-from lowres.exporter import export
-from lowres.formats import cards, open_source, parquet, tables
+from lowres.formats import cards, open_source, parquet
+from lowres.formats import parquet_tables as tables
 from lowres.formats.parquet import ParquetSource
-from lowres.labels import imagenet_classes, wnids
-from pictures import encoded, picture
+from lowres.imagenet import imagenet_classes, wnids
+from lowres.store.export import export
 
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
@@ -46,7 +47,7 @@ dataset_info:
 
 
 def jpeg(number: int) -> bytes:
-    return encoded(picture(number, 12, 10))
+    return encoded(draw_image(number, 12, 10))
 
 
 def columns(labels: list, first: int = 0) -> dict:
@@ -96,8 +97,8 @@ def test_a_set_in_the_layout_of_the_hub(tmp_path):
     ]
     assert list(index.splits) == ["train", "val"]
     assert index.notes == (
-        "left out test: its 3 pictures are unlabelled (all -1)",
-        "val has no pictures of 1 of the 3 classes, cat first",
+        "left out test: its 3 images are unlabelled (all -1)",
+        "val has no images of 1 of the 3 classes, cat first",
     )
     assert [source.read(e) for e in index.splits["train"]] == [jpeg(n) for n in range(7)]
     assert [source.read(e) for e in index.splits["val"]] == [jpeg(7), jpeg(8)]
@@ -138,7 +139,7 @@ def test_one_file(tmp_path):
     assert list(open_source(path.rename(tmp_path / "x.parquet")).index().splits) == ["train"]
 
 
-def test_folders_of_pictures_are_no_parquet(tmp_path, source):
+def test_folders_of_images_are_no_parquet(tmp_path, source):
     assert not ParquetSource.recognises(source)
     write(tmp_path / "metadata.parquet", {"file_name": ["a.jpg"]})
     (tmp_path / "train" / "ant").mkdir(parents=True)
@@ -231,10 +232,10 @@ def test_imagenets_names_in_words_become_wnids(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("picture_column", "label_column"), [("img", "fine_label"), ("png", "cls"), ("jpg", "labels")]
+    ("image_column", "label_column"), [("img", "fine_label"), ("png", "cls"), ("jpg", "labels")]
 )
-def test_other_names_of_columns_and_plain_bytes(tmp_path, picture_column, label_column):
-    data = {"id": [5, 6], picture_column: [jpeg(0), jpeg(1)], label_column: [1, 0]}
+def test_other_names_of_columns_and_plain_bytes(tmp_path, image_column, label_column):
+    data = {"id": [5, 6], image_column: [jpeg(0), jpeg(1)], label_column: [1, 0]}
     path = write(tmp_path / "x.parquet", data, None)
     source = ParquetSource(path)
     entries = source.index().splits["train"]
@@ -266,18 +267,18 @@ def test_only_the_name_of_a_path_is_taken(tmp_path):
         ([0, None, 1], "row 1: label is null"),
         ([0.5, 1.0, 2.0], "label must be whole numbers or class names, was double"),
         ([[0], [1], [2]], "label must be whole numbers or class names, was list"),
-        ([-1, -1, -1], "holds no labelled pictures"),
-        ([], "holds no labelled pictures"),
+        ([-1, -1, -1], "holds no labelled images"),
+        ([], "holds no labelled images"),
     ],
 )
 def test_labels_that_are_refused(tmp_path, labels, words):
     data = columns(labels)
     if not labels:
-        data = {"image": pa.array([], picture_type()), "label": pa.array([], "int64")}
+        data = {"image": pa.array([], image_type()), "label": pa.array([], "int64")}
     refused(write(tmp_path / "x.parquet", data, row_group_size=2), words)
 
 
-def picture_type():
+def image_type():
     return pa.struct({"bytes": pa.binary(), "path": pa.string()})
 
 
@@ -288,7 +289,7 @@ def test_numbers_below_zero_without_names(tmp_path):
     )
 
 
-def test_null_pictures_are_named_and_can_be_skipped(tmp_path):
+def test_null_images_are_named_and_can_be_skipped(tmp_path):
     data = columns([0, 1, 2, 0])
     data["image"][3]["bytes"] = None
     path = write(tmp_path / "x.parquet", data, row_group_size=2)
@@ -303,13 +304,13 @@ def test_columns_that_are_missing(tmp_path):
     path = tmp_path / "x.parquet"
     refused(
         write(path, {"text": ["a"], "label": [0]}, None),
-        "no column of pictures: looked for image, img, .*; it has text, label",
+        "no column of images: looked for image, img, .*; it has text, label",
     )
     refused(
         write(path, {"image": [b"a"], "y": [0]}, None), "no column of labels: .*it has image, y"
     )
-    refused(write(path, {"image": ["a.jpg"], "label": [0]}, None), "image must be encoded pictures")
-    refused(write(path, {"image": [{"path": "a.jpg"}], "label": [0]}, None), "embed the pictures")
+    refused(write(path, {"image": ["a.jpg"], "label": [0]}, None), "image must be encoded images")
+    refused(write(path, {"image": [{"path": "a.jpg"}], "label": [0]}, None), "embed the images")
 
 
 def test_files_of_two_sets(tmp_path):
@@ -344,7 +345,7 @@ def test_damaged_files(tmp_path):
         source.read(entry)
 
 
-def test_changed_pictures_are_noticed_in_files_that_we_wrote(exported):
+def test_changed_images_are_noticed_in_files_that_we_wrote(exported):
     path = min(exported.glob("data/train-*"))
     data = bytearray(path.read_bytes())
     data[data.index(b"IDAT") + 20] ^= 1
@@ -357,8 +358,8 @@ def test_changed_pictures_are_noticed_in_files_that_we_wrote(exported):
 def test_names_that_are_not_utf8(tmp_path):
     data = columns([0, 1])
     bad = pa.array([b"\xff.jpg", b"b.jpg"]).view("string")
-    pictures = [row["bytes"] for row in data["image"]]
-    data["image"] = pa.StructArray.from_arrays([pa.array(pictures), bad], ["bytes", "path"])
+    images = [row["bytes"] for row in data["image"]]
+    data["image"] = pa.StructArray.from_arrays([pa.array(images), bad], ["bytes", "path"])
     refused(write(tmp_path / "x.parquet", data), r"x\.parquet is damaged .*UTF")
 
 
@@ -382,14 +383,14 @@ def test_a_row_group_is_read_once_for_many_threads(tmp_path, monkeypatch):
     source = ParquetSource(write_set(tmp_path))
     entries = source.index().splits["train"]
     reads, gate = [], threading.Lock()
-    pictures = tables.Table.pictures
+    images = tables.Table.images
 
     def counted(table, group):
         with gate:
             reads.append((table.path, group))
-        return pictures(table, group)
+        return images(table, group)
 
-    monkeypatch.setattr(tables.Table, "pictures", counted)
+    monkeypatch.setattr(tables.Table, "images", counted)
     with ThreadPoolExecutor(8) as threads:
         read = list(threads.map(source.read, entries * 20))
     assert read == [jpeg(n) for n in range(7)] * 20
@@ -415,7 +416,7 @@ def test_a_failed_read_is_tried_again(tmp_path):
     assert source.read(entry) == jpeg(0)
 
 
-def test_the_index_reads_one_row_group_of_pictures(tmp_path, monkeypatch):
+def test_the_index_reads_one_row_group_of_images(tmp_path, monkeypatch):
     asked = []
     read = tables.Table._read
     monkeypatch.setattr(
@@ -437,7 +438,7 @@ def datasets():
 
 
 def test_a_set_that_datasets_wrote(tmp_path, datasets):
-    images = [Image.fromarray(picture(number, 9, 8)) for number in range(5)]
+    images = [Image.fromarray(draw_image(number, 9, 8)) for number in range(5)]
     features = datasets.Features(
         {"image": datasets.Image(), "label": datasets.ClassLabel(names=["dog", "ant"])}
     )
@@ -515,9 +516,9 @@ def test_the_card_is_one_that_the_hub_reads(exported, store):
     assert "ImageNet" not in card.text
 
 
-def outline(classes: tuple[str, ...], name: str = "odd") -> lowres.formats.base.Outline:
+def outline(classes: tuple[str, ...], name: str = "odd") -> lowres.formats.source.Outline:
     variant = lowres.Variant(8, "box")
-    return lowres.formats.base.Outline(
+    return lowres.formats.source.Outline(
         name=name, variant=variant, classes=classes, splits={"train": 1}, content="0f"
     )
 
@@ -554,7 +555,7 @@ def test_the_checksums_in_croissant_are_those_of_the_files(exported):
     record = json.loads((exported / "croissant.json").read_text())
     listed = {part["contentUrl"]: part.get("sha256") for part in record["distribution"][:-1]}
     files = {p.relative_to(exported).as_posix(): p for p in exported.glob("data/*")}
-    assert listed == {name: lowres.manifest.sha256_of_file(path) for name, path in files.items()}
+    assert listed == {name: lowres.work.files.sha256_of_file(path) for name, path in files.items()}
 
 
 def test_export_is_built_again_to_the_same_contents(exported, store, tmp_path):

@@ -12,15 +12,15 @@ import pytest
 
 import lowres
 from formats_contract import SourceContract
+from images import draw_image, encoded
 from lowres.errors import SourceError
-from lowres.exporter import export
 from lowres.formats import open_source, webdataset
-from lowres.formats.base import Index
-from lowres.formats.shards import expanded
-from lowres.labels import wnids
-from pictures import encoded, picture
+from lowres.formats.containers.shards import expanded
+from lowres.formats.source import Index
+from lowres.imagenet import wnids
+from lowres.store.export import export
 
-JPEG = encoded(picture(1, 20, 20))
+JPEG = encoded(draw_image(1, 20, 20))
 
 
 def packed(members: list[tuple[str, bytes | str]]) -> bytes:
@@ -64,7 +64,7 @@ class TestWebDatasetSource(SourceContract):
         return open_source(tmp_path)
 
 
-def test_pictures_of_every_kind_and_case(tmp_path):
+def test_images_of_every_kind_and_case(tmp_path):
     names = ("0.jpg", "1.JPEG", "d/2.PNG", "3.webp")
     parts = [(name, f"{number}".encode()) for number, name in enumerate(names)]
     labels = [(f"{Path(name).with_suffix('.CLS')}", "0\n") for name in names]
@@ -185,19 +185,19 @@ def test_labels_in_json_alone(tmp_path):
     assert index(shard(tmp_path / "x.tar", *parts)).classes == ("3", "7")
 
 
-def test_what_is_neither_picture_nor_label_is_noted(tmp_path):
+def test_what_is_neither_image_nor_label_is_noted(tmp_path):
     odd = [("README", "x"), ("a.txt", "a dog"), ("._a.jpg", b"x"), ("a.seg.png", b"x")]
     found = index(shard(tmp_path / "x.tar", *sample("a", "0"), *odd))
     assert len(found.splits["train"]) == 1
     assert found.notes == (
-        "left out 4 members that are neither pictures nor labels (.seg.png, .txt, no suffix)",
+        "left out 4 members that are neither images nor labels (.seg.png, .txt, no suffix)",
     )
 
 
 REFUSED = {
     "no label": ([("a.jpg", JPEG)], r"x\.tar: sample a must have a label"),
-    "no picture": ([("d/a.cls", "0")], r"x\.tar: sample d/a must have one picture .*, was none"),
-    "two pictures": ([*sample("a", "0"), ("a.png", JPEG)], r"was a\.jpg, a\.png"),
+    "no image": ([("d/a.cls", "0")], r"x\.tar: sample d/a must have one image .*, was none"),
+    "two images": ([*sample("a", "0"), ("a.png", JPEG)], r"was a\.jpg, a\.png"),
     "twice": ([*sample("a", "0"), ("a.jpg", JPEG)], r"x\.tar: a has two members \.jpg"),
     "negative": (sample("a", "-1"), r"sample a must have a label from 0 up, was -1"),
     "empty": (sample("a", " \n"), "sample a must have a label"),
@@ -227,7 +227,7 @@ def test_refusals(tmp_path, form):
 def test_the_same_shard_name_twice(tmp_path):
     for folder in ("val", "valid"):
         shard(tmp_path / folder / "0.tar", *sample("s", "0"))
-    with pytest.raises(SourceError, match=r"val has two pictures named 0/s\.jpg"):
+    with pytest.raises(SourceError, match=r"val has two images named 0/s\.jpg"):
         index(tmp_path)
 
 
@@ -309,7 +309,7 @@ def test_the_webdataset_package_reads_what_was_written(store, written, split):
 
 def test_what_the_webdataset_package_wrote_is_read(tmp_path):
     wds = pytest.importorskip("webdataset")
-    pixels = [picture(number, 9, 9) for number in range(5)]
+    pixels = [draw_image(number, 9, 9) for number in range(5)]
     (tmp_path / "set").mkdir()
     with wds.ShardWriter(str(tmp_path / "set" / "set-%06d.tar"), maxcount=2, verbose=0) as writer:
         for number, image in enumerate(pixels):

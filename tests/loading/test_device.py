@@ -15,7 +15,7 @@ CPU = torch.device("cpu")
 
 @pytest.mark.parametrize("resident", [True, False])
 @pytest.mark.parametrize("flip", ["both", "random", "alternating", "none"])
-@pytest.mark.parametrize("subtract", ["mean-picture", "mean-colour"])
+@pytest.mark.parametrize("subtract", ["mean-image", "mean-colour"])
 def test_the_same_batches_resident_or_streamed(store, resident, flip, subtract):
     batches = NumpyLoader(
         store, "8-lanczos", batch_size=7, shuffle=True, flip=flip, shift_px=3, subtract=subtract,

@@ -59,7 +59,7 @@ def test_alternating_mirrors_the_other_half_in_the_next_epoch():
     assert (first.down != third.down).any(), "shifts are drawn anew"
 
 
-def test_both_shows_every_picture_plain_and_mirrored(store):
+def test_both_shows_every_image_plain_and_mirrored(store):
     loader = NumpyLoader(store, "8-box", batch_size=8, shuffle=True, flip="both", shift_px=3)
     assert len(loader) == 2 * 24 // 8
     places = np.concatenate(list(loader.place_batches(0)))
@@ -80,11 +80,11 @@ def test_both_shows_every_picture_plain_and_mirrored(store):
     assert (labels == store.labels("train")[rows]).all()
 
 
-def test_the_papers_input_is_the_picture_minus_the_mean_picture_over_255(store):
+def test_the_papers_input_is_the_image_minus_the_mean_image_over_255(store):
     images = np.array(store.images("train", "8-box"), np.float64)
     mean = images.mean(axis=0)
-    np.testing.assert_allclose(store.mean_picture("8-box"), mean, rtol=1e-12)
-    figures = {"subtract": "mean-picture", "divide_by": "range"}
+    np.testing.assert_allclose(store.mean_image("8-box"), mean, rtol=1e-12)
+    figures = {"subtract": "mean-image", "divide_by": "range"}
     for split in ("train", "val"):
         ours = np.concatenate([b[0] for b in NumpyLoader(store, "8-box", split, **figures)])
         expected = (np.array(store.images(split, "8-box"), np.float64) - mean) / 255
@@ -95,11 +95,11 @@ def reference(images, rows, drawn, mean, std):
     """Normalise, mirror, pad with zeros, crop: the textbook way."""
     out = []
     for b, row in enumerate(rows):
-        picture = (images[row].astype(np.float64) - mean) / std
+        image = (images[row].astype(np.float64) - mean) / std
         if drawn.mirror[b]:
-            picture = picture[:, ::-1]
-        size, pad = len(picture), 5
-        padded = np.pad(picture, ((pad, pad), (pad, pad), (0, 0)))
+            image = image[:, ::-1]
+        size, pad = len(image), 5
+        padded = np.pad(image, ((pad, pad), (pad, pad), (0, 0)))
         top, left = pad - drawn.down[b], pad - drawn.right[b]
         out.append(padded[top : top + size, left : left + size])
     return np.array(out)
@@ -113,14 +113,14 @@ def either_way(request, monkeypatch):
 
 
 @pytest.mark.parametrize("size", [1, 7, 8, 9, 16, 33])
-@pytest.mark.parametrize("of_picture", [False, True])
-def test_gather_equals_the_textbook(either_way, size, of_picture):
+@pytest.mark.parametrize("of_image", [False, True])
+def test_gather_equals_the_textbook(either_way, size, of_image):
     random = np.random.default_rng(size)
     images = random.integers(0, 256, (20, size, size, 3)).astype(np.uint8)
     rows = random.integers(0, 20, 64)
     drawn = Draw(random.random(64) < 0.5, *random.integers(-5, 6, (2, 64)))
     mean, std = np.array([100.0, 120.0, 90.0]), np.array([50.0, 60.0, 70.0])
-    if of_picture:
+    if of_image:
         mean = mean + random.normal(0, 20, (size, size, 3))
     space = np.full((64, size, size, 3), np.nan, np.float32)
     ours = gather(images, rows, drawn, mean, std, out=space)
@@ -153,7 +153,7 @@ def test_loader_passes(store):
         np.testing.assert_array_equal(labels, labels2)
 
 
-def test_in_stored_order_every_picture_comes_once(store):
+def test_in_stored_order_every_image_comes_once(store):
     loader = NumpyLoader(store, "8-box", "val", batch_size=5)
     assert len(loader) == 3
     batches = list(loader)

@@ -12,9 +12,9 @@ import lowres
 from lowres.errors import LowresError, StudyError
 from lowres.recipe import Recipe
 from lowres.report.writing import FIGURES
-from lowres.run import Run
 from lowres.study.axes import Axis
 from lowres.study.study import Study
+from lowres.training.run import Run
 from made_runs import fail_run, plan_run, write_run, write_study
 
 HOSTILE = "</script><script>alert('x')</script> | ![x](http://example.org/x.png) `y`"
@@ -84,9 +84,9 @@ def test_page_holds_every_run_and_every_number(study):
     assert files["report.json"] == json.loads((study / "report.json").read_text())
 
 
-def test_page_shows_pictures_of_the_store_at_every_size(study):
+def test_page_shows_images_of_the_store_at_every_size(study):
     images = [link for link in elements(study / "report.html").links if "image/png" in link]
-    assert len(images) == 6 * 4, "six pictures; the store lacks the variant of the failed run"
+    assert len(images) == 6 * 4, "six images; the store lacks the variant of the failed run"
 
 
 def test_page_says_that_a_store_is_gone(tmp_path):
@@ -121,7 +121,7 @@ def test_markdown_has_the_verdicts_and_whole_tables(study):
             assert len(columns) == 1, block
 
 
-def test_png_has_a_picture_of_each_chart(study):
+def test_png_has_a_image_of_each_chart(study):
     names = {path.name for path in (study / FIGURES).iterdir()}
     assert {"learning-rate-1.png", "ranks-1.png", "anytime-seconds.png"} <= names
     assert {"front-flops.png", "filters-1.png", "filters-2.png"} <= names

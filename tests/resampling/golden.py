@@ -1,4 +1,4 @@
-"""What the Pillow of 2017 made of small pictures, kept in pillow-4.1.1.npz.
+"""What the Pillow of 2017 made of small images, kept in pillow-4.1.1.npz.
 
 To make that file again, on CPython 3.6 with Pillow 4.1.1 and NumPy:
 
@@ -30,12 +30,12 @@ def noise(height, width, channels):
 
 
 def cases():
-    """Give a name, a picture, a size and a filter for each case."""
+    """Give a name, an image, a size and a filter for each case."""
     for (height, width), size, name in itertools.product(SIDES, SIZES, FILTERS):
-        picture = noise(height, width, 3)
+        image = noise(height, width, 3)
         if size == 13:
-            picture = np.where(picture < 128, np.uint8(0), np.uint8(255))
-        yield "{}x{} {} {}".format(height, width, size, name), picture, size, name  # noqa: UP032
+            image = np.where(image < 128, np.uint8(0), np.uint8(255))
+        yield "{}x{} {} {}".format(height, width, size, name), image, size, name  # noqa: UP032
 
 
 def main():
@@ -44,9 +44,9 @@ def main():
 
     assert PILLOW_VERSION == "4.1.1", PILLOW_VERSION
     answers = {}
-    for name, picture, size, filter_name in cases():
+    for name, image, size, filter_name in cases():
         method = getattr(Image, filter_name.upper())
-        answers[name] = np.asarray(Image.fromarray(picture).resize((size, size), method))
+        answers[name] = np.asarray(Image.fromarray(image).resize((size, size), method))
     inks = noise(24, 24, 4)
     cmyk = Image.frombytes("CMYK", (24, 24), inks.tobytes())
     answers["cmyk"] = np.asarray(cmyk.convert("RGB"))

@@ -7,9 +7,9 @@ import struct
 import numpy as np
 from PIL import Image
 
-from pictures import encoded, picture
+from images import draw_image, encoded
 
-ARRAY = picture(3, 41, 30)
+ARRAY = draw_image(3, 41, 30)
 RGB = Image.fromarray(ARRAY)
 SOI, EOI, SOS = b"\xff\xd8", b"\xff\xd9", b"\xff\xda"
 DPI = {"dpi": (72, 72)}
@@ -69,7 +69,7 @@ def one_scan_each() -> bytes:
 
 
 def after_first_scan(data: bytes) -> bytes:
-    """End a progressive picture after its first scan, without damage."""
+    """End a progressive image after its first scan, without damage."""
     segments, rest = cut(data)
     return SOI + b"".join(segments) + rest[: rest.index(SOS, 2)] + EOI
 
@@ -141,7 +141,7 @@ FAST = {
 
 SLOW = {
     "CMYK": jpeg(RGB.convert("CMYK")),
-    "several pictures": several(),
+    "several images": several(),
     "start twice": SOI + jpeg(),
     "fill byte": SOI + b"\xff" + jpeg()[2:],
     "junk between segments": SOI + b"junk" + jpeg()[2:],

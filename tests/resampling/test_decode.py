@@ -15,15 +15,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lowres.errors import PictureError
+from images import draw_image, encoded
+from lowres.errors import ImageError
 from lowres.resampling import jpeg
 from lowres.resampling.decode import decode, decode_for, quiet_decoder
-from pictures import encoded, picture
 
 ODD_JPEGS = runpy.run_path(str(Path(__file__).with_name("odd_jpegs.py")))
 FAST, SLOW = ODD_JPEGS["FAST"], ODD_JPEGS["SLOW"]
 
-ARRAY = picture(3, 41, 30)
+ARRAY = draw_image(3, 41, 30)
 RGB = Image.fromarray(ARRAY)
 
 
@@ -78,7 +78,7 @@ def test_cmyk_of_2017():
     assert (both["pillow"] != both["release-2017"]).any()
 
 
-def test_other_modes_are_the_same_picture_under_both_rules():
+def test_other_modes_are_the_same_image_under_both_rules():
     for name in ("jpeg", "jpeg grey", "png palette", "png alpha"):
         image, kind, *_ = ODD[name]
         both = decode_for(saved(image, kind), ("pillow", "release-2017"))
@@ -114,7 +114,7 @@ def huge_png() -> bytes:
     ("data", "words"),
     [
         (b"", "is empty"),
-        (b"no picture at all", "is none of JPEG, PNG"),
+        (b"no image at all", "is none of JPEG, PNG"),
         (encoded(ARRAY)[:-200], "truncated"),
         (encoded(ARRAY, "PNG")[:-200], "truncated|Truncated"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "is none of"),
@@ -122,7 +122,7 @@ def huge_png() -> bytes:
     ],
 )
 def test_damage_is_an_error_with_its_reason(data, words):
-    with pytest.raises(PictureError, match=words):
+    with pytest.raises(ImageError, match=words):
         decode(data)
 
 
@@ -144,7 +144,7 @@ def outcome(data: bytes, **options: object) -> tuple:
 def outcome_aloud(data: bytes, **options: object) -> tuple:
     try:
         pixels = decode(data, **options)
-    except PictureError as error:
+    except ImageError as error:
         return ("error", str(error))
     assert pixels.flags.c_contiguous
     return (pixels.dtype, pixels.shape, pixels.flags.writeable, pixels.tobytes())
@@ -210,18 +210,18 @@ def test_limit_of_pixels_is_pillows(limit, fast, monkeypatch, by_pillow):
 
 
 def test_damage_by_chance_is_as_with_pillow_alone(by_pillow):
-    pictures = ODD_JPEGS["damaged"](3000)
-    found = [outcome(data) for data in pictures]
-    assert found == [by_pillow(data) for data in pictures]
+    images = ODD_JPEGS["damaged"](3000)
+    found = [outcome(data) for data in images]
+    assert found == [by_pillow(data) for data in images]
     errors = sum(kind[0] == "error" for kind in found)
     assert 500 < errors < 2500
 
 
 def test_several_threads_get_the_same(by_pillow):
-    pictures = [*FAST.values(), *SLOW.values()] * 4
+    images = [*FAST.values(), *SLOW.values()] * 4
     with quiet_decoder(), ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(outcome_aloud, pictures))
-    assert found == [by_pillow(data) for data in pictures]
+        found = list(pool.map(outcome_aloud, images))
+    assert found == [by_pillow(data) for data in images]
 
 
 def test_simplejpeg_need_not_be_there(monkeypatch):
@@ -246,7 +246,7 @@ def test_libraries_that_differ_are_noticed(monkeypatch):
 def test_real_photographs_take_the_fast_path(shared, by_pillow):
     with tarfile.open(shared / "imagenet-1-per-class.tar") as archive:
         files = [member for member in archive if member.isfile()][::8]
-        pictures = [archive.extractfile(member).read() for member in files]
-    assert sum(jpeg.decode_plain(data) is not None for data in pictures) > 0.95 * len(pictures)
-    for data in pictures:
+        images = [archive.extractfile(member).read() for member in files]
+    assert sum(jpeg.decode_plain(data) is not None for data in images) > 0.95 * len(images)
+    for data in images:
         assert outcome(data) == by_pillow(data)

@@ -19,7 +19,7 @@ ALL = [Variant(*parts) for parts in itertools.product(SIZES, FILTERS, FITS, RULE
 
 
 def cases(count: int):
-    """Give pictures of all shapes, each with some variants."""
+    """Give images of all shapes, each with some variants."""
     for seed in range(count):
         draw = random.Random(seed)
         height, width = (int(300 ** draw.random()) for _ in range(2))
@@ -32,8 +32,8 @@ def cases(count: int):
 
 def digest(count: int = 150) -> str:
     whole = hashlib.sha256()
-    for picture, variants in cases(count):
-        for small in Resampler(variants)(picture):
+    for image, variants in cases(count):
+        for small in Resampler(variants)(image):
             whole.update(small)
     return whole.hexdigest()
 
@@ -108,18 +108,18 @@ shapes = [(h, w) for h in range(1, 71, 3) for w in range(1, 71, 3)]
 for number, (height, width) in enumerate(shapes):
     variants = ALL[number % 40 :: 40]
     for at_end in (False, True):
-        picture = guarded(height * width * 3, at_end).reshape(height, width, 3)
-        picture[:] = number % 256
+        image = guarded(height * width * 3, at_end).reshape(height, width, 3)
+        image[:] = number % 256
         resampler = Resampler(variants)
         out = guarded(int(resampler.sizes_bytes.sum()), at_end)
         ends = np.cumsum(resampler.sizes_bytes)
-        resampler.into(picture, out, ends - resampler.sizes_bytes)
+        resampler.into(image, out, ends - resampler.sizes_bytes)
         assert (out == number % 256).all(), (height, width)
 """
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs mmap and mprotect of Linux")
-def test_no_byte_beyond_the_picture_or_the_result_is_touched():
+def test_no_byte_beyond_the_image_or_the_result_is_touched():
     """Both lie between pages that must not be read; the process would end at once."""
     folders = [os.path.dirname(__file__), *sys.path]  # noqa: PTH120
     subprocess.run(

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lowres.errors import PictureError
+from lowres.errors import ImageError
 from lowres.resampling.decode import decode
 from lowres.resampling.filters import Axis, coefficients, nearest_indices
 from lowres.resampling.passes import resample
@@ -66,7 +66,7 @@ def test_one_call_of_pillow_agrees_where_it_goes_across_first():
         np.testing.assert_array_equal(resample(array, [Variant(32, name)])[0], once)
 
 
-def test_not_contiguous_pictures_are_taken():
+def test_not_contiguous_images_are_taken():
     array = np.random.default_rng(1).integers(0, 256, (40, 60, 3)).astype(np.uint8)
     flipped = array[:, ::-1]
     variant = Variant(8, "bicubic")
@@ -88,9 +88,9 @@ def test_not_contiguous_pictures_are_taken():
         ((20, 0, 3), np.uint8),
     ],
 )
-def test_what_is_no_picture_is_refused(shape, kind):
+def test_what_is_no_image_is_refused(shape, kind):
     """The compiled code reads bytes at addresses, whatever they mean."""
-    with pytest.raises(PictureError, match=r"must be \(H, W, 3\) uint8"):
+    with pytest.raises(ImageError, match=r"must be \(H, W, 3\) uint8"):
         resample(np.ones(shape, kind), [Variant(8, "box")])
 
 

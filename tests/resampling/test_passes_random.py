@@ -16,7 +16,7 @@ from lowres.variant import FILTERS, FITS, Variant
 SIZES = (1, 7, 8, 16, 63, 64, 65, 129, 300, 1024)
 ALL = [Variant(*parts) for parts in itertools.product(SIZES, FILTERS, FITS)]
 MOST_PX = 2_000_000
-"""In what Pillow makes of a picture before it cuts: 1024-resize-crop of a strip would be huge."""
+"""In what Pillow makes of an image before it cuts: 1024-resize-crop of a strip would be huge."""
 
 SIDES = {
     "one pixel": [(1, 1), (1, 2), (3, 1), (1, 640), (977, 1), (1, 2999), (3000, 1)],
@@ -50,7 +50,7 @@ def affordable(variant: Variant, height: int, width: int) -> bool:
     return variant.fit != "resize-crop" or variant.size**2 * longer / shorter <= MOST_PX
 
 
-def random_picture(seed: int, height: int, width: int) -> np.ndarray:
+def random_image(seed: int, height: int, width: int) -> np.ndarray:
     """Draw noise, of every other seed only 0 and 255: there, weighted sums leave that range."""
     noise = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
     return (noise >> 7) * np.uint8(255) if seed % 2 else noise
@@ -59,7 +59,7 @@ def random_picture(seed: int, height: int, width: int) -> np.ndarray:
 def assert_as_pillow(array: np.ndarray, variants: list[Variant]) -> None:
     for variant, ours in zip(variants, resample(array, variants), strict=True):
         same = np.array_equal(ours, by_pillow(array, variant))
-        assert same, f"{variant} of a picture of {array.shape}"
+        assert same, f"{variant} of an image of {array.shape}"
 
 
 @pytest.mark.parametrize("kind", SIDES)
@@ -70,7 +70,7 @@ def test_sides_of_this_kind(kind):
         staying = [variant for variant in possible if variant.size in (height, width)]
         variants = random_order.sample(possible, 10)
         variants += random_order.sample(staying, min(6, len(staying)))
-        assert_as_pillow(random_picture(seed, height, width), variants)
+        assert_as_pillow(random_image(seed, height, width), variants)
 
 
 def test_every_size_filter_and_fit():
@@ -80,4 +80,4 @@ def test_every_size_filter_and_fit():
         height = int(900 ** draw.random())
         width = min(900, max(1, int(height * 3 ** draw.uniform(-1, 1))))
         variants = dealt[seed * 10 : seed * 10 + 10]
-        assert_as_pillow(random_picture(seed, height, width), variants)
+        assert_as_pillow(random_image(seed, height, width), variants)

@@ -5,16 +5,16 @@ import sys
 import pytest
 
 from lowres.errors import StudyError
-from lowres.executors.local import LocalProcesses
+from lowres.networks.wrn import Shape
 from lowres.recipe import Recipe
-from lowres.run import Run
 from lowres.study import probe as module
 from lowres.study.axes import Axis
 from lowres.study.estimate import speed_group
 from lowres.study.forecast import Forecast, Size, forecast, lines, swept
 from lowres.study.probe import Network, Speed, probe
 from lowres.study.study import Draft, Study
-from lowres.wrn import Shape
+from lowres.training.run import Run
+from lowres.work.processes import LocalProcesses
 
 BASE = Recipe(variant="8-box", width=0.5, blocks=1, epochs=4, batch_size=8)
 AXES = [Axis("size", (8, 16)), Axis("lr", (0.01, 0.05))]
@@ -48,7 +48,7 @@ def drafts_of(store, tmp_path, axes=AXES, base=BASE):
 
 
 def test_seconds_are_those_of_steps_and_evaluation(store, tmp_path, monkeypatch):
-    """24 pictures of train, each twice an epoch, are 6 steps; 12 of val take a quarter second."""
+    """24 images of train, each twice an epoch, are 6 steps; 12 of val take a quarter second."""
     monkeypatch.setattr(module.time, "monotonic", lambda: 0.0)  # no time passes to start a run
     executor = Pretended(jobs=2)
     told = forecast(store, drafts_of(store, tmp_path), executor)
@@ -110,7 +110,7 @@ def test_runs_that_cannot_be_trained_are_told(store, tmp_path):
     drafts = drafts_of(store, tmp_path, [Axis("batch_size", (999,))])
     told = forecast(store, drafts, LocalProcesses(1, 1))
     assert told.total_s == 0
-    assert "1 runs have fewer pictures than a batch, and will fail" in "\n".join(lines(told))
+    assert "1 runs have fewer images than a batch, and will fail" in "\n".join(lines(told))
 
 
 def test_what_is_finished_takes_no_time(store, tmp_path):

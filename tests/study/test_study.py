@@ -6,13 +6,13 @@ import pytest
 
 import lowres
 from lowres.errors import StudyError
-from lowres.executors.base import BUSY_STATUS, Outcome
-from lowres.executors.local import LocalProcesses
 from lowres.recipe import Recipe
-from lowres.run import Run
 from lowres.study.axes import Axis
 from lowres.study.study import Study
 from lowres.training import loop
+from lowres.training.run import Run
+from lowres.work.executor import BUSY_STATUS, Outcome
+from lowres.work.processes import LocalProcesses
 
 BASE = Recipe(variant="8-box", width=0.5, blocks=1, epochs=1, batch_size=8)
 AXES = [Axis("variant", ("8-box", "16-box")), Axis("lr", (0.01, 0.05))]

@@ -8,11 +8,11 @@ from safetensors.torch import load_file
 
 import lowres
 from lowres.errors import RunError
-from lowres.models import make_network
+from lowres.networks.make import make_network
 from lowres.recipe import Recipe
-from lowres.run import Run, Start
 from lowres.training import loop
 from lowres.training.carrying import carry
+from lowres.training.run import Run, Start
 
 SMALL = Recipe(variant="8-box", width=0.5, blocks=1, epochs=1, batch_size=8)
 LARGE = Recipe(variant="16-box", width=0.5, blocks=1, epochs=1, batch_size=8)

@@ -14,9 +14,9 @@ class Fixed(nn.Module):
         super().__init__()
         self.logits, self.at = logits, 0
 
-    def forward(self, pictures):
-        self.at += len(pictures)
-        return self.logits[self.at - len(pictures) : self.at]
+    def forward(self, images):
+        self.at += len(images)
+        return self.logits[self.at - len(images) : self.at]
 
 
 def test_errors_equal_a_count_by_hand(store):

@@ -65,7 +65,7 @@ def test_processes_end_when_asked_and_go_on(store_path, tmp_path):
     process.send_signal(signal.SIGTERM)
     _, told = process.communicate(timeout=60)
     assert "go on with: lowres train" in told
-    run = lowres.run.Run.open(out)
+    run = lowres.training.run.Run.open(out)
     assert run.status == "begun"
     done = len(run.metrics())
     assert 0 < done < 400
@@ -73,7 +73,7 @@ def test_processes_end_when_asked_and_go_on(store_path, tmp_path):
     record = json.loads((out / "recipe.json").read_text())
     record["recipe"]["epochs"] = done + 1
     (out / "recipe.json").write_text(json.dumps(record))
-    assert loop.finish(lowres.run.Run.open(out))["epochs"] == done + 1
+    assert loop.finish(lowres.training.run.Run.open(out))["epochs"] == done + 1
 
 
 def test_batches_that_processes_cannot_share(store_path, tmp_path):
@@ -84,7 +84,7 @@ def test_batches_that_processes_cannot_share(store_path, tmp_path):
     assert "--batch-size must be a multiple of the 2 processes" in ended.stderr
 
 
-def test_streamed_pictures_give_the_same_run(store, tmp_path):
+def test_streamed_images_give_the_same_run(store, tmp_path):
     usual = lowres.train(store, TINY, tmp_path / "usual")
     for loading in ("resident", "streamed"):
         found = lowres.train(store, TINY, tmp_path / loading, execution=Execution(loading=loading))
@@ -217,4 +217,4 @@ def test_progress_tells_loss_and_errors(store, tmp_path, monkeypatch):
     lowres.train(store, TINY, tmp_path / "run", track=track)
     assert notes[0].startswith("epoch 1/3, loss ")
     assert ", top-1 error " in notes[-1]
-    assert sum(counts) == 0, "counted in pictures"
+    assert sum(counts) == 0, "counted in images"

@@ -12,15 +12,15 @@ import pytest
 import torch
 
 import lowres
+from images import draw_source
 from lowres.errors import RecipeError, RunBusyError, RunError, StoreError
 from lowres.loading.loaders import NumpyLoader
-from lowres.models import make_network
+from lowres.networks.make import make_network
 from lowres.recipe import Recipe, named_recipe
-from lowres.run import Run
 from lowres.training import checkpoint, loop
 from lowres.training.execution import Execution
+from lowres.training.run import Run
 from lowres.training.schedule import learning_rate
-from pictures import draw_source
 
 TINY = Recipe(variant="8-box", width=0.5, blocks=1, epochs=3, batch_size=8, precision="float32")
 TIMES = {"train_s", "eval_s", "images_per_s", "compile_s"}
@@ -121,7 +121,7 @@ def test_killed_process_goes_on_to_the_same_result(store, store_path, tmp_path):
 import os, signal
 from pathlib import Path
 import torch; torch.set_num_threads({torch.get_num_threads()})
-from lowres.run import Run
+from lowres.training.run import Run
 from lowres.training import checkpoint, loop
 from lowres.training.execution import Execution
 save = checkpoint.save
@@ -137,7 +137,7 @@ loop.finish(Run.open(Path({str(tmp_path / "run")!r})))
     assert lasting(resumed) == lasting(whole)
 
 
-def test_it_learns_a_few_pictures_by_heart(tmp_path):
+def test_it_learns_a_few_images_by_heart(tmp_path):
     source = draw_source(tmp_path / "animals", train=8, val=1)
     for split in ("train",):
         (tmp_path / "same" / "val").parent.mkdir(exist_ok=True)
@@ -190,7 +190,7 @@ def test_failures_are_recorded(store, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"batch_size": 100}, "train has 24 pictures, fewer than a batch of 100.*--batch-size"),
+        ({"batch_size": 100}, "train has 24 images, fewer than a batch of 100.*--batch-size"),
         ({"eval_split": "test"}, "no split test to measure errors on.*--val-fraction"),
     ],
 )
@@ -274,7 +274,7 @@ def test_label_smoothing_spreads_what_it_takes(store, tmp_path):
     assert found["train_loss"] != pytest.approx(plain["train_loss"], rel=1e-6)
     assert found["eval_loss"] == pytest.approx(plain["eval_loss"], rel=1e-6), "of plain labels"
     batches = NumpyLoader(
-        store, "8-box", batch_size=8, shuffle=True, subtract="mean-picture", divide_by="range"
+        store, "8-box", batch_size=8, shuffle=True, subtract="mean-image", divide_by="range"
     )
     model = make_network(Recipe.from_record(still), len(store.classes)).module.train()
     losses = []

@@ -14,7 +14,7 @@ from typing import NoReturn
 from lowres.cli import runs, search, stores, studies
 from lowres.cli.app import app, err
 from lowres.errors import LowresError, RunBusyError, StoreBusyError
-from lowres.executors.base import BUSY_STATUS
+from lowres.work.executor import BUSY_STATUS
 
 __all__ = ["main", "runs", "search", "stores", "studies"]
 

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from lowres.cli.app import app, err, out
-from lowres.cli.recipe_flags import RecipeFields, settled
+from lowres.cli.flags import RecipeFields, settled
 from lowres.errors import LowresError, require
 from lowres.progress import shown
 from lowres.recipe import RecipeName
 
 if TYPE_CHECKING:
-    from lowres.run import Run
+    from lowres.training.run import Run
 
 
 @app.command
@@ -46,15 +46,15 @@ def train(
         device: auto, cpu, cuda or cuda:N.
         threads: CPU threads; if not given, as many as the run began with, or torch's own number.
         compile: torch.compile. auto: where it pays back within the run. A run goes on as it began.
-        loading: where pictures are. resident: on the GPU, as bytes. streamed: in the store. auto:
+        loading: where images are. resident: on the GPU, as bytes. streamed: in the store. auto:
             resident where they fit.
         log: tensorboard writes event files below RUN/tensorboard beside metrics.jsonl.
     """
     require("torch", "train")
-    from lowres.run import result_line
     from lowres.training import loop
     from lowres.training.distributed import joined, local_device
     from lowres.training.execution import Execution
+    from lowres.training.run import result_line
 
     device = local_device(device)
     execution = Execution(device=device, threads=threads, compile=compile, loading=loading, log=log)
@@ -82,9 +82,9 @@ def _run_at(
     store: Path | None,
 ) -> Run:
     """Open the run that a path is, or plan one on the store that it is."""
-    from lowres.run import Run
-    from lowres.specification import check_named
-    from lowres.store import open_store
+    from lowres.networks.imported import check_named
+    from lowres.store.store import open_store
+    from lowres.training.run import Run
 
     if (path / "recipe.json").exists():
         if recipe or given is not None or out_directory is not None:
@@ -110,7 +110,7 @@ def report(
         folder: a study, or any folder with runs below it.
         format: one or more; html, csv and json if not given. html: report.html, one page that opens
             offline, with everything inside. md: report.md, the same numbers for a README. csv:
-            runs.csv, a line for each run. json: report.json, all numbers. png: a picture of each
+            runs.csv, a line for each run. json: report.json, all numbers. png: an image of each
             chart in report-figures/.
     """
     from lowres.report.writing import FORMATS, write_report
@@ -124,12 +124,12 @@ def report(
 
 @app.command
 def demo(folder: Path = Path("demo")) -> int:
-    """Go the whole way on real pictures without a download: build, verify, train, report.
+    """Go the whole way on real images without a download: build, verify, train, report.
 
     Args:
         folder: where to put everything.
     """
-    from lowres.demo import run_demo
+    from lowres.cli.demo import run_demo
 
     found = run_demo(folder, track=shown)
     out.print(f"\n{found.finished} runs trained, {len(found.failed)} failed")

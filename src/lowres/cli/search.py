@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from lowres.cli.app import app, out
-from lowres.cli.recipe_flags import RecipeFields, given_values, settled
+from lowres.cli.flags import RecipeFields, given_values, settled
 from lowres.cli.studies import StudyWorking, WorkingFlags, make_executor
 from lowres.errors import StudyError, require
+from lowres.networks.imported import check_named
 from lowres.progress import shown
 from lowres.recipe import RecipeName
-from lowres.specification import check_named
-from lowres.study.search_plan import Sampler
+from lowres.study.search.plan import Sampler
 from lowres.variant import Variant
 
 if TYPE_CHECKING:
     from lowres.recipe import Recipe
-    from lowres.study.search import Search
+    from lowres.study.search.search import Search
 
 USUAL = StudyWorking()
 
@@ -41,14 +41,14 @@ def search(
     out_directory: Annotated[Path, Parameter(name=("--out", "-o"))] = Path("search"),
     working: WorkingFlags = USUAL,
 ) -> int:
-    """Search recipe fields: many configurations on small pictures, the best on large ones.
+    """Search recipe fields: many configurations on small images, the best on large ones.
 
     The same command goes on where it was; docs/search.md tells how it works. With one size it is
     a plain search, to compare with.
 
     Args:
         path: a store to train on, or the directory of a search to go on with.
-        sizes: of the pictures, in pixels: all configurations at the smallest, the best at the
+        sizes: of the images, in pixels: all configurations at the smallest, the best at the
             largest. The store must have them.
         space: what is searched, such as lr=log:0.001:1 or momentum=lin:0.5:0.99 for an interval, or
             width=0.5,1,2 for values to choose from; may be repeated.
@@ -113,7 +113,7 @@ def _base(
 
 
 def _opened(path: Path) -> Search:
-    from lowres.study.search import Search
+    from lowres.study.search.search import Search
 
     return Search.open(path)
 
@@ -127,17 +127,17 @@ def _planned(
     rung_epochs: tuple[int, ...],
     others: dict[str, Any],
 ) -> Search:
-    from lowres.store import open_store
-    from lowres.study.search import Search
-    from lowres.study.search_plan import SearchPlan
+    from lowres.store.store import open_store
+    from lowres.study.search.plan import SearchPlan
+    from lowres.study.search.search import Search
 
     plan = SearchPlan.make(base, space, sizes, rung_epochs, **others)
     return Search.start(folder, open_store(store), plan)
 
 
 def _finish(planned: Search, working: StudyWorking) -> int:
-    from lowres.executors.local import LocalProcesses
-    from lowres.study.search_result import lines
+    from lowres.study.search.result import lines
+    from lowres.work.processes import LocalProcesses
 
     counts = planned.allotment.counts
     executor = make_executor(working, counts[0])

@@ -11,11 +11,11 @@ from cyclopts import App, Parameter
 
 from lowres.cli.app import app, err, out
 from lowres.errors import LowresError
-from lowres.options import BuildOptions, Working, class_names
 from lowres.progress import shown
+from lowres.store.options import BuildOptions, Working, class_names
 
 if TYPE_CHECKING:
-    from lowres.store import Store
+    from lowres.store.store import Store
 
 Options = Annotated[BuildOptions, Parameter(name="*", group="What to make")]
 WorkingFlags = Annotated[Working, Parameter(name="*", group="How to work")]
@@ -32,12 +32,12 @@ def build(
     shard: str | None = None,
     finish: bool = False,
 ) -> None:
-    """Build a store of small variants from labelled pictures.
+    """Build a store of small variants from labelled images.
 
-    Each picture is decoded once. Interrupted, the same command goes on where it was.
+    Each image is decoded once. Interrupted, the same command goes on where it was.
 
     Args:
-        source: folder of pictures; ILSVRC2012's tars; released batches; Parquet or WebDataset
+        source: folder of images; ILSVRC2012's tars; released batches; Parquet or WebDataset
             files; CIFAR; MNIST; an EDM ZIP: see docs/formats.md.
         store: folder to write, new or empty.
         options: sizes, filters and what is taken from the source.
@@ -49,7 +49,7 @@ def build(
     """
     # No library that is loaded below computes with more threads than it is given.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    from lowres import builder
+    from lowres.store import build as builder
 
     options = replace(options, classes=class_names(options.classes))
     if shard is not None:
@@ -69,7 +69,7 @@ def build(
     for note in manifest.source["notes"]:
         err.print(f"note: {note}")
     if manifest.skipped:
-        err.print(f"note: skipped {len(manifest.skipped)} pictures that cannot be decoded:")
+        err.print(f"note: skipped {len(manifest.skipped)} images that cannot be decoded:")
         for skipped in manifest.skipped[:10]:
             err.print(f"  {skipped.split}/{skipped.key}: {skipped.reason}")
     out.print(f"{store}: {_counts(manifest.splits)}; {', '.join(manifest.variants)}")
@@ -79,8 +79,8 @@ def _build_shard(
     source: Path, store: Path, options: BuildOptions, working: Working, workers: int | None,
     shard: str, finish: bool,
 ) -> None:  # fmt: skip
-    from lowres.builder import build_shard
-    from lowres.plan import Shard
+    from lowres.store.build import build_shard
+    from lowres.store.plan import Shard
 
     if finish or working.executor != "threads":
         raise LowresError("--shard builds a part in threads: leave --finish and --executor out")
@@ -88,7 +88,7 @@ def _build_shard(
         source, store, options, shard=Shard.parse(shard), on_error=working.on_error,
         on_change=working.on_change, workers=workers, track=shown,
     )  # fmt: skip
-    rest = f"{left:,} pictures of the others are left" if left else "the others are built, too"
+    rest = f"{left:,} images of the others are left" if left else "the others are built, too"
     out.print(f"{store}: shard {shard} is built; {rest}. At the end run once with --finish")
 
 
@@ -98,12 +98,12 @@ def _counts(splits: dict[str, int]) -> str:
 
 @app.command
 def info(path: Path) -> None:
-    """Say what a store, a run, a study or a set of pictures is, and which ImageNet32.
+    """Say what a store, a run, a study or a set of images is, and which ImageNet32.
 
     Args:
         path: any of these; released batches are checked against the published checksums.
     """
-    from lowres import describe
+    from lowres.cli import info as describe
 
     for line in describe.describe(path, track=shown):
         out.print(line)
@@ -120,16 +120,16 @@ def verify(
 ) -> int:
     """Check a store by its checksums, or compare it with another set, whatever the order of either.
 
-    Exit status 0 means whole, or the same pictures with the same classes; 1 that they are not.
+    Exit status 0 means whole, or the same images with the same classes; 1 that they are not.
 
     Args:
         store: the store to check.
-        against: another store, or small pictures in any format that build reads.
+        against: another store, or small images in any format that build reads.
         variant: which variant to compare, where it is not clear.
         split: which splits to compare; all if not given.
-        out_file: CSV file to write with a line for each picture that is not identical.
+        out_file: CSV file to write with a line for each image that is not identical.
     """
-    from lowres.store import open_store
+    from lowres.store.store import open_store
 
     opened = open_store(store)
     if against is not None:
@@ -151,9 +151,9 @@ def _compare(
     splits: tuple[str, ...],
     out_file: Path | None,
 ) -> int:
-    from lowres.comparison import compare
-    from lowres.differences import lines, write_csv
-    from lowres.sides import opened_sides
+    from lowres.comparing.compare import compare
+    from lowres.comparing.sets import opened_sides
+    from lowres.comparing.tell import lines, write_csv
 
     pairs = opened_sides(store, against, variant)
     if out_file is not None and len(pairs) > 1:
@@ -179,16 +179,16 @@ def show(
     split: str | None = None,
     count: int = 8,
 ) -> None:
-    """Draw a contact sheet: the same pictures across sizes and filters.
+    """Draw a contact sheet: the same images across sizes and filters.
 
     Args:
         store: the store to look at.
         out_file: PNG file to write.
         split: which split; train if not given.
-        count: how many pictures.
+        count: how many images.
     """
-    from lowres.show import contact_sheet
-    from lowres.store import open_store
+    from lowres.comparing.contact_sheet import contact_sheet
+    from lowres.store.store import open_store
 
     out.print(str(contact_sheet(open_store(store), out_file, split=split, count=count)))
 
@@ -205,7 +205,7 @@ def export(
     """Write one variant of a store in a format that other tools read.
 
     Args:
-        store: the store to take pictures from.
+        store: the store to take images from.
         destination: what to write; must not exist.
         to: folder: PNG files as split/class/name.png. batches, batches-npz: the layout of the
             released ImageNet8/16/32/64. parquet: for Hugging Face datasets, with card and
@@ -213,8 +213,8 @@ def export(
         variant: which variant, such as 32-box; the only one if not given.
         split: which splits; if not given all, or train for edm, which holds one.
     """
-    from lowres import exporter
-    from lowres.store import open_store
+    from lowres.store import export as exporter
+    from lowres.store.store import open_store
 
     opened = open_store(store)
     if variant is None and len(opened.variants) > 1:
@@ -228,7 +228,7 @@ def export(
         err.print(f"note: {note}")
 
 
-bench = App(name="bench", help="Measure how fast this machine works on your own pictures.")
+bench = App(name="bench", help="Measure how fast this machine works on your own images.")
 app.command(bench)
 
 
@@ -239,7 +239,7 @@ def bench_build(
     options: Options = BuildOptions(),  # noqa: B008
     sample: int = 400,
     rounds: int = 3,
-    pictures: int | None = None,
+    images: int | None = None,
     workers: Annotated[int | None, Parameter(alias="-j")] = None,
     scratch: Path | None = None,
 ) -> None:
@@ -248,20 +248,20 @@ def bench_build(
     Args:
         source: what would be built from, as for build.
         options: what would be made of it.
-        sample: how many of its pictures to measure with.
+        sample: how many of its images to measure with.
         rounds: how often; medians are shown.
-        pictures: project the time for so many; for the source and all of ImageNet if not given.
+        images: project the time for so many; for the source and all of ImageNet if not given.
         workers: threads; all cores if not given.
         scratch: folder to write to meanwhile, on the disk that is to be measured; the system's
             temporary folder if not given.
     """
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    from lowres.speed import build_speed, lines
+    from lowres.store.speed import build_speed, lines
 
     options = replace(options, classes=class_names(options.classes))
     speed = build_speed(
         source, options, sample=sample, rounds=rounds, workers=workers, scratch=scratch,
         track=shown,
     )  # fmt: skip
-    for line in lines(speed, pictures):
+    for line in lines(speed, images):
         out.print(line)

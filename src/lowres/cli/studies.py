@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 from cyclopts import Parameter
 
 from lowres.cli.app import app, out
-from lowres.cli.recipe_flags import RecipeFields, given_values
+from lowres.cli.flags import RecipeFields, given_values
 from lowres.errors import LowresError, StudyError, require
+from lowres.networks.imported import check_named
 from lowres.progress import shown
 from lowres.recipe import Recipe, RecipeName, named_recipe
-from lowres.specification import check_named
 
 if TYPE_CHECKING:
-    from lowres.executors.base import Executor
-    from lowres.executors.local import LocalProcesses
     from lowres.study.axes import Axis, Together
     from lowres.study.plan_file import PlanFile
     from lowres.study.study import Study
+    from lowres.work.executor import Executor
+    from lowres.work.processes import LocalProcesses
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -163,7 +163,7 @@ class _Wish(NamedTuple):
 
     def planned(self) -> Study:
         """Make the study, or open it."""
-        from lowres.store import open_store
+        from lowres.store.store import open_store
         from lowres.study.study import Study
 
         if self.store is None:
@@ -197,7 +197,7 @@ def _refuse_idle(
 def _local(working: StudyWorking, runs: int) -> LocalProcesses:
     """Share cores, or GPUs, out among processes."""
     torch = require("torch", "train")
-    from lowres.executors.local import LocalProcesses, gpu_names, share_cores
+    from lowres.work.processes import LocalProcesses, gpu_names, share_cores
 
     on_gpu = working.device.startswith("cuda") or (
         working.device == "auto" and torch.cuda.is_available()
@@ -218,7 +218,7 @@ def make_executor(working: StudyWorking, runs: int) -> Executor:
     """
     if working.executor == "local":
         return _local(working, runs)
-    from lowres.executors.ray_runs import RayRuns
+    from lowres.work.ray import RayRuns
 
     gpus = {"cpu": False, "cuda": True}.get(working.device)
     return RayRuns(working.address, threads=working.threads or 1, gpus=gpus, jobs=working.jobs)
@@ -236,7 +236,7 @@ def _print_commands(planned: Study, working: StudyWorking) -> int:
 
 
 def _forecast(wish: _Wish, working: StudyWorking) -> int:
-    from lowres.store import open_store
+    from lowres.store.store import open_store
     from lowres.study.forecast import forecast, lines
     from lowres.study.study import Study
 

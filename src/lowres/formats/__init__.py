@@ -1,19 +1,19 @@
-"""The formats that pictures are read from and written to: one file a format, one table here."""
+"""The formats that images are read from and written to: one file a format, one table here."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from lowres.errors import SourceError
-from lowres.formats.base import Sink, Source
 from lowres.formats.batches import BatchesNpzSink, BatchesSink, BatchesSource
 from lowres.formats.cifar import CifarSource
+from lowres.formats.containers.shards import is_pattern
 from lowres.formats.edm import EdmSink, EdmSource
 from lowres.formats.folder import FolderSink, FolderSource
 from lowres.formats.idx import IdxSource
 from lowres.formats.ilsvrc import IlsvrcSource, small_imagenet
 from lowres.formats.parquet import ParquetSink, ParquetSource
-from lowres.formats.shards import is_pattern
+from lowres.formats.source import Sink, Source
 from lowres.formats.webdataset import WebDatasetSink, WebDatasetSource
 
 READERS: tuple[type[Source], ...] = (
@@ -54,6 +54,6 @@ def open_source(path: Path) -> Source:
         if reader.recognises(path):
             return reader(path)
     raise SourceError(
-        f"source {path} must be a folder of pictures, or a tar, zip, Parquet or batch file that "
+        f"source {path} must be a folder of images, or a tar, zip, Parquet or batch file that "
         "lowres reads (docs/formats.md); it is another file"
     )

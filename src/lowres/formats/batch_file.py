@@ -22,11 +22,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowres.errors import SourceError
-from lowres.formats.base import interleaved
-from lowres.formats.npz import load_npz
-from lowres.formats.plain_pickle import load_plain
-from lowres.formats.plain_values import SkippedArray
-from lowres.formats.streams import PIECE_BYTES, damage_named, drain
+from lowres.formats.containers.npz import load_npz
+from lowres.formats.containers.pickle import load_plain
+from lowres.formats.containers.plain_values import SkippedArray
+from lowres.formats.containers.streams import PIECE_BYTES, damage_named, drain
+from lowres.formats.source import interleaved
 from lowres.variant import MAX_SIZE_PX
 
 TRAIN_FILES = 10
@@ -48,7 +48,7 @@ class Batch:
     """What is known of a file without its pixels.
 
     Attributes:
-        rows: number of pictures.
+        rows: number of images.
         side: of each, in pixels.
         labels: (rows,) int64, from 1, as in the file.
         mean: (side, side, 3) float64 in levels, where the file has one.
@@ -181,9 +181,9 @@ class BatchFile:
             )
 
     def _check_data(self, data: object) -> tuple[int, int]:
-        """Give the number of rows and the side of the pictures."""
+        """Give the number of rows and the side of the images."""
         if data is None:
-            raise SourceError(f"{self.location} has no data: it is no batch of pictures")
+            raise SourceError(f"{self.location} has no data: it is no batch of images")
         if not isinstance(data, np.ndarray | SkippedArray):
             raise SourceError(f"{self.location}: data must be an array, was {type(data).__name__}")
         side = math.isqrt(data.shape[1] // 3) if len(data.shape) == 2 else 0
@@ -192,7 +192,7 @@ class BatchFile:
                 f"{self.location}: data must be uint8 (N, 3*S*S), was {data.dtype} {data.shape}"
             )
         if side > MAX_SIZE_PX:
-            raise SourceError(f"{self.location}: pictures must be at most {MAX_SIZE_PX} px wide")
+            raise SourceError(f"{self.location}: images must be at most {MAX_SIZE_PX} px wide")
         return data.shape[0], side
 
     def _labels(self, labels: object, rows: int) -> NDArray[np.int64]:
@@ -204,14 +204,14 @@ class BatchFile:
                 f"{labels.shape}"
             )
         if isinstance(labels, np.ndarray) and len(labels) != rows:
-            raise SourceError(f"{self.location} has {rows:,} pictures and {len(labels):,} labels")
+            raise SourceError(f"{self.location} has {rows:,} images and {len(labels):,} labels")
         listed = labels.tolist() if isinstance(labels, np.ndarray) else labels
         if not isinstance(listed, list | tuple):
             raise SourceError(
                 f"{self.location}: labels must be a list, was {type(listed).__name__}"
             )
         if len(listed) != rows:
-            raise SourceError(f"{self.location} has {rows:,} pictures and {len(listed):,} labels")
+            raise SourceError(f"{self.location} has {rows:,} images and {len(listed):,} labels")
         for row, label in enumerate(listed):
             whole = type(label) is int or isinstance(label, np.integer)
             if not whole or not 1 <= label <= np.iinfo(np.int32).max:

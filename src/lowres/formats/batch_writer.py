@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from lowres.formats.npz import NpzWriter, append_npz
+from lowres.formats.containers.npz import NpzWriter, append_npz
 
 PROTOCOL = 3
 """Of the released pickles; readable by every Python 3."""
@@ -29,7 +29,7 @@ class BatchWriter(ABC):
 
     Args:
         path: the file.
-        rows: number of pictures it will have.
+        rows: number of images it will have.
         side: of each, in pixels.
     """
 
@@ -41,11 +41,11 @@ class BatchWriter(ABC):
 
     @property
     def is_full(self) -> bool:
-        """Whether all its pictures are there."""
+        """Whether all its images are there."""
         return len(self.labels) == self.shape[0]
 
     def add(self, row: bytes, label: int) -> None:
-        """Write one picture, all red, all green, all blue levels, and keep its label, from 1."""
+        """Write one image, all red, all green, all blue levels, and keep its label, from 1."""
         self.begin()
         self.labels.append(label)
         self.write(row)
@@ -58,7 +58,7 @@ class BatchWriter(ABC):
             self._begun = True
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self.open()
-            if self.is_full:  # of no pictures
+            if self.is_full:  # of no images
                 self.end_pixels()
 
     @abstractmethod

@@ -22,7 +22,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowres.errors import SourceError, StoreError
-from lowres.formats.base import (
+from lowres.formats.batch_file import NAMES, TRAIN_FILES, Batch, BatchFile
+from lowres.formats.batch_writer import BatchNpzWriter, BatchWriter, PickleWriter
+from lowres.formats.containers.streams import damage_named
+from lowres.formats.source import (
     Entry,
     Index,
     Outline,
@@ -33,10 +36,7 @@ from lowres.formats.base import (
     indexed,
     interleaved,
 )
-from lowres.formats.batch_file import NAMES, TRAIN_FILES, Batch, BatchFile
-from lowres.formats.batch_writer import BatchNpzWriter, BatchWriter, PickleWriter
-from lowres.formats.streams import damage_named
-from lowres.labels import devkit_ids, devkit_wnids, wnids
+from lowres.imagenet import devkit_ids, devkit_wnids, wnids
 
 OFFICIAL = r"imagenet\d+_(train|val|test)(_part\d)?(_npz)?"
 OFFICIAL_FOLDER = re.compile(OFFICIAL, re.I | re.A)
@@ -105,7 +105,7 @@ class BatchesSource(Source):
         )
 
     def read(self, entry: Entry) -> NDArray[np.uint8]:
-        """Read a picture; the first of a file reads them all."""
+        """Read an image; the first of a file reads them all."""
         file, batch = self._by_location[entry.location]
         if self._held is None or self._held[0] != entry.location:
             self._held = None  # before the next one is read
@@ -236,13 +236,13 @@ def _check_files(path: Path, files: Sequence[BatchFile]) -> None:
 
 
 def _check_alike(batches: Sequence[tuple[BatchFile, Batch]]) -> None:
-    """Refuse files of different sizes or with different means, and a train without pictures."""
+    """Refuse files of different sizes or with different means, and a train without images."""
     (first, batch), *_ = batches
     means = [(f, b.mean) for f, b in batches if f.number and b.mean is not None]
     for file, other in batches:
         if other.side != batch.side:
             raise SourceError(
-                f"{file.location} has pictures of {other.side} px and {first.location} of "
+                f"{file.location} has images of {other.side} px and {first.location} of "
                 f"{batch.side} px; give a folder with one size"
             )
     for file, mean in means:
@@ -253,7 +253,7 @@ def _check_alike(batches: Sequence[tuple[BatchFile, Batch]]) -> None:
             )
     train = [b.rows for f, b in batches if f.number]
     if train and not sum(train):
-        raise SourceError(f"{first.location} and the other files of train have no pictures")
+        raise SourceError(f"{first.location} and the other files of train have no images")
 
 
 def _named_classes(path: Path) -> tuple[str, ...]:
@@ -344,9 +344,9 @@ class BatchesSink(Sink):
             for name, count in zip(NAMES, counts, strict=False)
         ]
 
-    def write(self, split: str, key: str, label: int, picture: NDArray[np.uint8]) -> None:
-        """Write one picture; see `Sink.write`."""
-        planar = picture.transpose(2, 0, 1).reshape(-1)
+    def write(self, split: str, key: str, label: int, image: NDArray[np.uint8]) -> None:
+        """Write one image; see `Sink.write`."""
+        planar = image.transpose(2, 0, 1).reshape(-1)
         if split == "train":
             self._sum += planar
         number = self._numbers[label] if self._numbers else label + 1
@@ -360,7 +360,7 @@ class BatchesSink(Sink):
                 file.begin()
                 if not file.is_full:
                     file.end_pixels()
-                    raise StoreError(f"{file.path} was to have more pictures than came")
+                    raise StoreError(f"{file.path} was to have more images than came")
                 file.finish(self._sum / self.outline.splits[split] if split == "train" else None)
         if not self._numbers:
             names = [check_name(name, "the store") for name in self.outline.classes]

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from lowres.errors import SourceError
-from lowres.formats.base import Outline
-from lowres.labels import devkit_ids
+from lowres.formats.source import Outline
+from lowres.imagenet import devkit_ids
 
 HUB_SPLITS = {"train": "train", "val": "validation", "test": "test"}
 """What the Hub calls our splits."""
@@ -27,7 +27,7 @@ MOST_CARD_BYTES = 16_000_000
 """A longer README.md is not read for class names; ImageNet's takes 60 kB."""
 
 TERMS = (
-    "These are reduced copies of ImageNet's pictures, so ImageNet's terms of access hold for them "
+    "These are reduced copies of ImageNet's images, so ImageNet's terms of access hold for them "
     "too: do not redistribute them without permission."
 )
 
@@ -46,15 +46,15 @@ class Part:
     Attributes:
         path: below the folder of the set.
         split: ours: train, val or test.
-        pictures: how many it holds.
-        content_bytes: size of the pictures, names and labels in it.
+        images: how many it holds.
+        content_bytes: size of the images, names and labels in it.
         file_bytes: its own size.
         sha256: in hexadecimal.
     """
 
     path: str
     split: str
-    pictures: int
+    images: int
     content_bytes: int
     file_bytes: int
     sha256: str
@@ -129,7 +129,7 @@ def croissant(outline: Outline, parts: Sequence[Part]) -> dict[str, Any]:
         "description": " ".join(_facts(outline)),
         "license": _license(outline),
         "distribution": [*files, tables],
-        "recordSet": [_split_records(outline), _picture_records()],
+        "recordSet": [_split_records(outline), _image_records()],
     }
 
 
@@ -201,7 +201,7 @@ def _facts(outline: Outline) -> list[str]:
     counts = ", ".join(f"{count} in {HUB_SPLITS[s]}" for s, count in outline.splits.items())
     order = "sorted by name" if list(classes) == sorted(classes) else "in the order of the source"
     return [
-        f"Pictures of {size} x {size} pixels in {len(classes)} classes ({counts}), made by lowres",
+        f"Images of {size} x {size} pixels in {len(classes)} classes ({counts}), made by lowres",
         f"from the set {_one_line(outline.name)} as the variant {outline.variant}, and stored",
         "without loss as PNG, in a fixed random order.",
         f"Labels number the classes from 0, {order}.",
@@ -212,7 +212,7 @@ def _facts(outline: Outline) -> list[str]:
 def _license(outline: Outline) -> str:
     if devkit_ids(outline.classes) is not None:
         return TERMS
-    return "The terms of the set that these pictures were made from hold for them too."
+    return "The terms of the set that these images were made from hold for them too."
 
 
 def _context() -> dict[str, Any]:
@@ -246,7 +246,7 @@ def _split_records(outline: Outline) -> dict[str, Any]:
     }
 
 
-def _picture_records() -> dict[str, Any]:
+def _image_records() -> dict[str, Any]:
     # mlcroissant applies the pattern once more to the name it found, so it must take that too.
     pattern = rf"(?:.*/)?({'|'.join(HUB_SPLITS.values())})(?:-\d+-of-\d+\.parquet)?$"
     split = _field("split", "sc:Text", {"fileProperty": "fullpath"}, {"regex": pattern})

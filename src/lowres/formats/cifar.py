@@ -19,9 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowres.errors import SourceError
-from lowres.formats.base import Entry, Index, Source, check_name, indexed, interleaved
-from lowres.formats.plain_pickle import load_plain
-from lowres.formats.streams import damage_named, read_exactly
+from lowres.formats.containers.pickle import load_plain
+from lowres.formats.containers.streams import damage_named, read_exactly
+from lowres.formats.source import Entry, Index, Source, check_name, indexed, interleaved
 
 SIDE = 32
 MAX_FILE_BYTES = 1 << 30
@@ -99,7 +99,7 @@ class CifarSource(Source):
         for split, names in kind.splits.items():
             entries[split] = [entry for name in names for entry in self._entries(name)]
         if not entries["train"]:
-            raise SourceError(f"{self._place[1]} has no pictures in train")
+            raise SourceError(f"{self._place[1]} has no images in train")
         left_out = ("left out the coarse labels of CIFAR-100",) if kind.labels != "labels" else ()
         return Index(
             classes=classes,
@@ -110,7 +110,7 @@ class CifarSource(Source):
         )
 
     def read(self, entry: Entry) -> NDArray[np.uint8]:
-        """Give a picture."""
+        """Give an image."""
         batch = self._loaded[2][entry.key.partition("/")[0]]
         return interleaved(batch.pixels[entry.offset], SIDE)
 
@@ -132,7 +132,7 @@ class CifarSource(Source):
 
     @cached_property
     def _loaded(self) -> tuple[Kind, tuple[str, ...], dict[str, Batch]]:
-        """Class names and batches; read before any thread asks for a picture, by `index`."""
+        """Class names and batches; read before any thread asks for an image, by `index`."""
         kind, place = self._place
         wanted = {kind.meta, *(name for names in kind.splits.values() for name in names)}
         files = _from_folder(place, wanted) if place.is_dir() else _from_archive(place, wanted)
@@ -192,7 +192,7 @@ class _Pickled:
         names = self.file_names(len(pixels))
         if not len(pixels) == len(labels) == len(names):
             raise SourceError(
-                f"{self.where} has {len(pixels)} pictures, {len(labels)} labels and {len(names)} "
+                f"{self.where} has {len(pixels)} images, {len(labels)} labels and {len(names)} "
                 "names"
             )
         return Batch(pixels, labels, names)

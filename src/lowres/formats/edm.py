@@ -1,4 +1,4 @@
-"""The ZIP of pictures that the data loaders of StyleGAN2-ADA, StyleGAN3 and EDM read.
+"""The ZIP of images that the data loaders of StyleGAN2-ADA, StyleGAN3 and EDM read.
 
 It holds uncompressed PNG files of one size as `00000/img00000000.png`, and `dataset.json` with a
 list of file and label. It has one split, and numbers for classes.
@@ -20,9 +20,11 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
-from lowres.errors import PictureError, SourceError, StoreError
-from lowres.formats.base import (
-    PICTURE_SUFFIXES,
+from lowres.errors import ImageError, SourceError, StoreError
+from lowres.formats.containers.ranges import ByteRanges
+from lowres.formats.containers.streams import damage_named
+from lowres.formats.source import (
+    IMAGE_SUFFIXES,
     Entry,
     Index,
     Outline,
@@ -33,19 +35,17 @@ from lowres.formats.base import (
     indexed,
     is_hidden,
 )
-from lowres.formats.ranges import ByteRanges
-from lowres.formats.streams import damage_named
 from lowres.variant import MAX_SIZE_PX
 
 LABELS = "dataset.json"
 PER_FOLDER = 1000
-"""Pictures in each folder of the ZIP."""
+"""Images in each folder of the ZIP."""
 
 MOST_CLASSES = 100_000
 """Labels must lie below: there is a class for each number up to the largest."""
 
 MOST_LABELS_BYTES = 1_000_000_000
-"""A longer `dataset.json` is not read; that of 1.28 million pictures takes 45 MB."""
+"""A longer `dataset.json` is not read; that of 1.28 million images takes 45 MB."""
 
 LOOK_BYTES = 4096
 """How far `dataset.json` is read to tell it from files of that name of other tools."""
@@ -67,14 +67,14 @@ ENCRYPTED = 0x01
 UNIX = 3
 """The system that a member says it was made on, by default the one that it is made on."""
 
-MOST_PICTURE_BYTES = 256_000_000
+MOST_IMAGE_BYTES = 256_000_000
 """A compressed member that unpacks to more is refused."""
 
 PNG_START = struct.Struct(">8s4s4s2L")
 """Signature, length and name of the first chunk, width, height (PNG specification, 5.2, 11.2)."""
 
 Members = dict[str, tuple[int, int]]
-"""Where each picture begins in the ZIP, its header first, and its length; 0 and 0 for files."""
+"""Where each image begins in the ZIP, its header first, and its length; 0 and 0 for files."""
 
 
 class EdmSource(Source):
@@ -97,7 +97,7 @@ class EdmSource(Source):
             return b'"labels"' in file.read(LOOK_BYTES)
 
     def index(self) -> Index:
-        """List the pictures in `dataset.json`; see `Source.index`."""
+        """List the images in `dataset.json`; see `Source.index`."""
         is_folder = self.path.is_dir()
         members, others, text = _in_folder(self.path) if is_folder else _in_zip(self.path)
         labels = _labels(self.path, text)
@@ -106,10 +106,10 @@ class EdmSource(Source):
         entries = [Entry(name, label, location, *members[name]) for name, label in labels.items()]
         classes = tuple(map(str, range(max(labels.values()) + 1)))
         splits = indexed({"train": entries})
-        notes = [f"left out {others} files not named like pictures"] if others else []
+        notes = [f"left out {others} files not named like images"] if others else []
         empty = len(classes) - len(set(labels.values()))
         if empty:
-            notes.append(f"train has no pictures of {empty} of the {len(classes)} classes")
+            notes.append(f"train has no images of {empty} of the {len(classes)} classes")
         layout = "EDM folder" if is_folder else "EDM ZIP"
         side = _side(self.read(splits["train"][0]))
         return Index(classes, splits, layout, tuple(notes), native_px=side)
@@ -121,12 +121,12 @@ class EdmSource(Source):
         header = self._at(entry, entry.offset, LOCAL_HEADER.size)
         signature, _, flags, method, _, _, crc, _, _, name, extra = LOCAL_HEADER.unpack(header)
         if signature != MEMBER_SIGNATURE:
-            raise PictureError("it is damaged: it does not begin as a member")
+            raise ImageError("it is damaged: it does not begin as a member")
         data = self._at(entry, entry.offset + len(header) + name + extra, entry.length)
         if method == zipfile.ZIP_DEFLATED:
             data = self._inflated(entry, data)
         if not flags & HAS_DESCRIPTOR and zlib.crc32(data) != crc:
-            raise PictureError("it is damaged: its checksum does not fit")
+            raise ImageError("it is damaged: its checksum does not fit")
         return data
 
     def stamp(self, entry: Entry) -> str:
@@ -145,14 +145,14 @@ class EdmSource(Source):
     def _inflated(self, entry: Entry, data: bytes) -> bytes:
         inflater = zlib.decompressobj(-zlib.MAX_WBITS)
         try:
-            picture = inflater.decompress(data, MOST_PICTURE_BYTES)
+            image = inflater.decompress(data, MOST_IMAGE_BYTES)
         except zlib.error as error:
-            raise PictureError(f"it is damaged: {error}") from error
+            raise ImageError(f"it is damaged: {error}") from error
         if not inflater.eof:
-            raise PictureError(
-                f"it is damaged: cut off, or unpacks to more than {MOST_PICTURE_BYTES} bytes"
+            raise ImageError(
+                f"it is damaged: cut off, or unpacks to more than {MOST_IMAGE_BYTES} bytes"
             )
-        return picture
+        return image
 
 
 class EdmSink(Sink):
@@ -177,12 +177,12 @@ class EdmSink(Sink):
         self._zip = zipfile.ZipFile(self.partial, "w", zipfile.ZIP_STORED)
         self._labels = array("q")
 
-    def write(self, split: str, key: str, label: int, picture: NDArray[np.uint8]) -> None:
-        """Write one picture; see `Sink.write`."""
+    def write(self, split: str, key: str, label: int, image: NDArray[np.uint8]) -> None:
+        """Write one image; see `Sink.write`."""
         from PIL import Image
 
         buffer = io.BytesIO()
-        Image.fromarray(picture).save(buffer, "PNG", compress_level=0, optimize=False)
+        Image.fromarray(image).save(buffer, "PNG", compress_level=0, optimize=False)
         self._add(_name(len(self._labels)), buffer.getvalue())
         self._labels.append(label)
 
@@ -203,14 +203,14 @@ def _name(number: int) -> str:
 
 
 def _in_folder(root: Path) -> tuple[Members, int, bytes]:
-    """List the pictures below a folder, count other files, and read the labels."""
+    """List the images below a folder, count other files, and read the labels."""
     members: Members = {}
     others = 0
     for folder, below, names in os.walk(root):
         below[:] = [name for name in below if not is_hidden(name)]
         prefix = PurePosixPath(folder).relative_to(root)
         for name in names:
-            if _is_picture(name) and not is_hidden(name):
+            if _is_image(name) and not is_hidden(name):
                 members[check_name(str(prefix / name), str(root))] = (0, 0)
             elif not is_hidden(name):
                 others += 1
@@ -223,7 +223,7 @@ def _in_folder(root: Path) -> tuple[Members, int, bytes]:
 
 
 def _in_zip(path: Path) -> tuple[Members, int, bytes]:
-    """List the pictures of a ZIP, count other members, and read the labels."""
+    """List the images of a ZIP, count other members, and read the labels."""
     with damage_named(str(path)), zipfile.ZipFile(path) as archive:
         members, others = _members(path, archive)
         if LABELS not in archive.NameToInfo:
@@ -244,7 +244,7 @@ def _members(path: Path, archive: zipfile.ZipFile) -> tuple[Members, int]:
         name = check_name(member.filename, str(path))
         if member.is_dir() or any(map(is_hidden, name.split("/"))):
             continue
-        if not _is_picture(name):
+        if not _is_image(name):
             others += 1
             continue
         fault = _fault(member, total)
@@ -268,7 +268,7 @@ def _fault(member: zipfile.ZipInfo, total: int) -> str | None:
 
 
 def _labels(path: Path, text: bytes) -> dict[str, int]:
-    """Read file name and label of each picture from `dataset.json`."""
+    """Read file name and label of each image from `dataset.json`."""
     try:
         record = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -295,7 +295,7 @@ def _labels(path: Path, text: bytes) -> dict[str, int]:
 
 
 def _check_pairs(path: Path, members: Members, labels: dict[str, int]) -> None:
-    """Refuse labels without a picture and pictures without a label."""
+    """Refuse labels without an image and images without a label."""
     for name in labels:
         if name not in members:
             raise SourceError(f"{path}: {LABELS} has a label for {name}, which is not there")
@@ -306,13 +306,13 @@ def _check_pairs(path: Path, members: Members, labels: dict[str, int]) -> None:
             )
 
 
-def _side(picture: bytes) -> int | None:
+def _side(image: bytes) -> int | None:
     """Give the side of a square PNG, as far as a variant can have it."""
-    if len(picture) < PNG_START.size or picture[:8] != b"\x89PNG\r\n\x1a\n":
+    if len(image) < PNG_START.size or image[:8] != b"\x89PNG\r\n\x1a\n":
         return None
-    width, height = PNG_START.unpack_from(picture)[-2:]
+    width, height = PNG_START.unpack_from(image)[-2:]
     return int(width) if 0 < width == height <= MAX_SIZE_PX else None
 
 
-def _is_picture(name: str) -> bool:
-    return os.path.splitext(name)[1].lower() in PICTURE_SUFFIXES  # noqa: PTH122 - of a million
+def _is_image(name: str) -> bool:
+    return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES  # noqa: PTH122 - of a million

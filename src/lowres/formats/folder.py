@@ -1,4 +1,4 @@
-"""Folders of pictures, one folder a class.
+"""Folders of images, one folder a class.
 
 Read in the layouts that people have:
 
@@ -22,8 +22,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowres.errors import SourceError, StoreError
-from lowres.formats.base import (
-    PICTURE_SUFFIXES,
+from lowres.formats.containers.ranges import read_at
+from lowres.formats.source import (
+    IMAGE_SUFFIXES,
     SPLIT_NAMES,
     Entry,
     Index,
@@ -36,7 +37,6 @@ from lowres.formats.base import (
     is_hidden,
     missing_classes,
 )
-from lowres.formats.ranges import read_at
 
 ANNOTATIONS = "val_annotations.txt"
 LONGEST_NAME_BYTES = 255
@@ -44,7 +44,7 @@ LONGEST_NAME_BYTES = 255
 
 
 class Labelled(NamedTuple):
-    """A picture whose class has a name, but no number yet; the rest is as in `Entry`."""
+    """An image whose class has a name, but no number yet; the rest is as in `Entry`."""
 
     key: str
     name: str
@@ -104,7 +104,7 @@ class FolderScan:
     Attributes:
         root: the folder.
         notes: what was left out, one sentence each.
-        other_suffixes: suffixes of the files that are not named like pictures.
+        other_suffixes: suffixes of the files that are not named like images.
     """
 
     def __init__(self, root: Path) -> None:
@@ -122,8 +122,8 @@ class FolderScan:
             found = {"train": self.labelled("train", self.root)}
         if not found["train"]:
             raise SourceError(
-                f"{self.root} holds no labelled pictures: expected class/picture.jpg or "
-                f"train/class/picture.jpg; {self.seen()}"
+                f"{self.root} holds no labelled images: expected class/image.jpg or "
+                f"train/class/image.jpg; {self.seen()}"
             )
         self.note_others()
         flat_val = "val" in splits and _is_annotated(splits["val"])
@@ -161,7 +161,7 @@ class FolderScan:
         return splits
 
     def labelled(self, split: str, folder: Path) -> list[Labelled]:
-        """List the pictures of a split by class folders, or by Tiny ImageNet's list.
+        """List the images of a split by class folders, or by Tiny ImageNet's list.
 
         Raises:
             SourceError: a class of train is empty, or a name cannot be kept.
@@ -172,22 +172,22 @@ class FolderScan:
         labelled = [
             Labelled(key, class_folder.name, location)
             for class_folder, location in zip(class_folders, map(str, class_folders), strict=True)
-            for key in self.pictures(class_folder, f"{class_folder.name}/")
+            for key in self.images(class_folder, f"{class_folder.name}/")
         ]
-        loose = _loose_pictures(folder)
+        loose = _loose_images(folder)
         if loose:
-            self.notes.append(f"left out {loose} pictures in {folder.name} without a class folder")
+            self.notes.append(f"left out {loose} images in {folder.name} without a class folder")
         filled = {row.name for row in labelled}
         empty = [child.name for child in class_folders if child.name not in filled]
         if empty and filled and split == "train":
             raise SourceError(
-                f"{folder / empty[0]} holds no pictures, so it is no class, and leaving it out "
+                f"{folder / empty[0]} holds no images, so it is no class, and leaving it out "
                 "would change the labels of others: fill or remove the folder"
             )
         return labelled
 
     def annotated(self, folder: Path) -> list[Labelled]:
-        """Read Tiny ImageNet's val: one line a picture, its name, a tab and its WNID first."""
+        """Read Tiny ImageNet's val: one line an image, its name, a tab and its WNID first."""
         path = folder / ANNOTATIONS
         names = {}
         for number, line in enumerate(path.read_text("utf-8", "replace").splitlines(), 1):
@@ -197,23 +197,23 @@ class FolderScan:
             names[name] = rest.partition("\t")[0]
         labelled = []
         location = str(folder / "images")
-        for key in self.pictures(folder / "images", "images/"):
+        for key in self.images(folder / "images", "images/"):
             name = PurePosixPath(key).name
             if name not in names:
                 raise SourceError(f"{folder / key} is not listed in {path}")
             labelled.append(Labelled(key, names.pop(name), location))
         if names:
             raise SourceError(
-                f"{path} lists {len(names)} pictures that are not in {folder / 'images'}, "
+                f"{path} lists {len(names)} images that are not in {folder / 'images'}, "
                 f"{min(names)} first"
             )
         return labelled
 
-    def pictures(self, folder: Path, prefix: str) -> Iterator[str]:
-        """Give the key of each picture below a folder."""
+    def images(self, folder: Path, prefix: str) -> Iterator[str]:
+        """Give the key of each image below a folder."""
         for key, path in _walk(folder, prefix, (_identity(folder),)):
             suffix = os.path.splitext(key)[1].lower()  # noqa: PTH122
-            if suffix not in PICTURE_SUFFIXES:
+            if suffix not in IMAGE_SUFFIXES:
                 self.other_suffixes[suffix] += 1
                 continue
             if "\n" in key or not _is_utf8(key):
@@ -229,11 +229,11 @@ class FolderScan:
             self.notes.append(f"left out the folders beside the splits: {', '.join(beside)}")
 
     def note_others(self) -> None:
-        """Note the files that are not named like pictures."""
+        """Note the files that are not named like images."""
         if self.other_suffixes:
             suffixes = ", ".join(suffix or "no suffix" for suffix in sorted(self.other_suffixes))
             self.notes.append(
-                f"left out {self.other_suffixes.total()} files not named like pictures ({suffixes})"
+                f"left out {self.other_suffixes.total()} files not named like images ({suffixes})"
             )
 
     def seen(self) -> str:
@@ -258,8 +258,8 @@ class FolderSink(Sink):
                 )
         super().__init__(path, outline)
 
-    def write(self, split: str, key: str, label: int, picture: NDArray[np.uint8]) -> None:
-        """Write one picture; see `Sink.write`."""
+    def write(self, split: str, key: str, label: int, image: NDArray[np.uint8]) -> None:
+        """Write one image; see `Sink.write`."""
         from PIL import Image
 
         name = check_name(self.outline.classes[label], "the store")
@@ -270,7 +270,7 @@ class FolderSink(Sink):
         if target.exists():  # x.jpg and x.png of one class
             target = whole.with_name(f"{whole.name}.png")
         target.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(picture).save(target)
+        Image.fromarray(image).save(target)
 
     def complete(self) -> None:
         """Leave the folder as it is."""
@@ -284,13 +284,13 @@ def assembled(
     Splits that share no class with train, such as a flat `test/images`, are left out.
 
     Args:
-        found: the pictures of each split.
+        found: the images of each split.
         layout: see `Index`.
         notes: see `Index`; what is left out here is added.
         order: all class names, where the source numbers them; else they are sorted.
 
     Raises:
-        SourceError: two pictures of one split have the same key.
+        SourceError: two images of one split have the same key.
     """
     notes = list(notes)
     in_split = {split: {row.name for row in rows} for split, rows in found.items() if rows}
@@ -356,11 +356,11 @@ def _identity(folder: Path | str) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-def _loose_pictures(folder: Path) -> int:
-    """Count the pictures that lie in a folder itself."""
+def _loose_images(folder: Path) -> int:
+    """Count the images that lie in a folder itself."""
     with os.scandir(folder) as children:
         return sum(
-            os.path.splitext(child.name)[1].lower() in PICTURE_SUFFIXES  # noqa: PTH122
+            os.path.splitext(child.name)[1].lower() in IMAGE_SUFFIXES  # noqa: PTH122
             and not is_hidden(child.name)
             and not child.is_dir()
             for child in children

@@ -1,4 +1,4 @@
-"""MNIST and Fashion-MNIST: grey pictures and labels in idx files, plain or gzipped.
+"""MNIST and Fashion-MNIST: grey images and labels in idx files, plain or gzipped.
 
 An idx file is a magic number (two zero bytes, the type of the items, which is 8 for uint8, and the
 number of axes), the length of each axis as a big-endian uint32, and the items (layout: the page of
@@ -21,8 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowres.errors import SourceError
-from lowres.formats.base import Entry, Index, Source, indexed
-from lowres.formats.streams import damage_named, read_exactly
+from lowres.formats.containers.streams import damage_named, read_exactly
+from lowres.formats.source import Entry, Index, Source, indexed
 from lowres.variant import MAX_SIZE_PX
 
 BELOW = ("raw", "MNIST/raw", "FashionMNIST/raw")
@@ -49,7 +49,7 @@ FASHION = (
 
 
 class IdxSource(Source):
-    """Pictures of one set of idx files, all in memory (55 MB) once they are read."""
+    """Images of one set of idx files, all in memory (55 MB) once they are read."""
 
     kind = "idx"
 
@@ -82,7 +82,7 @@ class IdxSource(Source):
         )
 
     def read(self, entry: Entry) -> NDArray[np.uint8]:
-        """Give a picture, its grey levels as red, green and blue."""
+        """Give an image, its grey levels as red, green and blue."""
         grey = self._pixels[entry.location][entry.offset]
         return np.repeat(grey[..., None], 3, axis=2)
 
@@ -104,7 +104,7 @@ class IdxSource(Source):
                 raise SourceError(f"{folder}: {missing}-idx{1 if images else 3}-ubyte is missing")
         sides = {pixels.shape[1] for _, pixels, _ in sets.values()}
         if len(sides) > 1:
-            raise SourceError(f"{folder} has pictures of {' and '.join(map(str, sides))} px")
+            raise SourceError(f"{folder} has images of {' and '.join(map(str, sides))} px")
         return sets
 
     def _classes(
@@ -127,9 +127,9 @@ def _pair(images: Path, labels: Path) -> tuple[NDArray[np.uint8], NDArray[np.uin
     pixels = _array(images, axes=3)
     count, height, width = pixels.shape
     if not 1 <= height == width <= MAX_SIZE_PX:
-        raise SourceError(f"{images}: pictures must be squares, were {width} x {height} px")
+        raise SourceError(f"{images}: images must be squares, were {width} x {height} px")
     if len(numbers) != count or not count:
-        raise SourceError(f"{images} has {count} pictures, and {labels} {len(numbers)} labels")
+        raise SourceError(f"{images} has {count} images, and {labels} {len(numbers)} labels")
     return pixels, numbers
 
 

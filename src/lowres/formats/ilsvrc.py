@@ -1,11 +1,11 @@
 """ILSVRC2012, ImageNet's 1,000 classes, as distributed and as people unpack it; read in place.
 
 Train is `ILSVRC2012_img_train.tar`, a tar of one tar a class (`nWNID.tar`); or a folder of those;
-or class folders. Validation is `ILSVRC2012_img_val.tar`, or its pictures in one flat folder; their
+or class folders. Validation is `ILSVRC2012_img_val.tar`, or its images in one flat folder; their
 classes stand in the development kit, packed or not, or in Kaggle's `LOC_val_solution.csv`.
 Kaggle's tree `ILSVRC/Data/CLS-LOC` is found from its top.
 
-In every form the key of a picture is `WNID/name`, so all give the same rows as
+In every form the key of an image is `WNID/name`, so all give the same rows as
 `train/WNID`, `val/WNID`.
 """
 
@@ -19,8 +19,12 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from lowres.errors import SourceError
-from lowres.formats.base import (
-    PICTURE_SUFFIXES,
+from lowres.formats.containers.ranges import ByteRanges
+from lowres.formats.containers.tar import Member, members
+from lowres.formats.folder import FolderScan, Labelled, assembled, path_of, read_file
+from lowres.formats.ilsvrc_truth import WANTED, truth_beside
+from lowres.formats.source import (
+    IMAGE_SUFFIXES,
     SPLIT_NAMES,
     Entry,
     Index,
@@ -28,15 +32,11 @@ from lowres.formats.base import (
     check_name,
     file_stamp,
 )
-from lowres.formats.folder import FolderScan, Labelled, assembled, path_of, read_file
-from lowres.formats.ilsvrc_truth import WANTED, truth_beside
-from lowres.formats.ranges import ByteRanges
-from lowres.formats.tar import Member, members
 
 TRAIN_TAR = "ILSVRC2012_img_train.tar"
 VAL_TAR = "ILSVRC2012_img_val.tar"
 KAGGLE_TREES = ("ILSVRC/Data/CLS-LOC", "Data/CLS-LOC", "CLS-LOC")
-"""Where Kaggle's download keeps the pictures, below its top, below `ILSVRC` and below `Data`."""
+"""Where Kaggle's download keeps the images, below its top, below `ILSVRC` and below `Data`."""
 
 SAMPLED = 100
 """Files looked at to tell whether a folder holds PNG files."""
@@ -64,7 +64,7 @@ FLAT_TAR, FLAT_FOLDER = "tar", "flat folder"
 
 
 class IlsvrcSource(Source):
-    """ILSVRC2012 in tars, or with its validation pictures in one folder."""
+    """ILSVRC2012 in tars, or with its validation images in one folder."""
 
     kind = "ilsvrc"
 
@@ -93,7 +93,7 @@ class IlsvrcSource(Source):
         return _Look(self.path).index()
 
     def read(self, entry: Entry) -> bytes:
-        """Read the bytes of a picture, from its tar or its file."""
+        """Read the bytes of an image, from its tar or its file."""
         if not _in_tar(entry):
             return read_file(path_of(entry))
         return self._ranges.read(entry.location, entry.offset, entry.length, entry.key)
@@ -142,7 +142,7 @@ class _Look:
                 layout.append(f"{split} as {part.form}")
         if not any(found.values()):
             raise SourceError(
-                f"{self.path} holds no labelled pictures of ILSVRC2012: expected {TRAIN_TAR}, or "
+                f"{self.path} holds no labelled images of ILSVRC2012: expected {TRAIN_TAR}, or "
                 f"{VAL_TAR} with {WANTED}; {'; '.join(self.notes)}"
             )
         self.note_others()
@@ -208,11 +208,11 @@ class _Look:
         where, location = f"{path}: {within.name}" if within else str(path), str(path)
         rows = [
             Labelled(f"{wnid}/{member.name}", wnid, location, member.offset, member.length)
-            for member in self.flat_pictures(members(path, within), where)
+            for member in self.flat_images(members(path, within), where)
         ]
         if not rows:
             raise SourceError(
-                f"{where} holds no pictures, so it is no class, and leaving it out would change "
+                f"{where} holds no images, so it is no class, and leaving it out would change "
                 "the labels of others: fetch it again or remove it"
             )
         return rows
@@ -226,35 +226,35 @@ class _Look:
         return rows
 
     def flat_tar(self, path: Path) -> list[Labelled]:
-        pictures = list(self.flat_pictures(members(path), str(path)))
+        images = list(self.flat_images(members(path), str(path)))
         found = truth_beside(path.parent)
         if found is None:
             raise SourceError(
-                f"{path} needs the labels of its pictures: put {WANTED} beside it"
+                f"{path} needs the labels of its images: put {WANTED} beside it"
                 + (f", or build from {TRAIN_TAR} alone" if _train_part(path.parent) else "")
             )
-        return _with_truth(pictures, str(path), *found)
+        return _with_truth(images, str(path), *found)
 
     def flat_folder(self, folder: Path) -> list[Labelled] | None:
-        """List validation pictures in one folder, or nothing where no labels are."""
+        """List validation images in one folder, or nothing where no labels are."""
         with os.scandir(folder) as children:
             files = (Member(check_name(child.name, str(folder)), 0, 0) for child in children)
-            pictures = list(self.flat_pictures(files, str(folder)))
+            images = list(self.flat_images(files, str(folder)))
         found = truth_beside(folder.parent)
         if found is None:
             self.notes.append(
-                f"left out {folder.name}: nothing labels its {len(pictures)} pictures "
+                f"left out {folder.name}: nothing labels its {len(images)} images "
                 f"ILSVRC2012_val_*, which lie in no class folders; put {WANTED} beside the folder"
             )
             return None
-        return _with_truth(pictures, str(folder), *found)
+        return _with_truth(images, str(folder), *found)
 
-    def flat_pictures(self, listed: Iterable[Member], where: str) -> Iterator[Member]:
-        """Pass on the pictures, which must not lie in folders."""
+    def flat_images(self, listed: Iterable[Member], where: str) -> Iterator[Member]:
+        """Pass on the images, which must not lie in folders."""
         for member in listed:
             suffix = os.path.splitext(member.name)[1]  # noqa: PTH122  for speed
             hidden = member.name.rpartition("/")[2].startswith(".")
-            if hidden or suffix.lower() not in PICTURE_SUFFIXES:
+            if hidden or suffix.lower() not in IMAGE_SUFFIXES:
                 self.odd.append(f"{Path(where).name}: {member.name}")
                 continue
             if "/" in member.name:
@@ -268,7 +268,7 @@ class _Look:
         """Note what is not read."""
         if self.odd:
             self.notes.append(
-                f"left out {len(self.odd)} files that are no pictures: {min(self.odd)} first"
+                f"left out {len(self.odd)} files that are no images: {min(self.odd)} first"
             )
         if not self.root.is_dir():
             return
@@ -289,23 +289,23 @@ class _Look:
 
 
 def _with_truth(
-    pictures: list[Member], location: str, truth_path: Path, truth: dict[str, str]
+    images: list[Member], location: str, truth_path: Path, truth: dict[str, str]
 ) -> list[Labelled]:
-    """Label pictures by the stems of their names; both sides must fit without rest."""
+    """Label images by the stems of their names; both sides must fit without rest."""
     left = dict(truth)
     rows = []
-    for member in sorted(pictures):
+    for member in sorted(images):
         wnid = left.pop(PurePosixPath(member.name).stem, None)
         if wnid is None:
             raise SourceError(
                 f"{location}: {member.name} has no label of its own in {truth_path}, which labels "
-                f"{len(truth)} pictures; fetch the one that is damaged again"
+                f"{len(truth)} images; fetch the one that is damaged again"
             )
         rows.append(Labelled(f"{wnid}/{member.name}", wnid, location, member.offset, member.length))
     if left:
         raise SourceError(
-            f"{truth_path} labels {len(truth)} pictures, and {location} has {len(pictures)}: "
-            f"{min(left)} is missing first; fetch the pictures again"
+            f"{truth_path} labels {len(truth)} images, and {location} has {len(images)}: "
+            f"{min(left)} is missing first; fetch the images again"
         )
     return rows
 

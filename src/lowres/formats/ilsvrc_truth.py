@@ -1,4 +1,4 @@
-"""The classes of ILSVRC2012's validation pictures, from the files that people have them in."""
+"""The classes of ILSVRC2012's validation images, from the files that people have them in."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 
 from lowres.errors import SourceError
-from lowres.labels import devkit_wnids, find
+from lowres.imagenet import devkit_wnids, find
 
 DEVKIT = "ILSVRC2012_devkit_t12"
 GROUND_TRUTH = "ILSVRC2012_validation_ground_truth.txt"
@@ -18,20 +18,20 @@ KAGGLE_SOLUTION = "LOC_val_solution.csv"
 WANTED = f"{DEVKIT}.tar.gz (or {GROUND_TRUTH} from it, or Kaggle's {KAGGLE_SOLUTION})"
 
 PARENTS = 3
-"""Folders above the pictures that are looked into: Kaggle's list lies three above `CLS-LOC`."""
+"""Folders above the images that are looked into: Kaggle's list lies three above `CLS-LOC`."""
 
 GROUND_TRUTH_BYTES = 2**22
-"""The most read as ground truth; that of 50,000 pictures has about 200 kB."""
+"""The most read as ground truth; that of 50,000 images has about 200 kB."""
 
 Truth = dict[str, str]
-"""WNID by the name of the picture without suffix."""
+"""WNID by the name of the image without suffix."""
 
 
 def truth_beside(folder: Path) -> tuple[Path, Truth] | None:
-    """Find and read the labels of the validation pictures, in a folder or up to three above.
+    """Find and read the labels of the validation images, in a folder or up to three above.
 
     Returns:
-        The file and the WNID of each picture by its name without suffix, or None if there is no
+        The file and the WNID of each image by its name without suffix, or None if there is no
         such file.
 
     Raises:
@@ -71,7 +71,7 @@ def _plain(path: Path) -> Truth:
 
 
 def _numbered(data: bytes, where: str) -> Truth:
-    """Read one devkit id a line, of the pictures in the order of their numbers from 1."""
+    """Read one devkit id a line, of the images in the order of their numbers from 1."""
     wnids = devkit_wnids()
     truth = {}
     for number, line in enumerate(data.decode("ascii", "replace").rstrip().splitlines(), 1):

@@ -1,7 +1,7 @@
-"""Parquet files as the Hugging Face Hub keeps image sets: encoded pictures in a table.
+"""Parquet files as the Hugging Face Hub keeps image sets: encoded images in a table.
 
 Read from one file, or from a folder in the Hub's layouts: `data/train-00000-of-00294.parquet`,
-`plain_text/train-00000-of-00001.parquet`, or `default/train/0000.parquet`. The picture is a
+`plain_text/train-00000-of-00001.parquet`, or `default/train/0000.parquet`. The image is a
 struct of its bytes and path, or the bytes alone; the label is a number, whose names are in the
 files or in README.md, or it is the name itself.
 
@@ -23,19 +23,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lowres.errors import PictureError, SourceError, require
-from lowres.formats.base import (
-    Entry,
-    Index,
-    Outline,
-    Sink,
-    Source,
-    check_name,
-    indexed,
-    missing_classes,
-)
+from lowres.errors import ImageError, SourceError, require
 from lowres.formats.cards import HUB_SPLITS, Part, class_names_in, croissant, dataset_card
-from lowres.formats.tables import (
+from lowres.formats.parquet_tables import (
     Arrow,
     Labels,
     RowGroups,
@@ -45,24 +35,34 @@ from lowres.formats.tables import (
     folder_has_tables,
     open_table,
 )
-from lowres.labels import recognised
-from lowres.manifest import sha256_of_file, write_bytes, write_json
+from lowres.formats.source import (
+    Entry,
+    Index,
+    Outline,
+    Sink,
+    Source,
+    check_name,
+    indexed,
+    missing_classes,
+)
+from lowres.imagenet import recognised
+from lowres.work.files import sha256_of_file, write_bytes, write_json
 
 GROUP_ROWS = 1000
-"""Most rows in a row group that is written: a reader that wants one picture reads its group."""
+"""Most rows in a row group that is written: a reader that wants one image reads its group."""
 
 SHARD_BYTES = 250_000_000
-"""A file that has taken so many bytes of pictures is closed and another begun."""
+"""A file that has taken so many bytes of images is closed and another begun."""
 
 ROW_DIGITS = 7
 """Digits of the row in a key; 10 million rows in one file, else as many as it needs."""
 
 UNLABELLED = -1
-"""The label that the Hub gives every picture of a test split without labels."""
+"""The label that the Hub gives every image of a test split without labels."""
 
 CARD = "README.md"
 
-NULL = "its bytes are null, and pictures must be inside the table"
+NULL = "its bytes are null, and images must be inside the table"
 
 
 class ParquetSource(Source):
@@ -81,7 +81,7 @@ class ParquetSource(Source):
         return folder_has_tables(path) if path.is_dir() else path.suffix.lower() == ".parquet"
 
     def index(self) -> Index:
-        """List all rows by labels and file names; one picture is read. See `Source.index`."""
+        """List all rows by labels and file names; one image is read. See `Source.index`."""
         splits = {
             split: [open_table(path) for path in paths]
             for split, paths in by_split(self.path).items()
@@ -91,24 +91,24 @@ class ParquetSource(Source):
         index = _Scan(self.path, splits).index()
         first = next(iter(index.splits.values()))[0]
         table, group, row = self._place(first)
-        if not table.pictures(group)[row].is_valid:
+        if not table.images(group)[row].is_valid:
             raise SourceError(
                 f"{self.describe(first)}: {NULL}; if all rows are so, write the table again with "
-                "its pictures embedded"
+                "its images embedded"
             )
         return index
 
     def read(self, entry: Entry) -> bytes:
-        """Read the bytes of one picture; its row group stays in memory for a while.
+        """Read the bytes of one image; its row group stays in memory for a while.
 
         Raises:
             SourceError: the file is damaged.
-            PictureError: the bytes are null.
+            ImageError: the bytes are null.
         """
         table, group, row = self._place(entry)
         data: bytes | None = self._groups.get(table, group)[row].as_py()
         if data is None:
-            raise PictureError(NULL)
+            raise ImageError(NULL)
         return data
 
     def _place(self, entry: Entry) -> tuple[Table, int, int]:
@@ -156,7 +156,7 @@ class _Scan:
         splits = indexed(found)
         if not splits:
             raise SourceError(
-                f"{self.root} holds no labelled pictures: its tables have no labelled rows"
+                f"{self.root} holds no labelled images: its tables have no labelled rows"
             )
         self.note_missing(splits, classes)
         layout = "parquet file" if self.root.is_file() else "parquet files"
@@ -172,7 +172,7 @@ class _Scan:
             del labels[table.path]
         if rows:
             self.notes.append(
-                f"left out {split}: its {rows} pictures are unlabelled (all {UNLABELLED})"
+                f"left out {split}: its {rows} images are unlabelled (all {UNLABELLED})"
             )
 
     def classes(
@@ -242,7 +242,7 @@ def _entries(
 
 
 class ParquetSink(Sink):
-    """Writes Parquet files of PNG pictures, a dataset card, and Croissant metadata.
+    """Writes Parquet files of PNG images, a dataset card, and Croissant metadata.
 
     Raises:
         MissingExtraError: pyarrow is not installed.
@@ -261,15 +261,15 @@ class ParquetSink(Sink):
         self._writer: Arrow = None
         self._written = (0, 0)
 
-    def write(self, split: str, key: str, label: int, picture: NDArray[np.uint8]) -> None:
-        """Write one picture; see `Sink.write`."""
+    def write(self, split: str, key: str, label: int, image: NDArray[np.uint8]) -> None:
+        """Write one image; see `Sink.write`."""
         from PIL import Image
 
         if split != self._split:
             self._close_shard()
             self._split = split
         buffer = io.BytesIO()
-        Image.fromarray(picture).save(buffer, "PNG")
+        Image.fromarray(image).save(buffer, "PNG")
         name = PurePosixPath(key).with_suffix(".png").name
         self._rows.append((buffer.getvalue(), name, label))
         if len(self._rows) == GROUP_ROWS:
@@ -294,11 +294,11 @@ class ParquetSink(Sink):
     def _write_group(self) -> None:
         if not self._rows:
             return
-        pictures, names, labels = zip(*self._rows, strict=True)
+        images, names, labels = zip(*self._rows, strict=True)
         group = self._arrow.table(
             {
                 "image": self._arrow.StructArray.from_arrays(
-                    [self._arrow.array(pictures, "binary"), self._arrow.array(names, "string")],
+                    [self._arrow.array(images, "binary"), self._arrow.array(names, "string")],
                     ["bytes", "path"],
                 ),
                 "label": self._arrow.array(labels, "int64"),
@@ -310,7 +310,7 @@ class ParquetSink(Sink):
         self._writer.write_table(group)
         rows, size = self._written
         # A label takes 8 bytes; this is the size that the Hub calls num_bytes.
-        size += sum(map(len, pictures)) + sum(map(len, names)) + 8 * len(labels)
+        size += sum(map(len, images)) + sum(map(len, names)) + 8 * len(labels)
         self._written = (rows + len(labels), size)
         self._rows.clear()
         if size >= SHARD_BYTES:

@@ -19,15 +19,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowres.errors import SourceError
-from lowres.formats.base import Entry, Index, Outline, Sink, Source, check_name
+from lowres.formats.containers.ranges import ByteRanges
+from lowres.formats.containers.shards import is_pattern, is_sharded, shards_of
+from lowres.formats.containers.tar import Member, members
 from lowres.formats.folder import Labelled, assembled
-from lowres.formats.ranges import ByteRanges
-from lowres.formats.shards import is_pattern, is_sharded, shards_of
-from lowres.formats.tar import Member, members
-from lowres.labels import devkit_ids, recognised
+from lowres.formats.source import Entry, Index, Outline, Sink, Source, check_name
+from lowres.imagenet import devkit_ids, recognised
 
-PICTURES = frozenset({"jpg", "jpeg", "png", "webp"})
-"""Extensions of pictures, in any case; WebDataset's own decoder takes them too."""
+IMAGES = frozenset({"jpg", "jpeg", "png", "webp"})
+"""Extensions of images, in any case; WebDataset's own decoder takes them too."""
 
 LABEL_BYTES = 2**20
 """The most that a `.cls` or `.json` may hold; they hold a number and a few words."""
@@ -66,14 +66,14 @@ class WebDatasetSource(Source):
         return _Listing(self.path, self._ranges).index()
 
     def read(self, entry: Entry) -> bytes:
-        """Read the bytes of a picture from its shard."""
+        """Read the bytes of an image from its shard."""
         return self._ranges.read(entry.location, entry.offset, entry.length, entry.key)
 
 
 class WebDatasetSink(Sink):
     """Writes tar shards of samples `KEY.png`, `KEY.cls` and `KEY.json`, equal bytes for equal sets.
 
-    `KEY` counts the samples of a split in the order written; the picture's own key, its class
+    `KEY` counts the samples of a split in the order written; the image's own key, its class
     name and split stand in the JSON. `classes.txt` beside lists the class names by label.
     """
 
@@ -84,15 +84,15 @@ class WebDatasetSink(Sink):
         self._written: Counter[str] = Counter()
         self._shard: tarfile.TarFile | None = None
 
-    def write(self, split: str, key: str, label: int, picture: NDArray[np.uint8]) -> None:
-        """Write one picture; see `Sink.write`."""
+    def write(self, split: str, key: str, label: int, image: NDArray[np.uint8]) -> None:
+        """Write one image; see `Sink.write`."""
         from PIL import Image
 
         number = self._written[split]
         shard = self._shard_for(split, number)
         self._written[split] += 1
         png = io.BytesIO()
-        Image.fromarray(picture).save(png, "PNG")
+        Image.fromarray(image).save(png, "PNG")
         about = {"key": key, "class": self.outline.classes[label], "split": split}
         _add(shard, f"{number:08}.png", png.getvalue())
         _add(shard, f"{number:08}.cls", str(label).encode("ascii"))
@@ -122,7 +122,7 @@ def _add(shard: tarfile.TarFile, name: str, data: bytes) -> None:
 
 
 class _Sample(NamedTuple):
-    """A picture, before the classes are numbered."""
+    """An image, before the classes are numbered."""
 
     key: str
     label: Label
@@ -159,7 +159,7 @@ class _Listing:
         if self.others:
             suffixes = ", ".join(sorted(self.others)[:5])
             self.notes.append(
-                f"left out {self.others.total()} members that are neither pictures nor labels "
+                f"left out {self.others.total()} members that are neither images nor labels "
                 f"({suffixes})"
             )
         return assembled(found, "shards", self.notes, order)
@@ -169,7 +169,7 @@ class _Listing:
         parts: dict[str, dict[str, Member]] = defaultdict(dict)
         for member in members(path):
             stem, suffix = _parted(member.name)
-            if suffix not in PICTURES and suffix not in ("cls", "json"):
+            if suffix not in IMAGES and suffix not in ("cls", "json"):
                 self.others[f".{suffix}" if suffix else "no suffix"] += 1
                 continue
             if suffix in parts[stem]:
@@ -179,16 +179,16 @@ class _Listing:
 
     def sample(self, path: Path, location: str, stem: str, found: dict[str, Member]) -> _Sample:
         where = f"{path}: sample {stem}"
-        pictures = [member for suffix, member in found.items() if suffix in PICTURES]
-        if len(pictures) != 1:
+        images = [member for suffix, member in found.items() if suffix in IMAGES]
+        if len(images) != 1:
             raise SourceError(
-                f"{where} must have one picture (.jpg, .jpeg, .png, .webp), was "
-                f"{', '.join(member.name for member in pictures) or 'none'}; pack the shard again"
+                f"{where} must have one image (.jpg, .jpeg, .png, .webp), was "
+                f"{', '.join(member.name for member in images) or 'none'}; pack the shard again"
             )
         label = self.label(location, where, found)
-        kept = self.labels.setdefault(label, label)  # one object a class, not one a picture
+        kept = self.labels.setdefault(label, label)  # one object a class, not one an image
         self.first.setdefault(label.number is None, where)
-        return _Sample(f"{path.stem}/{pictures[0].name}", kept, location, *pictures[0][1:])
+        return _Sample(f"{path.stem}/{images[0].name}", kept, location, *images[0][1:])
 
     def label(self, location: str, where: str, found: dict[str, Member]) -> Label:
         texts = {

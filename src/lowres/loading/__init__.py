@@ -1,1 +1,1 @@
-"""Pictures of a store as batches: which rows, how each is augmented, and the loaders."""
+"""Images of a store as batches: which rows, how each is augmented, and the loaders."""

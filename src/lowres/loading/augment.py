@@ -1,7 +1,7 @@
 """Flips and shifts: drawn from (seed, epoch, row) alone, and applied while a batch is gathered.
 
-No generator carries state from one picture to the next, so order, batch size, worker count or a
-restart never change which picture meets which augmentation.
+No generator carries state from one image to the next, so order, batch size, worker count or a
+restart never change which image meets which augmentation.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 @dataclass(frozen=True, slots=True)
 class Draw:
-    """Augmentation of some pictures.
+    """Augmentation of some images.
 
     Attributes:
         mirror: (B,) bool, which are mirrored.
@@ -109,7 +109,7 @@ def gather(
         images: (N, H, W, 3) uint8.
         rows: (B,) int64.
         drawn: their augmentation: mirrored first, then shifted.
-        mean: in levels, subtracted: a colour, (3,), or a picture, (H, W, 3).
+        mean: in levels, subtracted: a colour, (3,), or an image, (H, W, 3).
         std: (3,) in levels, divided by.
         out: (B, H, W, 3) float32, C order, filled in place of a new array.
 
@@ -143,10 +143,10 @@ def _fill(
     _, height, length = images.shape
     out[...] = 0.0
     for b, row in enumerate(rows.tolist()):
-        picture = images[row]
+        image = images[row]
         if mirror[b]:
-            picture = picture.reshape(height, -1, 3)[:, ::-1].reshape(height, length)
-        normalised = picture.astype(np.float32) * scale + offsets[int(mirror[b])]
+            image = image.reshape(height, -1, 3)[:, ::-1].reshape(height, length)
+        normalised = image.astype(np.float32) * scale + offsets[int(mirror[b])]
         y, x = int(down[b]), 3 * int(right[b])
         if abs(y) < height and abs(x) < length:
             inside = normalised[max(-y, 0) : height - max(y, 0), max(-x, 0) : length - max(x, 0)]

@@ -1,4 +1,4 @@
-"""Batches made on the device: pictures stay bytes until the last step, which is one expression.
+"""Batches made on the device: images stay bytes until the last step, which is one expression.
 
 A set that fits lives on the device; one that does not is streamed from the store, the rows of a
 batch at a time, through pinned memory. Both give the batches of the `NumpyLoader` they are made of.
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from lowres.loading.loaders import NumpyLoader
 
 FREE_SHARE = 0.6
-"""How much of a GPU's free memory pictures may take; the rest is for activations."""
+"""How much of a GPU's free memory images may take; the rest is for activations."""
 
 CHUNK_BYTES = 2**28
 AHEAD = 3
@@ -25,7 +25,7 @@ AHEAD = 3
 
 
 def assembled(
-    pictures: torch.Tensor,
+    stored: torch.Tensor,
     rows: torch.Tensor,
     mirror: torch.Tensor,
     down: torch.Tensor,
@@ -37,7 +37,7 @@ def assembled(
     """Pick rows, normalise, mirror, shift and cast them; `augment.gather`, on any device.
 
     Args:
-        pictures: (N, H, W, 3) uint8.
+        stored: (N, H, W, 3) uint8.
         rows: (B,) int64.
         mirror: (B,) bool, which are mirrored, before they are shifted.
         down: (B,) int64, shift in pixels, positive is down.
@@ -49,13 +49,13 @@ def assembled(
     Returns:
         (B, 3, H, W), channels last in memory.
     """
-    _, height, width, _ = pictures.shape
-    y = torch.arange(height, device=pictures.device) - down[:, None]  # (B, H)
-    x = torch.arange(width, device=pictures.device) - right[:, None]  # (B, W)
+    _, height, width, _ = stored.shape
+    y = torch.arange(height, device=stored.device) - down[:, None]  # (B, H)
+    x = torch.arange(width, device=stored.device) - right[:, None]  # (B, W)
     seen = ((y >= 0) & (y < height))[:, :, None] & ((x >= 0) & (x < width))[:, None, :]
     y, x = y.clamp(0, height - 1)[:, :, None], x.clamp(0, width - 1)
     x = torch.where(mirror[:, None], width - 1 - x, x)[:, None, :]
-    normalised = pictures[rows[:, None, None], y, x] * scale + offset[y, x]
+    normalised = stored[rows[:, None, None], y, x] * scale + offset[y, x]
     return torch.where(seen[..., None], normalised, 0.0).to(dtype).permute(0, 3, 1, 2)
 
 
@@ -78,11 +78,11 @@ class DeviceLoader:
         self.batches, self.device, self.dtype = batches, device, dtype
         self.assemble = assembled
         mean, std = batches.mean, batches.std
-        picture = np.broadcast_to(-mean / std, batches.images.shape[1:]).astype(np.float32)
+        image = np.broadcast_to(-mean / std, batches.images.shape[1:]).astype(np.float32)
         self.scale = torch.from_numpy((1.0 / std).astype(np.float32)).to(device)
-        self.offset = torch.from_numpy(picture).to(device)
+        self.offset = torch.from_numpy(image).to(device)
         self.labels = torch.from_numpy(np.array(batches.labels, np.int64)).to(device)
-        self.pictures = _copied(batches.images, device) if resident else None
+        self.stored = _copied(batches.images, device) if resident else None
 
     def compile(self) -> None:
         """Make one kernel of what makes a batch; the first batch then waits for the compiler."""
@@ -106,33 +106,33 @@ class DeviceLoader:
         drawn = [self._sent(part) for part in (draw.mirror, draw.down, draw.right)]
         ends = np.cumsum([len(part) for part in places]).tolist()
         bounds = list(zip([0, *ends[:-1]], ends, strict=True))
-        for (start, stop), pictures in zip(bounds, self._pictures(rows, bounds), strict=True):
+        for (start, stop), stored in zip(bounds, self._holders(rows, bounds), strict=True):
             chosen = sent[start:stop]
             inside = chosen
-            if self.pictures is None:  # the batch itself, in order
+            if self.stored is None:  # the batch itself, in order
                 inside = torch.arange(stop - start, device=self.device)
             mirror, down, right = (part[start:stop] for part in drawn)
             images = self.assemble(
-                pictures, inside, mirror, down, right, self.scale, self.offset, self.dtype
+                stored, inside, mirror, down, right, self.scale, self.offset, self.dtype
             )
             yield images, self.labels[chosen]
 
     def _sent(self, values: NDArray[np.generic]) -> torch.Tensor:
         return torch.from_numpy(np.ascontiguousarray(values)).to(self.device)
 
-    def _pictures(
+    def _holders(
         self, rows: NDArray[np.int64], bounds: list[tuple[int, int]]
     ) -> Iterator[torch.Tensor]:
-        """Give what holds the pictures of each batch: the whole set, or its rows in order."""
-        if self.pictures is not None:
+        """Give what holds the images of each batch: the whole set, or its rows in order."""
+        if self.stored is not None:
             for _ in bounds:
-                yield self.pictures
+                yield self.stored
         else:
             yield from _streamed(self.batches.images, rows, bounds, self.device)
 
 
 def fits(images: NDArray[np.uint8], device: torch.device) -> bool:
-    """Tell whether pictures may live on a device: always on CPU."""
+    """Tell whether images may live on a device: always on CPU."""
     if device.type != "cuda":
         return True
     free, _ = torch.cuda.mem_get_info(device)
@@ -140,13 +140,13 @@ def fits(images: NDArray[np.uint8], device: torch.device) -> bool:
 
 
 def _copied(images: NDArray[np.uint8], device: torch.device) -> torch.Tensor:
-    """Copy pictures to a device, some at a time, so that the host never holds them all."""
-    pictures = torch.empty(images.shape, dtype=torch.uint8, device=device)
+    """Copy images to a device, some at a time, so that the host never holds them all."""
+    stored = torch.empty(images.shape, dtype=torch.uint8, device=device)
     step = max(1, CHUNK_BYTES // images[0].nbytes)
     for start in range(0, len(images), step):
         chunk = np.array(images[start : start + step])  # a copy: memory maps are read-only
-        pictures[start : start + len(chunk)] = torch.from_numpy(chunk).to(device)
-    return pictures
+        stored[start : start + len(chunk)] = torch.from_numpy(chunk).to(device)
+    return stored
 
 
 def _streamed(

@@ -7,7 +7,7 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
-from lowres.compiled import compiled
+from lowres.jit import compiled
 
 I8, I32 = ir.IntType(8), ir.IntType(32)
 MIRRORED_PX = 8
@@ -60,7 +60,7 @@ def gather_rows(images, rows, mirror, down, right, scale, offset, out):  # type:
         down: (B,) int64, positive is down.
         right: (B,) int64, positive is right.
         scale: (3 W,) float32, multiplied with.
-        offset: (2, H, 3 W) float32, added; the second for mirrored pictures.
+        offset: (2, H, 3 W) float32, added; the second for mirrored images.
         out: (B, H, 3 W) float32.
     """
     _, height, length = images.shape

@@ -12,7 +12,7 @@ from lowres.errors import require
 from lowres.loading.augment import Draw, draw, gather
 from lowres.loading.order import shuffled
 from lowres.recipe import DivideBy, Flip, Subtract
-from lowres.store import Store
+from lowres.store.store import Store
 from lowres.variant import Variant
 
 if TYPE_CHECKING:
@@ -26,14 +26,14 @@ class NumpyLoader:
     The same seed and epoch always give the same batches.
 
     Args:
-        store: where the pictures are.
+        store: where the images are.
         variant: which variant, such as `32-box`.
         split: which split.
-        batch_size: pictures in a batch.
+        batch_size: images in a batch.
         shuffle: a new order each epoch, leaving out the remainder that fills no batch; without
-            it, stored order and every picture.
-        flip: mirroring, as in `Recipe`; with `both`, an epoch has every picture twice.
-        shift_px: shift each picture by up to this many pixels each way.
+            it, stored order and every image.
+        flip: mirroring, as in `Recipe`; with `both`, an epoch has every image twice.
+        shift_px: shift each image by up to this many pixels each way.
         subtract: the mean of train at each pixel, or of each channel.
         divide_by: 255, or the standard deviation of each channel in train.
         seed: decides order and augmentation.
@@ -65,7 +65,7 @@ class NumpyLoader:
         self.images = store.images(split, variant)
         self.labels = store.labels(split)
         mean, std = store.statistics("train", variant)
-        self.mean = mean if subtract == "mean-colour" else store.mean_picture(variant)
+        self.mean = mean if subtract == "mean-colour" else store.mean_image(variant)
         # A channel without contrast stays near 0.
         self.std = np.maximum(std, 1.0) if divide_by == "deviation" else np.full(3, 255.0)
         self.batch_size = batch_size
@@ -83,7 +83,7 @@ class NumpyLoader:
 
     @property
     def _shown(self) -> int:
-        """Pictures of an epoch, each time that one is shown."""
+        """Images of an epoch, each time that one is shown."""
         return len(self.labels) * (2 if self.flip == "both" else 1)
 
     def __iter__(self) -> Iterator[tuple[NDArray[np.float32], NDArray[np.int64]]]:
@@ -114,7 +114,7 @@ class NumpyLoader:
     def place_batches(self, epoch: int, first: int = 0) -> Iterator[NDArray[np.int64]]:
         """Give the places of each batch of an epoch, (B,) int64, from the first wanted on.
 
-        A place is a row; or, where every picture is shown twice, N more than that row for the
+        A place is a row; or, where every image is shown twice, N more than that row for the
         second time.
         """
         count = self._shown

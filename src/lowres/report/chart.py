@@ -1,4 +1,4 @@
-"""What a chart is: series of marks on two scales. `svg` draws it for the page, `png` as a picture.
+"""What a chart is: series of marks on two scales. `svg` draws it for the page, `png` as an image.
 
 Nothing in a chart depends on the time or on chance: the same numbers give the same bytes.
 """
@@ -168,7 +168,7 @@ class Chart:
     """A chart.
 
     Attributes:
-        slug: its file name as a picture.
+        slug: its file name as an image.
         title: what it is of.
         x: the scale across.
         y: the scale upwards.

@@ -15,7 +15,7 @@ from lowres.report.learning_rates import Response
 from lowres.report.reading import mean
 from lowres.report.transfer import Judged
 from lowres.report.words import figure, number, percent, short
-from lowres.study.transfer import Optimum
+from lowres.statistics import Optimum
 
 MOST = 24
 """Charts of one kind beyond which a page gets long and heavy; the tables hold the rest."""

@@ -12,7 +12,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from lowres.report.reading import Row, fields_but, label, mean
-from lowres.study.transfer import anytime, best_by, hypervolume, pareto_front
+from lowres.statistics import anytime, best_by, hypervolume, pareto_front
 
 Unit = Literal["seconds", "flops"]
 UNITS: tuple[Unit, ...] = get_args(Unit)

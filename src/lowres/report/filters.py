@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lowres.report.reading import Row, fields_but, label
-from lowres.study.transfer import (
+from lowres.statistics import (
     FilterComparison,
     compare_filters,
     equal_within,

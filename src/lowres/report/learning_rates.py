@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lowres.report.reading import Row, fields_but, label
-from lowres.study.transfer import Figure, Optimum, Region, optimum, overlap, region, shift
+from lowres.statistics import Figure, Optimum, Region, optimum, overlap, region, shift
 from lowres.variant import Variant
 
 FEWEST = 3

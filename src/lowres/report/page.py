@@ -1,4 +1,4 @@
-"""The page: one HTML file with all its charts, pictures, numbers, styles and script inside."""
+"""The page: one HTML file with all its charts, images, numbers, styles and script inside."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from lowres.report import charts, svg, tables
 from lowres.report.analysis import Analysis
 from lowres.report.chart import Chart
 from lowres.report.cost import UNITS
-from lowres.report.pictures import Sheet, open_store, sheet
+from lowres.report.files import to_csv, to_record
+from lowres.report.images import Sheet, open_store, sheet
 from lowres.report.provenance import provenance
-from lowres.report.record import to_csv, to_record
-from lowres.study.transfer.verdict import BEARABLE_REGRET, RANKS_ALIKE
+from lowres.statistics.verdict import BEARABLE_REGRET, RANKS_ALIKE
 
 MOST_REASONS = 20
 """Runs without an error that are listed above the table of all runs."""
@@ -51,7 +51,7 @@ def to_html(title: str, analysis: Analysis) -> str:
         lstrip_blocks=True,
     )
     store, reason = open_store(*analysis.rows[0].store)
-    pictures = sheet(store, analysis.variants) if store else Sheet(analysis.variants, (), reason)
+    images = sheet(store, analysis.variants) if store else Sheet(analysis.variants, (), reason)
     text: str = environment.get_template("page.html").render(
         title=title,
         analysis=analysis,
@@ -62,7 +62,7 @@ def to_html(title: str, analysis: Analysis) -> str:
         ranks_alike=RANKS_ALIKE,
         bearable=BEARABLE_REGRET,
         sections=_sections(analysis),
-        pictures=pictures,
+        images=images,
         statuses=list(dict.fromkeys(row.status for row in analysis.rows)),
         made=provenance(analysis, store),
         most=charts.MOST,

@@ -8,7 +8,7 @@ from typing import Any
 from lowres.recipe import FIELDS
 from lowres.report.analysis import Analysis
 from lowres.report.reading import Row, label
-from lowres.store import Store
+from lowres.store.store import Store
 
 
 def provenance(analysis: Analysis, store: Store | None) -> list[tuple[str, str]]:
@@ -61,7 +61,7 @@ def _manifest(store: Store) -> list[tuple[str, str]]:
     manifest = store.manifest
     splits = ", ".join(f"{count:,} {split}" for split, count in store.splits.items())
     return [
-        ("Pictures", f"{splits}; {len(store.classes):,} classes"),
+        ("Images", f"{splits}; {len(store.classes):,} classes"),
         ("Source of the store", _text(manifest.source)),
         ("Options of the build", _text(manifest.options)),
         ("Built with", _text(manifest.versions)),

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from lowres.recipe import FIELDS, Recipe
-from lowres.run import Run
 from lowres.study.study import find_runs
+from lowres.training.run import Run
 from lowres.variant import Variant
 
 FLOPS_PER_MAC = 2

@@ -178,7 +178,7 @@ def run_headings(analysis: Analysis) -> tuple[str, ...]:
         "top-5 error, %",
         "training, s",
         "training, TFLOP",
-        "pictures / s",
+        "images / s",
         "reason",
     )
 

@@ -12,8 +12,8 @@ from typing import Literal, TypeVar
 import numpy as np
 
 from lowres.report.reading import Row, fields_but, label, mean
-from lowres.study.transfer import SpeedUp, Verdict, judge, pair_up, speed_up
-from lowres.study.transfer.errors_table import mean_errors
+from lowres.statistics import SpeedUp, Verdict, judge, pair_up, speed_up
+from lowres.statistics.tables import mean_errors
 
 Key = TypeVar("Key", bound=Hashable)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from lowres.study.transfer import Figure, Interval
+from lowres.statistics import Figure, Interval
 
 MISSING = "–"  # noqa: RUF001  an en dash is meant
 

@@ -8,17 +8,17 @@ from pathlib import Path
 from typing import Literal
 
 from lowres.errors import require
-from lowres.manifest import write_bytes, write_json
 from lowres.report.analysis import Analysis, analyse
+from lowres.report.files import to_csv, to_record
+from lowres.report.images import open_store
 from lowres.report.markdown import to_markdown
-from lowres.report.pictures import open_store
 from lowres.report.provenance import provenance
 from lowres.report.reading import read_rows
-from lowres.report.record import to_csv, to_record
+from lowres.work.files import write_bytes, write_json
 
 Format = Literal["html", "md", "csv", "json", "png"]
 """html: report.html, one page that opens offline. md: report.md. csv: runs.csv, a line for each
-run. json: report.json, all numbers. png: a picture of each chart in report-figures/."""
+run. json: report.json, all numbers. png: an image of each chart in report-figures/."""
 
 FORMATS: tuple[Format, ...] = ("html", "csv", "json")
 FIGURES = "report-figures"

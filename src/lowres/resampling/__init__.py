@@ -1,1 +1,1 @@
-"""Pictures to variants: decode once, then every size and filter from the same pixels."""
+"""Images to variants: decode once, then every size and filter from the same pixels."""

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from lowres.errors import PictureError
+from lowres.errors import ImageError
 from lowres.resampling.jpeg import decode_plain
 from lowres.variant import Rule
 
@@ -21,14 +21,14 @@ other programs."""
 
 
 def decode(data: bytes, *, exif_rotate: bool = False, rule: Rule = "pillow") -> NDArray[np.uint8]:
-    """Decode one picture; the first frame where there are several.
+    """Decode one image; the first frame where there are several.
 
-    Grey, palette, alpha, CMYK and 16-bit pictures become RGB as `Image.convert("RGB")` does it:
+    Grey, palette, alpha, CMYK and 16-bit images become RGB as `Image.convert("RGB")` does it:
     alpha is dropped, 16-bit grey is clipped at 255. The rules differ for CMYK alone.
 
     Args:
         data: a whole JPEG, PNG, WebP, GIF, BMP or TIFF file.
-        exif_rotate: turn the picture as its EXIF orientation says. The released ImageNet
+        exif_rotate: turn the image as its EXIF orientation says. The released ImageNet
             variants do not.
         rule: whose conversion of CMYK.
 
@@ -36,7 +36,7 @@ def decode(data: bytes, *, exif_rotate: bool = False, rule: Rule = "pillow") -> 
         (H, W, 3) uint8 RGB.
 
     Raises:
-        PictureError: the bytes are no such picture, are cut short, or describe a picture beyond
+        ImageError: the bytes are no such image, are cut short, or describe an image beyond
             Pillow's limit against decompression bombs.
     """
     return decode_for(data, (rule,), exif_rotate=exif_rotate)[rule]
@@ -45,13 +45,13 @@ def decode(data: bytes, *, exif_rotate: bool = False, rule: Rule = "pillow") -> 
 def decode_for(
     data: bytes, rules: Iterable[Rule], *, exif_rotate: bool = False
 ) -> dict[Rule, NDArray[np.uint8]]:
-    """Decode one picture once, for several rules; see `decode`.
+    """Decode one image once, for several rules; see `decode`.
 
     Returns:
-        The picture under each rule; the same array where they agree.
+        The image under each rule; the same array where they agree.
 
     Raises:
-        PictureError: see `decode`.
+        ImageError: see `decode`.
     """
     plain = decode_plain(data, exif_rotate=exif_rotate)
     if plain is not None:
@@ -64,12 +64,12 @@ def decode_for(
             return dict.fromkeys(rules, np.asarray(turned.convert("RGB")))
     except UnidentifiedImageError as error:
         reason = "is empty" if not data else f"is none of {', '.join(FORMATS)}"
-        raise PictureError(reason) from error
+        raise ImageError(reason) from error
     except MemoryError:
         raise
     # What a damaged file makes Pillow's decoders raise is not limited to a documented set.
     except Exception as error:
-        raise PictureError(str(error) or type(error).__name__) from error
+        raise ImageError(str(error) or type(error).__name__) from error
 
 
 def _from_cmyk(image: Image.Image, rule: Rule) -> NDArray[np.uint8]:
@@ -83,7 +83,7 @@ def _from_cmyk(image: Image.Image, rule: Rule) -> NDArray[np.uint8]:
 
 @contextmanager
 def quiet_decoder() -> Iterator[None]:
-    """Silence Pillow's warnings (odd EXIF, large pictures), which do not concern the pixels.
+    """Silence Pillow's warnings (odd EXIF, large images), which do not concern the pixels.
 
     Around a whole piece of work and not each decode: the filter is shared by all threads.
     """

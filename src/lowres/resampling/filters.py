@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lowres.compiled import compiled
+from lowres.jit import compiled
 from lowres.variant import Filter, Rule
 
 PRECISION_BITS = 22
@@ -118,7 +118,7 @@ def _fill(scale, source_px, start, code, support, of_release, first, count, weig
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """What happens to one axis of a picture.
+    """What happens to one axis of an image.
 
     Attributes:
         source_px: its length now, at least 1.

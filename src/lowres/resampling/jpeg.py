@@ -36,10 +36,10 @@ def decode_plain(data: bytes, *, exif_rotate: bool = False) -> NDArray[np.uint8]
 
     Args:
         data: the file, of whatever kind.
-        exif_rotate: leave the picture alone where an EXIF orientation could turn it.
+        exif_rotate: leave the image alone where an EXIF orientation could turn it.
 
     Returns:
-        (H, W, 3) uint8 RGB, C-contiguous and read-only, as `np.asarray` of Pillow's picture; or
+        (H, W, 3) uint8 RGB, C-contiguous and read-only, as `np.asarray` of Pillow's image; or
         None, where Pillow has to answer.
     """
     if simplejpeg is None or not _is_plain(data, exif_rotate) or not _same_pixels():
@@ -102,7 +102,7 @@ def _is_harmless_app1(data: bytes, at: int, end: int) -> bool:
 
 
 def _is_profile(data: bytes, at: int, end: int) -> bool:
-    # The others of this number are FlashPix, and the index of a file of several pictures.
+    # The others of this number are FlashPix, and the index of a file of several images.
     return data.startswith(b"ICC_PROFILE\0", at + 4) and end >= at + 18
 
 
@@ -145,7 +145,7 @@ def _telling() -> Iterator[bytes]:
     """JPEGs whose pixels tell builds of libjpeg apart.
 
     The libjpeg of the IJG enlarges colours otherwise than libjpeg-turbo does, so all samplings
-    are here. And up to 3.0.0 libjpeg-turbo smoothed a progressive picture otherwise whose last
+    are here. And up to 3.0.0 libjpeg-turbo smoothed a progressive image otherwise whose last
     scans are missing, which shows at 4:2:0.
     """
     y, x, channel = np.ogrid[:50, :70, :3]

@@ -23,7 +23,7 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from lowres.compiled import compiled
+from lowres.jit import compiled
 from lowres.resampling.filters import PRECISION_BITS
 from lowres.resampling.packing import TAPS, VNNI
 
@@ -235,15 +235,15 @@ def _transposed(builder: Any, rows: list[Any]) -> list[Any]:  # noqa: ANN401
 
 
 @compiled
-def _fold(picture, top, left, width, strip, edge, words):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _fold(image, top, left, width, strip, edge, words):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     """Fold 64 rows, or as many as there are, into (W / 4, 3, 64) words; see the module's text.
 
-    What lies beyond the picture's edges gets any value: its weights are zero. `edge` is space for
-    16 rows, which are copied where the shuffles would read beyond the end of the picture.
+    What lies beyond the image's edges gets any value: its weights are zero. `edge` is space for
+    16 rows, which are copied where the shuffles would read beyond the end of the image.
     """
-    rows, columns, _ = picture.shape
+    rows, columns, _ = image.shape
     row_bytes = columns * 3
-    here = np.uint64(picture.ctypes.data) + np.uint64(3 * left)
+    here = np.uint64(image.ctypes.data) + np.uint64(3 * left)
     to = np.uint64(words.ctypes.data)
     blocks = (width + VECTOR - 1) // VECTOR
     for tile in range(LANES // VECTOR):
@@ -255,7 +255,7 @@ def _fold(picture, top, left, width, strip, edge, words):  # type: ignore[no-unt
         if end > rows * row_bytes:
             stride, start = edge.shape[1], np.uint64(edge.ctypes.data)
             for row in range(y, min(y + VECTOR, rows)):
-                edge[row - y, : 3 * width] = picture[row, left : left + width].reshape(-1)
+                edge[row - y, : 3 * width] = image[row, left : left + width].reshape(-1)
         for block in range(blocks):
             target = to + np.uint64(4 * (12 * LANES * block + VECTOR * tile))
             _fold_tile(start + np.uint64(48 * block), stride, target)
@@ -316,11 +316,11 @@ def _aligned(count):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
 
 
 @compiled
-def resample_view(picture, view, sizes, across, down, out, positions):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
-    """Resample a part of a picture to several variants.
+def resample_view(image, view, sizes, across, down, out, positions):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+    """Resample a part of an image to several variants.
 
     Args:
-        picture: (H, W, 3) uint8, C order.
+        image: (H, W, 3) uint8, C order.
         view: top, left, height and width of the part.
         sizes: (V,) int64, side of each variant.
         across: the fields of a `Packed` for all variants.
@@ -337,7 +337,7 @@ def resample_view(picture, view, sizes, across, down, out, positions):  # type: 
     columns = _aligned(lanes.max() * LANES // 4).view(np.uint8)
     narrow = _aligned(lanes.sum() * strips * VECTOR)
     for strip in range(strips):
-        _fold(picture[: top + height], top, left, width, strip, edge, words)
+        _fold(image[: top + height], top, left, width, strip, edge, words)
         start, begin = 0, 0
         for v in range(len(sizes)):
             stop, end = start + sizes[v], begin + lanes[v] * strips * VECTOR
@@ -362,7 +362,7 @@ def _targets(packed, start, stop):  # type: ignore[no-untyped-def]  # noqa: ANN0
 
 
 @compiled
-def copy_pixels(picture, view, sizes, columns, rows, out, positions):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+def copy_pixels(image, view, sizes, columns, rows, out, positions):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
     """Copy the pixels of the filter nearest; arguments as in `resample_view`, but indices."""
     top, left, _, _ = view
     start = 0
@@ -371,6 +371,6 @@ def copy_pixels(picture, view, sizes, columns, rows, out, positions):  # type: i
         for y in rows[start : start + sizes[v]]:
             for x in columns[start : start + sizes[v]]:
                 for channel in range(3):
-                    out[to + channel] = picture[top + y, left + x, channel]
+                    out[to + channel] = image[top + y, left + x, channel]
                 to += 3
         start += sizes[v]

@@ -9,7 +9,7 @@ import numpy as np
 from numba.core.codegen import get_host_cpu_features
 from numpy.typing import NDArray
 
-from lowres.compiled import compiled
+from lowres.jit import compiled
 from lowres.resampling.filters import Coefficients
 
 TAPS = 4

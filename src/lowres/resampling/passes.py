@@ -1,8 +1,8 @@
-"""Pictures to variants: what is weighed how, and one compiled call that does it.
+"""Images to variants: what is weighed how, and one compiled call that does it.
 
 Across first, then down, rounded to bytes after each, in 32-bit integers: the same bytes as
 Pillow's `Image.resize((N, N), filter)` wherever Pillow goes across first. (Pillow 13 goes down
-first on tall pictures; see docs/resampling.md.)
+first on tall images; see docs/resampling.md.)
 
 The passes themselves are in `kernel.py`, and in `plain.py` where numba is not installed.
 """
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lowres.errors import PictureError
+from lowres.errors import ImageError
 from lowres.resampling import plain
 from lowres.resampling.filters import Axis, coefficients, nearest_indices
 from lowres.variant import Filter, Fit, Rule, Variant
@@ -29,14 +29,14 @@ except ImportError:  # without numba
 
 KEPT_PLANS = 512
 """For so many different heights and widths a resampler keeps its tables: some 0.2 MB for 24
-variants of one side, so 100 MB at most on pictures of ImageNet's sizes."""
+variants of one side, so 100 MB at most on images of ImageNet's sizes."""
 
 Indices = NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class View:
-    """What is made of one part of a picture.
+    """What is made of one part of an image.
 
     Attributes:
         box: top, left, height and width of the part.
@@ -60,13 +60,13 @@ class View:
 
 
 class Resampler:
-    """Turns pictures into variants, and keeps the tables for sizes that come again.
+    """Turns images into variants, and keeps the tables for sizes that come again.
 
     Safe to use from several threads.
 
     Attributes:
-        variants: what each picture is turned into.
-        sizes_bytes: (V,) int64, bytes of one picture of each variant.
+        variants: what each image is turned into.
+        sizes_bytes: (V,) int64, bytes of one image of each variant.
     """
 
     def __init__(self, variants: Sequence[Variant]) -> None:
@@ -77,32 +77,32 @@ class Resampler:
         self._views = lru_cache(KEPT_PLANS)(self._planned)
         self._packed = lru_cache(KEPT_PLANS)(_packed)
 
-    def __call__(self, picture: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
-        """Turn one picture into every variant; see `resample`."""
+    def __call__(self, image: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
+        """Turn one image into every variant; see `resample`."""
         out = np.empty(int(self.sizes_bytes.sum()), np.uint8)
         ends = np.cumsum(self.sizes_bytes)
-        self.into(picture, out, ends - self.sizes_bytes)
+        self.into(image, out, ends - self.sizes_bytes)
         parts = np.split(out, ends[:-1])
         return [p.reshape(v.size, v.size, 3) for p, v in zip(parts, self.variants, strict=True)]
 
-    def into(self, picture: NDArray[np.uint8], out: NDArray[np.uint8], positions: Indices) -> None:
-        """Turn one picture into every variant, written into one array.
+    def into(self, image: NDArray[np.uint8], out: NDArray[np.uint8], positions: Indices) -> None:
+        """Turn one image into every variant, written into one array.
 
         Args:
-            picture: (H, W, 3) uint8 RGB, any height and width from 1.
+            image: (H, W, 3) uint8 RGB, any height and width from 1.
             out: one-dimensional uint8.
             positions: (V,) int64, where in `out` the N x N x 3 bytes of each variant begin.
         """
-        picture = np.ascontiguousarray(picture)
-        if picture.shape[0] == picture.shape[1] == self._only_size:
+        image = np.ascontiguousarray(image)
+        if image.shape[0] == image.shape[1] == self._only_size:
             for position in positions:  # whatever the filter, fit and rule
-                out[position : position + picture.size] = picture.reshape(-1)
+                out[position : position + image.size] = image.reshape(-1)
             return
-        for view in self._views(picture.shape[0], picture.shape[1]):
+        for view in self._views(image.shape[0], image.shape[1]):
             if len(view.weighed):
-                _weigh(picture, view, out, positions[view.weighed])
+                _weigh(image, view, out, positions[view.weighed])
             if len(view.copied):
-                _copy(picture, view, out, positions[view.copied])
+                _copy(image, view, out, positions[view.copied])
 
     def _planned(self, height: int, width: int) -> list[View]:
         views = []
@@ -143,26 +143,25 @@ class Resampler:
         return np.array([self.variants[i].size for i in chosen], np.int64)
 
 
-def resample(picture: NDArray[np.uint8], variants: Sequence[Variant]) -> list[NDArray[np.uint8]]:
-    """Turn one picture into every variant.
+def resample(image: NDArray[np.uint8], variants: Sequence[Variant]) -> list[NDArray[np.uint8]]:
+    """Turn one image into every variant.
 
     Args:
-        picture: (H, W, 3) uint8 RGB, any height and width from 1.
+        image: (H, W, 3) uint8 RGB, any height and width from 1.
         variants: the sizes, filters, fits and rules wanted.
 
     Returns:
         One (N, N, 3) uint8 array for each variant, in the order given.
 
     Raises:
-        PictureError: it is no such picture.
+        ImageError: it is no such image.
     """
-    picture = np.asarray(picture)
-    if picture.dtype != np.uint8 or picture.shape[2:] != (3,) or not picture.size:
-        raise PictureError(
-            "a picture must be (H, W, 3) uint8, H and W at least 1, was "
-            f"{picture.shape} {picture.dtype}"
+    image = np.asarray(image)
+    if image.dtype != np.uint8 or image.shape[2:] != (3,) or not image.size:
+        raise ImageError(
+            f"an image must be (H, W, 3) uint8, H and W at least 1, was {image.shape} {image.dtype}"
         )
-    return resampler(tuple(variants))(picture)
+    return resampler(tuple(variants))(image)
 
 
 @lru_cache(maxsize=16)
@@ -180,35 +179,33 @@ def _packed(axes: tuple[tuple[Axis, Filter, Rule], ...]) -> Any:  # noqa: ANN401
 
 
 def _weigh(
-    picture: NDArray[np.uint8], view: View, out: NDArray[np.uint8], positions: Indices
+    image: NDArray[np.uint8], view: View, out: NDArray[np.uint8], positions: Indices
 ) -> None:
     if kernel is not None:
         sizes, across, down = view.sizes, view.across, view.down
-        kernel.resample_view(picture, view.box, sizes, across, down, out, positions)
+        kernel.resample_view(image, view.box, sizes, across, down, out, positions)
         return
     top, left, height, width = view.box
-    part = picture[top : top + height, left : left + width]
+    part = image[top : top + height, left : left + width]
     for across, down, position in zip(view.across, view.down, positions, strict=True):
         small = plain.two_passes(part, across, down)
         out[position : position + small.size] = small.reshape(-1)
 
 
-def _copy(
-    picture: NDArray[np.uint8], view: View, out: NDArray[np.uint8], positions: Indices
-) -> None:
+def _copy(image: NDArray[np.uint8], view: View, out: NDArray[np.uint8], positions: Indices) -> None:
     sizes, columns, rows = view.copied_sizes, view.columns, view.rows
     if kernel is not None:
-        kernel.copy_pixels(picture, view.box, sizes, columns, rows, out, positions)
+        kernel.copy_pixels(image, view.box, sizes, columns, rows, out, positions)
         return
     top, left, _, _ = view.box
     for size, position in zip(sizes, positions, strict=True):
-        small = picture[top + rows[:size, None], left + columns[:size]]
+        small = image[top + rows[:size, None], left + columns[:size]]
         out[position : position + small.size] = small.reshape(-1)
         columns, rows = columns[size:], rows[size:]
 
 
 def _axes(height: int, width: int, size: int, fit: Fit) -> tuple[Axis, Axis]:
-    """Say what happens down and across; for the fit `crop` the picture is cut already."""
+    """Say what happens down and across; for the fit `crop` the image is cut already."""
     if fit != "resize-crop":
         return Axis(height, size, 0, size), Axis(width, size, 0, size)
     shorter = min(height, width)

@@ -9,10 +9,10 @@ from lowres.resampling.filters import PRECISION_BITS, Coefficients
 
 
 def two_passes(
-    picture: NDArray[np.uint8], across: Coefficients, down: Coefficients
+    image: NDArray[np.uint8], across: Coefficients, down: Coefficients
 ) -> NDArray[np.uint8]:
     """Resample (H, W, 3) uint8, across and then down, rounded to bytes after each."""
-    on_its_side = _weighed(np.ascontiguousarray(picture.transpose(1, 0, 2)), across)
+    on_its_side = _weighed(np.ascontiguousarray(image.transpose(1, 0, 2)), across)
     return _weighed(np.ascontiguousarray(on_its_side.transpose(1, 0, 2)), down)
 
 

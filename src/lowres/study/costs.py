@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Self
 
+from lowres.networks.wrn import Shape
 from lowres.recipe import Recipe
-from lowres.store import Store
+from lowres.store.store import Store
 from lowres.study.probe import steps_of_epoch
-from lowres.wrn import Shape
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,7 @@ class Size:
     Attributes:
         name: such as WRN-28-2.
         parameters: numbers that are trained.
-        macs: multiply-adds for one picture, one way.
+        macs: multiply-adds for one image, one way.
     """
 
     name: str
@@ -42,7 +42,7 @@ class Size:
 @cache
 def _foreign_size(model: str, size: int, classes: int) -> tuple[int, int]:
     """Count parameters and multiply-adds by making the network, once for each size."""
-    from lowres.models import make_network
+    from lowres.networks.make import make_network
 
     made = make_network(Recipe(variant=f"{size}-box", model=model), classes)
     return made.parameters, made.macs

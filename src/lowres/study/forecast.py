@@ -6,17 +6,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lowres.executors.local import LocalProcesses
 from lowres.progress import Track, silent
 from lowres.recipe import FIELDS, Recipe
-from lowres.run import eval_split
-from lowres.store import Store
+from lowres.store.store import Store
 from lowres.study.costs import Size
 from lowres.study.estimate import in_words, makespan, speed_group
 from lowres.study.probe import BUDGET_S, Network, Speed, probe, steps_of_epoch
 from lowres.study.study import Draft
 from lowres.study.values import PARTS
+from lowres.training.run import eval_split
 from lowres.variant import Variant
+from lowres.work.processes import LocalProcesses
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Forecast:
     Attributes:
         drafts: its runs, the most costly first.
         networks: the network of each.
-        flops: of training each run from its beginning; 0 where there are too few pictures.
+        flops: of training each run from its beginning; 0 where there are too few images.
         seconds: what each run still takes on this machine.
         jobs: runs at a time.
         threads: of each run.
@@ -102,7 +102,7 @@ def _seconds(store: Store, draft: Draft, speeds: dict[tuple[Any, ...], Speed]) -
     if speed is None or draft.finished:
         return 0.0
     training_s = steps_of_epoch(store.splits["train"], recipe) * speed.step_s
-    evaluation_s = store.splits[eval_split(store, recipe)] * speed.picture_s
+    evaluation_s = store.splits[eval_split(store, recipe)] * speed.image_s
     return speed.start_s + (recipe.epochs - draft.epochs) * (training_s + evaluation_s)
 
 
@@ -129,7 +129,7 @@ def lines(told: Forecast) -> Iterator[str]:
         )
     idle = sum(not flops for flops in told.flops)
     if idle:
-        yield f"{idle} runs have fewer pictures than a batch, and will fail: see --batch-size"
+        yield f"{idle} runs have fewer images than a batch, and will fail: see --batch-size"
 
 
 def _rows(told: Forecast) -> Iterator[list[str]]:

@@ -1,6 +1,6 @@
 """How fast this machine trains networks: short runs of `lowres train`, as a study would do them.
 
-Each is a whole run on a few pictures: an epoch to warm up, and one that is timed, with evaluation
+Each is a whole run on a few images: an epoch to warm up, and one that is timed, with evaluation
 after it. As many run side by side as later in the study, so that they share cores, memory and GPUs
 likewise.
 """
@@ -18,19 +18,19 @@ from pathlib import Path
 import numpy as np
 
 from lowres.errors import StudyError
-from lowres.executors.base import Outcome, Piece
-from lowres.executors.local import LocalProcesses
 from lowres.progress import Track, silent
 from lowres.recipe import Recipe
-from lowres.run import Run, eval_split
-from lowres.store import KEYS, LABELS, Store, array_path
+from lowres.store.store import KEYS, LABELS, Store, array_path
+from lowres.training.run import Run, eval_split
+from lowres.work.executor import Outcome, Piece
+from lowres.work.processes import LocalProcesses
 
 BUDGET_S = 60.0
 """How long all probes may take, about; networks that do not fit in are told by their FLOPs."""
 
 FIRST_STEPS = 2
 MOST_STEPS = 40
-EVAL_PICTURES = 500
+EVAL_IMAGES = 500
 EPOCHS = 2
 """One to warm up, one that is timed."""
 
@@ -44,13 +44,13 @@ class Speed:
 
     Attributes:
         step_s: seconds of a step of training.
-        picture_s: seconds to evaluate a picture.
+        image_s: seconds to evaluate an image.
         start_s: seconds of a run besides: its process, libraries, the first steps, the end.
         steps: steps that were timed; 0 where it was told by FLOPs.
     """
 
     step_s: float
-    picture_s: float
+    image_s: float
     start_s: float
     steps: int
 
@@ -68,9 +68,9 @@ class Network:
     work: int
 
 
-def steps_of_epoch(pictures: int, recipe: Recipe) -> int:
-    """Count the steps of an epoch of so many pictures."""
-    return pictures * (2 if recipe.flip == "both" else 1) // recipe.batch_size
+def steps_of_epoch(images: int, recipe: Recipe) -> int:
+    """Count the steps of an epoch of so many images."""
+    return images * (2 if recipe.flip == "both" else 1) // recipe.batch_size
 
 
 def probe(
@@ -85,7 +85,7 @@ def probe(
     """Time networks and give the speed of each.
 
     Args:
-        store: where pictures are taken from; nothing is written to it.
+        store: where images are taken from; nothing is written to it.
         networks: what is timed.
         executor: runs them, as many at a time as it would run of the study.
         arguments: further arguments of each `lowres train`.
@@ -98,7 +98,7 @@ def probe(
     """
     order = sorted(range(len(networks)), key=lambda number: networks[number].work)
     jobs = executor.jobs
-    evaluated = min(EVAL_PICTURES, store.splits[eval_split(store, networks[0].recipe)])
+    evaluated = min(EVAL_IMAGES, store.splits[eval_split(store, networks[0].recipe)])
     rounds = [order[first : first + jobs] for first in range(0, len(order), jobs)]
     timed: dict[int, Speed] = {}
     with tempfile.TemporaryDirectory(prefix="lowres-probe-") as folder:
@@ -130,13 +130,13 @@ def _steps(
     steps = []
     for network in networks:
         step_s = speed.step_s * network.work / known.work
-        evaluation_s = speed.picture_s * evaluated * _per_picture(network) / _per_picture(known)
+        evaluation_s = speed.image_s * evaluated * _per_image(network) / _per_image(known)
         left_s = share_s - speed.start_s - EPOCHS * evaluation_s
         steps.append(int(min(MOST_STEPS, left_s / (EPOCHS * step_s))))
     return steps if min(steps) >= FIRST_STEPS else None
 
 
-def _per_picture(network: Network) -> float:
+def _per_image(network: Network) -> float:
     return network.work / network.recipe.batch_size
 
 
@@ -145,10 +145,8 @@ def _scaled(number: int, networks: Sequence[Network], timed: Mapping[int, Speed]
     own = networks[number]
     nearest = min(timed, key=lambda other: abs(math.log(networks[other].work / own.work)))
     speed, other = timed[nearest], networks[nearest]
-    per_picture = _per_picture(own) / _per_picture(other)
-    return Speed(
-        speed.step_s * own.work / other.work, speed.picture_s * per_picture, speed.start_s, 0
-    )
+    per_image = _per_image(own) / _per_image(other)
+    return Speed(speed.step_s * own.work / other.work, speed.image_s * per_image, speed.start_s, 0)
 
 
 class _Prober:
@@ -187,10 +185,10 @@ class _Prober:
         )
 
 
-def _small_store(path: Path, store: Store, recipe: Recipe, pictures: int) -> Store:
-    """Write a store with some pictures of another, of train and of what is evaluated on."""
+def _small_store(path: Path, store: Store, recipe: Recipe, images: int) -> Store:
+    """Write a store with some images of another, of train and of what is evaluated on."""
     manifest, variant = store.manifest, recipe.variant
-    wanted = {"train": pictures, eval_split(store, recipe): EVAL_PICTURES}
+    wanted = {"train": images, eval_split(store, recipe): EVAL_IMAGES}
     splits = {
         split: min(count, store.splits[split])
         for split, count in wanted.items()
@@ -220,16 +218,16 @@ def _speed(run: Run, wall_s: float) -> Speed:
     last = run.metrics()[-1]
     store = run.open_store()
     steps = steps_of_epoch(store.splits["train"], run.recipe)
-    pictures = store.splits[eval_split(store, run.recipe)]
+    images = store.splits[eval_split(store, run.recipe)]
     start_s = max(0.0, wall_s - EPOCHS * (last["train_s"] + last["eval_s"]))
-    return Speed(last["train_s"] / steps, last["eval_s"] / pictures, start_s, steps)
+    return Speed(last["train_s"] / steps, last["eval_s"] / images, start_s, steps)
 
 
 def _mean(speeds: Sequence[Speed]) -> Speed:
     count = len(speeds)
     return Speed(
         sum(speed.step_s for speed in speeds) / count,
-        sum(speed.picture_s for speed in speeds) / count,
+        sum(speed.image_s for speed in speeds) / count,
         sum(speed.start_s for speed in speeds) / count,
         min(speed.steps for speed in speeds),
     )

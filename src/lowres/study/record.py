@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from lowres.errors import LowresError, StudyError
-from lowres.manifest import held
 from lowres.recipe import FIELDS, Recipe
-from lowres.store import Store
+from lowres.store.store import Store
 from lowres.study.axes import Axis, Together, refuse_mixture
 from lowres.study.values import PARTS
 from lowres.variant import Variant
+from lowres.work.files import held
 
 FILE_NAME = "study.json"
 WAIT_S = 60.0

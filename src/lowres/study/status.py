@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lowres.recipe import Recipe
-from lowres.run import Run
 from lowres.study.estimate import in_words, makespan, speed_group
 from lowres.study.study import cost, find_runs, why_failed
+from lowres.training.run import Run
 
 State = Literal["finished", "diverged", "running", "failed", "begun", "planned"]
 STATES: tuple[State, ...] = ("finished", "diverged", "running", "failed", "begun", "planned")

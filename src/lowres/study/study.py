@@ -22,14 +22,14 @@ from pathlib import Path
 from typing import Any, Self
 
 from lowres.errors import RunError, StudyError
-from lowres.executors.base import BUSY_STATUS, Executor, Outcome, Piece
-from lowres.manifest import write_json
 from lowres.progress import Display, Track, silent
 from lowres.recipe import Recipe
-from lowres.run import Run
-from lowres.store import Store
+from lowres.store.store import Store
 from lowres.study.axes import Axis, Together, expand
 from lowres.study.record import FILE_NAME, grown_record, planning, read_record, refuse_file
+from lowres.training.run import Run
+from lowres.work.executor import BUSY_STATUS, Executor, Outcome, Piece
+from lowres.work.files import write_json
 
 OTHERS_POLL_S = 1.0
 """How often runs that other processes train are looked at."""

@@ -5,7 +5,7 @@ same names and shapes: weights, scales and biases, and batch norm's running aver
 like there stays as its seed made it, and so does the optimizer.
 
 Between the paper's networks of two sizes that is the stem and every stage that both have: stages
-are counted from the pictures' side, and their widths do not depend on the size. Their dense layer
+are counted from the images' side, and their widths do not depend on the size. Their dense layer
 and last batch norm are as wide as the last stage, so they are fresh where the number of stages
 differs (it rises at 16, 32 and 64 px).
 """
@@ -16,8 +16,8 @@ import torch
 from torch import nn
 
 from lowres.errors import RunError, require
-from lowres.manifest import sha256_of_file
-from lowres.run import Run
+from lowres.training.run import Run
+from lowres.work.files import sha256_of_file
 
 
 def carry(run: Run, model: nn.Module) -> tuple[str, ...]:

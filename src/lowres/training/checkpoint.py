@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from lowres.errors import RunError
-from lowres.manifest import write_bytes
-from lowres.training.optimizers import Optimizer
+from lowres.training.optimizers.make import Optimizer
+from lowres.work.files import write_bytes
 
 FILE_NAME = "checkpoint.pt"
 

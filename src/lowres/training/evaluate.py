@@ -19,7 +19,7 @@ class Errors:
     """What a network gets wrong.
 
     Attributes:
-        top1: share of pictures whose class is not the highest logit, 0 to 1.
+        top1: share of images whose class is not the highest logit, 0 to 1.
         top5: share whose class is not among the five highest (all, where there are fewer).
         loss: mean cross-entropy in nats.
     """
@@ -37,7 +37,7 @@ def evaluate(
     precision: torch.dtype,
     team: Team | None = None,
 ) -> Errors:
-    """Measure a network on every picture, one view each.
+    """Measure a network on every image, one view each.
 
     Args:
         model: gives (B, K) logits.
@@ -50,7 +50,7 @@ def evaluate(
     counts = torch.zeros(3, dtype=torch.int64, device=device)  # right, among five, all
     loss = torch.zeros((), dtype=torch.float64, device=device)
     for images, labels in batches:
-        if not len(labels):  # more processes than pictures in the last batch
+        if not len(labels):  # more processes than images in the last batch
             continue
         images, labels = images.to(device), labels.to(device)
         with torch.autocast(device.type, torch.bfloat16, enabled=precision == torch.bfloat16):

@@ -21,7 +21,7 @@ class Execution:
         threads: CPU threads; if not given, as many as the run began with, or torch's own number.
         compile: by `torch.compile`: `auto` where it pays back within the run, `on` or `off`. A run
             goes on as it began.
-        loading: where pictures are while a GPU trains: `resident` on the GPU, as bytes, `streamed`
+        loading: where images are while a GPU trains: `resident` on the GPU, as bytes, `streamed`
             from the store, or `auto`, resident where they fit. The CPU reads from the store's
             memory map with `auto`, by its own kernel.
         log: `jsonl` writes metrics.jsonl alone, `tensorboard` event files beside it.

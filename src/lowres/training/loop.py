@@ -18,8 +18,7 @@ from torch.nn import functional
 
 from lowres.progress import Display, Track, silent
 from lowres.recipe import Recipe
-from lowres.run import Run
-from lowres.store import Store
+from lowres.store.store import Store
 from lowres.training import checkpoint
 from lowres.training.checkpoint import Partial
 from lowres.training.device import describe_hardware
@@ -27,6 +26,7 @@ from lowres.training.distributed import Team
 from lowres.training.evaluate import evaluate
 from lowres.training.execution import Execution
 from lowres.training.logs import EventLog
+from lowres.training.run import Run
 from lowres.training.schedule import learning_rate
 from lowres.training.session import Session, compile_session, open_session, using_threads
 from lowres.training.weights import publish, weights_digest
@@ -49,7 +49,7 @@ def train(
     """Train a recipe on a store in a run's directory, or go on with it.
 
     Args:
-        store: the pictures.
+        store: the images.
         recipe: every decision.
         path: the run's directory; new, empty, or of this same run.
         execution: device, threads, compiling, loading and logs.
@@ -121,7 +121,7 @@ def _train(run: Run, session: Session, execution: Execution, track: Track) -> di
     done = len(progress.history) * per_epoch + progress.partial.steps
     with (
         EventLog(run.path, execution.log, len(progress.history), writes=first) as log,
-        track("train", session.pictures, done=done * batch_size) as display,
+        track("train", session.images, done=done * batch_size) as display,
     ):
         if session.compile_s:
             display.say(f"compiled in {session.compile_s:.0f} s, not counted as training")
@@ -253,7 +253,7 @@ def _result(session: Session) -> dict[str, Any]:
     history, network = session.progress.history, session.network
     last = history[-1]
     train_s = sum(record["train_s"] for record in history)
-    pictures = len(history) * len(session.train) * session.recipe.batch_size
+    images = len(history) * len(session.train) * session.recipe.batch_size
     return {
         "status": "diverged" if _diverged(history) else "trained",
         "eval_split": session.eval_split,
@@ -267,7 +267,7 @@ def _result(session: Session) -> dict[str, Any]:
         "network": network.name,
         "parameters": network.parameters,
         "macs": network.macs,
-        "train_macs": 3 * network.macs * pictures,  # backward counts twice
+        "train_macs": 3 * network.macs * images,  # backward counts twice
         "weights_sha256": weights_digest(network.module),
         "precision": session.progress.precision,
         "compiled": session.progress.compiled,
@@ -275,7 +275,7 @@ def _result(session: Session) -> dict[str, Any]:
         "processes": session.team.size,
         "train_s": train_s,
         "eval_s": sum(record["eval_s"] for record in history),
-        "images_per_s": pictures / train_s,
+        "images_per_s": images / train_s,
         "hardware": describe_hardware(session.device),
         "versions": {"lowres": version("lowres"), "torch": torch.__version__},
     }

@@ -1,4 +1,4 @@
-"""What a run works with: network, optimizer and pictures, made from its recipe."""
+"""What a run works with: network, optimizer and images, made from its recipe."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from torch import nn
 from lowres.errors import RunError
 from lowres.loading.device import DeviceLoader, fits
 from lowres.loading.loaders import NumpyLoader, TorchLoader
-from lowres.models import Network, make_network
-from lowres.norms import share_batches
+from lowres.networks.make import Network, make_network
+from lowres.networks.norms import share_batches
 from lowres.recipe import Recipe
-from lowres.run import Run, eval_split
-from lowres.store import Store
+from lowres.store.store import Store
 from lowres.training import checkpoint, compiling
 from lowres.training.carrying import carry
 from lowres.training.checkpoint import Progress
 from lowres.training.device import choose_device, choose_precision
 from lowres.training.distributed import Team
 from lowres.training.execution import Execution, Loading
-from lowres.training.optimizers import Optimizer, make_optimizer
+from lowres.training.optimizers.make import Optimizer, make_optimizer
+from lowres.training.run import Run, eval_split
 from lowres.training.stopping import Stop
 
 EVAL_BATCH_SIZE = 500
@@ -52,7 +52,7 @@ class Session:
 
     Attributes:
         forward: the network, as it is called in training: compiled, or in several processes.
-        mean: (3,) or (H, W, 3) float32 in levels, subtracted from pictures.
+        mean: (3,) or (H, W, 3) float32 in levels, subtracted from images.
         std: (3,) float32 in levels, divided by.
         compile_s: seconds of warm-up before training.
     """
@@ -80,8 +80,8 @@ class Session:
         return len(self.train) * self.recipe.epochs
 
     @property
-    def pictures(self) -> int:
-        """Pictures that the whole run shows."""
+    def images(self) -> int:
+        """Images that the whole run shows."""
         return self.steps * self.recipe.batch_size
 
 
@@ -136,7 +136,7 @@ def compile_session(session: Session, wanted: compiling.Compile) -> None:
     if progress.compiled is None:
         progress.compiled = compiling.settle(
             wanted,
-            train_macs=3 * session.network.macs * session.pictures,
+            train_macs=3 * session.network.macs * session.images,
             device=session.device,
             threads=torch.get_num_threads(),
             processes=session.team.size,
@@ -206,7 +206,7 @@ def _train_batches(recipe: Recipe, store: Store, team: Team) -> NumpyLoader:
     )
     if not len(batches):
         raise RunError(
-            f"train has {store.splits['train']} pictures, fewer than a batch of "
+            f"train has {store.splits['train']} images, fewer than a batch of "
             f"{recipe.batch_size}: choose a smaller --batch-size"
         )
     return batches
@@ -215,7 +215,7 @@ def _train_batches(recipe: Recipe, store: Store, team: Team) -> NumpyLoader:
 def _on_device(
     batches: NumpyLoader, device: torch.device, precision: torch.dtype, loading: Loading
 ) -> Batches:
-    """Choose how pictures come to the device."""
+    """Choose how images come to the device."""
     if device.type == "cpu" and loading == "auto":
         return TorchLoader(batches)
     resident = loading == "resident" or (loading == "auto" and fits(batches.images, device))

@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 from torch import nn
 
 from lowres.errors import RunError, require
-from lowres.manifest import write_bytes
-from lowres.models import make_network
+from lowres.networks.make import make_network
 from lowres.recipe import Recipe
-from lowres.run import WEIGHTS_FILE, Run
+from lowres.training.run import WEIGHTS_FILE, Run
 from lowres.training.session import Session
+from lowres.work.files import write_bytes
 
 FILE_NAME = WEIGHTS_FILE
 METADATA = "lowres"
@@ -32,13 +32,13 @@ MEAN, STD = "input.mean", "input.std"
 
 @dataclass(frozen=True, slots=True)
 class TrainedNetwork:
-    """A network with its weights, ready for pictures.
+    """A network with its weights, ready for images.
 
     Attributes:
         module: the network, in evaluation mode.
         recipe: what it was trained by.
         classes: names, by label.
-        mean: (3,) or (H, W, 3) float32 in levels, subtracted from pictures.
+        mean: (3,) or (H, W, 3) float32 in levels, subtracted from images.
         std: (3,) float32 in levels, divided by.
     """
 
@@ -50,10 +50,10 @@ class TrainedNetwork:
 
     @torch.no_grad()
     def logits(self, images: NDArray[np.uint8]) -> torch.Tensor:
-        """Give (B, K) float32 logits of (B, size, size, 3) uint8 RGB pictures.
+        """Give (B, K) float32 logits of (B, size, size, 3) uint8 RGB images.
 
         Raises:
-            ValueError: pictures have another form.
+            ValueError: images have another form.
         """
         size = self.recipe.size
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != (size, size, 3):

@@ -1,0 +1,135 @@
+"""What a path is, in a few lines for people: `lowres info`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from lowres.comparing.identify import identify, released
+from lowres.formats import open_source
+from lowres.formats.batches import BatchesSource
+from lowres.formats.ilsvrc import small_imagenet
+from lowres.imagenet import devkit_ids, find
+from lowres.progress import Track, silent
+from lowres.store.options import preset_of
+from lowres.store.store import open_store
+from lowres.study.record import read_record
+from lowres.study.search.plan import read_record as read_search
+from lowres.study.status import standings, summary
+
+
+def describe(path: Path, *, track: Track = silent) -> Iterator[str]:
+    """Give the lines that describe a store, a run, a study, a search or a source.
+
+    Of a source, what is known of its origin is told, too; for released batches that takes
+    reading them once.
+
+    Raises:
+        LowresError: it is none of these, or damaged.
+    """
+    if (path / "study.json").exists():
+        yield from _study(path)
+    elif (path / "search.json").exists():
+        yield from _search(path)
+    elif (path / "recipe.json").exists():
+        yield from _run(path)
+    elif (path / "manifest.json").exists() or (path / "build.json").exists():
+        yield from _store(path)
+    else:
+        yield from _source(path, track)
+
+
+def _store(path: Path) -> Iterator[str]:
+    store = open_store(path)
+    manifest = store.manifest
+    source = manifest.source
+    files = [path / name for name in manifest.files if (path / name).exists()]
+    size_bytes = sum(file.stat().st_size for file in files)
+    yield f"store {path}, {size_bytes / 1e6:.1f} MB, contents {manifest.digest[:16]}"
+    if len(files) < len(manifest.files):
+        yield f"{len(manifest.files) - len(files)} files are missing: see lowres verify {path}"
+    yield f"source: {source['kind']} {source['name']}, layout {source['layout']}"
+    yield f"classes: {len(store.classes)}, {_first(store.classes)}"
+    yield f"labels: 0 to {len(store.classes) - 1}, {_order(store.classes)}"
+    for split, count in store.splits.items():
+        yield f"{split}: {count:,} images"
+    for split in store.splits:
+        skipped = sum(entry.split == split for entry in manifest.skipped)
+        if skipped:
+            yield f"{split}: {skipped} images skipped, as they could not be decoded"
+    for variant in store.variants:
+        mean, std = store.statistics(next(iter(store.splits)), variant)
+        preset = preset_of(variant)
+        named = f", preset {preset}" if preset else ""
+        yield f"{variant}{named}: mean {_levels(mean)}, std {_levels(std)}"
+        yield f"{variant}: content {manifest.contents[str(variant)]}"
+    yield "built with " + ", ".join(f"{name} {v}" for name, v in manifest.versions.items())
+
+
+def _run(path: Path) -> Iterator[str]:
+    standing = next(one for one in standings(path) if one.run.path == path)
+    run = standing.run
+    yield f"run {path}: {standing.state}"
+    yield f"store: {run.store_path}, contents {run.store_digest[:16]}"
+    yield "recipe: " + ", ".join(f"{k} {v}" for k, v in run.recipe.to_record().items())
+    if run.status == "finished":
+        yield "result: " + ", ".join(f"{k} {v}" for k, v in run.result().items())
+    else:
+        yield f"epochs: {standing.epochs} of {run.recipe.epochs}; finish: lowres train {path}"
+    if standing.state == "failed":
+        yield f"last attempt: {standing.reason}"
+
+
+def _study(path: Path) -> Iterator[str]:
+    found = standings(path)
+    yield f"study {path}: {len(found)} runs"
+    yield summary(found)
+    for name, values in (read_record(path) or {})["axes"].items():
+        yield f"axis {name}: {', '.join(map(str, values))}"
+    if any(one.run.status != "finished" for one in found):
+        yield f"look closer: lowres status {path}; finish: lowres study {path}"
+
+
+def _search(path: Path) -> Iterator[str]:
+    record = read_search(path)
+    rungs = zip(record["counts"], record["sizes"], strict=True)
+    yield f"search {path}: {', '.join(f'{n} configurations at {size} px' for n, size in rungs)}"
+    for name, spec in record["space"].items():
+        yield f"space {name}: {spec}"
+    if (path / "result.json").exists():
+        yield f"finished: {path / 'result.json'}"
+    else:
+        yield f"look closer: lowres status {path}; finish: lowres search {path}"
+
+
+def _source(path: Path, track: Track) -> Iterator[str]:
+    unlabelled = small_imagenet(path) if path.exists() else None
+    if unlabelled:
+        yield unlabelled
+        return
+    source = open_source(path)
+    if isinstance(source, BatchesSource):  # before the index, which needs all files
+        yield released(source, track=track)
+    index = source.index()
+    yield f"source {path}: {source.kind}, layout {index.layout}"
+    yield f"classes: {len(index.classes)}, {_first(index.classes)}"
+    for split, entries in index.splits.items():
+        yield f"{split}: {len(entries):,} images"
+    yield from identify(source, index)
+    yield from (f"note: {note}" for note in index.notes)
+
+
+def _order(classes: tuple[str, ...]) -> str:
+    ids = devkit_ids(classes)
+    if ids is not None:
+        return f"in the order of sorted WNIDs; devkit ids {', '.join(map(str, ids[:5]))}, ..."
+    return "in sorted order" if list(classes) == sorted(classes) else "in the source's own order"
+
+
+def _first(names: tuple[str, ...]) -> str:
+    words = [f"{name} ({known.word})" if (known := find(name)) else name for name in names[:5]]
+    return ", ".join(words) + (", ..." if len(names) > 5 else "")
+
+
+def _levels(values: object) -> str:
+    return "(" + ", ".join(f"{value:.2f}" for value in list(values)) + ")"  # type: ignore[call-overload]

@@ -1,0 +1,1 @@
+"""Whether two sets are the same, and which known set one is."""

@@ -1,0 +1,153 @@
+"""Which tar files make up a sharded set: a folder of them, one, or a pattern with braces."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import os
+import re
+from collections import defaultdict
+from pathlib import Path
+
+from lowres.errors import SourceError
+from lowres.formats.source import SPLIT_NAMES, missing_number, split_of
+
+SPLIT_FOLDERS = frozenset({*SPLIT_NAMES, "data"})
+"""Folders of shards are named like a split, or `data` as on the Hub."""
+
+MOST_SHARDS = 100_000
+"""The most that a pattern may stand for: a slip such as `{0..99999999}` must not fill memory."""
+
+_BRACES = re.compile(r"\{([^{}]*)\}")
+_RANGE = re.compile(r"(\d{1,9})\.\.(\d{1,9})", re.ASCII)
+_COUNTED = re.compile(r"(.*?)(\d+)-of-(\d+)", re.ASCII | re.DOTALL)
+
+Shards = list[tuple[str, Path]]
+"""Split and path of each shard."""
+
+
+def is_pattern(path: Path) -> bool:
+    """Tell whether a path that does not exist stands for several, by braces."""
+    return _BRACES.search(str(path)) is not None and not path.exists()
+
+
+def is_sharded(folder: Path) -> bool:
+    """Tell whether a folder holds shards, at its top or in folders named like splits."""
+    with os.scandir(folder) as children:
+        folders: list[str] = []
+        others: list[str] = []
+        for child in children:
+            if not child.name.startswith("."):
+                (folders if child.is_dir() else others).append(child.name)
+    splits = [folder / name for name in folders if name.lower() in SPLIT_FOLDERS]
+    if any(any(map(_is_shard, split.iterdir())) for split in splits):
+        return True
+    # A tar beside class folders is only somebody's copy of them.
+    return not folders and any(_is_shard(folder / name) for name in others)
+
+
+def shards_of(path: Path) -> Shards:
+    """List the shards that a folder, a tar or a pattern stands for, sorted.
+
+    The split is what a file's name speaks of, else the folder's that holds it, else train.
+
+    Raises:
+        SourceError: a shard that is named is missing, or the numbers in a folder have a gap.
+    """
+    if is_pattern(path):
+        paths = [Path(text) for text in expanded(str(path))]
+        for shard in paths:
+            if not shard.is_file():
+                raise SourceError(
+                    f"{shard} is missing, which {path} stands for; fetch it, or name fewer shards"
+                )
+        return sorted((_split(shard, _parent(shard)), shard) for shard in paths)
+    if not path.is_dir():
+        return [(_split(path, None), path)]
+    splits = [child for child in path.iterdir() if _is_split(child)]
+    shards: Shards = []
+    for folder in (path, *sorted(splits)):
+        found = [child for child in sorted(folder.iterdir()) if _is_shard(child)]
+        _check_gaps(found)
+        within = None if folder == path else SPLIT_NAMES.get(folder.name.lower())
+        shards += [(_split(shard, within), shard) for shard in found]
+    return sorted(shards)
+
+
+def expanded(pattern: str) -> list[str]:
+    """Write out the braces of a pattern: `{000..012}` for a range, `{a,b}` for a choice.
+
+    Numbers are padded with zeros as in the range.
+
+    Raises:
+        SourceError: braces are nested, not closed, or hold neither; or they stand for more than
+            100,000 names.
+    """
+    parts = _BRACES.split(pattern)  # plain, inside, plain, inside, ..., plain
+    if any(brace in part for part in parts[::2] for brace in "{}"):
+        raise SourceError(f"{pattern} has braces inside braces, or one that is not closed")
+    choices = [_choices(part, pattern) for part in parts[1::2]]
+    count = math.prod(map(len, choices))
+    if count > MOST_SHARDS:
+        raise SourceError(f"{pattern} must stand for at most {MOST_SHARDS:,} shards, was {count:,}")
+    plain = parts[::2]
+    return [
+        "".join(itertools.chain(*zip(plain, (*chosen, ""), strict=True)))
+        for chosen in itertools.product(*choices)
+    ]
+
+
+def _choices(inside: str, pattern: str) -> list[str]:
+    matched = _RANGE.fullmatch(inside)
+    if matched and int(matched[1]) <= int(matched[2]):
+        first, last = matched.groups()
+        numbers = range(int(first), int(last) + 1)
+        if len(numbers) > MOST_SHARDS:
+            raise SourceError(f"{pattern} must stand for at most {MOST_SHARDS:,} shards")
+        width = max(len(first), len(last)) if "0" in (first[0], last[0]) else 0
+        return [str(number).zfill(width) for number in numbers]
+    if "," in inside:
+        return inside.split(",")
+    raise SourceError(
+        f"{pattern}: {{{inside}}} must be a range such as {{000..012}}, the smaller number first, "
+        "or a choice such as {a,b}"
+    )
+
+
+def _is_shard(path: Path) -> bool:
+    hidden = path.name.startswith(".")
+    return path.suffix.lower() == ".tar" and not hidden and path.is_file()
+
+
+def _is_split(path: Path) -> bool:
+    """Tell a folder that may hold shards."""
+    return path.name.lower() in SPLIT_FOLDERS and path.is_dir()
+
+
+def _parent(shard: Path) -> str | None:
+    return SPLIT_NAMES.get(shard.parent.name.lower())
+
+
+def _split(shard: Path, within: str | None) -> str:
+    return within or split_of(shard.stem) or "train"
+
+
+def _check_gaps(shards: list[Path]) -> None:
+    """Refuse a missing number up to the last that is there, or of as many as names speak of."""
+    counted: dict[tuple[str, str], set[int]] = defaultdict(set)
+    plain = []
+    for shard in shards:
+        if matched := _COUNTED.fullmatch(shard.stem):
+            counted[matched[1], matched[3]].add(int(matched[2]))
+        else:
+            plain.append(shard.stem)
+    missing = missing_number(plain)
+    for (prefix, count), present in counted.items():
+        number = next((n for n in range(int(count)) if n not in present), None)
+        if number is not None:
+            missing = f"{prefix}{number:0{len(count)}}-of-{count}"
+    if missing is not None:
+        raise SourceError(
+            f"{shards[0].parent / missing}.tar is missing among the shards; fetch it, or name the "
+            "shards that are wanted by a pattern with braces"
+        )

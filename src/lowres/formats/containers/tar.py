@@ -1,0 +1,178 @@
+"""Tar files read in place: where each member lies.
+
+The standard library finds the members. It stops without a word at a damaged header and at a
+missing end, follows what a header claims, and is asked here to do neither.
+"""
+
+from __future__ import annotations
+
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+from lowres.errors import SourceError
+from lowres.formats.containers.ranges import read_at
+from lowres.formats.source import check_name
+
+HEADER_BYTES = 2**20
+"""The most that one header may claim; names and attributes of a member are far shorter."""
+
+TAIL_BYTES = 2**20
+"""How far behind the end of an archive to look for a second one; the usual filling is 10 KiB."""
+
+WINDOW_BYTES = 4096
+
+PACKERS = {
+    b"\x1f\x8b": "gunzip",
+    b"BZh": "bunzip2",
+    b"\xfd7zXZ\0": "unxz",
+    b"\x28\xb5\x2f\xfd": "unzstd",
+}
+"""First bytes of packed files (RFC 1952, bzip2, xz, RFC 8878), and what unpacks them."""
+
+DAMAGE = (tarfile.TarError, ValueError, TypeError, ArithmeticError, LookupError, RecursionError)
+"""What the standard library raises at damaged headers."""
+
+
+class Member(NamedTuple):
+    """A file inside a tar.
+
+    Attributes:
+        name: relative path, without `./` in front.
+        offset: byte of the tar file on disk at which its content begins.
+        length: number of bytes of its content.
+    """
+
+    name: str
+    offset: int
+    length: int
+
+
+def members(path: Path, within: Member | None = None) -> Iterator[Member]:
+    """List the files in a tar, in its order, without reading what is in them.
+
+    Folders are passed over.
+
+    Args:
+        path: the tar file, not packed.
+        within: the member that is itself the tar to list, as this function gave it.
+
+    Raises:
+        SourceError: the tar is packed, empty, damaged, or cut short, also exactly between two
+            members; or a member is a link or device, or has a name that leads elsewhere.
+    """
+    where = f"{path}: {within.name}" if within else str(path)
+    with path.open("rb", buffering=0) as file:
+        start, length = (within.offset, within.length) if within else (0, path.stat().st_size)
+        yield from _listed(_Slice(file.fileno(), start, length), where)
+
+
+class _Slice:
+    """A part of an open file, as the file that `tarfile` reads headers from."""
+
+    def __init__(self, descriptor: int, start: int, length: int) -> None:
+        self.descriptor = descriptor
+        self.start = start
+        self.length = length
+        self.position = 0
+        self.window = b""
+        self.window_start = 0
+
+    def tell(self) -> int:
+        return self.position
+
+    def seek(self, position: int) -> int:
+        self.position = position
+        return position
+
+    def read(self, size: int = -1) -> bytes:
+        if not 0 <= size <= HEADER_BYTES:
+            raise tarfile.ReadError(f"a header claims {size} bytes")
+        data = self.at(self.position, size)
+        self.position += len(data)
+        return data
+
+    def at(self, position: int, size: int) -> bytes:
+        """Read from `position` on, less than `size` bytes only at the end."""
+        size = max(0, min(size, self.length - position))
+        first = position - self.window_start
+        if first < 0 or first + size > len(self.window):
+            wanted = min(max(size, WINDOW_BYTES), self.length - position)
+            self.window = read_at(self.descriptor, self.start + position, wanted)
+            self.window_start, first = position, 0
+        return self.window[first : first + size]
+
+
+def _listed(part: _Slice, where: str) -> Iterator[Member]:
+    _check_start(part, where)
+    last = "its start"
+    try:
+        archive = tarfile.TarFile(fileobj=part, encoding="utf-8")  # type: ignore[arg-type]
+        while (info := archive.next()) is not None:
+            # It would keep them all, at a kilobyte each.
+            archive.members.clear()  # type: ignore[attr-defined]
+            member = _checked(info, part, where)
+            last = member.name
+            if not info.isdir():
+                yield member
+    except DAMAGE as error:
+        if isinstance(error, SourceError):
+            raise
+        raise SourceError(
+            f"{where} is damaged or no tar file: after {last}, {error}; fetch or copy it again"
+        ) from error
+    _check_end(part, archive.offset, where, last)
+
+
+def _check_start(part: _Slice, where: str) -> None:
+    start = part.at(0, tarfile.BLOCKSIZE)
+    if not start:
+        raise SourceError(f"{where} must be a tar file and is empty; fetch or copy it again")
+    for magic, unpacker in PACKERS.items():
+        if start.startswith(magic) and start[257:262] != b"ustar":
+            raise SourceError(
+                f"{where} must be a plain tar, to be read in place, and is packed: {unpacker} it "
+                "first"
+            )
+
+
+def _checked(info: tarfile.TarInfo, part: _Slice, where: str) -> Member:
+    """Make a member of a header if it is an ordinary file or folder, and whole."""
+    if info.isdir() and info.name in ("", "."):
+        return Member(".", part.start + info.offset_data, 0)
+    name = check_name(info.name, where)
+    if "/" in name:
+        name = PurePosixPath(name).as_posix()
+    if info.issym() or info.islnk():
+        raise SourceError(f"{where}: {name} is a link, which is not followed: pack files only")
+    if not (info.isdir() or (info.isreg() and not info.issparse())):
+        raise SourceError(
+            f"{where}: {name} must be an ordinary file, was of tar type "
+            f"{info.type.decode('latin-1')!r}: pack files only"
+        )
+    if info.size < 0:
+        raise SourceError(f"{where}: {name} has the length {info.size}; the archive is damaged")
+    if info.isreg() and info.offset_data + info.size > part.length:
+        raise SourceError(
+            f"{where} is cut short: {name} must have {info.size} bytes, was "
+            f"{part.length - info.offset_data}; fetch or copy it again"
+        )
+    return Member(name, part.start + info.offset_data, info.size)
+
+
+def _check_end(part: _Slice, end: int, where: str, last: str) -> None:
+    """Refuse what does not end as an archive must: with a block of zeros, and nothing after."""
+    block = part.at(end, tarfile.BLOCKSIZE)
+    if len(block) < tarfile.BLOCKSIZE:
+        raise SourceError(
+            f"{where} is cut short: after {last}, the block of zeros that ends a tar is missing; "
+            "fetch or copy it again"
+        )
+    if any(block):
+        raise SourceError(f"{where} has a damaged header after {last}; fetch or copy it again")
+    if any(part.at(end, TAIL_BYTES)):
+        raise SourceError(
+            f"{where} goes on after its end, which is after {last}: it is damaged, or two archives "
+            "in one; fetch it again, or keep them apart"
+        )

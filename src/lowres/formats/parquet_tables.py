@@ -1,0 +1,390 @@
+"""Parquet tables of images: finding their files, their columns, and reading their row groups."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import accumulate, islice, repeat
+from pathlib import Path
+from types import ModuleType
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lowres.errors import SourceError, require
+from lowres.formats.source import SPLIT_NAMES, missing_number, split_of
+
+IMAGE_COLUMNS = ("image", "img", "picture", "jpg", "png", "jpeg", "webp", "Image")
+LABEL_COLUMNS = ("label", "labels", "fine_label", "cls", "class", "target", "category", "digit")
+"""Names of the columns that are looked for; the first that is there is taken."""
+
+SUFFIX = ".parquet"
+BESIDE_IMAGES = "metadata.parquet"
+"""What `datasets` puts beside loose images: no set of its own."""
+
+SPLIT_FOLDERS = (*SPLIT_NAMES, *(f"partial-{name}" for name in SPLIT_NAMES))
+"""Folders of splits, as in the Hub's conversions to Parquet; those of large sets are partial."""
+
+MOST_FOLDERS = 32
+MOST_NAMES = 1000
+"""How many folders are looked into for tables, and how many names in each."""
+
+GROUPS_BYTES = 512_000_000
+"""Memory for row groups. Threads read adjacent stretches of rows, so together they hold about as
+many rows as threads times the rows of a chunk: 16 x 64 images of 110 kB are 113 MB."""
+
+Arrow: TypeAlias = Any
+"""An object of pyarrow, which is imported only where it is used and has no types."""
+
+Labels = NDArray[np.int64] | list[str]
+"""Of each row of a table: the number as stored, or the class name."""
+
+_PART = re.compile(r"(.*)-(\d+)-of-(\d+)(-[0-9a-f]+)?\.parquet")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Table:
+    """One Parquet file with a column of images and one of labels.
+
+    Attributes:
+        path: of the file.
+        metadata: the file's footer, as pyarrow gives it.
+        starts: the first row of each row group.
+        image: the column of encoded bytes; within a struct, `image.bytes`.
+        name: the column of file names, or None.
+        label: the column of labels.
+        label_is_number: labels are whole numbers, else strings.
+        class_names: names of the numbers, if the file has them.
+    """
+
+    path: str
+    metadata: Arrow
+    starts: tuple[int, ...]
+    image: str
+    name: str | None
+    label: str
+    label_is_number: bool
+    class_names: tuple[str, ...] | None
+
+    def check_like(self, first: Table) -> None:
+        """Refuse a table whose columns or class names are not those of the first.
+
+        Raises:
+            SourceError: they differ.
+        """
+        for part in ("image", "label", "label_is_number", "class_names"):
+            if getattr(self, part) != getattr(first, part):
+                raise SourceError(
+                    f"{self.path} and {first.path} must have the same columns and class names; "
+                    f"their {part.replace('_', ' ')} differ: they are of two sets"
+                )
+
+    def labels_and_names(self) -> tuple[Labels, Iterator[str]]:
+        """Read the labels, and the file names: empty where there are none.
+
+        Raises:
+            SourceError: a label is null, or the file is damaged.
+        """
+        labels, names = [], []
+        for group, start in enumerate(self.starts):
+            read = self._read(group, list(filter(None, [self.label, self.name])))
+            label = read.column(self.label)
+            if label.null_count:
+                row = start + _first_null(label)
+                raise SourceError(f"{self.path}, row {row}: {self.label} is null: mend the row")
+            with _arrow_errors(self.path):
+                labels.append(label.cast("int64" if self.label_is_number else "string"))
+                labels[-1].validate(full=True)
+                if self.name is not None:
+                    names.append(read.column(self.name).cast("string"))
+                    names[-1].validate(full=True)
+        # Names stay as arrow has them, packed, until they are asked for.
+        texts = (name or "" for column in names for name in column.to_pylist())
+        return self._as_labels(labels), repeat("") if self.name is None else texts
+
+    def _as_labels(self, columns: list[Arrow]) -> Labels:
+        if self.label_is_number:
+            return np.concatenate([np.empty(0, np.int64), *(c.to_numpy() for c in columns)])
+        known: dict[str, str] = {}  # one object for a class, not one a row
+        return [known.setdefault(name, name) for c in columns for name in c.to_pylist()]
+
+    def images(self, group: int) -> Arrow:
+        """Read the encoded bytes of a row group: a column with a value for each row."""
+        return self._read(group, [self.image]).column(self.image)
+
+    def group_bytes(self, group: int) -> int:
+        """Give the size of a row group in memory, all columns together."""
+        # Not column(n) nor its statistics: where a footer is damaged, pyarrow aborts the process.
+        return int(self.metadata.row_group(group).total_byte_size)
+
+    def _read(self, group: int, columns: list[str]) -> Arrow:
+        """Read columns of a row group in this thread; parts of structs become columns."""
+        parquet = require("pyarrow.parquet", "parquet")
+        options = {"metadata": self.metadata, "page_checksum_verification": True}
+        with _arrow_errors(self.path), parquet.ParquetFile(self.path, **options) as file:
+            read = file.read_row_group(group, columns=columns, use_threads=False).flatten()
+            expected = self.metadata.row_group(group).num_rows
+        if read.num_rows != expected:
+            raise SourceError(
+                f"{self.path} is damaged: its row group {group} must have {expected} rows, had "
+                f"{read.num_rows}; fetch it again"
+            )
+        return read
+
+
+class RowGroups:
+    """Row groups in memory, the least recently used dropped; each is read by one thread."""
+
+    def __init__(self, most_bytes: int = GROUPS_BYTES) -> None:
+        self._most_bytes = most_bytes
+        self._lock = threading.Lock()
+        self._held: OrderedDict[tuple[str, int], tuple[Future[Arrow], int]] = OrderedDict()
+
+    def get(self, table: Table, group: int) -> Arrow:
+        """Give the images of a row group; threads that want the same wait for the first."""
+        key = (table.path, group)
+        with self._lock:
+            found = self._held.get(key)
+            future = found[0] if found else Future()
+            if found:
+                self._held.move_to_end(key)
+            else:
+                self._held[key] = (future, table.group_bytes(group))
+                self._drop()
+        if not found:
+            try:
+                future.set_result(table.images(group))
+            except BaseException as error:  # noqa: BLE001 - raised again in every thread that waits
+                with self._lock:
+                    self._held.pop(key, None)
+                future.set_exception(error)
+        return future.result()
+
+    def _drop(self) -> None:
+        # Two stay however large they are: threads on both sides of a border need them in turn.
+        held = sum(size for _, size in self._held.values())
+        while held > self._most_bytes and len(self._held) > 2:
+            held -= self._held.popitem(last=False)[1][1]
+
+
+def folder_has_tables(folder: Path) -> bool:
+    """Look for Parquet files where the Hub puts them, without listing large folders."""
+    if _has_tables(folder):
+        return True
+    with os.scandir(folder) as children:
+        folders = [Path(child) for child in islice(children, MOST_NAMES) if child.is_dir()]
+    if len(folders) > MOST_FOLDERS:
+        folders = [folder / "data"]
+    return any(
+        _has_tables(child) or any(_has_tables(child / split) for split in SPLIT_FOLDERS)
+        for child in folders
+    )
+
+
+def by_split(root: Path) -> dict[str, list[Path]]:
+    """Find the Parquet files of each split, by the names of files and folders.
+
+    Raises:
+        SourceError: a split lies in two folders, or some of its files are missing.
+    """
+    splits: dict[str, list[Path]] = {}
+    if root.is_file():
+        return {split_of(root.name) or "train": [root]}
+    for depth in range(3):
+        for path in sorted(root.glob("*/" * depth + f"*{SUFFIX}")):
+            within = path.relative_to(root)
+            if not all(map(_is_of_set, within.parts)):
+                continue
+            named = [within.name, *(folder.name for folder in within.parents)]
+            split = next(filter(None, map(split_of, named)), "train")
+            splits.setdefault(split, []).append(path)
+    if not splits:
+        raise SourceError(f"{root} holds no Parquet files, there or two folders deep")
+    configurations = sorted({_configuration(path) for paths in splits.values() for path in paths})
+    if len(configurations) > 1 and len(splits) > 1:
+        raise SourceError(
+            f"{root} has more than one configuration, in {configurations[0]} and in "
+            f"{configurations[1]}: build from the folder of one"
+        )
+    for split, paths in splits.items():
+        folders = sorted({path.parent for path in paths})
+        if len(folders) > 1:
+            raise SourceError(
+                f"{root} has the split {split} twice, in {folders[0]} and in {folders[1]}: build "
+                "from the folder of one configuration"
+            )
+        _check_parts(split, paths)
+    return splits
+
+
+def files_of(path: Path) -> int:
+    """Say how many files there are of which this is one, by its name."""
+    matched = _PART.fullmatch(path.name)
+    return int(matched[3]) if matched else 1
+
+
+def open_table(path: Path) -> Table:
+    """Read the footer of a Parquet file and find the columns.
+
+    Raises:
+        SourceError: the file is damaged, or has no column of images or of labels.
+    """
+    parquet = require("pyarrow.parquet", "parquet")
+    with _arrow_errors(str(path)), parquet.ParquetFile(path) as file:
+        metadata, schema = file.metadata, file.schema_arrow
+        rows = [metadata.row_group(number).num_rows for number in range(metadata.num_row_groups)]
+    image, name = _image_column(path, schema)
+    label = _first_of(path, schema, LABEL_COLUMNS, "labels")
+    return Table(
+        path=str(path),
+        metadata=metadata,
+        starts=tuple(accumulate(rows, initial=0))[:-1],
+        image=image,
+        name=name,
+        label=label,
+        label_is_number=_label_is_number(path, schema, label),
+        class_names=_class_names(path, schema, label),
+    )
+
+
+def _has_tables(folder: Path) -> bool:
+    if folder.name.startswith(".") or not folder.is_dir():
+        return False
+    try:
+        with os.scandir(folder) as children:
+            names = [child.name for child in islice(children, MOST_NAMES)]
+    except PermissionError:  # lost+found, say
+        return False
+    return any(name.endswith(SUFFIX) and _is_of_set(name) for name in names)
+
+
+def _is_of_set(name: str) -> bool:
+    return not name.startswith(".") and name != BESIDE_IMAGES
+
+
+def _configuration(path: Path) -> Path:
+    """Give the folder of a configuration, above the folders of its splits."""
+    folder = path.parent
+    return folder.parent if folder.name.lower() in SPLIT_FOLDERS else folder
+
+
+def _check_parts(split: str, paths: Sequence[Path]) -> None:
+    """Refuse `-00001-of-00003` without its siblings, and parts of two sets in one folder."""
+    gap = missing_number(path.stem for path in paths if not _PART.fullmatch(path.name))
+    if gap is not None:
+        raise SourceError(
+            f"{paths[0].parent / gap}{SUFFIX} is missing, by the numbers of the others; fetch it"
+        )
+    sets: dict[tuple[str, int, str], set[int]] = {}
+    totals: dict[str, tuple[int, Path]] = {}
+    for path in paths:
+        matched = _PART.fullmatch(path.name)
+        if matched is None:
+            continue
+        prefix, number, total = matched[1], int(matched[2]), int(matched[3])
+        numbers = sets.setdefault((prefix, total, matched[3]), set())
+        before = totals.setdefault(prefix, (total, path))
+        if before[0] != total or number in numbers:
+            raise SourceError(
+                f"{path.parent} has parts of two sets for the split {split}: {before[1].name} and "
+                f"{path.name}; remove the older ones"
+            )
+        numbers.add(number)
+    for (prefix, total, digits), numbers in sets.items():
+        if len(numbers) != total or max(numbers) >= total:
+            missing = next(number for number in range(total + 1) if number not in numbers)
+            name = f"{prefix}-{missing:0{len(digits)}}-of-{digits}{SUFFIX}"
+            raise SourceError(
+                f"{paths[0].parent / name} is missing: the split {split} has {total} files, and "
+                f"{len(numbers)} are there; fetch the rest"
+            )
+
+
+def _image_column(path: Path, schema: Arrow) -> tuple[str, str | None]:
+    """Give the column of bytes, and that of file names if there is one."""
+    types = require("pyarrow", "parquet").types
+    column = _first_of(path, schema, IMAGE_COLUMNS, "images")
+    kind = schema.field(column).type
+    if _is_binary(types, kind):
+        return column, None
+    fields = {field.name: field.type for field in kind} if types.is_struct(kind) else {}
+    if not _is_binary(types, fields.get("bytes")):
+        raise SourceError(
+            f"{path}: {column} must be encoded images (bytes, or a struct with bytes), was "
+            f"{kind}; if it only names files, embed the images in the table"
+        )
+    return f"{column}.bytes", f"{column}.path" if _is_text(types, fields.get("path")) else None
+
+
+def _first_of(path: Path, schema: Arrow, names: Sequence[str], what: str) -> str:
+    for name in names:
+        if name in schema.names:
+            return name
+    raise SourceError(
+        f"{path} has no column of {what}: looked for {', '.join(names)}; it has "
+        f"{', '.join(schema.names) or 'none'}"
+    )
+
+
+def _label_is_number(path: Path, schema: Arrow, label: str) -> bool:
+    types = require("pyarrow", "parquet").types
+    kind = schema.field(label).type
+    if types.is_dictionary(kind):
+        kind = kind.value_type
+    if types.is_integer(kind) or _is_text(types, kind):
+        return bool(types.is_integer(kind))
+    raise SourceError(f"{path}: {label} must be whole numbers or class names, was {kind}")
+
+
+def _class_names(path: Path, schema: Arrow, label: str) -> tuple[str, ...] | None:
+    """Read the names of a ClassLabel from what `datasets` wrote into the schema."""
+    try:
+        record = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
+        feature = record.get("info", {}).get("features", {}).get(label, {})
+        if feature.get("_type") != "ClassLabel":
+            return None
+        return tuple(map(str, feature["names"]))
+    except (ValueError, AttributeError, KeyError, TypeError, RecursionError) as error:
+        raise SourceError(
+            f"{path} has a damaged schema: what datasets wrote under huggingface must be a JSON "
+            f"record with the names of the classes ({error!r})"
+        ) from error
+
+
+def _is_binary(types: ModuleType, kind: Arrow) -> bool:
+    return kind is not None and bool(
+        types.is_binary(kind) or types.is_large_binary(kind) or types.is_binary_view(kind)
+    )
+
+
+def _is_text(types: ModuleType, kind: Arrow) -> bool:
+    return kind is not None and bool(
+        types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind)
+    )
+
+
+def _first_null(column: Arrow) -> int:
+    return int(column.is_null().to_numpy().argmax())
+
+
+@contextmanager
+def _arrow_errors(path: str) -> Iterator[None]:
+    """Turn what pyarrow raises at a damaged file into words."""
+    arrow = require("pyarrow", "parquet")
+    try:
+        yield
+    except (arrow.ArrowException, OSError, ValueError) as error:
+        if isinstance(error, SourceError):
+            raise
+        reason = str(error).partition("\n")[0]
+        raise SourceError(
+            f"{path} is damaged or is no Parquet file ({reason}): fetch it again"
+        ) from error

@@ -1,0 +1,1 @@
+"""Networks: the paper's, timm's and your own."""

@@ -1,0 +1,62 @@
+"""How far a proxy stands in for a target: plain functions on arrays of errors.
+
+Errors are `(configurations, seeds)` float64, shares from 0 to 1, +inf for a run that diverged and
+nan for one that is missing. Every interval is of 95 %; what each figure estimates, and how often
+its interval holds that, is in docs/statistics.md. Results are frozen records for
+`dataclasses.asdict`; what cannot be told is None with a reason. Needs SciPy: `lowres[study]`.
+"""
+
+from lowres.statistics.cost import (
+    Curve,
+    SpeedUp,
+    anytime,
+    best_by,
+    hypervolume,
+    pareto_front,
+    speed_up,
+)
+from lowres.statistics.estimate import Figure, Interval
+from lowres.statistics.filters import (
+    Difference,
+    FilterComparison,
+    compare_filters,
+    equal_within,
+    worse_than_all,
+)
+from lowres.statistics.optimum import Optimum, Region, optimum, overlap, region, shift
+from lowres.statistics.rank_correlation import ceiling, rank_correlation
+from lowres.statistics.regret import Regret, regret
+from lowres.statistics.tables import Pair, mean_errors, pair_up
+from lowres.statistics.verdict import Verdict, judge
+
+__all__ = [
+    "Curve",
+    "Difference",
+    "Figure",
+    "FilterComparison",
+    "Interval",
+    "Optimum",
+    "Pair",
+    "Region",
+    "Regret",
+    "SpeedUp",
+    "Verdict",
+    "anytime",
+    "best_by",
+    "ceiling",
+    "compare_filters",
+    "equal_within",
+    "hypervolume",
+    "judge",
+    "mean_errors",
+    "optimum",
+    "overlap",
+    "pair_up",
+    "pareto_front",
+    "rank_correlation",
+    "region",
+    "regret",
+    "shift",
+    "speed_up",
+    "worse_than_all",
+]

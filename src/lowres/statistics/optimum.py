@@ -1,0 +1,273 @@
+"""The best learning rate: where it is, how far it moves between sizes, what is as good."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.polynomial import polynomial
+from numpy.typing import ArrayLike
+
+from lowres.errors import StudyError, require
+from lowres.statistics.estimate import TAILS, Array, Figure, Interval
+from lowres.statistics.tables import checked, counts_of, mean_errors
+
+stats = require("scipy.stats", "study")
+
+REACH = 2
+"""Learning rates on either side of the best one that a curve is fitted to. One on either side
+leaves nothing to see its lean by; farther away no curve is a parabola."""
+
+LEAN = 0.6
+"""How much a curve may lean, in curvatures a decade: the standard deviation of the cubic
+coefficient over the quadratic one. Curves rise faster where training becomes unstable, by how much
+is not known before; with 0 the intervals of leaning curves hold their optima in few studies."""
+
+LEAST_VARIANCE = 1e-10
+"""Of a run's error, so that errors without noise can be weighed: (half an image of 50,000)^2."""
+
+FARTHEST = 10.0
+"""Decades from the optimum beyond which an interval's end says nothing any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Optimum:
+    """The best learning rate of a curve.
+
+    Attributes:
+        lr: the fitted optimum; None where there is none, which `reason` explains.
+        interval: its 95 % interval; None where there is none.
+        best_lr: the learning rate of the grid with the least mean error.
+        at_edge: whether that is the first or last one that trained.
+        reason: why something is missing; empty where nothing is.
+    """
+
+    lr: float | None
+    interval: Interval | None
+    best_lr: float
+    at_edge: bool
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """Learning rates that are as good as the best.
+
+    Attributes:
+        low: the smallest.
+        high: the largest.
+        learning_rates: all of the grid between them.
+        bar: mean error up to which they count: the least one plus its standard error.
+    """
+
+    low: float
+    high: float
+    learning_rates: tuple[float, ...]
+    bar: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Curve:
+    """The good part of a curve: log10 learning rates around their mean, errors, numbers of runs."""
+
+    x: Array
+    means: Array
+    counts: Array
+    centre: float
+
+
+def optimum(learning_rates: ArrayLike, errors: ArrayLike) -> Optimum:
+    """Fit the optimum of error over log10 learning rate.
+
+    Estimated is the learning rate with the least true error (mean over all seeds). Fitted is a
+    parabola that may lean, to the best learning rate and up to two neighbours on either side: a
+    cubic whose last coefficient is normal around 0, `LEAN` times the curvature. The interval holds
+    all learning rates at which the slope is not told from 0 (Fieller's way), with t for the noise
+    pooled over all learning rates that trained, or with one seed for what a parabola leaves.
+
+    Args:
+        learning_rates: `(L,)`, above 0, rising.
+        errors: `(L, seeds)`, shares, inf for diverged, nan for missing.
+
+    Raises:
+        StudyError: the arrays do not fit, or no learning rate trained.
+    """
+    rates, table = _curve(learning_rates, errors)
+    best = int(mean_errors(table).argmin())
+    best_lr = float(rates[best])
+    if not 0 < best < len(rates) - 1:
+        end = "smallest" if best == 0 else "largest"
+        reason = f"the best learning rate is the {end} that trained: the optimum may lie beyond"
+        return Optimum(None, None, best_lr, True, reason)
+    window = slice(max(0, best - REACH), best + REACH + 1)
+    near = _near(rates[window], table[window])
+    if _parabola(near)[2] <= 0:
+        reason = "the curve around the best learning rate is not convex"
+        return Optimum(None, None, best_lr, False, reason)
+    variance, freedom = _noise(near, table)
+    slope, spread = _slope(near, max(variance, LEAST_VARIANCE))
+    vertex = _vertex(slope, near)
+    if vertex is None:
+        reason = "the fitted optimum lies outside the learning rates it was fitted to"
+        return Optimum(None, None, best_lr, False, reason)
+    lr = 10 ** (near.centre + vertex)
+    if not freedom:
+        reason = "one seed and three learning rates: the noise is not known"
+        return Optimum(lr, None, best_lr, False, reason)
+    found = _not_told_from_0(slope, spread, vertex, freedom)
+    if found is None:
+        reason = "noise hides the curvature: the optimum may lie anywhere"
+        return Optimum(lr, None, best_lr, False, reason)
+    low, high = (10 ** (near.centre + end) for end in found)
+    return Optimum(lr, Interval(low, high), best_lr, False)
+
+
+def shift(first: Optimum, second: Optimum) -> Figure:
+    """Tell how far the optimum moves from one curve to another, in decades of learning rate.
+
+    Positive where the second is larger. The interval joins those of the two curves (MOVER: the
+    method of variance estimates recovery), which are independent: they share no run.
+    """
+    if first.lr is None or second.lr is None:
+        return Figure(None, None, first.reason if first.lr is None else second.reason)
+    one, other = math.log10(first.lr), math.log10(second.lr)
+    moved = other - one
+    if first.interval is None or second.interval is None:
+        lacking = first if first.interval is None else second
+        return Figure(moved, None, lacking.reason)
+    low = math.hypot(other - math.log10(second.interval.low), math.log10(first.interval.high) - one)
+    high = math.hypot(
+        math.log10(second.interval.high) - other, one - math.log10(first.interval.low)
+    )
+    return Figure(moved, Interval(moved - low, moved + high))
+
+
+def region(learning_rates: ArrayLike, errors: ArrayLike) -> Region | None:
+    """Give the learning rates around the best whose mean error is within its standard error.
+
+    The standard error is of the noise pooled over all learning rates that trained. The region ends
+    where the first learning rate on either side is worse. None with one seed: there is no
+    standard error.
+
+    Args:
+        learning_rates: `(L,)`, above 0, rising.
+        errors: `(L, seeds)`, shares, inf for diverged, nan for missing.
+
+    Raises:
+        StudyError: the arrays do not fit, or no learning rate trained.
+    """
+    rates, table = _curve(learning_rates, errors)
+    variance, freedom = _pooled(table)
+    if not freedom:
+        return None
+    means = mean_errors(table)
+    best = int(means.argmin())
+    bar = float(means[best] + math.sqrt(variance / counts_of(table)[best]))
+    low = high = best
+    while low > 0 and means[low - 1] <= bar:
+        low -= 1
+    while high < len(rates) - 1 and means[high + 1] <= bar:
+        high += 1
+    inside = tuple(float(rate) for rate in rates[low : high + 1])
+    return Region(inside[0], inside[-1], inside, bar)
+
+
+def overlap(first: Region, second: Region) -> bool:
+    """Tell whether a learning rate is in both regions."""
+    return max(first.low, second.low) <= min(first.high, second.high)
+
+
+def _curve(learning_rates: ArrayLike, errors: ArrayLike) -> tuple[Array, Array]:
+    """Check a curve and leave out learning rates that diverged or are missing."""
+    rates = checked_rates(learning_rates)
+    table = checked(errors, "errors")
+    if len(rates) != len(table):
+        raise StudyError(
+            f"errors must have a row for each of {len(rates)} learning rates, had {len(table)}"
+        )
+    trained = np.isfinite(mean_errors(table))
+    if not trained.any():
+        raise StudyError("errors must hold a learning rate that trained; all diverged or missing")
+    return rates[trained], table[trained]
+
+
+def checked_rates(learning_rates: ArrayLike) -> Array:
+    """Give learning rates as float64.
+
+    Raises:
+        StudyError: they are not above 0 and rising.
+    """
+    rates = np.asarray(learning_rates, dtype=np.float64)
+    if rates.ndim != 1 or not rates.size or not rates[0] > 0 or not (np.diff(rates) > 0).all():
+        raise StudyError(f"learning rates must be above 0 and rising, were {rates.tolist()}")
+    return rates
+
+
+def _pooled(table: Array) -> tuple[float, int]:
+    """Pool the variance of a run over all learning rates, with its degrees of freedom."""
+    freedom = int((counts_of(table) - 1).sum())
+    squares = np.nansum((table - mean_errors(table)[:, None]) ** 2)
+    return (float(squares / freedom), freedom) if freedom else (0.0, 0)
+
+
+def _near(rates: Array, table: Array) -> _Curve:
+    x = np.log10(rates)
+    # Around their mean, or the powers of x are too alike to be told apart.
+    return _Curve(x - x.mean(), mean_errors(table), counts_of(table), float(x.mean()))
+
+
+def _parabola(curve: _Curve) -> Array:
+    """Fit the coefficients of a parabola, the constant one first."""
+    return np.asarray(polynomial.polyfit(curve.x, curve.means, 2, w=np.sqrt(curve.counts)))
+
+
+def _noise(near: _Curve, table: Array) -> tuple[float, int]:
+    """Give the variance of a run, with its degrees of freedom."""
+    variance, freedom = _pooled(table)
+    if freedom or len(near.x) <= 3:
+        return variance, freedom
+    left = near.means - polynomial.polyval(near.x, _parabola(near))
+    freedom = len(near.x) - 3
+    return float((near.counts * left**2).sum() / freedom), freedom
+
+
+def _slope(near: _Curve, variance: float) -> tuple[Array, Array]:
+    """Fit a parabola that may lean: its slope, and the variance of that, as polynomials of x.
+
+    Returns:
+        `(3,)` and `(5,)` coefficients, the constant one first.
+    """
+    powers = np.vander(near.x, 4, increasing=True)
+    weighed = powers.T * (near.counts / variance)
+    precision = weighed @ powers
+    precision[3, 3] += 1 / (LEAN * _parabola(near)[2]) ** 2
+    covariance = np.linalg.inv(precision)
+    factors = np.array([1.0, 2.0, 3.0])  # of 1, x and x^2 in the slope
+    slope = factors * (covariance @ weighed @ near.means)[1:]
+    each = np.outer(factors, factors) * covariance[1:, 1:]
+    spread = np.array([np.fliplr(each).trace(2 - power) for power in range(5)])
+    return np.asarray(slope), spread
+
+
+def _vertex(slope: Array, near: _Curve) -> float | None:
+    """Find where the slope rises through 0; None outside the learning rates of the fit."""
+    constant, linear, square = slope.tolist()
+    under_root = linear**2 - 4 * square * constant
+    below = linear + math.sqrt(max(0.0, under_root))
+    if under_root < 0 or below <= 0:
+        return None
+    vertex = -2 * constant / below  # this form holds where there is no lean, too
+    return vertex if near.x[0] <= vertex <= near.x[-1] else None
+
+
+def _not_told_from_0(
+    slope: Array, spread: Array, vertex: float, freedom: int
+) -> tuple[float, float] | None:
+    """Find the ends of where |slope| is at most t standard errors; None where there is no end."""
+    t = float(stats.t.ppf(TAILS[1], freedom))
+    roots = polynomial.polyroots(np.convolve(slope, slope) - t**2 * spread)
+    ends = [float(root.real) for root in roots if abs(root.imag) < 1e-9]
+    below = [end for end in ends if vertex - FARTHEST < end < vertex]
+    above = [end for end in ends if vertex < end < vertex + FARTHEST]
+    return (max(below), min(above)) if below and above else None

@@ -1,0 +1,151 @@
+"""Tables of errors: configurations by seeds, checked, averaged, paired; and made from rows.
+
+A table is `(configurations, seeds)` float64, top-1 errors as shares from 0 to 1, +inf for a run
+that diverged and nan for one that is missing. The columns of a row are exchangeable: nothing is
+made of a seed's number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from lowres.errors import StudyError
+from lowres.statistics.estimate import Array, Mask
+
+SAME = 12
+"""Decimals to which mean errors are compared: 0.1 + 0.3 and 0.2 + 0.2 are a tie."""
+
+Row = tuple[Hashable, int, float]
+"""Configuration, seed, error."""
+
+
+def checked(errors: ArrayLike, name: str, *, dimensions: int = 2) -> Array:
+    """Give errors as float64.
+
+    Raises:
+        StudyError: they are no table with a row and a column, or not shares, +inf or nan.
+    """
+    table = np.asarray(errors, dtype=np.float64)
+    if table.ndim != dimensions or 0 in table.shape:
+        raise StudyError(
+            f"{name} must be a table of {dimensions} dimensions, none of them empty, was of shape "
+            f"{table.shape}"
+        )
+    wrong = table[(table < 0) | ((table > 1) & (table < np.inf))]
+    if wrong.size:
+        raise StudyError(
+            f"{name} must be shares from 0 to 1 (inf: diverged, nan: missing), was {wrong[0]:g}; "
+            "divide percentages by 100"
+        )
+    return table
+
+
+def mean_errors(table: Array) -> Array:
+    """Average each configuration over the seeds that are there.
+
+    Returns:
+        `(configurations,)`; inf where any seed diverged, nan where none is there.
+    """
+    present = ~np.isnan(table)
+    totals = np.where(present, table, 0.0).sum(axis=1)
+    counts = present.sum(axis=1)
+    means = np.full(len(table), np.nan)
+    np.divide(totals, counts, out=means, where=counts > 0)
+    return np.asarray(np.round(means, SAME))
+
+
+def counts_of(table: Array) -> Array:
+    """Count the runs of each configuration."""
+    return np.asarray((~np.isnan(table)).sum(axis=1), dtype=np.float64)
+
+
+def there(errors: ArrayLike) -> Mask:
+    """Mark the configurations that have a run."""
+    return np.asarray((~np.isnan(np.asarray(errors, dtype=np.float64))).any(axis=1))
+
+
+def on_both(proxy: ArrayLike, target: ArrayLike) -> tuple[Array, Array]:
+    """Check a pair of tables and keep the configurations that have a run in both.
+
+    Raises:
+        StudyError: one is no table of errors, or they differ in their number of rows.
+    """
+    first, second = checked(proxy, "proxy errors"), checked(target, "target errors")
+    if len(first) != len(second):
+        raise StudyError(
+            f"proxy and target errors must have a row for each of the same configurations, had "
+            f"{len(first)} and {len(second)}; make them with pair_up"
+        )
+    both = there(first) & there(second)
+    return first[both], second[both]
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Errors of the same configurations on a proxy and on a target.
+
+    Attributes:
+        configurations: those run on both, in the order of the proxy's rows.
+        proxy: `(configurations, proxy seeds)` errors.
+        target: `(configurations, target seeds)` errors.
+        proxy_missing: cells of `proxy` without a run.
+        target_missing: cells of `target` without a run.
+        proxy_only: configurations left out because the target has none of their runs.
+        target_only: configurations left out because the proxy has none.
+    """
+
+    configurations: tuple[Hashable, ...]
+    proxy: Array
+    target: Array
+    proxy_missing: int
+    target_missing: int
+    proxy_only: tuple[Hashable, ...]
+    target_only: tuple[Hashable, ...]
+
+
+def pair_up(proxy: Iterable[Row], target: Iterable[Row]) -> Pair:
+    """Make the two tables of a pair from rows (configuration, seed, error).
+
+    Raises:
+        StudyError: a configuration has a seed twice, or nothing was run on both.
+    """
+    first, second = _cells(proxy, "proxy"), _cells(target, "target")
+    ours, theirs = _keys(first), _keys(second)
+    common = tuple(key for key in ours if key in theirs)
+    if not common:
+        raise StudyError(
+            f"proxy and target have no configuration in common: {len(ours)} were run on the "
+            f"proxy, {len(theirs)} on the target"
+        )
+    tables = [_table(cells, common) for cells in (first, second)]
+    return Pair(
+        configurations=common,
+        proxy=tables[0],
+        target=tables[1],
+        proxy_missing=int(np.isnan(tables[0]).sum()),
+        target_missing=int(np.isnan(tables[1]).sum()),
+        proxy_only=tuple(key for key in ours if key not in theirs),
+        target_only=tuple(key for key in theirs if key not in ours),
+    )
+
+
+def _cells(rows: Iterable[Row], name: str) -> dict[tuple[Hashable, int], float]:
+    cells: dict[tuple[Hashable, int], float] = {}
+    for key, seed, error in rows:
+        if (key, seed) in cells:
+            raise StudyError(f"{name} has configuration {key!r} with seed {seed} twice")
+        cells[key, seed] = error
+    return cells
+
+
+def _keys(cells: dict[tuple[Hashable, int], float]) -> dict[Hashable, None]:
+    return dict.fromkeys(key for (key, _), error in cells.items() if not np.isnan(error))
+
+
+def _table(cells: dict[tuple[Hashable, int], float], keys: Sequence[Hashable]) -> Array:
+    seeds = sorted({seed for key, seed in cells if key in set(keys)})
+    return np.array([[cells.get((key, seed), np.nan) for seed in seeds] for key in keys])

@@ -1,0 +1,1 @@
+"""The arrays on disk: made, opened, exported."""

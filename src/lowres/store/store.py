@@ -1,0 +1,218 @@
+"""Opening and checking what `lowres build` wrote.
+
+A store is a folder of plain `.npy` and JSON files (docs/format.md), so NumPy alone reads it too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lowres.errors import StoreError
+from lowres.imagenet import devkit_ids
+from lowres.progress import Track, silent
+from lowres.store.manifest import Manifest
+from lowres.store.rows import RowFile
+from lowres.variant import Variant
+from lowres.work.files import sha256_of_file
+
+LABELS = "labels.npy"
+KEYS = "keys.txt"
+SOURCE_MEAN = "train/source-mean.npy"
+
+
+def array_path(split: str, variant: Variant | str) -> str:
+    """Give the path of an image array inside a store."""
+    return f"{split}/{variant}.npy"
+
+
+class Store:
+    """A finished store, opened for reading. Arrays are memory maps and cost nothing to open.
+
+    Attributes:
+        path: the store's folder.
+        manifest: its record.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        self.manifest = Manifest.read(self.path)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names; a label is a 0-based position in them."""
+        return self.manifest.classes
+
+    @property
+    def devkit_ids(self) -> tuple[int, ...] | None:
+        """The devkit id of each class, if all are ImageNet's: the labels of the released data."""
+        return devkit_ids(self.classes)
+
+    @property
+    def splits(self) -> dict[str, int]:
+        """Number of images in each split."""
+        return self.manifest.splits
+
+    @cached_property
+    def variants(self) -> tuple[Variant, ...]:
+        """The variants that every split has."""
+        return self.manifest.parsed_variants()
+
+    def images(self, split: str, variant: Variant | str) -> NDArray[np.uint8]:
+        """Open the images of a split.
+
+        Returns:
+            (N, H, W, 3) uint8 RGB, a read-only memory map; row i has label and key i.
+
+        Raises:
+            StoreError: there is no such split or variant, or the file is missing or damaged.
+        """
+        if str(variant) not in self.manifest.variants:
+            raise StoreError(
+                f"{self.path} has no variant {variant}; it has {', '.join(self.manifest.variants)}"
+            )
+        size = Variant.parse(str(variant)).size
+        array: NDArray[np.uint8] = self._open(array_path(self._known(split), variant))
+        expected = (self.splits[split], size, size, 3)
+        if array.shape != expected or array.dtype != np.uint8:
+            raise StoreError(
+                f"{self.path / array_path(split, variant)} must be {expected} uint8, "
+                f"was {array.shape} {array.dtype}; build the store again"
+            )
+        return array
+
+    def mean_image(self, variant: Variant | str) -> NDArray[np.float64]:
+        """Average the images of train, (H, W, 3) in levels.
+
+        Raises:
+            StoreError: as `images`.
+        """
+        rows = self.rows("train", variant)
+        total = np.zeros(rows.shape[1:], np.int64)
+        for block in rows.blocks():
+            total += block.sum(axis=0, dtype=np.int64)
+        rows.close()
+        return total / len(rows)
+
+    def rows(self, split: str, variant: Variant | str) -> RowFile:
+        """Open the images of a split for reading block by block, without a memory map.
+
+        Raises:
+            StoreError: as `images`.
+        """
+        self.images(split, variant)
+        path = self.path / array_path(split, variant)
+        try:
+            return RowFile(path)
+        except (OSError, ValueError) as error:
+            raise StoreError(f"{path} is damaged ({error}); build the store again") from error
+
+    def labels(self, split: str) -> NDArray[np.int64]:
+        """Read the labels of a split: (N,) int64, 0-based."""
+        array = self._open(f"{self._known(split)}/{LABELS}")
+        if array.shape != (self.splits[split],) or array.dtype != np.int64:
+            raise StoreError(
+                f"{self.path / split / LABELS} must be ({self.splits[split]},) int64, "
+                f"was {array.shape} {array.dtype}; build the store again"
+            )
+        if array.size and not 0 <= array.min() <= array.max() < len(self.classes):
+            raise StoreError(
+                f"{self.path / split / LABELS} must lie in 0 to {len(self.classes) - 1}, was "
+                f"{array.min()} to {array.max()}; build the store again"
+            )
+        return np.array(array)
+
+    def keys(self, split: str) -> list[str]:
+        """Read the keys of a split, the names of the entries in the source."""
+        path = self.path / self._known(split) / KEYS
+        try:
+            text = path.read_bytes().decode("utf-8")  # not read_text: it changes carriage returns
+        except (OSError, UnicodeDecodeError) as error:
+            raise StoreError(f"{path} is missing or damaged ({error})") from error
+        keys = text.split("\n")[:-1]
+        if len(keys) != self.splits[split]:
+            raise StoreError(
+                f"{path} has {len(keys)} keys for {self.splits[split]} images; build the store "
+                "again"
+            )
+        return keys
+
+    def statistics(
+        self, split: str, variant: Variant | str
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Give mean and standard deviation of each channel: two (3,) float64, in levels."""
+        recorded = self.manifest.statistics[self._known(split)][str(variant)]
+        return np.array(recorded["mean"]), np.array(recorded["std"])
+
+    def source_mean(self) -> NDArray[np.float64] | None:
+        """Read the mean image of train that the source came with, if it came with one.
+
+        Returns:
+            (H, W, 3) float64 in levels. Released batches have it, over all their train images.
+        """
+        return self._open(SOURCE_MEAN) if SOURCE_MEAN in self.manifest.files else None
+
+    def _known(self, split: str) -> str:
+        if split not in self.splits:
+            raise StoreError(f"{self.path} has no split {split!r}; it has {', '.join(self.splits)}")
+        return split
+
+    def _open(self, name: str) -> NDArray[Any]:
+        path = self.path / name
+        try:
+            array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise StoreError(f"{path} is missing or damaged ({error})") from error
+        return array
+
+    def problems(self, track: Track = silent) -> Iterator[str]:
+        """Check every file against the manifest: presence, shapes, counts and SHA-256.
+
+        Yields:
+            A sentence for each thing that is wrong; nothing where the store is whole.
+        """
+        with track("verify", len(self.manifest.files)) as display:
+            for name, recorded in self.manifest.files.items():
+                path = self.path / name
+                if not path.is_file():
+                    yield f"{name} is missing"
+                elif sha256_of_file(path) != recorded:
+                    yield f"{name} has changed: its SHA-256 is not the one in the manifest"
+                display.advance()
+        yield from self._unlisted()
+        for split in self.splits:
+            yield from self._misfits(split)
+
+    def _unlisted(self) -> Iterator[str]:
+        for split in self.splits:
+            names = [array_path(split, name) for name in self.manifest.variants]
+            for name in [*names, f"{split}/{LABELS}", f"{split}/{KEYS}"]:
+                if name not in self.manifest.files:
+                    yield f"{name} has no SHA-256 in the manifest"
+
+    def _misfits(self, split: str) -> Iterator[str]:
+        """Find what does not fit together in a split, whatever its checksums say."""
+        checks: list[Callable[[], object]] = [
+            *(partial(self.images, split, variant) for variant in self.variants),
+            partial(self.labels, split),
+            partial(self.keys, split),
+        ]
+        for check in checks:
+            try:
+                check()
+            except StoreError as error:
+                yield str(error)
+
+
+def open_store(path: Path | str) -> Store:
+    """Open a finished store.
+
+    Raises:
+        StoreError: there is none, or it is unfinished or damaged.
+    """
+    return Store(path)

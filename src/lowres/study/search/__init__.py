@@ -1,0 +1,1 @@
+"""Hyperparameter search with resolution as the cheap fidelity."""

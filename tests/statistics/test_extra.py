@@ -1,0 +1,31 @@
+"""The statistics need SciPy, and say so where it is missing."""
+
+import subprocess
+import sys
+
+from lowres import statistics as transfer
+
+WITHOUT_SCIPY = """
+import sys
+
+class Missing:
+    def find_spec(name, path=None, target=None):
+        if name == "scipy":
+            raise ModuleNotFoundError("No module named 'scipy'", name="scipy")
+
+sys.meta_path.insert(0, Missing)
+import lowres.statistics
+"""
+
+
+def test_without_scipy_the_extra_is_named():
+    run = subprocess.run(
+        [sys.executable, "-c", WITHOUT_SCIPY], capture_output=True, text=True, check=False
+    )
+    assert "scipy.stats, which is not installed: pip install 'lowres[study]'" in run.stderr
+
+
+def test_public_names_are_sorted_and_there():
+    assert sorted(set(transfer.__all__)) == list(transfer.__all__)
+    for name in transfer.__all__:
+        assert callable(getattr(transfer, name))

@@ -1,0 +1,385 @@
+"""Building: the right bytes, for any number of workers, after any interruption, or an error."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import lowres
+from images import contents, draw_image, draw_source, encoded
+from lowres.errors import SourceError, StoreError, VariantError
+from lowres.store import build as builder
+from lowres.store import finishing, journal, plan, staging
+from lowres.store import render as rendering
+from lowres.store.options import BuildOptions
+
+OPTIONS = BuildOptions(size=(8, 16), filter=("box", "lanczos"))
+
+
+def test_rows_are_pillows_answer(source, store):
+    for split in ("train", "val"):
+        for row, key in enumerate(store.keys(split)):
+            with Image.open(source / split / key) as image:
+                across = image.convert("RGB").resize((8, image.height), Image.Resampling.BOX)
+            expected = np.asarray(across.resize((8, 8), Image.Resampling.BOX))
+            np.testing.assert_array_equal(store.images(split, "8-box")[row], expected)
+            assert store.classes[store.labels(split)[row]] == key.split("/")[0]
+
+
+def test_layout_on_disk(store_path, store):
+    assert sorted(path.relative_to(store_path).as_posix() for path in store_path.rglob("*.*")) == [
+        "manifest.json",
+        *(
+            f"{split}/{name}"
+            for split in ("train", "val")
+            for name in (
+                "16-box.npy",
+                "16-lanczos.npy",
+                "8-box.npy",
+                "8-lanczos.npy",
+                "keys.txt",
+                "labels.npy",
+            )
+        ),
+    ]
+    images = np.load(store_path / "train" / "16-box.npy")
+    assert images.shape == (24, 16, 16, 3)
+    assert images.dtype == np.uint8
+    assert images.flags.c_contiguous
+
+
+def test_statistics_are_those_of_the_pixels(store):
+    images = np.array(store.images("train", "16-box"), np.float64)
+    mean, std = store.statistics("train", "16-box")
+    np.testing.assert_allclose(mean, images.mean(axis=(0, 1, 2)), rtol=1e-12)
+    np.testing.assert_allclose(std, images.std(axis=(0, 1, 2)), rtol=1e-9)
+
+
+def test_any_number_of_workers_gives_the_same_bytes(tmp_path, monkeypatch):
+    monkeypatch.setattr(staging, "CHUNK_ROWS", 3)
+    source = draw_source(tmp_path / "animals", train=9)
+    for workers in (1, 3, 8):
+        builder.build(source, tmp_path / f"store{workers}", OPTIONS, workers=workers)
+    one = contents(tmp_path / "store1")
+    assert one == contents(tmp_path / "store3") == contents(tmp_path / "store8")
+
+
+def test_options_in_another_order_make_the_same_store(source, store_path, tmp_path):
+    options = BuildOptions(size=(16, 8, 16), filter=("lanczos", "box"))
+    builder.build(source, tmp_path / "store", options)
+    assert contents(tmp_path / "store") == contents(store_path)
+
+
+def test_all_means_six_filters():
+    assert len(BuildOptions(size=(8,), filter=("all",)).variants()) == 6
+
+
+def test_presets_stand_for_filter_fit_and_rule():
+    def names(**options):
+        return list(map(str, BuildOptions(size=(32,), **options).variants()))
+
+    assert names(preset="chrabaszcz2017") == ["32-box-release-2017"]
+    assert names(preset="edm") == ["32-lanczos-crop"]
+    assert names(preset="hf-lanczos") == ["32-lanczos-resize-crop"]
+    assert names(fit=("crop", "squash"), rule=("pillow", "release-2017")) == [
+        "32-box-crop",
+        "32-box-crop-release-2017",
+        "32-box",
+        "32-box-release-2017",
+    ]
+    with pytest.raises(VariantError, match="--preset edm stands for --filter lanczos"):
+        names(preset="edm", filter=("box",))
+    with pytest.raises(VariantError, match="--preset must be one of chrabaszcz2017, edm"):
+        names(preset="ffhq")
+
+
+def test_a_build_that_is_killed_goes_on_to_the_same_bytes(tmp_path, store_path, source):
+    """The process is killed between two chunks, with a half-written line in the journal."""
+    store = tmp_path / "store"
+    script = f"""
+import os, signal
+from lowres.store import build as builder
+from lowres.store import journal
+from lowres.store import staging
+from lowres.store.options import BuildOptions
+staging.CHUNK_ROWS = 5
+staging.CHUNKS_PER_WORKER = 1
+keep = staging.Staging.keep
+def dying(self, built):
+    keep(self, built)
+    if len(self.built) == 3:
+        with open(self.path / journal.MAIN, "a") as file:
+            file.write('{{"split": "tra')
+        os.kill(os.getpid(), signal.SIGKILL)
+staging.Staging.keep = dying
+builder.build({str(source)!r}, {str(store)!r},
+              BuildOptions(size=(8, 16), filter=("box", "lanczos")), workers=1)
+"""
+    killed = subprocess.run([sys.executable, "-c", script], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert not (store / "manifest.json").exists()
+    with pytest.raises(StoreError, match="is unfinished: run the same lowres build again"):
+        lowres.open_store(store)
+    read = []
+    monkey = pytest.MonkeyPatch()
+    original = rendering.decode_for
+    monkey.setattr(rendering, "decode_for", lambda *a, **kw: read.append(1) or original(*a, **kw))
+    builder.build(source, store, OPTIONS)
+    monkey.undo()
+    assert len(read) == 24 + 12 - 15, "three chunks of five were done"
+    assert contents(store) == contents(store_path)
+
+
+def test_a_image_changed_meanwhile_is_refused_or_built_again(tmp_path):
+    source = draw_source(tmp_path / "animals")
+    broken = source / "val" / "cat" / "01.jpg"
+    whole = broken.read_bytes()
+    broken.write_bytes(whole[:-300])
+    with pytest.raises(SourceError, match=r"cat/01\.jpg cannot be read: .*truncated"):
+        builder.build(source, tmp_path / "store", OPTIONS, workers=1)
+    changed = source / "train" / "ant" / "00.jpg"
+    changed.write_bytes(encoded(draw_image(77, 50, 50)))
+    broken.write_bytes(whole)
+    with pytest.raises(StoreError, match=r"1 images changed after .*train/ant/00\.jpg first"):
+        builder.build(source, tmp_path / "store", OPTIONS)
+    builder.build(source, tmp_path / "store", OPTIONS, on_change="rebuild")
+    builder.build(source, tmp_path / "fresh", OPTIONS)
+    assert contents(tmp_path / "store") == contents(tmp_path / "fresh")
+
+
+def test_skip_records_and_keeps_the_rest(tmp_path, store):
+    source = draw_source(tmp_path / "animals")
+    (source / "train" / "bee" / "02.jpg").write_bytes(b"not an image")
+    (source / "train" / "dog" / "05.jpg").unlink()
+    (source / "train" / "dog" / "05.jpg").symlink_to("nowhere.jpg")
+    with pytest.raises(SourceError, match="--on-error skip"):
+        builder.build(source, tmp_path / "store", OPTIONS)
+    manifest = builder.build(source, tmp_path / "store", OPTIONS, on_error="skip")
+    assert [(s.split, s.key) for s in manifest.skipped] == [
+        ("train", "bee/02.jpg"),
+        ("train", "dog/05.jpg"),
+    ]
+    assert "is none of JPEG" in manifest.skipped[0].reason
+    assert manifest.skipped[1].reason == "No such file or directory"
+    skipping = lowres.open_store(tmp_path / "store")
+    assert list(skipping.problems()) == []
+    assert skipping.splits == {"train": 22, "val": 12}
+    kept = [row for row, key in enumerate(store.keys("train")) if key in skipping.keys("train")]
+    assert len(kept) == 22
+    for variant in store.variants:
+        expected = store.images("train", variant)[kept]
+        np.testing.assert_array_equal(skipping.images("train", variant), expected)
+
+
+@pytest.fixture
+def stopped(tmp_path, source):
+    """A source, and a store of it whose build stopped at an image of val, since mended."""
+    animals = Path(shutil.copytree(source, tmp_path / "animals"))
+    broken = animals / "val" / "dog" / "02.jpg"
+    whole = broken.read_bytes()
+    broken.write_bytes(b"")
+    with pytest.raises(SourceError):
+        builder.build(animals, tmp_path / "store", OPTIONS, workers=1)
+    broken.write_bytes(whole)
+    return animals, tmp_path / "store"
+
+
+@pytest.mark.parametrize("how", ["missing", "short"])
+@pytest.mark.parametrize("killed", [(staging, "Parts"), (builder, "_build_rows")])
+def test_rows_that_were_lost_are_built_again(stopped, store_path, monkeypatch, killed, how):
+    """Also where the process is killed once more before it has built them."""
+    animals, store = stopped
+    assert (store / journal.MAIN).read_text().count("train") == 24
+    part = store / "train" / "16-box.npy.part"
+    part.unlink() if how == "missing" else os.truncate(part, 3000)
+    monkeypatch.setattr(*killed, lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        builder.build(animals, store, OPTIONS)
+    monkeypatch.undo()
+    builder.build(animals, store, OPTIONS)
+    assert contents(store) == contents(store_path)
+
+
+def test_a_refused_second_build_touches_nothing(tmp_path, monkeypatch):
+    """Even while the first one gives its arrays their names."""
+    source = draw_source(tmp_path / "animals", train=2, val=1)
+    hashed = finishing.sha256_of_file
+
+    def again(path):
+        with pytest.raises(StoreError, match="is being built by another process"):
+            builder.build(source, tmp_path / "store", OPTIONS)
+        return hashed(path)
+
+    monkeypatch.setattr(finishing, "sha256_of_file", again)
+    builder.build(source, tmp_path / "store", OPTIONS, workers=1)
+    assert list(lowres.open_store(tmp_path / "store").problems()) == []
+
+
+def test_a_failing_disk_is_not_skipped(tmp_path, source, monkeypatch):
+    def failing(self, entry):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr("lowres.formats.folder.FolderSource.read", failing)
+    with pytest.raises(SourceError, match="cannot be read: Input/output error"):
+        builder.build(source, tmp_path / "store", OPTIONS, on_error="skip")
+
+
+def test_damaged_records_of_an_unfinished_build(stopped, store_path):
+    animals, store = stopped
+    lines = store / journal.MAIN
+    nowhere = b'{"split":"no","start":0,"stop":64,"stamps":"x","skipped":{},"sums":[]}\n'
+    lines.write_bytes(b'\xff garbage\n[]\n{"split": 1}\n' + nowhere + lines.read_bytes() + b'{"sp')
+    planned = (store / plan.PLAN).read_bytes()
+    (store / plan.PLAN).write_bytes(planned[:50])
+    with pytest.raises(StoreError, match=r"build\.json is damaged; remove"):
+        builder.build(animals, store, OPTIONS)
+    (store / plan.PLAN).write_bytes(planned)
+    builder.build(animals, store, OPTIONS)
+    assert contents(store) == contents(store_path)
+
+
+@pytest.mark.parametrize("skipping", [False, True])
+def test_a_build_killed_while_it_is_finished_goes_on(tmp_path, monkeypatch, skipping):
+    """Also where an image has changed since, so that rows must be written again."""
+    source = draw_source(tmp_path / "animals")
+    if skipping:
+        (source / "train" / "bee" / "02.jpg").write_bytes(b"not an image")
+    monkeypatch.setattr(finishing, "sha256_of_file", lambda _: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        builder.build(source, tmp_path / "store", OPTIONS, on_error="skip")
+    assert (tmp_path / "store" / "train" / "16-box.npy").exists()
+    monkeypatch.undo()
+    (source / "train" / "ant" / "00.jpg").write_bytes(encoded(draw_image(55, 60, 60)))
+    (source / "train" / "ant" / "old.bak").write_text("a file that is no image changes nothing")
+    builder.build(source, tmp_path / "store", OPTIONS, on_error="skip", on_change="rebuild")
+    builder.build(source, tmp_path / "fresh", OPTIONS, on_error="skip")
+    assert contents(tmp_path / "store") == contents(tmp_path / "fresh")
+
+
+def test_a_split_without_any_readable_image_is_refused(tmp_path):
+    for split in ("train", "val"):
+        (tmp_path / "set" / split / "a").mkdir(parents=True)
+        (tmp_path / "set" / split / "a" / "1.jpg").write_bytes(b"broken")
+    with pytest.raises(StoreError, match="no image of train could be decoded"):
+        builder.build(tmp_path / "set", tmp_path / "store", OPTIONS, on_error="skip")
+    assert not (tmp_path / "store" / "manifest.json").exists()
+
+
+def test_a_foreign_folder_is_refused(source, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").write_text("x")
+    with pytest.raises(StoreError, match="neither empty nor an unfinished store"):
+        builder.build(source, tmp_path / "mine", OPTIONS)
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.tex"]
+
+
+def test_a_finished_store_is_kept_or_refused(source, store_path):
+    before = (store_path / "manifest.json").stat().st_mtime_ns
+    manifest = builder.build(source, store_path, OPTIONS)
+    assert manifest.splits == {"train": 24, "val": 12}
+    assert (store_path / "manifest.json").stat().st_mtime_ns == before
+    with pytest.raises(StoreError, match=r"options variants was .*'16-box', .* and is now"):
+        builder.build(source, store_path, BuildOptions(size=(8,), filter=("box", "lanczos")))
+
+
+def test_an_unfinished_store_takes_no_other_options(tmp_path):
+    source = draw_source(tmp_path / "animals")
+    (source / "train" / "ant" / "00.jpg").write_bytes(b"")
+    with pytest.raises(SourceError, match="is empty"):
+        builder.build(source, tmp_path / "store", OPTIONS)
+    (source / "train" / "ant" / "00.jpg").write_bytes(encoded(draw_image(1, 30, 30)))
+    other = BuildOptions(size=(8, 16), filter=("box", "lanczos"), exif_rotate=True)
+    with pytest.raises(StoreError, match="was begun differently: options exif_rotate was False"):
+        builder.build(source, tmp_path / "store", other)
+    (source / "train" / "ant" / "99.jpg").write_bytes(encoded(draw_image(1, 30, 30)))
+    (source / "val" / "dog" / "00.jpg").unlink()
+    words = (
+        r"images was \{'train': 24, .* is now \{'train': 25.*its images are others: "
+        r"train/ant/99\.jpg \(class ant\): new; val/dog/00\.jpg \(class dog\): gone\. Use"
+    )
+    with pytest.raises(StoreError, match=words):
+        builder.build(source, tmp_path / "store", OPTIONS)
+
+
+def test_a_store_inside_its_source_is_refused(source):
+    with pytest.raises(StoreError, match="must not lie inside the source"):
+        builder.build(source, source / "store", OPTIONS)
+    assert not (source / "store").exists()
+
+
+def test_two_processes_do_not_build_one_store(tmp_path, monkeypatch):
+    source = draw_source(tmp_path / "animals", train=2, val=1)
+    decode = rendering.decode_for
+
+    def again(*arguments, **options):
+        with pytest.raises(StoreError, match="is being built by another process"):
+            builder.build(source, tmp_path / "store", OPTIONS)
+        monkeypatch.setattr(rendering, "decode_for", decode)
+        return decode(*arguments, **options)
+
+    monkeypatch.setattr(rendering, "decode_for", again)
+    builder.build(source, tmp_path / "store", OPTIONS, workers=1)
+    assert rendering.decode_for is decode
+
+
+def test_too_little_disk_is_refused_before_work(source, tmp_path, monkeypatch):
+    usage = shutil._ntuple_diskusage(10**9, 10**9, 1000)
+    monkeypatch.setattr(staging.shutil, "disk_usage", lambda _: usage)
+    with pytest.raises(StoreError, match=r"needs 1\.1 MB and .* has 0\.0 MB free"):
+        builder.build(source, tmp_path / "store", OPTIONS)
+    assert not (tmp_path / "store").exists()
+
+
+def test_interrupt_leaves_an_unfinished_store(tmp_path, source, store_path):
+    command = [sys.executable, "-m", "lowres", "build", str(source), str(tmp_path / "store")]
+    slow = tmp_path / "sitecustomize.py"
+    slow.write_text(
+        "import lowres.store.render as b, time\n"
+        "d = b.decode_for\n"
+        "b.decode_for = lambda *a, **k: (time.sleep(0.2), d(*a, **k))[1]\n"
+    )
+    arguments = ["--size", "8", "16", "--filter", "box", "lanczos", "--workers", "1"]
+    process = subprocess.Popen(
+        [*command, *arguments],
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+    )
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "store" / "build.json").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "interrupted; the same command goes on" in errors
+    assert "Traceback" not in errors
+    assert not (tmp_path / "store" / "manifest.json").exists()
+    builder.build(source, tmp_path / "store", OPTIONS)
+    assert contents(tmp_path / "store") == contents(store_path)
+
+
+def test_manifest_says_where_everything_came_from(store_path):
+    record = json.loads((store_path / "manifest.json").read_text())
+    assert record["format"] == "lowres store"
+    assert record["source"]["name"] == "animals"
+    assert record["source"]["images"] == {"train": 24, "val": 12}
+    assert record["options"]["variants"] == ["8-box", "8-lanczos", "16-box", "16-lanczos"]
+    assert record["classes"] == ["ant", "bee", "cat", "dog"]
+    assert set(record["versions"]) == {
+        "lowres",
+        "pillow",
+        "libjpeg-turbo",
+        "simplejpeg",
+        "numpy",
+    }
+    assert str(store_path.parent) not in (store_path / "manifest.json").read_text()

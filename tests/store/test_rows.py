@@ -1,0 +1,98 @@
+"""Files of rows: read as they were written, and nothing that is not whole."""
+
+import os
+import threading
+
+import numpy as np
+import pytest
+
+from lowres.store.rows import RowFile
+from lowres.work.files import claim
+
+ROWS = np.random.default_rng(0).integers(0, 256, (50, 4, 4, 3), np.uint8)
+
+
+@pytest.fixture
+def written(tmp_path):
+    rows = RowFile.create(tmp_path / "x.npy", ROWS.shape)
+    for start in (30, 0, 10, 20, 40):
+        rows.write(start, ROWS[start : start + 10])
+    return rows
+
+
+def test_numpy_reads_what_was_written_in_any_order(written):
+    np.testing.assert_array_equal(np.load(written.path), ROWS)
+    np.testing.assert_array_equal(written.read_range(7, 23), ROWS[7:23])
+    np.testing.assert_array_equal(written.read(np.array([4, 2, 49])), ROWS[[4, 2, 49]])
+    np.testing.assert_array_equal(np.concatenate(list(written.blocks())), ROWS)
+    assert written.path.read_bytes() == written.header + ROWS.tobytes()
+
+
+def test_one_that_is_there_stays(written):
+    again = RowFile.create(written.path, ROWS.shape)
+    np.testing.assert_array_equal(again.read_range(0, 50), ROWS)
+    assert [path.name for path in written.path.parent.iterdir()] == ["x.npy"]
+
+
+def test_of_many_that_make_one_file_all_have_the_same(tmp_path):
+    made = []
+    threads = [
+        threading.Thread(target=lambda: made.append(RowFile.create(tmp_path / "x.npy", ROWS.shape)))
+        for _ in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for start, rows in enumerate(made):
+        rows.write(start, ROWS[start : start + 1])
+    assert len(made) == 8
+    np.testing.assert_array_equal(made[0].read_range(0, 8), ROWS[:8])
+
+
+def test_where_files_cannot_be_linked(tmp_path, monkeypatch):
+    def refused(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr("pathlib.Path.hardlink_to", refused)
+    for name, text in (("one", "1"), ("two", "2")):
+        (tmp_path / name).write_text(text)
+        claim(tmp_path / name, tmp_path / "x")
+    assert (tmp_path / "x").read_text() == "1"
+    assert [path.name for path in tmp_path.iterdir()] == ["x"]
+
+
+@pytest.mark.parametrize("change", [-1, 1, -2500])
+def test_a_file_of_another_length_is_refused(written, change):
+    os.truncate(written.path, written.path.stat().st_size + change)
+    with pytest.raises(ValueError, match=r"size does not fit|EOF|magic"):
+        RowFile(written.path)
+
+
+@pytest.mark.parametrize(
+    "array",
+    [ROWS.astype(np.int16), np.asfortranarray(ROWS), ROWS[0], np.array([{}], object)],
+    ids=["wide", "by column", "three dimensions", "objects"],
+)
+def test_other_arrays_are_refused(tmp_path, array):
+    np.save(tmp_path / "x.npy", array)
+    with pytest.raises(ValueError, match="no array of rows of bytes"):
+        RowFile(tmp_path / "x.npy")
+
+
+def test_a_file_cut_short_while_it_is_read(written):
+    os.truncate(written.path, written.path.stat().st_size - 100)
+    with pytest.raises(OSError, match="ends before row"):
+        written.read_range(0, 50)
+
+
+def test_a_file_opened_anew_shows_what_replaced_it(tmp_path):
+    rows = RowFile.create(tmp_path / "x.npy", (2, 3))
+    other = RowFile.create(tmp_path / "y.npy", (2, 3))
+    other.write(0, np.ones((2, 3), np.uint8))
+    other.path.replace(rows.path)
+    assert not rows.read_range(0, 2).any()
+    rows.reopen()
+    assert rows.read_range(0, 2).all()
+    rows.write(0, np.full((1, 3), 7, np.uint8))
+    rows.close()

@@ -1,0 +1,101 @@
+"""The unfinished store: what a killed, failed or crowded-out build leaves, and how it goes on."""
+
+import errno
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import kills
+from images import contents, draw_source
+from lowres.errors import StoreError
+from lowres.store import build as builder
+from lowres.store import finishing, manifest, staging
+from lowres.store.rows import RowFile
+
+
+@pytest.fixture
+def broken(tmp_path):
+    source = draw_source(tmp_path / "animals")
+    (source / "train" / "bee" / "02.jpg").write_bytes(b"not an image")
+    return source
+
+
+def test_killed_before_any_operation_it_goes_on_to_the_same_bytes(tmp_path, broken):
+    """Some fifty kills, with 1 to 8 workers, one after the other in each store."""
+    run = subprocess.run(
+        [sys.executable, kills.__file__, broken, tmp_path, "12"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert run.returncode == 0, run.stderr
+
+
+def sizes(store: Path) -> int:
+    return sum(file.stat().st_size for file in store.rglob("*") if file.is_file())
+
+
+def test_copies_of_killed_processes_do_not_pile_up(tmp_path, broken, monkeypatch):
+    """Each is as large as an array."""
+    store, hashed, taken = tmp_path / "store", staging.sha256_of_file, set()
+    monkeypatch.setattr(staging, "sha256_of_file", lambda _: 1 / 0)
+    for number in range(3):
+        with pytest.raises(ZeroDivisionError):
+            builder.build(broken, store, kills.OPTIONS, on_error="skip", workers=1)
+        taken.add(sizes(store))
+        for part in store.glob("*/*.npy.part"):
+            shutil.copy(part, part.with_name(f"{part.name}.{number}.tmp"))
+    assert len(taken) == 1
+    monkeypatch.setattr(staging, "sha256_of_file", hashed)
+    builder.build(broken, store, kills.OPTIONS, on_error="skip")
+    assert not list(store.rglob("*.tmp")) + list(store.glob("build*"))
+
+
+def refusing(function, number):
+    def refused(*arguments, **options):
+        nonlocal number
+        number -= 1
+        if number < 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return function(*arguments, **options)
+
+    return refused
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "after"),
+    [
+        (staging.Parts, "write", 9),
+        (staging.Journal, "add", 9),
+        (RowFile, "create", 5),
+        (RowFile, "create", 17),
+        (staging.np, "save", 1),
+        (manifest.Manifest, "write", 0),
+    ],
+    ids=["rows", "journal", "arrays", "copies", "labels", "manifest"],
+)
+def test_a_full_disk_is_named_and_nothing_is_lost(
+    tmp_path, broken, monkeypatch, owner, name, after
+):
+    monkeypatch.setattr(owner, name, refusing(getattr(owner, name), after))
+    store = tmp_path / "store"
+    with pytest.raises(StoreError, match=r"no space is left to write .* goes on from here"):
+        builder.build(broken, store, kills.OPTIONS, on_error="skip")
+    monkeypatch.undo()
+    builder.build(broken, store, kills.OPTIONS, on_error="skip")
+    builder.build(broken, tmp_path / "fresh", kills.OPTIONS, on_error="skip")
+    assert contents(store) == contents(tmp_path / "fresh")
+
+
+def test_other_errors_of_the_disk_are_not_called_full(tmp_path, source, monkeypatch):
+    def failing(*_):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(finishing, "_finish_arrays", failing)
+    with pytest.raises(OSError, match="Input/output error"):
+        builder.build(source, tmp_path / "store", kills.OPTIONS)

@@ -1,0 +1,310 @@
+"""Searches: what is chosen, trained, promoted, told to Optuna, and found again after an end."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+
+import optuna
+import pytest
+
+import search_kills
+from lowres.errors import LowresError, RunBusyError, StudyError
+from lowres.study.costs import training_macs
+from lowres.study.search.plan import SearchPlan
+from lowres.study.search.result import lines
+from lowres.study.search.search import Search
+from lowres.training import loop
+from lowres.training.run import Run
+from lowres.work.files import held
+from search_kills import BASE, SPACE, Formula, error, plan
+
+
+def searched(path, store, executor=None, at_a_time=1, **settings):
+    return Search.start(path, store, plan(**settings)).finish(executor or Formula(), at_a_time)
+
+
+def trials(path):
+    storage = optuna.storages.JournalStorage(
+        optuna.storages.journal.JournalFileBackend(str(path / "journal.log"))
+    )
+    return optuna.load_study(study_name=None, storage=storage).trials
+
+
+def test_the_best_go_on_and_what_it_cost(store, tmp_path):
+    executor = Formula()
+    found = searched(tmp_path / "search", store, executor, space=["lr=log:0.001:1"], budget=3)
+    small, large = (
+        training_macs(plan().recipe({"lr": 0.1, "width": 0.5}, r), store) for r in (0, 1)
+    )
+    first, second = (rung["configurations"] for rung in found["rungs"])
+    # 8 px costs 0.18 of 16 px: six would need 6 x 0.18 + 2 = 3.08; five leave room for two.
+    assert small / large == pytest.approx(0.18, abs=0.001)
+    assert (first, second) == (5, 2)
+    errors = {one["configuration"]: one["rungs"][0]["error"] for one in found["trace"]}
+    went_on = {one["configuration"] for one in found["trace"] if one["rungs"][0]["promoted"]}
+    assert went_on == set(sorted(errors, key=errors.get)[:second])
+    best = found["best"]
+    assert best["configuration"] == min(errors, key=errors.get)
+    recipe = replace(BASE, lr=best["changes"]["lr"])
+    assert best["recipe"] == recipe.to_record()
+    assert best["top1_error"] == error(recipe)
+    assert found["cost"]["train_macs"] == first * small + second * large
+    assert found["cost"]["full_size_runs"] == found["cost"]["train_macs"] / large
+    assert found["cost"]["train_s"] == first + second == len(executor.done)
+    assert found["same_size"]["train_macs"] == first * large
+    assert found["same_size"]["train_s"] == pytest.approx(first)
+    assert (tmp_path / "search" / "runs" / best["run"] / "result.json").exists()
+    told = "\n".join(lines(found))
+    assert f"best at 16 px: top-1 error {100 * best['top1_error']:.2f} %" in told
+    assert f"{first} configurations at 16 px: about 5 s" in told
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "gp", "qmc", "random"])
+def test_one_seed_one_trace(store, tmp_path, sampler):
+    settings = {"sampler": sampler, "budget": 7}
+    found = [searched(tmp_path / name, store, **settings) for name in ("a", "b")]
+    assert found[0] == found[1]
+    assert len(found[0]["trace"]) > 10, "more than tpe and gp choose at random"
+    other = searched(tmp_path / "c", store, sampler_seed=1, **settings)
+    assert other["trace"][0]["changes"] != found[0]["trace"][0]["changes"]
+
+
+def test_samplers_that_learn_do(store, tmp_path):
+    def late(sampler):
+        found = searched(tmp_path / sampler, store, budget=20, sampler=sampler)
+        errors = [one["rungs"][0]["error"] for one in found["trace"]]
+        return sum(errors[20:40]) / 20
+
+    assert late("tpe") < late("random")
+
+
+def test_what_learns_chooses_some_at_a_time_and_the_others_all(store, tmp_path):
+    executor = Formula()
+    searched(tmp_path / "a", store, executor, at_a_time=4, budget=2.5)
+    assert set(executor.waves[:-2]) == {4}
+    executor = Formula()
+    found = searched(tmp_path / "b", store, executor, at_a_time=4, budget=2.5, sampler="qmc")
+    assert executor.waves == [rung["configurations"] for rung in found["rungs"]]
+
+
+def test_one_size_is_a_plain_search(store, tmp_path):
+    found = searched(tmp_path / "search", store, sizes=(16,), budget=5, space=["lr=log:0.01:1"])
+    assert [rung["configurations"] for rung in found["rungs"]] == [5]
+    assert found["cost"]["train_macs"] == found["same_size"]["train_macs"]
+    assert {trial.state.name for trial in trials(tmp_path / "search")} == {"COMPLETE"}
+    assert "times as much" not in "\n".join(lines(found))
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random"])
+def test_no_configuration_of_a_small_space_is_chosen_twice(store, tmp_path, sampler):
+    space = ["lr=0.01,0.1,0.2", "lr_drop_at=0.5,0.5+0.75"]
+    found = searched(tmp_path / "search", store, space=space, budget=99, sampler=sampler)
+    assert len({str(one["changes"]) for one in found["trace"]}) == len(found["trace"]) == 6
+    assert found["trace"][0]["changes"]["lr_drop_at"] in ([0.5], [0.5, 0.75])
+
+
+def test_the_budget_holds_where_costs_differ(store, tmp_path):
+    """The widest are the best by the formula, and cost most."""
+    found = searched(
+        tmp_path / "search", store, space=["lr=0.05,0.06,0.07", "width=0.5,2"], budget=3
+    )
+    assert found["cost"]["full_size_runs"] <= 3
+
+
+def test_epochs_may_rise_with_the_size(store, tmp_path):
+    base = replace(BASE, epochs=9)
+    found = SearchPlan.make(base, SPACE, (16, 8), (5, 2), budget=4.0)
+    assert (found.sizes, found.rung_epochs, found.base.epochs) == ((8, 16), (2, 5), 5)
+    labels = {"lr": 0.1, "width": 1.0}
+    assert [found.recipe(labels, rung).epochs for rung in (0, 1)] == [2, 5]
+    assert [found.recipe(labels, rung).variant for rung in (0, 1)] == ["8-box", "16-box"]
+
+
+def test_diverged_runs_are_the_worst_and_failed_ones_given_up(store, tmp_path):
+    executor = Formula(
+        failing=lambda recipe: recipe.lr < 0.01 and recipe.size == 8,
+        diverging=lambda recipe: recipe.lr > 0.3,
+    )
+    found = searched(tmp_path / "search", store, executor)
+    states = {trial.number: trial.state.name for trial in trials(tmp_path / "search")}
+    for one in found["trace"]:
+        first = one["rungs"][0]
+        expected = "failed" if one["changes"]["lr"] < 0.01 else "trained"
+        expected = "diverged" if one["changes"]["lr"] > 0.3 else expected
+        assert first["status"] == expected
+        assert first["promoted"] <= (expected == "trained")
+        assert (states[one["configuration"]] == "FAIL") == (expected == "failed")
+    assert found["rungs"][0]["failed"] > 0
+    assert found["rungs"][0]["diverged"] > 0
+    assert "failed: ProcessEnded: its process was killed by SIGKILL" in "\n".join(lines(found))
+
+
+def test_what_was_given_up_stays_so_with_fewer_jobs(store, tmp_path):
+    """Of the first four only the last works, which one at a time would not come to know."""
+    chosen = searched(tmp_path / "whole", store, at_a_time=4)["trace"][:3]
+    rates = [one["changes"]["lr"] for one in chosen]
+    executor = Formula(failing=lambda recipe: recipe.lr in rates)
+    found = searched(tmp_path / "search", store, executor, at_a_time=4)
+    failed = [one["configuration"] for one in found["trace"] if one["rungs"][0]["error"] is None]
+    assert failed == [0, 1, 2]
+    (tmp_path / "search" / "result.json").unlink()
+    again = Formula()
+    assert searched(tmp_path / "search", store, again, at_a_time=1) == found
+    assert again.done == []
+
+
+def test_a_search_in_which_nothing_works_stops_and_may_be_tried_again(store, tmp_path):
+    executor = Formula(failing=lambda _: True)
+    with pytest.raises(StudyError, match=r"all 3 runs at 8 px failed; the same .* ProcessEnded"):
+        searched(tmp_path / "search", store, executor)
+    assert searched(tmp_path / "search", store)["rungs"][0]["failed"] == 0
+    with pytest.raises(StudyError, match="all 3 runs at 16 px failed"):
+        searched(tmp_path / "top", store, Formula(failing=lambda recipe: recipe.size == 16))
+    with pytest.raises(StudyError, match="every configuration diverged at 8 px"):
+        searched(tmp_path / "steep", store, Formula(diverging=lambda _: True))
+
+
+def test_all_diverged_at_the_end_leaves_no_best(store, tmp_path):
+    found = searched(tmp_path / "search", store, Formula(diverging=lambda r: r.size == 16))
+    assert found["best"] is None
+    assert "no configuration was trained to its end at 16 px" in "\n".join(lines(found))
+
+
+def test_killed_searches_go_on_to_the_same_result(store_path, tmp_path):
+    command = [sys.executable, search_kills.__file__, str(store_path), str(tmp_path), "5"]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+
+
+def test_an_interrupt_ends_it_and_the_journal_is_mended(store, tmp_path):
+    class Interrupted(Formula):
+        def finish(self, pieces):
+            if len(self.done) == 5:
+                raise KeyboardInterrupt
+            yield from super().finish(pieces)
+
+    path, executor = tmp_path / "search", Interrupted()
+    with pytest.raises(KeyboardInterrupt):
+        searched(path, store, executor)
+    with (path / "journal.log").open("a") as journal:
+        journal.write('{"op_code": 4, "stu')
+    (path / "journal.log.lock").symlink_to("journal.log")
+    again = Formula()
+    found = searched(path, store, again)
+    assert not set(executor.done) & set(again.done)
+    assert found == searched(tmp_path / "whole", store)
+    assert searched(path, store, Formula(failing=lambda _: True)) == found, "nothing is left to do"
+
+
+def test_a_lost_journal_is_made_again(store, tmp_path):
+    found = searched(tmp_path / "search", store)
+    before = [(t.params, t.intermediate_values, t.state) for t in trials(tmp_path / "search")]
+    for name in ("journal.log", "result.json"):
+        (tmp_path / "search" / name).unlink()
+    assert searched(tmp_path / "search", store, Formula(failing=lambda _: True)) == found
+    after = [(t.params, t.intermediate_values, t.state) for t in trials(tmp_path / "search")]
+    assert after == before
+
+
+def test_optuna_sees_every_configuration(store, tmp_path):
+    found = searched(tmp_path / "search", store)
+    seen = trials(tmp_path / "search")
+    assert [trial.params for trial in seen] == [one["changes"] for one in found["trace"]]
+    for trial, one in zip(seen, found["trace"], strict=True):
+        assert trial.intermediate_values == {rung["size"]: rung["error"] for rung in one["rungs"]}
+        assert trial.state.name == ("COMPLETE" if len(one["rungs"]) == 2 else "PRUNED")
+        assert trial.user_attrs["run at 8 px"] == one["rungs"][0]["run"]
+
+
+def test_another_plan_is_refused_by_name(store, tmp_path):
+    path = tmp_path / "search"
+    Search.start(path, store, plan())
+    for settings, words in [
+        ({"budget": 5.0}, "budget 8.0, and this asks for 5.0"),
+        ({"one_in": 4}, "one_in 3, and this asks for 4"),
+        ({"sizes": (16,)}, r"sizes \[8, 16\], and this asks for \[16\]"),
+        ({"sampler": "qmc"}, "sampler tpe, and this asks for qmc"),
+        ({"space": ["lr=log:0.01:1", "width=0.5,1"]}, "space lr log:0.001:1, and this asks for"),
+        ({"space": ["lr=log:0.001:1"]}, "space width 0.5,1, and this asks for None"),
+        ({"carry_weights": True}, "carry_weights False, and this asks for True"),
+    ]:
+        with pytest.raises(StudyError, match=f"was planned with {words}"):
+            Search.start(path, store, plan(**settings))
+    other = SearchPlan.make(replace(BASE, momentum=0.5), SPACE, (8, 16), budget=8.0)
+    with pytest.raises(StudyError, match=r"planned with momentum 0\.9, and this asks for 0\.5"):
+        Search.start(path, store, other)
+    assert Search.open(path).plan == plan()
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"sizes": ()}, "a search needs sizes"),
+        ({"sizes": (8, 8)}, "--sizes must be different sizes, rising, were 8 8"),
+        ({"sizes": (8, 64)}, "has no variant 64-box"),
+        ({"sizes": (0, 8)}, "size must be 1 to 1024 pixels, was 0"),
+        ({"rung_epochs": (1,)}, "--rung-epochs must be as many numbers as --sizes, 2, were 1"),
+        ({"rung_epochs": (0, 1)}, "--rung-epochs must be a whole number above 0"),
+        ({"budget": 1.0}, "--budget must be at least 1.1"),
+        ({"budget": float("nan")}, "--budget must be above 0, was nan"),
+        ({"one_in": 0}, "--one-in must be at least 1, was 0"),
+        ({"sampler": "grid"}, "--sampler must be one of tpe, gp, qmc, random, was grid"),
+        ({"sampler_seed": -1}, "--sampler-seed must be at least 0"),
+        ({"sizes": (16,), "carry_weights": True}, "--carry-weights carries from size to size"),
+        ({"space": ["lr=lin:-1:1"]}, "which is no recipe: lr must be above 0"),
+        ({"space": ["filter=box,bicubic"]}, "has no variant 8-bicubic"),
+        ({"space": ["batch_size=8,1000"]}, "fewer than a batch of 1000"),
+        ({"space": ["optimizer=momentum,muon", "adam_lr=0.1,0.2"]}, "unless the optimizer is muon"),
+    ],
+)
+def test_plans_that_cannot_be_carried_out(store, tmp_path, settings, words):
+    with pytest.raises(LowresError) as refused:
+        Search.start(tmp_path / "search", store, plan(**settings))
+    assert words in str(refused.value)
+    assert not (tmp_path / "search").exists()
+
+
+def test_other_directories_are_refused(store, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "x").write_text("")
+    with pytest.raises(StudyError, match="neither empty nor a search"):
+        Search.start(tmp_path / "mine", store, plan())
+    with pytest.raises(StudyError, match="must be a directory, and is a file"):
+        Search.start(tmp_path / "mine" / "x", store, plan())
+    with pytest.raises(StudyError, match=r"is not a search: it has no search\.json"):
+        Search.open(tmp_path / "mine")
+    Search.start(tmp_path / "search", store, plan())
+    with (
+        held(tmp_path / "search" / "search.json"),
+        pytest.raises(RunBusyError, match="is under way in another process"),
+    ):
+        searched(tmp_path / "search", store)
+    (tmp_path / "search" / "journal.log").write_text('{"op_code": 4}\n')
+    with pytest.raises(StudyError, match=r"journal\.log is damaged"):
+        searched(tmp_path / "search", store)
+    (tmp_path / "search" / "search.json").write_text("[]")
+    with pytest.raises(StudyError, match=r"search\.json is damaged"):
+        Search.open(tmp_path / "search")
+
+
+class InProcess:
+    """A toy executor that trains in this process."""
+
+    def finish(self, pieces):
+        for piece in pieces:
+            loop.finish(Run.open(piece.log.parent))
+            yield search_kills.Outcome(piece, 0)
+
+
+def test_weights_are_carried_from_size_to_size(store, tmp_path):
+    settings = {"space": ["lr=0.01,0.02"], "budget": 1.4, "sampler": "random"}
+    carried = searched(tmp_path / "a", store, InProcess(), carry_weights=True, **settings)
+    plain = searched(tmp_path / "b", store, InProcess(), **settings)
+    names = [one["best"]["run"] for one in (carried, plain)]
+    assert carried["best"]["changes"] == plain["best"]["changes"]
+    assert names[0] != names[1]
+    record = json.loads((tmp_path / "a" / "runs" / names[0] / "recipe.json").read_text())
+    best = carried["trace"][carried["best"]["configuration"]]
+    assert record["start"]["run"] == best["rungs"][0]["run"]
+    assert Run.open(tmp_path / "b" / "runs" / names[1]).start is None

@@ -1,0 +1,104 @@
+"""Local processes against the contract of executors."""
+
+import sys
+import time
+
+import pytest
+
+from executor_contract import ExecutorContract
+from lowres.work.executor import Piece
+from lowres.work.processes import LocalProcesses, gpu_names, share_cores
+
+
+class TestLocalProcesses(ExecutorContract):
+    @pytest.fixture
+    def executor(self):
+        return LocalProcesses(jobs=2, threads=1)
+
+
+def test_processes_are_told_their_threads(tmp_path):
+    code = "import os; print(os.environ['OMP_NUM_THREADS'])"
+    piece = Piece("a", (sys.executable, "-c", code), tmp_path / "log")
+    list(LocalProcesses(jobs=1, threads=3).finish([piece]))
+    assert (tmp_path / "log").read_text() == "3\n"
+
+
+def test_a_process_that_ignores_the_request_to_end_is_killed(tmp_path, monkeypatch):
+    monkeypatch.setattr("lowres.work.processes.STOP_S", 0.5)
+    code = (
+        "import signal, time, pathlib; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
+        f"pathlib.Path({str(tmp_path / 'up')!r}).touch(); time.sleep(60)"
+    )
+    quick = Piece("quick", (sys.executable, "-c", ""), tmp_path / "log")
+    stubborn = Piece("stubborn", (sys.executable, "-c", code), tmp_path / "log")
+    outcomes = LocalProcesses(jobs=2, threads=1).finish([quick, stubborn])
+    next(outcomes)
+    while not (tmp_path / "up").exists():
+        time.sleep(0.01)
+    began = time.monotonic()
+    outcomes.close()
+    assert time.monotonic() - began < 10
+
+
+@pytest.mark.parametrize(
+    ("cores", "pieces", "jobs", "expected"),
+    [
+        (2, 16, None, (2, 1)),
+        (8, 3, None, (3, 2)),
+        (8, 100, 4, (4, 2)),
+        (2, 1, None, (1, 2)),
+        (2, 0, None, (1, 2)),
+        (2, 4, 8, (8, 1)),
+    ],
+)
+def test_cores_are_shared_out(monkeypatch, cores, pieces, jobs, expected):
+    monkeypatch.setattr("lowres.work.processes.available_cores", lambda: cores)
+    assert share_cores(pieces, jobs) == expected
+
+
+def test_cores_that_are_shared_out_by_threads(monkeypatch):
+    monkeypatch.setattr("lowres.work.processes.available_cores", lambda: 8)
+    assert share_cores(16, threads=3) == (2, 3)
+    assert share_cores(16, threads=99) == (1, 99)
+    assert share_cores(16, jobs=4, threads=1) == (4, 1)
+
+
+@pytest.mark.parametrize(
+    ("visible", "count", "names"),
+    [
+        (None, 3, ("0", "1", "2")),
+        ("", 0, ()),
+        ("2,5", 2, ("2", "5")),
+        ("GPU-1a,GPU-2b", 2, ("GPU-1a", "GPU-2b")),
+    ],
+)
+def test_names_of_gpus(monkeypatch, visible, count, names):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert gpu_names(count) == names
+
+
+def test_gpus_are_shared_out(tmp_path):
+    """Each process sees one; none has two while another has none; and it is given back."""
+    code = (
+        "import os, pathlib, sys, time; folder = pathlib.Path(sys.argv[1]);"
+        "mine = folder / os.environ['CUDA_VISIBLE_DEVICES']; mine.touch(exist_ok=False);"
+        "time.sleep(0.3); mine.unlink(); print(mine.name)"
+    )
+    (tmp_path / "gpus").mkdir()
+    command = (sys.executable, "-c", code, str(tmp_path / "gpus"))
+    pieces = [Piece(f"p{n}", command, tmp_path / f"p{n}") for n in range(6)]
+    executor = LocalProcesses(jobs=3, threads=1, gpus=("4", "GPU-a", "7"))
+    assert [outcome.exit_status for outcome in executor.finish(pieces)] == [0] * 6
+    seen = [piece.log.read_text().strip() for piece in pieces]
+    assert sorted(seen[:3]) == ["4", "7", "GPU-a"]
+    assert set(seen) == {"4", "GPU-a", "7"}
+
+
+def test_processes_of_one_gpu_see_what_this_one_sees(tmp_path, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
+    code = "import os; print(os.environ['CUDA_VISIBLE_DEVICES'])"
+    piece = Piece("a", (sys.executable, "-c", code), tmp_path / "log")
+    list(LocalProcesses(jobs=1, threads=1).finish([piece]))
+    assert (tmp_path / "log").read_text() == "3\n"

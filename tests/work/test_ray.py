@@ -1,0 +1,168 @@
+"""Runs on a real Ray cluster of several nodes on this machine, one of which is killed."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from executor_contract import ExecutorContract, python
+from lowres.errors import LowresError
+from lowres.recipe import Recipe
+from lowres.study.axes import Axis
+from lowres.study.study import Study
+from lowres.work import ray as ray_runs
+from lowres.work.ray import RayRuns
+from ray_work import MEMORY, cluster_of
+
+ray = pytest.importorskip("ray", reason="ray is not installed")
+
+pytestmark = [
+    # Ray's own: sockets and files that it leaves to the garbage collector.
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+]
+
+BASE = Recipe(variant="8-box", width=0.5, blocks=1, epochs=2, batch_size=8)
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    with cluster_of(nodes=2) as made:
+        yield made
+
+
+class TestRayRuns(ExecutorContract):
+    @pytest.fixture
+    def executor(self, cluster):
+        return RayRuns(cluster.address)
+
+
+def test_a_node_is_killed_while_it_trains(cluster, store, tmp_path):
+    """The study is complete all the same, and each run was finished once."""
+    study = Study.plan(tmp_path / "study", store, BASE, [Axis("seed", tuple(range(5)))])
+    doomed = cluster.add_node(num_cpus=1, **MEMORY)
+    (raylet,) = doomed.all_processes["raylet"]
+    lost = []
+
+    def kill() -> None:
+        of_node: set[int] = set()
+        while not of_node:
+            time.sleep(0.02)
+            runs = training(study.path)
+            of_node = {one for one in runs if raylet.process.pid in ancestors(one)}
+            # Not one that has only just been started: it is to be at its work.
+            of_node = {one for one in of_node if runs[one].busy}
+        (train,) = of_node
+        lost.append(training(study.path)[train].path.name)
+        worker = ancestors(train)[0]
+        for process in (raylet.process.pid, worker):
+            os.kill(process, signal.SIGKILL)
+        cluster.remove_node(doomed, allow_graceful=False)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    summary = study.finish(RayRuns(cluster.address))
+    killer.join()
+    assert lost
+    assert (summary.finished, summary.failed) == (5, {})
+    for run in study.runs:
+        assert (run.path / "train.log").read_text().count("result.json") == 1, run.path.name
+        assert [record["epoch"] for record in run.metrics()] == [1, 2]
+    assert not training(study.path)
+
+
+def training(folder: Path) -> dict:
+    """Find the processes that train a run below a folder."""
+    from lowres.training.run import Run
+
+    found = {}
+    for listed in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = listed.read_bytes().decode().split("\0")
+        except OSError:
+            continue
+        below = [word for word in words if word.startswith(f"{folder}/runs/")]
+        if "train" in words and below:
+            found[int(listed.parent.name)] = Run.open(Path(below[0]))
+    return found
+
+
+def ancestors(process: int) -> list[int]:
+    found = []
+    while process > 1:
+        try:
+            stat = Path(f"/proc/{process}/stat").read_text()
+        except OSError:
+            break
+        process = int(stat.rpartition(")")[2].split()[1])
+        found.append(process)
+    return found
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_an_ended_driver_leaves_nothing_training(cluster, store_path, tmp_path, number):
+    """Nor where it is killed without a chance to say so; and the runs go on later."""
+    command = [
+        *(sys.executable, "-m", "lowres", "study", store_path, "--seeds", "2", "--epochs", "500"),
+        *("--variant", "8-box", "--width", "0.5", "--blocks", "1", "--batch-size", "8"),
+        *("--executor", "ray", "--address", cluster.address),
+    ]
+    driver = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    study = tmp_path / "study"
+    wait_until(lambda: len(list(study.glob("runs/*/checkpoint.pt"))) == 2)
+    assert len(training(study)) == 2
+    driver.send_signal(number)
+    _, errors = driver.communicate(timeout=60)
+    if number != signal.SIGKILL:
+        assert driver.returncode == 130, errors
+        assert "interrupted; the same command goes on from here" in errors
+        assert not training(study)
+    wait_until(lambda: not training(study), 30)
+    wait_until(lambda: not any(run.busy for run in Study.open(study).runs))
+    assert {run.status for run in Study.open(study).runs} == {"begun"}
+
+
+def test_a_piece_that_is_lost_every_time(cluster, tmp_path, monkeypatch):
+    monkeypatch.setattr(ray_runs, "RETRIES", 1)
+    code = "import os; os.kill(os.getppid(), 9)"  # of the actor
+    with pytest.raises(LowresError, match="the Ray cluster lost fatal 2 times"):
+        list(RayRuns(cluster.address).finish([python(tmp_path, "fatal", code)]))
+
+
+def test_what_has_no_room_anywhere(cluster, tmp_path):
+    piece = python(tmp_path, "wide", "")
+    with pytest.raises(LowresError, match="no machine of the Ray cluster has 64 cores"):
+        list(RayRuns(cluster.address, threads=64).finish([piece]))
+    with pytest.raises(LowresError, match="no machine of the Ray cluster has 1 cores and a GPU"):
+        list(RayRuns(cluster.address, gpus=True).finish([piece]))
+
+
+def test_threads_and_jobs(cluster, tmp_path):
+    code = (
+        "import os, time; print(os.environ['OMP_NUM_THREADS'], time.time()); time.sleep(0.3);"
+        "print(time.time())"
+    )
+    pieces = [python(tmp_path, f"p{n}", code) for n in range(2)]
+    assert len(list(RayRuns(cluster.address, jobs=1).finish(pieces))) == 2
+    (first, second) = [piece.log.read_text().split() for piece in pieces]
+    assert first[0] == second[0] == "1"
+    assert float(second[1]) > float(first[2]), "one at a time, in order"
+
+
+def test_no_cluster(tmp_path):
+    with pytest.raises(LowresError, match="no Ray cluster answers at --address"):
+        list(RayRuns("127.0.0.1:1").finish([python(tmp_path, "a", "")]))
+
+
+def wait_until(true, seconds: float = 60.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
