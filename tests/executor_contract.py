@@ -5,31 +5,31 @@ import sys
 import time
 from pathlib import Path
 
-from lowres.work.executor import Executor, Piece
+from lowres.work.executor import Executor, Job
 
 
-def python(folder: Path, name: str, code: str) -> Piece:
-    return Piece(name, (sys.executable, "-c", code), folder / f"{name}.log")
+def python(folder: Path, name: str, code: str) -> Job:
+    return Job(name, (sys.executable, "-c", code), folder / f"{name}.log")
 
 
 class ExecutorContract:
-    """Subclass with a fixture `executor` that runs at least two pieces at a time."""
+    """Subclass with a fixture `executor` that runs at least two jobs at a time."""
 
     def test_every_piece_is_run_once(self, executor: Executor, tmp_path):
-        pieces = [python(tmp_path, f"p{n}", f"print({n})") for n in range(5)]
-        outcomes = list(executor.finish(pieces))
-        assert {outcome.piece for outcome in outcomes} == set(pieces)
-        assert all(outcome.exit_status == 0 for outcome in outcomes)
-        for n, piece in enumerate(pieces):
-            assert piece.log.read_text() == f"{n}\n"
+        jobs = [python(tmp_path, f"p{n}", f"print({n})") for n in range(5)]
+        results = list(executor.finish(jobs))
+        assert {result.job for result in results} == set(jobs)
+        assert all(result.exit_status == 0 for result in results)
+        for n, job in enumerate(jobs):
+            assert job.log.read_text() == f"{n}\n"
 
     def test_failures_are_outcomes_and_stop_nothing(self, executor: Executor, tmp_path):
-        pieces = [
+        jobs = [
             python(tmp_path, "bad", "raise SystemExit(3)"),
             python(tmp_path, "killed", "import os; os.kill(os.getpid(), 9)"),
             python(tmp_path, "good", "print('done')"),
         ]
-        statuses = {o.piece.name: o.exit_status for o in executor.finish(pieces)}
+        statuses = {o.job.name: o.exit_status for o in executor.finish(jobs)}
         assert statuses == {"bad": 3, "killed": -9, "good": 0}
 
     def test_no_pieces_no_outcomes(self, executor: Executor):
@@ -38,11 +38,11 @@ class ExecutorContract:
     def test_stopping_early_leaves_nothing_running(self, executor: Executor, tmp_path):
         code = "import os, time; print(os.getpid(), flush=True); time.sleep(60)"
         sleeper = python(tmp_path, "sleeper", code)
-        outcomes = executor.finish([python(tmp_path, "quick", ""), sleeper])
-        next(iter(outcomes))
+        results = executor.finish([python(tmp_path, "quick", ""), sleeper])
+        next(iter(results))
         while not (sleeper.log.exists() and sleeper.log.read_text()):
             time.sleep(0.01)
-        outcomes.close()
+        results.close()
         process = int(sleeper.log.read_text())
         assert not _alive(process)
 

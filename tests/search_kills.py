@@ -19,7 +19,7 @@ from lowres.study.costs import training_macs
 from lowres.study.search.plan import SearchPlan
 from lowres.study.search.search import Search
 from lowres.training.run import Run
-from lowres.work.executor import Outcome
+from lowres.work.executor import Result
 
 EVENTS = {"open", "os.rename", "os.remove", "os.mkdir", "os.symlink"}
 BASE = Recipe(variant="16-box", width=0.5, blocks=1, epochs=1, batch_size=8)
@@ -39,13 +39,13 @@ class Formula:
         self.failing, self.diverging, self.count = failing, diverging, count
         self.done, self.waves = [], []
 
-    def finish(self, pieces):
-        self.waves.append(len(pieces))
-        for piece in pieces:
-            run = Run.open(piece.log.parent)
+    def finish(self, jobs):
+        self.waves.append(len(jobs))
+        for job in jobs:
+            run = Run.open(job.log.parent)
             self.done.append(run.path.name)
             if self.failing(run.recipe):
-                yield Outcome(piece, -9)
+                yield Result(job, -9)
                 continue
             diverged = self.diverging(run.recipe)
             run.finish({
@@ -57,7 +57,7 @@ class Formula:
             })  # fmt: skip
             if self.count:
                 os.write(self.count, f"{run.path.name}\n".encode())
-            yield Outcome(piece, 0)
+            yield Result(job, 0)
 
 
 def error(recipe: Recipe) -> float:

@@ -29,9 +29,9 @@ class Pretended(LocalProcesses):
         super().__init__(jobs, 1)
         self.probed = []
 
-    def finish(self, pieces):
-        for piece in pieces:
-            run = Run.open(piece.log.parent)
+    def finish(self, jobs):
+        for job in jobs:
+            run = Run.open(job.log.parent)
             recipe, store = run.recipe, run.open_store()
             steps = 2 * store.splits["train"] // recipe.batch_size
             macs = Shape(recipe.size, recipe.width, 4, recipe.blocks).macs() * recipe.batch_size
@@ -40,7 +40,7 @@ class Pretended(LocalProcesses):
             run.write_metrics([{"epoch": n, **seconds} for n in (1, 2)])
             run.finish({"status": "trained", "top1_error": 0.5, "train_s": 1.0})
             yield from super().finish([])
-            yield type("Outcome", (), {"piece": piece, "exit_status": 0})()
+            yield type("Result", (), {"job": job, "exit_status": 0})()
 
 
 def drafts_of(store, tmp_path, axes=AXES, base=BASE):

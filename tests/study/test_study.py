@@ -11,7 +11,7 @@ from lowres.study.axes import Axis
 from lowres.study.study import Study
 from lowres.training import loop
 from lowres.training.run import Run
-from lowres.work.executor import BUSY_STATUS, Outcome
+from lowres.work.executor import BUSY_STATUS, Result
 from lowres.work.processes import LocalProcesses
 
 BASE = Recipe(variant="8-box", width=0.5, blocks=1, epochs=1, batch_size=8)
@@ -25,14 +25,14 @@ class InProcess:
         self.failing = failing
         self.done = []
 
-    def finish(self, pieces):
-        for piece in pieces:
-            self.done.append(piece.name)
-            if any(part in piece.name for part in self.failing):
-                yield Outcome(piece, -9)
+    def finish(self, jobs):
+        for job in jobs:
+            self.done.append(job.name)
+            if any(part in job.name for part in self.failing):
+                yield Result(job, -9)
                 continue
-            loop.finish(Run.open(piece.log.parent))
-            yield Outcome(piece, 0)
+            loop.finish(Run.open(job.log.parent))
+            yield Result(job, 0)
 
 
 def test_a_run_for_each_combination_the_costly_first(store, tmp_path):
@@ -66,15 +66,15 @@ class Elsewhere(InProcess):
         super().__init__()
         self.run, self.end = run, end
 
-    def finish(self, pieces):
-        for piece in pieces:
-            if piece.name == self.run.path.name and self.end:
+    def finish(self, jobs):
+        for job in jobs:
+            if job.name == self.run.path.name and self.end:
                 with self.run.locked():
-                    yield Outcome(piece, BUSY_STATUS)
+                    yield Result(job, BUSY_STATUS)
                 self.end(self.run)
                 self.end = None
             else:
-                yield from super().finish([piece])
+                yield from super().finish([job])
 
 
 RESULT = {"status": "trained", "top1_error": 0.5, "train_s": 1.0}
@@ -109,8 +109,8 @@ def test_a_process_that_was_lost_while_another_has_the_run_is_no_failure(
     study = Study.plan(tmp_path / "study", store, BASE, [])
 
     class Lost(Elsewhere):
-        def finish(self, pieces):
-            yield from (Outcome(o.piece, o.exit_status and -9) for o in super().finish(pieces))
+        def finish(self, jobs):
+            yield from (Result(o.job, o.exit_status and -9) for o in super().finish(jobs))
 
     assert study.finish(Lost(study.runs[0], lambda run: run.finish(RESULT))).failed == {}
     assert not (study.runs[0].path / "error.json").exists()

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from executor_contract import ExecutorContract
-from lowres.work.executor import Piece
+from lowres.work.executor import Job
 from lowres.work.processes import LocalProcesses, gpu_names, share_cores
 
 
@@ -18,8 +18,8 @@ class TestLocalProcesses(ExecutorContract):
 
 def test_processes_are_told_their_threads(tmp_path):
     code = "import os; print(os.environ['OMP_NUM_THREADS'])"
-    piece = Piece("a", (sys.executable, "-c", code), tmp_path / "log")
-    list(LocalProcesses(jobs=1, threads=3).finish([piece]))
+    job = Job("a", (sys.executable, "-c", code), tmp_path / "log")
+    list(LocalProcesses(jobs=1, threads=3).finish([job]))
     assert (tmp_path / "log").read_text() == "3\n"
 
 
@@ -29,19 +29,19 @@ def test_a_process_that_ignores_the_request_to_end_is_killed(tmp_path, monkeypat
         "import signal, time, pathlib; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
         f"pathlib.Path({str(tmp_path / 'up')!r}).touch(); time.sleep(60)"
     )
-    quick = Piece("quick", (sys.executable, "-c", ""), tmp_path / "log")
-    stubborn = Piece("stubborn", (sys.executable, "-c", code), tmp_path / "log")
-    outcomes = LocalProcesses(jobs=2, threads=1).finish([quick, stubborn])
-    next(outcomes)
+    quick = Job("quick", (sys.executable, "-c", ""), tmp_path / "log")
+    stubborn = Job("stubborn", (sys.executable, "-c", code), tmp_path / "log")
+    results = LocalProcesses(jobs=2, threads=1).finish([quick, stubborn])
+    next(results)
     while not (tmp_path / "up").exists():
         time.sleep(0.01)
     began = time.monotonic()
-    outcomes.close()
+    results.close()
     assert time.monotonic() - began < 10
 
 
 @pytest.mark.parametrize(
-    ("cores", "pieces", "jobs", "expected"),
+    ("cores", "count", "jobs", "expected"),
     [
         (2, 16, None, (2, 1)),
         (8, 3, None, (3, 2)),
@@ -51,9 +51,9 @@ def test_a_process_that_ignores_the_request_to_end_is_killed(tmp_path, monkeypat
         (2, 4, 8, (8, 1)),
     ],
 )
-def test_cores_are_shared_out(monkeypatch, cores, pieces, jobs, expected):
+def test_cores_are_shared_out(monkeypatch, cores, count, jobs, expected):
     monkeypatch.setattr("lowres.work.processes.available_cores", lambda: cores)
-    assert share_cores(pieces, jobs) == expected
+    assert share_cores(count, jobs) == expected
 
 
 def test_cores_that_are_shared_out_by_threads(monkeypatch):
@@ -88,10 +88,10 @@ def test_gpus_are_shared_out(tmp_path):
     )
     (tmp_path / "gpus").mkdir()
     command = (sys.executable, "-c", code, str(tmp_path / "gpus"))
-    pieces = [Piece(f"p{n}", command, tmp_path / f"p{n}") for n in range(6)]
+    jobs = [Job(f"p{n}", command, tmp_path / f"p{n}") for n in range(6)]
     executor = LocalProcesses(jobs=3, threads=1, gpus=("4", "GPU-a", "7"))
-    assert [outcome.exit_status for outcome in executor.finish(pieces)] == [0] * 6
-    seen = [piece.log.read_text().strip() for piece in pieces]
+    assert [result.exit_status for result in executor.finish(jobs)] == [0] * 6
+    seen = [job.log.read_text().strip() for job in jobs]
     assert sorted(seen[:3]) == ["4", "7", "GPU-a"]
     assert set(seen) == {"4", "GPU-a", "7"}
 
@@ -99,6 +99,6 @@ def test_gpus_are_shared_out(tmp_path):
 def test_processes_of_one_gpu_see_what_this_one_sees(tmp_path, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
     code = "import os; print(os.environ['CUDA_VISIBLE_DEVICES'])"
-    piece = Piece("a", (sys.executable, "-c", code), tmp_path / "log")
-    list(LocalProcesses(jobs=1, threads=1).finish([piece]))
+    job = Job("a", (sys.executable, "-c", code), tmp_path / "log")
+    list(LocalProcesses(jobs=1, threads=1).finish([job]))
     assert (tmp_path / "log").read_text() == "3\n"

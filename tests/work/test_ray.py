@@ -16,7 +16,7 @@ from lowres.recipe import Recipe
 from lowres.study.axes import Axis
 from lowres.study.study import Study
 from lowres.work import ray as ray_runs
-from lowres.work.ray import RayRuns
+from lowres.work.ray import RayCluster
 from ray_work import MEMORY, cluster_of
 
 ray = pytest.importorskip("ray", reason="ray is not installed")
@@ -41,7 +41,7 @@ def cluster():
 class TestRayRuns(ExecutorContract):
     @pytest.fixture
     def executor(self, cluster):
-        return RayRuns(cluster.address)
+        return RayCluster(cluster.address)
 
 
 def test_a_node_is_killed_while_it_trains(cluster, store, tmp_path):
@@ -68,7 +68,7 @@ def test_a_node_is_killed_while_it_trains(cluster, store, tmp_path):
 
     killer = threading.Thread(target=kill)
     killer.start()
-    summary = study.finish(RayRuns(cluster.address))
+    summary = study.finish(RayCluster(cluster.address))
     killer.join()
     assert lost
     assert (summary.finished, summary.failed) == (5, {})
@@ -133,15 +133,15 @@ def test_a_piece_that_is_lost_every_time(cluster, tmp_path, monkeypatch):
     monkeypatch.setattr(ray_runs, "RETRIES", 1)
     code = "import os; os.kill(os.getppid(), 9)"  # of the actor
     with pytest.raises(LowresError, match="the Ray cluster lost fatal 2 times"):
-        list(RayRuns(cluster.address).finish([python(tmp_path, "fatal", code)]))
+        list(RayCluster(cluster.address).finish([python(tmp_path, "fatal", code)]))
 
 
 def test_what_has_no_room_anywhere(cluster, tmp_path):
-    piece = python(tmp_path, "wide", "")
+    job = python(tmp_path, "wide", "")
     with pytest.raises(LowresError, match="no machine of the Ray cluster has 64 cores"):
-        list(RayRuns(cluster.address, threads=64).finish([piece]))
+        list(RayCluster(cluster.address, threads=64).finish([job]))
     with pytest.raises(LowresError, match="no machine of the Ray cluster has 1 cores and a GPU"):
-        list(RayRuns(cluster.address, gpus=True).finish([piece]))
+        list(RayCluster(cluster.address, gpus=True).finish([job]))
 
 
 def test_threads_and_jobs(cluster, tmp_path):
@@ -149,16 +149,16 @@ def test_threads_and_jobs(cluster, tmp_path):
         "import os, time; print(os.environ['OMP_NUM_THREADS'], time.time()); time.sleep(0.3);"
         "print(time.time())"
     )
-    pieces = [python(tmp_path, f"p{n}", code) for n in range(2)]
-    assert len(list(RayRuns(cluster.address, jobs=1).finish(pieces))) == 2
-    (first, second) = [piece.log.read_text().split() for piece in pieces]
+    jobs = [python(tmp_path, f"p{n}", code) for n in range(2)]
+    assert len(list(RayCluster(cluster.address, jobs=1).finish(jobs))) == 2
+    (first, second) = [job.log.read_text().split() for job in jobs]
     assert first[0] == second[0] == "1"
     assert float(second[1]) > float(first[2]), "one at a time, in order"
 
 
 def test_no_cluster(tmp_path):
     with pytest.raises(LowresError, match="no Ray cluster answers at --address"):
-        list(RayRuns("127.0.0.1:1").finish([python(tmp_path, "a", "")]))
+        list(RayCluster("127.0.0.1:1").finish([python(tmp_path, "a", "")]))
 
 
 def wait_until(true, seconds: float = 60.0) -> None:

@@ -218,10 +218,10 @@ def make_executor(working: StudyWorking, runs: int) -> Executor:
     """
     if working.executor == "local":
         return _local(working, runs)
-    from lowres.work.ray import RayRuns
+    from lowres.work.ray import RayCluster
 
     gpus = {"cpu": False, "cuda": True}.get(working.device)
-    return RayRuns(working.address, threads=working.threads or 1, gpus=gpus, jobs=working.jobs)
+    return RayCluster(working.address, threads=working.threads or 1, gpus=gpus, jobs=working.jobs)
 
 
 def _print_commands(planned: Study, working: StudyWorking) -> int:

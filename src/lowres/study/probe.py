@@ -22,7 +22,7 @@ from lowres.progress import Track, silent
 from lowres.recipe import Recipe
 from lowres.store.store import KEYS, LABELS, Store, array_path
 from lowres.training.run import Run, eval_split
-from lowres.work.executor import Outcome, Piece
+from lowres.work.executor import Job, Result
 from lowres.work.processes import LocalProcesses
 
 BUDGET_S = 60.0
@@ -163,12 +163,12 @@ class _Prober:
         """Time some networks side by side, the same ones again where there are fewer than jobs."""
         places = [place % len(networks) for place in range(jobs)]
         runs = [self._plan(networks[place].recipe, steps[place]) for place in places]
-        pieces = [self._piece(run) for run in runs]
+        asked = [self._job(run) for run in runs]
         began, walls = time.monotonic(), {}
-        for outcome in self.executor.finish(pieces):
-            walls[outcome.piece.name] = time.monotonic() - began
-            _check(runs[pieces.index(outcome.piece)], outcome)
-        speeds = [_speed(run, walls[piece.name]) for run, piece in zip(runs, pieces, strict=True)]
+        for result in self.executor.finish(asked):
+            walls[result.job.name] = time.monotonic() - began
+            _check(runs[asked.index(result.job)], result)
+        speeds = [_speed(run, walls[job.name]) for run, job in zip(runs, asked, strict=True)]
         return [_mean(speeds[place :: len(networks)]) for place in range(len(networks))]
 
     def _plan(self, recipe: Recipe, steps: int) -> Run:
@@ -178,11 +178,9 @@ class _Prober:
         short = replace(recipe, epochs=EPOCHS, lr=CALM_LR)
         return Run.plan(self.folder / f"run-{self.made}", short, small)
 
-    def _piece(self, run: Run) -> Piece:
+    def _job(self, run: Run) -> Job:
         train = (sys.executable, "-P", "-m", "lowres", "train")
-        return Piece(
-            run.path.name, (*train, str(run.path), *self.arguments), run.path / "train.log"
-        )
+        return Job(run.path.name, (*train, str(run.path), *self.arguments), run.path / "train.log")
 
 
 def _small_store(path: Path, store: Store, recipe: Recipe, images: int) -> Store:
@@ -203,13 +201,13 @@ def _small_store(path: Path, store: Store, recipe: Recipe, images: int) -> Store
     return Store(path)
 
 
-def _check(run: Run, outcome: Outcome) -> None:
+def _check(run: Run, result: Result) -> None:
     if run.status == "finished":
         return
     said = run.error()["message"] if run.status == "failed" else "it left no word"
     name = f"{run.recipe.variant} with width {run.recipe.width:g}"
     raise StudyError(
-        f"the probe of {name} ended with status {outcome.exit_status}: {said}. The study's runs "
+        f"the probe of {name} ended with status {result.exit_status}: {said}. The study's runs "
         "would fail likewise"
     )
 

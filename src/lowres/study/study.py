@@ -28,7 +28,7 @@ from lowres.store.store import Store
 from lowres.study.axes import Axis, Together, expand
 from lowres.study.record import FILE_NAME, grown_record, planning, read_record, refuse_file
 from lowres.training.run import Run
-from lowres.work.executor import BUSY_STATUS, Executor, Outcome, Piece
+from lowres.work.executor import BUSY_STATUS, Executor, Job, Result
 from lowres.work.files import write_json
 
 OTHERS_POLL_S = 1.0
@@ -186,14 +186,14 @@ class Study:
         elsewhere: dict[str, Run] = {}
         with track("study", len(self.runs), done=len(self.runs) - len(todo)) as display:
             while todo or elsewhere:
-                pieces = [_piece(run, arguments) for run in todo.values()]
-                for outcome in executor.finish(pieces):
-                    run = todo[outcome.piece.name]
-                    if _is_elsewhere(run, outcome):
+                jobs = [_job(run, arguments) for run in todo.values()]
+                for result in executor.finish(jobs):
+                    run = todo[result.job.name]
+                    if _is_elsewhere(run, result):
                         elsewhere[run.path.name] = run
                         display.say(f"{run.path.name}: another process is training it; waiting")
                     else:
-                        _note(run, outcome, display)
+                        _note(run, result, display)
                 todo = _await_others(elsewhere, display)
         failed = {run.path.name: why_failed(run) for run in self.runs if run.status == "failed"}
         finished = sum(run.status == "finished" for run in self.runs)
@@ -238,10 +238,10 @@ def _recipes(
     return {recipe.run_name(store.manifest.digest): recipe for recipe in recipes}
 
 
-def _piece(run: Run, arguments: Sequence[str]) -> Piece:
+def _job(run: Run, arguments: Sequence[str]) -> Job:
     path = run.path.resolve()
     command = (sys.executable, "-P", "-m", "lowres", "train", str(path), *arguments)
-    return Piece(run.path.name, command, path / "train.log")
+    return Job(run.path.name, command, path / "train.log")
 
 
 def _await_others(elsewhere: dict[str, Run], display: Display) -> dict[str, Run]:
@@ -268,15 +268,15 @@ def _await_others(elsewhere: dict[str, Run], display: Display) -> dict[str, Run]
     return left
 
 
-def _is_elsewhere(run: Run, outcome: Outcome) -> bool:
+def _is_elsewhere(run: Run, result: Result) -> bool:
     """Tell whether a run that was to be finished is in other hands."""
-    return run.status != "finished" and (outcome.exit_status == BUSY_STATUS or run.busy)
+    return run.status != "finished" and (result.exit_status == BUSY_STATUS or run.busy)
 
 
-def _note(run: Run, outcome: Outcome, display: Display) -> None:
+def _note(run: Run, result: Result, display: Display) -> None:
     """Say how a run ended, recording what it could not record itself."""
     if run.status != "finished" and run.status != "failed":
-        run.record_error("ProcessEnded", f"its process {_ending(outcome.exit_status)}")
+        run.record_error("ProcessEnded", f"its process {_ending(result.exit_status)}")
     _tell(run, display)
 
 

@@ -1,7 +1,7 @@
-"""The protocol of executors: pieces of work are commands, and an executor runs them to their end.
+"""The protocol of executors: jobs of work are commands, and an executor runs them to their end.
 
 A command and not a function, because then a process on this machine, a task on a cluster and a
-line in a queue's script are the same work, and a piece that crashes takes nothing with it.
+line in a queue's script are the same work, and a job that crashes takes nothing with it.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Protocol
 
 BUSY_STATUS = 75
-"""Exit status of a piece that another process is at already (EX_TEMPFAIL of sysexits.h)."""
+"""Exit status of a job that another process is at already (EX_TEMPFAIL of sysexits.h)."""
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
-    """One piece of work.
+class Job:
+    """One job of work.
 
     Attributes:
         name: tells it apart from the others.
@@ -31,19 +31,19 @@ class Piece:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """How a piece ended: its exit status, negative for the signal that killed it."""
+class Result:
+    """How a job ended: its exit status, negative for the signal that killed it."""
 
-    piece: Piece
+    job: Job
     exit_status: int
 
 
 class Executor(Protocol):
-    """Runs pieces, several at a time."""
+    """Runs jobs, several at a time."""
 
-    def finish(self, pieces: Sequence[Piece]) -> Iterator[Outcome]:
-        """Run every piece, starting in the order given, and give each outcome as it comes.
+    def finish(self, jobs: Sequence[Job]) -> Iterator[Result]:
+        """Run every job, starting in the order given, and give each result as it comes.
 
-        A piece that fails is an outcome like another and stops nothing. Where the caller stops
-        early (an interrupt, or closing the iterator), no piece of it is left running.
+        A job that fails is an result like another and stops nothing. Where the caller stops
+        early (an interrupt, or closing the iterator), no job of it is left running.
         """

@@ -7,7 +7,7 @@ import subprocess
 import time
 from collections.abc import Iterator, Sequence
 
-from lowres.work.executor import Outcome, Piece
+from lowres.work.executor import Job, Result
 
 POLL_S = 0.05
 STOP_S = 10.0
@@ -22,21 +22,19 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def share_cores(
-    pieces: int, jobs: int | None = None, threads: int | None = None
-) -> tuple[int, int]:
+def share_cores(count: int, jobs: int | None = None, threads: int | None = None) -> tuple[int, int]:
     """Share the cores out: how many processes at a time, and threads for each.
 
-    One thread each as long as there are pieces enough, because small networks gain little from
+    One thread each as long as there are enough jobs, because small networks gain little from
     more threads.
 
     Args:
-        pieces: how many pieces of work there are.
+        count: how many jobs there are.
         jobs: processes at a time, if the user has decided.
         threads: threads of each, likewise.
     """
     cores = available_cores()
-    jobs = jobs or max(1, min(cores // (threads or 1), pieces))
+    jobs = jobs or max(1, min(cores // (threads or 1), count))
     return jobs, threads or max(1, cores // jobs)
 
 
@@ -70,33 +68,33 @@ class LocalProcesses:
         self.gpus = gpus
         self.environment = {**os.environ, **thread_environment(threads)}
 
-    def finish(self, pieces: Sequence[Piece]) -> Iterator[Outcome]:
-        """Run every piece; see `Executor.finish`."""
-        waiting = list(reversed(pieces))
-        running: dict[Piece, subprocess.Popen[bytes]] = {}
-        taken: dict[Piece, str] = {}
+    def finish(self, jobs: Sequence[Job]) -> Iterator[Result]:
+        """Run every job; see `Executor.finish`."""
+        waiting = list(reversed(jobs))
+        running: dict[Job, subprocess.Popen[bytes]] = {}
+        taken: dict[Job, str] = {}
         try:
             while waiting or running:
                 while waiting and len(running) < self.jobs:
-                    piece = waiting.pop()
+                    job = waiting.pop()
                     in_use = list(taken.values())
                     if self.gpus:
-                        taken[piece] = min(self.gpus, key=in_use.count)
-                    running[piece] = self._start(piece, taken.get(piece))
-                for piece, process in list(running.items()):
+                        taken[job] = min(self.gpus, key=in_use.count)
+                    running[job] = self._start(job, taken.get(job))
+                for job, process in list(running.items()):
                     if process.poll() is not None:
-                        del running[piece]
-                        taken.pop(piece, None)
-                        yield Outcome(piece, process.returncode)
+                        del running[job]
+                        taken.pop(job, None)
+                        yield Result(job, process.returncode)
                 time.sleep(POLL_S)
         finally:
             end_processes(list(running.values()))
 
-    def _start(self, piece: Piece, gpu: str | None) -> subprocess.Popen[bytes]:
+    def _start(self, job: Job, gpu: str | None) -> subprocess.Popen[bytes]:
         seen = {} if gpu is None else {GPU_VARIABLE: gpu}
-        with piece.log.open("ab") as log:
+        with job.log.open("ab") as log:
             return subprocess.Popen(
-                piece.command,
+                job.command,
                 env=self.environment | seen,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

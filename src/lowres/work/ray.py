@@ -1,6 +1,6 @@
 """Pieces of work as processes on the machines of a Ray cluster, which share a file system.
 
-Each piece has an actor, which starts its process and can be told to end it. A task that is
+Each job has an actor, which starts its process and can be told to end it. A task that is
 cancelled would be simpler, but brings down the process that cancels where it is just done
 (ray-project/ray, #54798).
 """
@@ -18,22 +18,22 @@ from typing import Any
 
 from lowres.errors import LowresError, require
 from lowres.work import die_with_parent as tied
-from lowres.work.executor import Outcome, Piece
+from lowres.work.executor import Job, Result
 from lowres.work.processes import end_processes, thread_environment
 from lowres.work.ray_connection import CANNOT_IMPORT, NOT_IMPORTED, connected
 
 RETRIES = 5
-"""How often a piece is begun again whose machine or actor was lost."""
+"""How often a job is begun again whose machine or actor was lost."""
 
 POLL_S = 1.0
-"""How long to wait for outcomes before the cluster is counted again."""
+"""How long to wait for results before the cluster is counted again."""
 
 STOP_S = 15.0
-"""How long pieces may take to end when told to; then their actors are killed."""
+"""How long jobs may take to end when told to; then their actors are killed."""
 
 
 class Worker:
-    """Runs one piece on some machine of the cluster."""
+    """Runs one job on some machine of the cluster."""
 
     def __init__(self) -> None:
         self.stopping = threading.Event()
@@ -46,7 +46,7 @@ class Worker:
                 takes its place.
             log: file that gets what it prints.
             threads: threads that it is told to use.
-            home: the Python of the process that hands out the pieces.
+            home: the Python of the process that hands out the jobs.
         """
         program = sys.executable if command[0] == home else command[0]
         tie = (sys.executable, "-I", tied.__file__, str(os.getpid()))
@@ -68,17 +68,17 @@ class Worker:
         self.stopping.set()
 
 
-class RayRuns:
-    """Runs pieces on a Ray cluster, as many at a time as it has room for.
+class RayCluster:
+    """Runs jobs on a Ray cluster, as many at a time as it has room for.
 
-    Machines may join and leave; what ran on a lost one is begun again elsewhere, so `Piece.log`
-    and what a piece writes must be on a file system that all share.
+    Machines may join and leave; what ran on a lost one is begun again elsewhere, so `Job.log`
+    and what a job writes must be on a file system that all share.
 
     Args:
         address: of the cluster, as `ray.init` takes it; auto for the one this machine belongs to.
-        threads: cores that each piece is given, and threads that it is told to use.
-        gpus: give each piece a GPU; if not said, where the cluster has any.
-        jobs: pieces at a time, at most.
+        threads: cores that each job is given, and threads that it is told to use.
+        gpus: give each job a GPU; if not said, where the cluster has any.
+        jobs: jobs at a time, at most.
     """
 
     def __init__(
@@ -89,49 +89,49 @@ class RayRuns:
         self.gpus = gpus
         self.jobs = jobs
 
-    def finish(self, pieces: Sequence[Piece]) -> Iterator[Outcome]:
-        """Run every piece; see `Executor.finish`.
+    def finish(self, jobs: Sequence[Job]) -> Iterator[Result]:
+        """Run every job; see `Executor.finish`.
 
         Raises:
             MissingExtraError: ray is not installed.
-            LowresError: no cluster is there, it cannot import lowres or has no room for a piece,
-                or a piece was lost too often.
+            LowresError: no cluster is there, it cannot import lowres or has no room for a job,
+                or a job was lost too often.
         """
         ray = require("ray", "ray")
-        if not pieces:
+        if not jobs:
             return
         with connected(ray, self.address):
             self._check_room(ray)
-            running: dict[Any, tuple[Piece, Any]] = {}
+            running: dict[Any, tuple[Job, Any]] = {}
             try:
-                yield from self._finish(ray, pieces, running)
+                yield from self._finish(ray, jobs, running)
             finally:
                 _stop(ray, running)
 
     def _finish(
         self,
         ray: Any,  # noqa: ANN401  the module
-        pieces: Sequence[Piece],
-        running: dict[Any, tuple[Piece, Any]],
-    ) -> Iterator[Outcome]:
-        waiting, lost = list(reversed(pieces)), dict.fromkeys(pieces, 0)
+        jobs: Sequence[Job],
+        running: dict[Any, tuple[Job, Any]],
+    ) -> Iterator[Result]:
+        waiting, lost = list(reversed(jobs)), dict.fromkeys(jobs, 0)
         while waiting or running:
             room = self._room(ray) - len(running)
-            for piece in islice(iter(waiting.pop, None), min(max(room, 0), len(waiting))):
-                actor, reference = self._start(ray, piece)
-                running[reference] = piece, actor
+            for job in islice(iter(waiting.pop, None), min(max(room, 0), len(waiting))):
+                actor, reference = self._start(ray, job)
+                running[reference] = job, actor
             done, _ = ray.wait(list(running), timeout=POLL_S)
             for reference in done:
-                piece, actor = running.pop(reference)
+                job, actor = running.pop(reference)
                 status = _status(ray, reference)
                 ray.kill(actor)
                 if status is not None:
-                    yield Outcome(piece, status)
+                    yield Result(job, status)
                     continue
-                lost[piece] += 1
-                if lost[piece] > RETRIES:
-                    raise LowresError(f"the Ray cluster lost {piece.name} {RETRIES + 1} times")
-                waiting.append(piece)
+                lost[job] += 1
+                if lost[job] > RETRIES:
+                    raise LowresError(f"the Ray cluster lost {job.name} {RETRIES + 1} times")
+                waiting.append(job)
 
     def _check_room(self, ray: Any) -> None:  # noqa: ANN401  the module
         gpu = self._with_gpus(ray.cluster_resources())
@@ -148,7 +148,7 @@ class RayRuns:
         return total.get("GPU", 0) > 0 if self.gpus is None else self.gpus
 
     def _room(self, ray: Any) -> int:  # noqa: ANN401  the module
-        """Count the pieces that the cluster has room for at a time."""
+        """Count the jobs that the cluster has room for at a time."""
         total = ray.cluster_resources()
         room = int(total.get("CPU", 0)) // self.threads
         if self._with_gpus(total):
@@ -156,7 +156,7 @@ class RayRuns:
         # Where it has none now, machines may be on their way: let one wait, so that Ray knows.
         return max(1, min(room, self.jobs or room))
 
-    def _start(self, ray: Any, piece: Piece) -> tuple[Any, Any]:  # noqa: ANN401
+    def _start(self, ray: Any, job: Job) -> tuple[Any, Any]:  # noqa: ANN401
         gpus = int(self._with_gpus(ray.cluster_resources()))
         # A restart or retry by Ray itself would hide that a machine was lost.
         actor = (
@@ -170,12 +170,12 @@ class RayRuns:
             )
             .remote()
         )
-        log, command = str(piece.log.resolve()), list(piece.command)
+        log, command = str(job.log.resolve()), list(job.command)
         return actor, actor.run.remote(command, log, self.threads, sys.executable)
 
 
 def _status(ray: Any, reference: Any) -> int | None:  # noqa: ANN401
-    """Give the exit status of a piece, or None where its actor was lost."""
+    """Give the exit status of a job, or None where its actor was lost."""
     try:
         return int(ray.get(reference))
     except ray.exceptions.RayTaskError as error:
@@ -188,7 +188,7 @@ def _status(ray: Any, reference: Any) -> int | None:  # noqa: ANN401
         return None
 
 
-def _stop(ray: Any, running: dict[Any, tuple[Piece, Any]]) -> None:  # noqa: ANN401
+def _stop(ray: Any, running: dict[Any, tuple[Job, Any]]) -> None:  # noqa: ANN401
     """Leave nothing running."""
     if not running:
         return

@@ -294,7 +294,7 @@ class InProcess:
     def finish(self, pieces):
         for piece in pieces:
             loop.finish(Run.open(piece.log.parent))
-            yield search_kills.Outcome(piece, 0)
+            yield search_kills.Result(piece, 0)
 
 
 def test_weights_are_carried_from_size_to_size(store, tmp_path):
