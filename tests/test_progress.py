@@ -18,9 +18,13 @@ def test_a_line_at_the_end_and_none_if_the_work_fails(capsys):
     by_the_way, end = capsys.readouterr().err.splitlines()
     assert by_the_way == "by the way"
     assert end.startswith("build: 10/10, ")
-    with pytest.raises(ValueError, match="stop"), progress.shown("build", 10) as display:
-        display.advance()
-        raise ValueError("stop")
+
+    def fail():
+        with progress.shown("build", 10):
+            raise ValueError("stop")
+
+    with pytest.raises(ValueError, match="stop"):
+        fail()
     assert capsys.readouterr().err == ""
 
 
