@@ -259,7 +259,7 @@ def test_a_missing_extra_says_what_to_install(capsys, store_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
     status, _, err = call(capsys, "train", store_path, "--variant", "8-box")
     assert status == 1
-    assert "needs torch, which is not installed: pip install 'lowres[train]'" in err
+    assert "needs torch, which is not installed; run: pip install " in err
 
 
 PLAN = """
