@@ -50,7 +50,7 @@ def test_another_plan_is_refused_with_every_difference(tmp_path):
 
 def test_differences_compare_what_json_keeps():
     assert differences({"a": [1]}, {"a": (1,)}) == []
-    assert differences({"a": {"b": 1}}, {"a": 2}) == ["a was {'b': 1} and is now 2"]
+    assert differences({"a": {"b": 1}}, {"a": 2}) == ["a was b 1 and is now 2"]
 
 
 @pytest.mark.parametrize("own", [(), ("entries",)])

@@ -280,6 +280,8 @@ def differences(
 
 def shown(value: object) -> str:
     """Return a JSON value as messages show it: lists by commas, without quotes."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {shown(one)}" for name, one in value.items())
     if isinstance(value, list):
         return ", ".join(map(shown, value)) or "empty"
     return "not set" if value is None else str(value)
