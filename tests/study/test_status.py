@@ -5,6 +5,7 @@ import os
 import shutil
 import time
 from contextlib import ExitStack
+from dataclasses import replace
 
 import pytest
 
@@ -13,10 +14,11 @@ from lowres.recipe import Recipe
 from lowres.study import status
 from lowres.study.axes import Axis
 from lowres.study.estimate import in_words, makespan
-from lowres.study.study import Study
+from lowres.study.study import Study, cost
 
 BASE = Recipe(variant="8-box", width=1.0, blocks=1, epochs=4, batch_size=8)
 SMALL, LARGE = 1.0, 2.0
+RATIO = cost(replace(BASE, width=LARGE)) / cost(BASE)
 
 
 def epochs(run, count, seconds, *, idle_s=0.0):
@@ -36,7 +38,7 @@ def finish(run, seconds, end="trained", done=4):
 
 @pytest.fixture
 def study(store, tmp_path):
-    """Two widths and four seeds: the larger network costs four times as much."""
+    """Two widths and four seeds: the larger network costs `RATIO` times as much."""
     axes = [Axis("width", (SMALL, LARGE)), Axis("seed", (0, 1, 2, 3))]
     return Study.plan(tmp_path / "study", store, BASE, axes)
 
@@ -89,7 +91,7 @@ def test_every_state(study, runs):
 
 def test_kinds_that_have_not_run_are_told_by_their_cost(study, runs):
     finish(runs[SMALL, 0], 2.0)
-    assert told(study)[LARGE, 0].left_s == pytest.approx(4 * 2.0 * 4)
+    assert told(study)[LARGE, 0].left_s == pytest.approx(4 * 2.0 * RATIO)
 
 
 def test_nothing_is_known_before_an_epoch_is_done(study, runs):
@@ -128,7 +130,7 @@ def test_many_run_at_once(study, runs):
             stack.enter_context(runs[SMALL, seed].locked())
         found = status.standings(study.path)
         assert status.counts(found)["running"] == 3
-        assert status.left_s(found) == pytest.approx(8 + 2 * 32)
+        assert status.left_s(found) == pytest.approx(8 + 2 * 8 * RATIO)
 
 
 def test_the_record_is_json(study, runs):
@@ -137,7 +139,7 @@ def test_the_record_is_json(study, runs):
     assert record["counts"] == {
         "finished": 1, "diverged": 0, "running": 0, "failed": 0, "begun": 0, "planned": 7,
     }  # fmt: skip
-    assert record["left_s"] == pytest.approx(3 * 8 + 4 * 32)
+    assert record["left_s"] == pytest.approx(3 * 8 + 4 * 8 * RATIO)
     one = next(one for one in record["runs"] if one["state"] == "finished")
     assert (one["epochs_done"], one["epochs"], one["spent_s"]) == (4, 4, 8.0)
     assert one["recipe"]["width"] == 1.0

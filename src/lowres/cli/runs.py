@@ -19,7 +19,7 @@ from lowres.cli.flags import (
 )
 from lowres.errors import LowresError, require
 from lowres.progress import shown, silent
-from lowres.training.execution import Execution
+from lowres.training.run import Execution
 
 if TYPE_CHECKING:
     from lowres.training.run import Run

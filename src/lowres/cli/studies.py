@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from lowres.progress import Track
     from lowres.store.store import Store
     from lowres.study.axes import Axis, Together
-    from lowres.study.study import Draft, Study
+    from lowres.study.study import Study
+    from lowres.training.run import RunSummary
     from lowres.work.executor import Executor
 
 
@@ -114,7 +115,7 @@ def study(
             )
         planned = Study.open(path)
         if dry_run:
-            return _forecast(planned.runs[0].open_store(), planned.drafts(), ways, track)
+            return _forecast(planned.runs[0].open_store(), planned.summaries(), ways, track)
     else:
         store = open_store(path)
         base, axes, points = _wanted(path, axis, plan, seeds, given_values(recipe))
@@ -227,7 +228,9 @@ def _print_commands(planned: Study, working: StudyWorking) -> int:
     return 0
 
 
-def _forecast(store: Store, drafts: Sequence[Draft], working: StudyWorking, track: Track) -> int:
+def _forecast(
+    store: Store, drafts: Sequence[RunSummary], working: StudyWorking, track: Track
+) -> int:
     from lowres.study.forecast import forecast, lines
     from lowres.work.processes import LocalProcesses
 

@@ -27,7 +27,7 @@ class Row:
     Attributes:
         name: name of its directory.
         recipe: what was trained.
-        status: trained, diverged, failed, begun or planned.
+        status: a `RunState`.
         result: what `result.json` holds; empty where there is none.
         reason: why it failed or diverged; empty where it did not.
         epochs: the records of its epochs.
@@ -86,21 +86,11 @@ def _place(row: Row) -> tuple[Variant, float, float, int, str]:
 
 
 def _read_row(run: Run) -> Row:
-    status: str = run.status
-    result = run.result() if status == "finished" else {}
-    reason = "{type}: {message}".format(**run.error()) if status == "failed" else ""
-    if result:
-        status = "trained" if result["top1_error"] is not None else "diverged"
-    if status == "diverged":
-        reason = _why_diverged(result)
+    found = run.summary()
     store = str(run.store_path), run.store_digest
-    return Row(run.path.name, run.recipe, status, result, reason, run.metrics(), store)
-
-
-def _why_diverged(result: dict[str, Any]) -> str:
-    step, rate = result.get("bad_step"), result.get("bad_lr")
-    where = "" if step is None else f" from step {step} on, at learning rate {rate}"
-    return f"its loss is no longer finite{where}"
+    return Row(
+        found.name, run.recipe, found.state, found.result, found.reason, list(found.history), store
+    )
 
 
 def swept_fields(rows: Sequence[Row]) -> tuple[str, ...]:

@@ -12,9 +12,8 @@ from lowres.store.store import Store
 from lowres.study.costs import Size
 from lowres.study.estimate import in_words, makespan, speed_group
 from lowres.study.probe import BUDGET_S, Network, Speed, probe, steps_of_epoch
-from lowres.study.study import Draft
 from lowres.study.values import PARTS
-from lowres.training.run import eval_split
+from lowres.training.run import RunSummary, eval_split
 from lowres.variant import Variant
 from lowres.work.processes import LocalProcesses
 
@@ -33,7 +32,7 @@ class Forecast:
         speeds: what was measured, by group of equal speed.
     """
 
-    drafts: Sequence[Draft]
+    drafts: Sequence[RunSummary]
     networks: Sequence[Size]
     flops: Sequence[float]
     seconds: Sequence[float]
@@ -50,7 +49,7 @@ class Forecast:
 
 def forecast(
     store: Store,
-    drafts: Sequence[Draft],
+    drafts: Sequence[RunSummary],
     executor: LocalProcesses,
     arguments: Sequence[str] = (),
     *,
@@ -96,14 +95,14 @@ def forecast(
     )
 
 
-def _seconds(store: Store, draft: Draft, speeds: dict[tuple[Any, ...], Speed]) -> float:
+def _seconds(store: Store, draft: RunSummary, speeds: dict[tuple[Any, ...], Speed]) -> float:
     recipe = draft.recipe
     speed = speeds.get(speed_group(recipe))
     if speed is None or draft.finished:
         return 0.0
     training_s = steps_of_epoch(store.splits["train"], recipe) * speed.step_s
     evaluation_s = store.splits[eval_split(store, recipe)] * speed.image_s
-    return speed.start_s + (recipe.epochs - draft.epochs) * (training_s + evaluation_s)
+    return speed.start_s + (recipe.epochs - len(draft.history)) * (training_s + evaluation_s)
 
 
 def lines(told: Forecast) -> Iterator[str]:

@@ -202,9 +202,9 @@ def _small_store(path: Path, store: Store, recipe: Recipe, images: int) -> Store
 
 
 def _check(run: Run, result: Result) -> None:
-    if run.status == "finished":
+    if run.finished:
         return
-    said = run.error()["message"] if run.status == "failed" else "it left no word"
+    said = run.error()["message"] if run.state == "failed" else "it left no word"
     name = f"{run.recipe.variant} with width {run.recipe.width:g}"
     raise StudyError(
         f"the probe of {name} ended with status {result.exit_status}: {said}. The study's runs "

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from lowres.recipe import Recipe
 from lowres.study.estimate import in_words, makespan, speed_group
@@ -56,15 +55,11 @@ def standings(folder: Path) -> list[Standing]:
 
 
 def _standing(run: Run) -> Standing:
-    busy, status = run.busy, run.status  # in this order: a result may come between them
-    records = run.metrics()
-    metrics = run.path / "metrics.jsonl"
-    idle_s = max(0.0, time.time() - metrics.stat().st_mtime) if metrics.exists() else 0.0
-    spent_s = sum(record["train_s"] + record["eval_s"] for record in records)
-    state: State = "running" if busy and status != "finished" else status
-    if status == "finished" and run.result()["status"] == "diverged":
-        state = "diverged"
-    return Standing(run, state, len(records), spent_s, idle_s, _reason(run, state))
+    found = run.summary()
+    words: dict[str, State] = {"trained": "finished", "started": "begun"}
+    state = words.get(found.state, cast(State, str(found.state)))
+    reason = _reason(run, state)
+    return Standing(run, state, len(found.history), found.spent_s, run.idle_s(), reason)
 
 
 def _reason(run: Run, state: State) -> str:

@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional
 
 from lowres.errors import RunError
-from lowres.training.execution import Compile
+from lowres.training.run import Compile
 
 PAYS_FROM_MACS = {"cpu": 2e13, "cuda": 1e16}
 """Multiply-adds of a run from which the compiler's minute comes back.

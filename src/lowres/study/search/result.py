@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from lowres.store.store import Store
 from lowres.study.costs import training_macs
 from lowres.study.estimate import in_words
-from lowres.study.search.allotment import Allotment
-from lowres.study.search.plan import SearchPlan
+from lowres.study.search.plan import Allotment, SearchPlan
 from lowres.study.search.space import Plain, changes
+from lowres.training.run import RunState
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Evaluation:
     rung: int
     size: int
     run: str
-    status: Literal["trained", "diverged", "failed"]
+    status: RunState
     error: float | None
     train_s: float
     train_macs: int
@@ -101,7 +101,7 @@ def _best(plan: SearchPlan, configurations: Sequence[Configuration]) -> dict[str
     best = configurations[number]
     return {
         "configuration": number,
-        "changes": _as_json(changes(plan.space, best.labels)),
+        "changes": _as_json(changes(plan.dimensions, best.labels)),
         "top1_error": error,
         "run": best.evaluations[last].run,
         "recipe": plan.recipe(best.labels, last).to_record(),
@@ -126,7 +126,7 @@ def _rung(plan: SearchPlan, configurations: Sequence[Configuration], rung: int) 
 def _trace(plan: SearchPlan, one: Configuration) -> dict[str, Any]:
     return {
         "configuration": one.number,
-        "changes": _as_json(changes(plan.space, one.labels)),
+        "changes": _as_json(changes(plan.dimensions, one.labels)),
         "rungs": [
             {**asdict(evaluation), "promoted": len(one.evaluations) > evaluation.rung + 1}
             for evaluation in one.evaluations
