@@ -39,15 +39,13 @@ class FlowingHelp:
 
 
 def _reflow(description: object) -> None:
-    """Join the lines of each paragraph; an indented paragraph, such as a command, stays."""
+    """Join the lines of each paragraph."""
     from cyclopts.help.inline_text import InlineText
 
     if isinstance(description, InlineText) and isinstance(description.primary_renderable, Text):
-        paragraphs = [
-            paragraph if paragraph.startswith("    ") else " ".join(paragraph.split())
-            for paragraph in description.primary_renderable.plain.split("\n\n")
-        ]
-        description.primary_renderable = Text("\n\n".join(paragraphs))
+        paragraphs = description.primary_renderable.plain.split("\n\n")
+        joined = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+        description.primary_renderable = Text(joined)
 
 
 def error_text(error: CycloptsError) -> Text:

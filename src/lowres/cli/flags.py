@@ -21,7 +21,7 @@ from typing import (
 )
 
 import docstring_parser
-from cyclopts import Parameter, Token, convert
+from cyclopts import Group, Parameter, Token, convert
 
 from lowres.errors import LowresError
 from lowres.recipe import Recipe, RecipeName, named_recipe
@@ -66,18 +66,19 @@ Output = Parameter(name=("--out", "-o"), converter=local_path)
 Commas = Parameter(converter=split_at_commas)
 """Annotates a list flag that takes both `8 16` and `8,16`."""
 Quiet: TypeAlias = Annotated[
-    bool, Parameter(name=("--quiet", "-q"), help="Show no progress; results and notes stay.")
+    bool,
+    Parameter(name=("--quiet", "-q"), help="Show no progress, only results, notes and errors."),
 ]
 
 
-def flags_of(record: type, group: str, *, without: Collection[str] = (), **more: Any) -> Any:  # noqa: ANN401
+def flags_of(record: type, group: Group, *, without: Collection[str] = (), **more: Any) -> Any:  # noqa: ANN401
     """Make the annotation of a parameter that takes a flag for each field of a record.
 
     The command gets an object with the fields that the user gave; all others are None.
 
     Args:
         record: a dataclass with a docstring for each field.
-        group: title of the flags in the help.
+        group: title and place of the flags in the help.
         without: fields that become no flags.
         more: further flags, which come first, by name: their annotation.
     """
@@ -89,11 +90,11 @@ def flags_of(record: type, group: str, *, without: Collection[str] = (), **more:
         if field.name in without:
             continue
         hint, default = hints[field.name], field.default
-        unset = default is None or default is False or default == () or default is MISSING
-        shown: Any = None if unset else partial(lambda value, _: value, default)
-        text = texts[field.name]
+        hidden = default is None or default is False or default == () or default is MISSING
+        text = ",".join(map(str, default)) if isinstance(default, tuple) else default
+        shown: Any = None if hidden else partial(lambda value, _: value, text)
         flag = Parameter(
-            help=(text[0].upper() + text[1:]).replace("`", ""),
+            help=texts[field.name].replace("`", ""),
             show_default=shown,
             alias=ALIASES.get(field.name),
             converter=split_at_commas if get_origin(hint) is tuple else None,
@@ -119,7 +120,7 @@ else:
     lowest error at equal cost that we measured (docs/recipes.md)."""
     RecipeFlags = flags_of(
         Recipe,
-        "Recipe (defaults are those of paper)",
+        Group("Recipe (defaults are those of paper)", sort_key=3),
         recipe=Annotated[RecipeName | None, Parameter(help=RECIPE_HELP)],
     )
 

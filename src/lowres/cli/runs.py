@@ -6,6 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
+from cyclopts import Group
+
 from lowres.cli.app import MORE, TRAINING, app, out
 from lowres.cli.flags import (
     Commas,
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 
     ExecutionFlags: TypeAlias = Any
 else:
-    ExecutionFlags = flags_of(Execution, "How to work")
+    ExecutionFlags = flags_of(Execution, Group("How to train", sort_key=2))
 
 
 @app.command(group=TRAINING)
@@ -44,7 +46,7 @@ def train(
 
     If torchrun starts several of these, they train one run together (docs/training.md).
 
-        lowres train store --variant 16-box --epochs 10
+    Example: lowres train store --variant 16-box --epochs 10
 
     Args:
         path: A store to train on, or the directory of a run to finish.
@@ -105,7 +107,7 @@ def report(
 ) -> None:
     """Write a report into the folder of a study, and print its verdicts.
 
-        lowres report study --format html,md
+    Example: lowres report study --format html,md
 
     Args:
         folder: A study, or any folder with runs below it.

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
+from cyclopts import Group
+
 from lowres.cli.app import TRAINING, app, out
 from lowres.cli.flags import (
     LocalPath,
@@ -24,7 +26,7 @@ from lowres.study.search.plan import SearchPlan
 if TYPE_CHECKING:
     SearchFlags: TypeAlias = Any
 else:
-    SearchFlags = flags_of(SearchPlan, "What to search", without=("base",))
+    SearchFlags = flags_of(SearchPlan, Group("What to search", sort_key=1), without=("base",))
 
 
 @app.command(group=TRAINING)
@@ -43,7 +45,7 @@ def search(
     To resume a search, run the same command again. With one size it is a plain search, to compare
     with (docs/search.md).
 
-        lowres search store --sizes 8,16,32 --space lr=log:0.001:1 --budget 10
+    Example: lowres search store --sizes 8,16,32 --space lr=log:0.001:1 --budget 10
 
     Args:
         path: A store to train on, or the directory of a search to resume.

@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
-from cyclopts import App, Parameter
+from cyclopts import App, Group, Parameter
 
 from lowres.cli.app import MORE, STORES, app, err, out
 from lowres.cli.flags import Commas, LocalPath, Output, Quiet, flags_of, given_values
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     Options: TypeAlias = Any
     WorkingFlags: TypeAlias = Any
 else:
-    Options = flags_of(BuildOptions, "What to make")
-    WorkingFlags = flags_of(Working, "How to work")
+    Options = flags_of(BuildOptions, Group("What to build", sort_key=1))
+    WorkingFlags = flags_of(Working, Group("How to build", sort_key=2))
 
 
 @app.command
@@ -33,7 +33,9 @@ def build(
     *,
     options: Options = None,
     working: WorkingFlags = None,
-    workers: Annotated[int | None, Parameter(alias="-j", group="How to work")] = None,
+    workers: Annotated[
+        int | None, Parameter(alias="-j", group=Group("How to build", sort_key=2))
+    ] = None,
     shard: str | None = None,
     finish: bool = False,
 ) -> None:
@@ -136,7 +138,7 @@ def verify(
     Exit status 0: the store is whole, or both sets have the same images in the same classes. 1: it
     is not, or they differ.
 
-        lowres verify store --against Imagenet32_train
+    Example: lowres verify store --against Imagenet32_train
 
     Args:
         store: The store to check.
@@ -231,7 +233,7 @@ def export(
 ) -> None:
     """Write one variant of a store in a format that other tools read.
 
-        lowres export store imagenet32 --to parquet --variant 32-box
+    Example: lowres export store imagenet32 --to parquet --variant 32-box
 
     Args:
         store: The store to take images from.
@@ -261,8 +263,10 @@ def export(
     out.print(f"{destination}: {_counts(counts)}")
 
 
-bench = App(name="bench", help="Measure how fast this machine works on your own images.")
-app.command(bench, group=MORE)
+bench = App(
+    name="bench", help="Measure how fast this machine works on your own images.", group=MORE
+)
+app.command(bench)
 
 
 @bench.command(name="build")

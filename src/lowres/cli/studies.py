@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
-from cyclopts import Parameter
+from cyclopts import Group, Parameter
 
 from lowres.cli.app import TRAINING, app, out
 from lowres.cli.flags import LocalPath, Output, Quiet, RecipeFlags, flags_of, given_values
@@ -60,7 +60,7 @@ class StudyWorking:
 if TYPE_CHECKING:
     WorkingFlags: TypeAlias = Any
 else:
-    WorkingFlags = flags_of(StudyWorking, "How to work")
+    WorkingFlags = flags_of(StudyWorking, Group("How to run it", sort_key=2))
 
 
 @app.command(group=TRAINING)
@@ -83,7 +83,7 @@ def study(
     Finished runs are skipped and failed runs are tried again. You can add values to an axis later.
     Several processes may work on one study: each run is trained once.
 
-        lowres study store --axis size=8,16,32 --axis lr=log:0.001:0.1:5
+    Example: lowres study store --axis size=8,16,32 --axis lr=log:0.001:0.1:5
 
     Args:
         path: A store to train on, or the directory of a study to resume.
