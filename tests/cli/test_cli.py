@@ -130,7 +130,7 @@ def test_every_recipe_field_is_a_flag_with_help_and_default(capsys):
         (
             ["study", "{store}", "--axis", "variant=8-box,16-box", "--axis", "size=8"],
             1,
-            "variant and its part size cannot both be given or swept",
+            "variant and its part size cannot both be set or swept",
         ),
         (["study", "{store}", "--axis", "lr=1", "--lr", "2"], 1, "lr is swept: leave --lr out"),
         (["study", "{store}", "--axis", "seed=1,2", "--seeds", "2"], 1, "not by both"),

@@ -1,4 +1,4 @@
-"""How runs stand, by their files and locks, and the time that is left by what others took."""
+"""How runs stand, by their files and locks, and the time left by the speed of other runs."""
 
 import json
 import os
@@ -12,7 +12,7 @@ from lowres.errors import StudyError
 from lowres.recipe import Recipe
 from lowres.study import status
 from lowres.study.axes import Axis
-from lowres.study.estimate import in_words, makespan
+from lowres.study.forecast import makespan
 from lowres.study.study import Study
 
 BASE = Recipe(variant="8-box", width=1.0, blocks=1, epochs=4, batch_size=8)
@@ -20,7 +20,7 @@ SMALL, LARGE = 1.0, 2.0
 
 
 def epochs(run, count, seconds, *, idle_s=0.0):
-    """Write epochs that took so many seconds each, the last of which ended a while ago."""
+    """Write epochs of `seconds` each; the last one ended `idle_s` ago."""
     records = [
         {"epoch": n, "train_s": 0.75 * seconds, "eval_s": 0.25 * seconds} for n in range(count)
     ]
@@ -46,7 +46,7 @@ def runs(study):
     return {(run.recipe.width, run.recipe.seed): run for run in study.runs}
 
 
-def told(study):
+def standing(study):
     found = status.standings(study.path)
     return {(one.run.recipe.width, one.run.recipe.seed): one for one in found}
 
@@ -60,7 +60,7 @@ def test_every_state(study, runs):
     epochs(runs[LARGE, 0], 3, 8.0, idle_s=6.0)
     runs[LARGE, 1].record_error("RunError", "of an earlier attempt")
     with runs[LARGE, 0].locked(), runs[LARGE, 1].locked():
-        found = told(study)
+        found = standing(study)
         line = status.summary(list(found.values()))
         lines = list(status.lines(list(found.values())))
     states = {key: one.state for key, one in found.items()}
@@ -79,26 +79,26 @@ def test_every_state(study, runs):
         "time"
     )
     words = " | ".join(lines)
-    assert "running, epoch 3 of 4 done, about 2 s left" in words
+    assert "running, epoch 3 of 4 finished, about 2 s left" in words
     assert "diverged: in epoch 2" in words
     assert "failed: RunError: no room (see " in words
-    assert "begun and stopped, epoch 1 of 4 done" in words
+    assert "begun and stopped, epoch 1 of 4 finished" in words
     assert "of an earlier attempt" not in words, "it runs again"
     assert len(lines) == 5
 
 
-def test_kinds_that_have_not_run_are_told_by_their_cost(study, runs):
+def test_a_network_without_a_finished_epoch_is_estimated_by_its_cost(study, runs):
     finish(runs[SMALL, 0], 2.0)
-    assert told(study)[LARGE, 0].left_s == pytest.approx(4 * 2.0 * 4)
+    assert standing(study)[LARGE, 0].left_s == pytest.approx(4 * 2.0 * 4)
 
 
-def test_nothing_is_known_before_an_epoch_is_done(study, runs):
+def test_the_time_left_is_unknown_until_an_epoch_is_finished(study, runs):
     found = status.standings(study.path)
     assert {one.left_s for one in found} == {None}
-    assert status.summary(found) == "8 planned; time left: not known before an epoch is done"
+    assert status.summary(found) == "8 planned; time left: unknown until an epoch is finished"
 
 
-def test_no_time_is_left_where_all_has_ended(study, runs):
+def test_no_time_is_left_when_all_runs_have_ended(study, runs):
     for run in runs.values():
         finish(run, 1.0)
     assert status.summary(status.standings(study.path)) == "8 finished"
@@ -156,11 +156,3 @@ def test_the_record_is_json(study, runs):
 )
 def test_makespan(seconds, jobs, running, expected):
     assert makespan(seconds, jobs, running) == expected
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"),
-    [(0, "0 s"), (99, "99 s"), (100, "2 min"), (6000, "1.7 h"), (400_000, "4.6 days")],
-)
-def test_times_in_words(seconds, words):
-    assert in_words(seconds) == words

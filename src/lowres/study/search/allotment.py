@@ -10,8 +10,7 @@ from typing import Any, Self
 from lowres.errors import StudyError
 from lowres.recipe import Recipe
 from lowres.store.store import Store
-from lowres.study.costs import training_macs
-from lowres.study.probe import steps_of_epoch
+from lowres.study.costs import steps_of_epoch, training_macs
 from lowres.study.search.plan import FILE_NAME, SearchPlan, read_record, refuse_changes
 from lowres.study.search.rungs import counts_within
 from lowres.study.search.space import combinations, sample
