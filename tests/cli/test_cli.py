@@ -53,7 +53,7 @@ def test_the_whole_way(tmp_path):
     assert "top-1 error" not in again.stderr
     report = lowres("report", "study", cwd=tmp_path)
     assert report.returncode == 0, report.stderr
-    assert "8-box for 16-box: cannot tell: 1 configuration, 1 seed" in report.stdout
+    assert "8-box for 16-box: undecided: 1 configuration, 1 seed" in report.stdout
     assert (tmp_path / "study" / "report.html").exists()
 
 
