@@ -112,7 +112,7 @@ def report(
             runs.csv, a line for each run. json: report.json, all numbers. png: an image of each
             chart in report-figures/.
     """
-    from lowres.report.writing import FORMATS, write_report
+    from lowres.report.files import FORMATS, write_report
 
     written = write_report(folder, format or FORMATS)
     for sentence in written.sentences:
