@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from lowres.errors import LowresError
     from lowres.loading.loaders import NumpyLoader, TorchLoader, torch_loader
     from lowres.recipe import Recipe
-    from lowres.report.writing import write_report
+    from lowres.report.files import write_report
     from lowres.resampling.passes import resample
     from lowres.store.build import build
     from lowres.store.export import export
@@ -43,7 +43,7 @@ _HOMES = {
     "resample": "lowres.resampling.passes",
     "torch_loader": "lowres.loading.loaders",
     "train": "lowres.training.loop",
-    "write_report": "lowres.report.writing",
+    "write_report": "lowres.report.files",
 }
 
 __all__ = [

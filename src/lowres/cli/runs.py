@@ -116,7 +116,7 @@ def report(
             runs.csv, one line a run. json: report.json, all numbers. png: each chart as an image
             in report-figures/.
     """
-    from lowres.report.writing import FORMATS, write_report
+    from lowres.report.files import FORMATS, write_report
 
     written = write_report(folder, format or FORMATS)
     for line in (*written.sentences, *written.files):

@@ -86,7 +86,7 @@ class RunState(StrEnum):
     FAILED = "failed"
     """Its last attempt ended with an error."""
     DIVERGED = "diverged"
-    """It is finished: its loss was no longer finite."""
+    """It is finished: its loss was not finite."""
     TRAINED = "trained"
     """It is finished: all epochs are done."""
 
@@ -261,7 +261,7 @@ class Run:
         if state is RunState.DIVERGED:
             step, rate = result.get("bad_step"), result.get("bad_lr")
             where = "" if step is None else f" from step {step} on, at learning rate {rate}"
-            reason = f"its loss is no longer finite{where}"
+            reason = f"its loss is not finite{where}"
         return RunSummary(self.path.name, self.recipe, state, self.metrics(), result, reason)
 
     def result(self) -> dict[str, Any]:
@@ -371,7 +371,7 @@ def result_line(result: dict[str, Any]) -> str:
     network = f"{result['network']} ({result['parameters']:,} parameters)"
     if result["status"] == "diverged":
         return (
-            f"{network} diverged in epoch {result['epochs']}: its loss is no longer finite from "
+            f"{network} diverged in epoch {result['epochs']}: its loss is not finite from "
             f"step {result['bad_step']} on, at learning rate {result['bad_lr']}"
         )
     return (

@@ -226,7 +226,7 @@ def refuse_untrainable(recipes: Sequence[Recipe], store: Store) -> None:
         StoreError: it lacks a variant.
         StudyError: it has too few images, or no split to measure errors on.
     """
-    from lowres.study.probe import steps_of_epoch
+    from lowres.study.costs import steps_of_epoch
 
     for variant in dict.fromkeys(recipe.variant for recipe in recipes):
         store.images("train", variant)
