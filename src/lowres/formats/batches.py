@@ -60,6 +60,7 @@ class BatchesSource(Source):
     """A set in batch files; one is held in memory at a time."""
 
     kind = "batches"
+    label_order = "1 to 1000 in devkit order (map_clsloc), which is not torchvision's"
     in_order = True
 
     _held: tuple[str, NDArray[np.uint8]] | None = None

@@ -86,6 +86,7 @@ class CifarSource(Source):
     """CIFAR-10 or CIFAR-100, all in memory (185 MB) once it is read."""
 
     kind = "cifar"
+    label_order = "0-based, in the set's own order of names"
 
     @classmethod
     def recognises(cls, path: Path) -> bool:

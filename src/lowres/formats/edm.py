@@ -81,6 +81,7 @@ class EdmSource(Source):
     """A ZIP with `dataset.json`, or the folder it unpacks to."""
 
     kind = "edm"
+    label_order = "0-based numbers without names"
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)

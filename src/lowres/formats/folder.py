@@ -57,6 +57,7 @@ class FolderSource(Source):
     """A folder of class folders, read in place; links are followed."""
 
     kind = "folder"
+    label_order = "names of folders; 0-based in sorted order here"
 
     @classmethod
     def recognises(cls, path: Path) -> bool:

@@ -52,6 +52,7 @@ class IdxSource(Source):
     """Images of one set of idx files, all in memory (55 MB) once they are read."""
 
     kind = "idx"
+    label_order = "0-based numbers"
 
     @classmethod
     def recognises(cls, path: Path) -> bool:

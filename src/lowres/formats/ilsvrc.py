@@ -67,6 +67,7 @@ class IlsvrcSource(Source):
     """ILSVRC2012 in tars, or with its validation images in one folder."""
 
     kind = "ilsvrc"
+    label_order = "WNIDs; devkit ids, 1-based, for val; 0-based by sorted WNID here"
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)

@@ -69,6 +69,7 @@ class ParquetSource(Source):
     """A Parquet file, or a folder of them, read by row groups."""
 
     kind = "parquet"
+    label_order = "0-based, in the order of the files' class names"
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)

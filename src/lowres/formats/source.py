@@ -115,10 +115,12 @@ class Source(ABC):
         kind: name of the format, as in the table of formats.
         in_order: entries are best read by one thread in the order of the index, because each
             read holds a large piece of the source in memory.
+        label_order: how the files themselves label their images, one line for `lowres info`.
     """
 
     kind: ClassVar[str]
     in_order: ClassVar[bool] = False
+    label_order: ClassVar[str] = "0-based, in the sorted order of the class names"
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -49,6 +49,7 @@ class WebDatasetSource(Source):
     """Tar shards, read in place."""
 
     kind = "webdataset"
+    label_order = "as the shards number them"
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
