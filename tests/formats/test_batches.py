@@ -17,7 +17,7 @@ from lowres.formats import batch_file, open_source
 from lowres.formats.batch_writer import PickleWriter
 from lowres.formats.batches import BatchesSink as Sink
 from lowres.formats.batches import BatchesSource
-from lowres.formats.source import Outline
+from lowres.formats.sink import Outline
 from lowres.imagenet import devkit_wnids, wnids
 from lowres.store.export import export
 from lowres.variant import Variant

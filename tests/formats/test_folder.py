@@ -13,7 +13,7 @@ from lowres.errors import SourceError, StoreError
 from lowres.formats import open_source
 from lowres.formats.folder import FolderSink, FolderSource
 from lowres.formats.indexing import select_classes, split_by_hash
-from lowres.formats.source import Outline
+from lowres.formats.sink import Outline
 from lowres.store.export import export, notes
 from lowres.variant import Variant
 

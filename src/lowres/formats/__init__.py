@@ -13,7 +13,8 @@ from lowres.formats.folder import FolderSink, FolderSource
 from lowres.formats.idx import IdxSource
 from lowres.formats.ilsvrc import IlsvrcSource, small_imagenet
 from lowres.formats.parquet import ParquetSink, ParquetSource
-from lowres.formats.source import Sink, Source
+from lowres.formats.sink import Sink
+from lowres.formats.source import Source
 from lowres.formats.webdataset import WebDatasetSink, WebDatasetSource
 
 READERS: tuple[type[Source], ...] = (

@@ -23,8 +23,7 @@ from numpy.typing import NDArray
 
 from lowres.errors import SourceError
 from lowres.formats.containers.npz import load_npz
-from lowres.formats.containers.pickle import load_plain
-from lowres.formats.containers.pickle import SkippedArray
+from lowres.formats.containers.pickle import SkippedArray, load_plain
 from lowres.formats.containers.streams import PIECE_BYTES, damage_named, drain
 from lowres.formats.source import interleaved
 from lowres.variant import MAX_SIZE_PX

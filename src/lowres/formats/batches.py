@@ -25,17 +25,9 @@ from lowres.errors import SourceError, StoreError
 from lowres.formats.batch_file import NAMES, TRAIN_FILES, Batch, BatchFile
 from lowres.formats.batch_writer import BatchNpzWriter, BatchWriter, PickleWriter
 from lowres.formats.containers.streams import damage_named
-from lowres.formats.source import (
-    Entry,
-    Index,
-    Outline,
-    Sink,
-    Source,
-    check_name,
-    file_stamp,
-    indexed,
-    interleaved,
-)
+from lowres.formats.indexing import indexed
+from lowres.formats.sink import Outline, Sink
+from lowres.formats.source import Entry, Index, Source, check_name, file_stamp, interleaved
 from lowres.imagenet import devkit_ids, devkit_wnids, wnids
 
 OFFICIAL = r"imagenet\d+_(train|val|test)(_part\d)?(_npz)?"

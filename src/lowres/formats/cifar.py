@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from lowres.errors import SourceError
 from lowres.formats.containers.pickle import load_plain
 from lowres.formats.containers.streams import damage_named, read_exactly
-from lowres.formats.source import Entry, Index, Source, check_name, indexed, interleaved
+from lowres.formats.indexing import indexed
+from lowres.formats.source import Entry, Index, Source, check_name, interleaved
 
 SIDE = 32
 MAX_FILE_BYTES = 1 << 30

@@ -23,18 +23,9 @@ from numpy.typing import NDArray
 from lowres.errors import ImageError, SourceError, StoreError
 from lowres.formats.containers.ranges import ByteRanges
 from lowres.formats.containers.streams import damage_named
-from lowres.formats.source import (
-    IMAGE_SUFFIXES,
-    Entry,
-    Index,
-    Outline,
-    Sink,
-    Source,
-    check_name,
-    file_stamp,
-    indexed,
-    is_hidden,
-)
+from lowres.formats.indexing import IMAGE_SUFFIXES, indexed, is_hidden
+from lowres.formats.sink import Outline, Sink
+from lowres.formats.source import Entry, Index, Source, check_name, file_stamp
 from lowres.variant import MAX_SIZE_PX
 
 LABELS = "dataset.json"

@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 
 from lowres.errors import SourceError
 from lowres.formats.containers.streams import damage_named, read_exactly
-from lowres.formats.source import Entry, Index, Source, indexed
+from lowres.formats.indexing import indexed
+from lowres.formats.source import Entry, Index, Source
 from lowres.variant import MAX_SIZE_PX
 
 BELOW = ("raw", "MNIST/raw", "FashionMNIST/raw")

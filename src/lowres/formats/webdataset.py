@@ -22,8 +22,9 @@ from lowres.errors import SourceError
 from lowres.formats.containers.ranges import ByteRanges
 from lowres.formats.containers.shards import is_pattern, is_sharded, shards_of
 from lowres.formats.containers.tar import Member, members
-from lowres.formats.folder import Labelled, assembled
-from lowres.formats.source import Entry, Index, Outline, Sink, Source, check_name
+from lowres.formats.indexing import Labelled, assembled
+from lowres.formats.sink import Outline, Sink
+from lowres.formats.source import Entry, Index, Source, check_name
 from lowres.imagenet import devkit_ids, recognised
 
 IMAGES = frozenset({"jpg", "jpeg", "png", "webp"})

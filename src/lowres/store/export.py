@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from lowres.errors import StoreError
 from lowres.formats import WRITERS
-from lowres.formats.source import Outline, Sink
+from lowres.formats.sink import Outline, Sink
 from lowres.progress import Display, Track, silent
 from lowres.store.rows import RowFile
 from lowres.store.store import Store
