@@ -17,8 +17,13 @@ All of them inherit from `LowresError`, and from the built-in that fits::
 
 from __future__ import annotations
 
+import difflib
 import importlib
+from collections.abc import Iterable
 from types import ModuleType
+
+NEAR = 0.65
+"""Similarity by `difflib` from which a word is a misspelling: bea of bee, but quiet not of fit."""
 
 
 class LowresError(Exception):
@@ -83,3 +88,9 @@ def require(module: str, extra: str) -> ModuleType:
         raise MissingExtraError(
             f"this needs {module}, which is not installed: pip install 'lowres[{extra}]'"
         ) from error
+
+
+def nearest(word: str, known: Iterable[str], otherwise: str = "") -> str:
+    """Return "did you mean X?" for the nearest known word, or `otherwise` if none is near."""
+    near = difflib.get_close_matches(word, list(known), n=1, cutoff=NEAR)
+    return f"did you mean {near[0]}?" if near else otherwise

@@ -116,7 +116,7 @@ def test_every_recipe_field_is_a_flag_with_help_and_default(capsys):
         (["build", "{source}", "x", "--size", "0"], 1, "size must be 1 to 1024 pixels, was 0"),
         (["build", "{source}", "x", "--filter", "boxx"], 2, 'Did you mean "box"'),
         (["build", "{source}", "x", "--val-fraction", "0.1"], 1, "this one has train, val"),
-        (["build", "{source}", "x", "--classes", "ant", "bea"], 1, "did you mean 'bee'"),
+        (["build", "{source}", "x", "--classes", "ant", "bea"], 1, "did you mean bee"),
         (["build", "{source}", "x", "--worker", "2"], 2, "--workers"),
         (["build", "{source}", "x", "--workers", "0"], 1, "--workers must be at least 1, was 0"),
         (["verify", "nowhere"], 1, "store nowhere does not exist"),
