@@ -13,6 +13,7 @@ from lowres.cli.info import describe
 from lowres.comparing import identify
 from lowres.comparing.identify import Published, published
 from lowres.errors import SourceError
+from lowres.formats import Format
 from lowres.formats.source import Entry, Index, Source
 from lowres.imagenet import wnids
 
@@ -179,7 +180,7 @@ class NoiseSource(Source):
 
 def test_a_format_without_words_on_its_labels_is_described(tmp_path, monkeypatch):
     (tmp_path / "set.noise").touch()
-    monkeypatch.setattr("lowres.formats.READERS", (NoiseSource,))
+    monkeypatch.setattr("lowres.formats.FORMATS", (Format(NoiseSource),))
     lines = told(tmp_path / "set.noise")
     assert "labels in the files: 0-based, in the sorted order of the class names" in lines
     assert "images: 9 x 9" in lines

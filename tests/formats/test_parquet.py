@@ -516,9 +516,9 @@ def test_the_card_is_one_that_the_hub_reads(exported, store):
     assert "ImageNet" not in card.text
 
 
-def outline(classes: tuple[str, ...], name: str = "odd") -> lowres.formats.source.Outline:
+def outline(classes: tuple[str, ...], name: str = "odd") -> lowres.formats.sink.Outline:
     variant = lowres.Variant(8, "box")
-    return lowres.formats.source.Outline(
+    return lowres.formats.sink.Outline(
         name=name, variant=variant, classes=classes, splits={"train": 1}, content="0f"
     )
 

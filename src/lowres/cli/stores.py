@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 from cyclopts import App, Parameter
 
@@ -208,7 +208,7 @@ def export(
     store: Path,
     destination: Path,
     *,
-    to: Literal["folder", "batches", "batches-npz", "parquet", "webdataset", "edm"],
+    to: str,
     variant: str | None = None,
     split: Annotated[tuple[str, ...], Commas] = (),
 ) -> None:

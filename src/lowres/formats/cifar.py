@@ -95,7 +95,6 @@ class CifarSource(Source):
         return bool(_places(path))
 
     def index(self) -> Index:
-        """List all entries; see `Source.index`."""
         kind, classes, batches = self._loaded
         entries: dict[str, list[Entry]] = {}
         for split, names in kind.splits.items():

@@ -89,7 +89,6 @@ class EdmSource(Source):
             return b'"labels"' in file.read(LOOK_BYTES)
 
     def index(self) -> Index:
-        """List the images in `dataset.json`; see `Source.index`."""
         is_folder = self.path.is_dir()
         members, others, text = _in_folder(self.path) if is_folder else _in_zip(self.path)
         labels = _labels(self.path, text)
@@ -170,7 +169,6 @@ class EdmSink(Sink):
         self._labels = array("q")
 
     def write(self, split: str, key: str, label: int, image: NDArray[np.uint8]) -> None:
-        """Write one image; see `Sink.write`."""
         from PIL import Image
 
         buffer = io.BytesIO()

@@ -49,7 +49,6 @@ class FolderSource(Source):
         return path.is_dir()
 
     def index(self) -> Index:
-        """List all entries; see `Source.index`."""
         return FolderScan(self.path).index()
 
     def read(self, entry: Entry) -> bytes:
@@ -98,7 +97,6 @@ class FolderScan:
         self.other_suffixes: Counter[str] = Counter()
 
     def index(self) -> Index:
-        """List all entries; see `Source.index`."""
         splits = self.split_folders()
         if splits:
             found = {split: self.labelled(split, folder) for split, folder in splits.items()}
@@ -244,7 +242,6 @@ class FolderSink(Sink):
         super().__init__(path, outline)
 
     def write(self, split: str, key: str, label: int, image: NDArray[np.uint8]) -> None:
-        """Write one image; see `Sink.write`."""
         from PIL import Image
 
         name = check_name(self.outline.classes[label], "the store")

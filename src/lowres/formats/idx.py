@@ -61,7 +61,6 @@ class IdxSource(Source):
         return path.is_dir() and _folder(path) is not None
 
     def index(self) -> Index:
-        """List all entries; see `Source.index`."""
         sets = self._sets
         side = sets["train"][1].shape[1]
         classes, notes = self._classes({split: labels for split, (_, _, labels) in sets.items()})

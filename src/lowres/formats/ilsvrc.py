@@ -83,7 +83,6 @@ class IlsvrcSource(Source):
         return root != path or not forms <= {CLASS_FOLDERS}
 
     def index(self) -> Index:
-        """List all entries; see `Source.index`."""
         return _Look(self.path).index()
 
     def read(self, entry: Entry) -> bytes:

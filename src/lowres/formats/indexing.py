@@ -170,7 +170,9 @@ def select_classes(index: Index, names: Sequence[str]) -> Index:
     if unknown:
         others = f" (and {len(unknown) - 1} more of those asked for)" if len(unknown) > 1 else ""
         meant = next((wnid for wnid in named(unknown[0]) if wnid in known), None)
-        near = f"did you mean {meant}?" if meant else nearest(unknown[0], [*index.classes, *SUBSETS])
+        near = (
+            f"did you mean {meant}?" if meant else nearest(unknown[0], [*index.classes, *SUBSETS])
+        )
         raise SourceError(
             f"class {unknown[0]!r}{others} is not among the {len(index.classes)} classes of the "
             f"source{near and '; '}{near}"

@@ -75,7 +75,6 @@ class ParquetSource(Source):
         return folder_has_tables(path) if path.is_dir() else path.suffix.lower() == ".parquet"
 
     def index(self) -> Index:
-        """List all rows by labels and file names; one image is read. See `Source.index`."""
         splits = {
             split: [open_table(path) for path in paths]
             for split, paths in by_split(self.path).items()
@@ -256,7 +255,6 @@ class ParquetSink(Sink):
         self._written = (0, 0)
 
     def write(self, split: str, key: str, label: int, image: NDArray[np.uint8]) -> None:
-        """Write one image; see `Sink.write`."""
         from PIL import Image
 
         if split != self._split:

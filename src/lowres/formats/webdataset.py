@@ -64,7 +64,6 @@ class WebDatasetSource(Source):
         return path.name.lower().endswith(".tar") and (path.is_file() or is_pattern(path))
 
     def index(self) -> Index:
-        """List all entries; see `Source.index`."""
         return _Listing(self.path, self._ranges).index()
 
     def read(self, entry: Entry) -> bytes:
@@ -87,7 +86,6 @@ class WebDatasetSink(Sink):
         self._shard: tarfile.TarFile | None = None
 
     def write(self, split: str, key: str, label: int, image: NDArray[np.uint8]) -> None:
-        """Write one image; see `Sink.write`."""
         from PIL import Image
 
         number = self._written[split]
