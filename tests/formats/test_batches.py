@@ -11,15 +11,14 @@ import numpy as np
 import pytest
 
 import lowres
-from formats_contract import SourceContract
 from lowres.errors import SourceError, StoreError
 from lowres.formats import batch_file, open_source
 from lowres.formats.batch_file import PickleWriter
-from lowres.formats.batches import BatchesSink as Sink
-from lowres.formats.batches import BatchesSource
+from lowres.formats.batches import BatchesNpzSink, BatchesSink, BatchesSource
 from lowres.formats.sink import Outline
 from lowres.imagenet import devkit_wnids, wnids
 from lowres.store.export import export
+from lowres.testing import SinkContract, SourceContract
 from lowres.variant import Variant
 
 SIDE = 4
@@ -109,6 +108,16 @@ def check_equal(source: BatchesSource, batches: Batches) -> None:
             assert (planar(source.read(entry)) == row).all()
             assert index.classes[entry.label] == devkit_wnids()[label - 1]
     assert not any(list(left) for left in rows.values())
+
+
+class TestBatchesSink(SinkContract):
+    @pytest.fixture(params=[BatchesSink, BatchesNpzSink])
+    def sink(self, request):
+        return request.param
+
+    @pytest.fixture
+    def reader(self):
+        return BatchesSource
 
 
 class TestBatchesSource(SourceContract):
@@ -541,7 +550,7 @@ def test_imagenet_classes_keep_their_numbers(tmp_path):
 
 
 def test_fewer_images_than_files(tmp_path):
-    sink = Sink(tmp_path / "out", outline(3))
+    sink = BatchesSink(tmp_path / "out", outline(3))
     for label in (0, 1, 1):
         sink.write("train", "x", label, np.full((2, 2, 3), label, np.uint8))
     sink.finish()
@@ -553,7 +562,7 @@ def test_fewer_images_than_files(tmp_path):
 
 
 def test_an_unfinished_export_leaves_nothing_that_looks_whole(tmp_path):
-    sink = Sink(tmp_path / "out", outline(3))
+    sink = BatchesSink(tmp_path / "out", outline(3))
     sink.write("train", "x", 0, np.zeros((2, 2, 3), np.uint8))
     with pytest.raises(StoreError, match="fewer images than the outline"):
         sink.finish()

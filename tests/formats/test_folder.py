@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 import lowres
-from formats_contract import SourceContract
 from images import CLASSES, draw_image, draw_source, encoded
 from lowres.errors import SourceError, StoreError
 from lowres.formats import open_source
@@ -15,6 +14,7 @@ from lowres.formats.folder import FolderSink, FolderSource
 from lowres.formats.indexing import select_classes, split_by_hash
 from lowres.formats.sink import Outline
 from lowres.store.export import export, notes
+from lowres.testing import SinkContract, SourceContract
 from lowres.variant import Variant
 
 JPEG = encoded(draw_image(1, 20, 20))
@@ -31,6 +31,16 @@ def write(root: Path, *paths: str) -> Path:
 def keys(root: Path) -> dict[str, list[str]]:
     splits = FolderSource(root).index().splits
     return {split: [entry.key for entry in entries] for split, entries in splits.items()}
+
+
+class TestFolderSink(SinkContract):
+    @pytest.fixture
+    def sink(self):
+        return FolderSink
+
+    @pytest.fixture
+    def reader(self):
+        return FolderSource
 
 
 class TestFolderSource(SourceContract):

@@ -8,6 +8,7 @@ other classes have a file `classes.txt` beside, one name a line in the order of 
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -322,6 +323,8 @@ class BatchesSink(Sink):
         super().__init__(path, outline)
         self._numbers = devkit_ids(outline.classes)
         self._files = {split: self._planned(split, n) for split, n in outline.splits.items()}
+        for file in itertools.chain(*self._files.values()):
+            self.closing.callback(file.end_pixels)
         self._sum = np.zeros(3 * outline.variant.size**2, np.int64)
 
     def _planned(self, split: str, rows: int) -> list[BatchWriter]:

@@ -165,7 +165,9 @@ class EdmSink(Sink):
                 f"EDM and StyleGAN3 take sizes of a power of two (8, 16, 32, 64, ...); was {size}"
             )
         super().__init__(path, outline)
-        self._zip = zipfile.ZipFile(self.partial, "w", zipfile.ZIP_STORED)
+        self._zip = self.closing.enter_context(
+            zipfile.ZipFile(self.partial, "w", zipfile.ZIP_STORED)
+        )
         self._labels = array("q")
 
     def write(self, split: str, key: str, label: int, image: NDArray[np.uint8]) -> None:

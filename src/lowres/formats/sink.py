@@ -50,6 +50,7 @@ class Sink(ABC):
         one_split: the format has no splits.
         is_file: it writes one file, else a folder.
         partial: the file or folder to write into, made empty and locked.
+        closing: closes open files if the sink is abandoned, and unlocks `partial`.
 
     Raises:
         StoreError: `path` exists and is not empty, or the format cannot hold the outline.
@@ -81,8 +82,8 @@ class Sink(ABC):
             self.partial.touch(exist_ok=False)
         else:
             self.partial.mkdir()
-        self._lock = ExitStack()
-        if not self._lock.enter_context(held(self.partial)):
+        self.closing = ExitStack()
+        if not self.closing.enter_context(held(self.partial)):
             raise busy
 
     @abstractmethod
@@ -97,12 +98,12 @@ class Sink(ABC):
         """Complete the set and rename it to `path`."""
         self.complete()
         self.partial.rename(self.path)
-        self._lock.close()
+        self.closing.close()
 
     def abandon(self) -> None:
         """Remove what was written."""
         self._remove()
-        self._lock.close()
+        self.closing.close()
 
     def _remove(self) -> None:
         if self.partial.is_dir():

@@ -111,7 +111,9 @@ class WebDatasetSink(Sink):
             if self._shard:
                 self._shard.close()
             path = self.partial / f"{split}-{number // SHARD_SAMPLES:06}.tar"
-            self._shard = tarfile.open(path, "w", format=tarfile.USTAR_FORMAT)  # noqa: SIM115
+            self._shard = self.closing.enter_context(
+                tarfile.open(path, "w", format=tarfile.USTAR_FORMAT)
+            )
         return self._shard
 
 
