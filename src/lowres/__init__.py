@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from lowres.loading.loaders import NumpyLoader, TorchLoader, torch_loader
     from lowres.recipe import Recipe
     from lowres.report.files import write_report
-    from lowres.resampling.passes import resample
+    from lowres.resampling.resampler import resample
     from lowres.store.build import build
     from lowres.store.export import export
     from lowres.store.options import BuildOptions
@@ -40,7 +40,7 @@ _HOMES = {
     "export": "lowres.store.export",
     "load_network": "lowres.training.weights",
     "open_store": "lowres.store.store",
-    "resample": "lowres.resampling.passes",
+    "resample": "lowres.resampling.resampler",
     "torch_loader": "lowres.loading.loaders",
     "train": "lowres.training.loop",
     "write_report": "lowres.report.files",
