@@ -93,7 +93,8 @@ class Resampler:
             out: one-dimensional uint8.
             positions: (V,) int64, where in `out` the N x N x 3 bytes of each variant begin.
         """
-        image = np.ascontiguousarray(image)
+        image = np.ascontiguousarray(image).view()
+        image.flags.writeable = False  # numba compiles once more for arrays that can be written
         if image.shape[0] == image.shape[1] == self._only_size:
             for position in positions:  # whatever the filter, fit and rule
                 out[position : position + image.size] = image.reshape(-1)
