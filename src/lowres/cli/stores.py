@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 from cyclopts import App, Parameter
 
 from lowres.cli.app import app, err, out
+from lowres.cli.flags import Commas, flags_of, given_values
 from lowres.errors import LowresError
 from lowres.progress import shown
 from lowres.store.options import BuildOptions, Working, class_names
@@ -17,8 +18,12 @@ from lowres.store.options import BuildOptions, Working, class_names
 if TYPE_CHECKING:
     from lowres.store.store import Store
 
-Options = Annotated[BuildOptions, Parameter(name="*", group="What to make")]
-WorkingFlags = Annotated[Working, Parameter(name="*", group="How to work")]
+if TYPE_CHECKING:
+    Options: TypeAlias = Any
+    WorkingFlags: TypeAlias = Any
+else:
+    Options = flags_of(BuildOptions, "What to make")
+    WorkingFlags = flags_of(Working, "How to work")
 
 
 @app.command
@@ -26,8 +31,8 @@ def build(
     source: Path,
     store: Path,
     *,
-    options: Options = BuildOptions(),  # noqa: B008  frozen
-    working: WorkingFlags = Working(),  # noqa: B008
+    options: Options = None,
+    working: WorkingFlags = None,
     workers: Annotated[int | None, Parameter(alias="-j", group="How to work")] = None,
     shard: str | None = None,
     finish: bool = False,
@@ -51,20 +56,20 @@ def build(
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from lowres.store import build as builder
 
-    options = replace(options, classes=class_names(options.classes))
+    chosen, ways = _options(options), Working(**given_values(working))
     if shard is not None:
-        _build_shard(source, store, options, working, workers, shard, finish)
+        _build_shard(source, store, chosen, ways, workers, shard, finish)
         return
-    if finish and (working.executor, working.on_change) != ("threads", "stop"):
+    if finish and (ways.executor, ways.on_change) != ("threads", "stop"):
         raise LowresError("--finish builds nothing: leave --executor and --on-change out")
     if finish:
         manifest = builder.finish_shards(
-            source, store, options,
-            on_error=working.on_error, workers=workers, track=shown,
+            source, store, chosen,
+            on_error=ways.on_error, workers=workers, track=shown,
         )  # fmt: skip
     else:
         manifest = builder.build(
-            source, store, options, **asdict(working), workers=workers, track=shown
+            source, store, chosen, **asdict(ways), workers=workers, track=shown
         )
     for note in manifest.source["notes"]:
         err.print(f"note: {note}")
@@ -73,6 +78,11 @@ def build(
         for skipped in manifest.skipped[:10]:
             err.print(f"  {skipped.split}/{skipped.key}: {skipped.reason}")
     out.print(f"{store}: {_counts(manifest.splits)}; {', '.join(manifest.variants)}")
+
+
+def _options(given: Options) -> BuildOptions:
+    options = BuildOptions(**given_values(given))
+    return replace(options, classes=class_names(options.classes))
 
 
 def _build_shard(
@@ -115,7 +125,7 @@ def verify(
     *,
     against: Path | None = None,
     variant: str | None = None,
-    split: tuple[str, ...] = (),
+    split: Annotated[tuple[str, ...], Commas] = (),
     out_file: Annotated[Path | None, Parameter(name=("--out", "-o"))] = None,
 ) -> int:
     """Check a store by its checksums, or compare it with another set, whatever the order of either.
@@ -200,7 +210,7 @@ def export(
     *,
     to: Literal["folder", "batches", "batches-npz", "parquet", "webdataset", "edm"],
     variant: str | None = None,
-    split: tuple[str, ...] = (),
+    split: Annotated[tuple[str, ...], Commas] = (),
 ) -> None:
     """Write one variant of a store in a format that other tools read.
 
@@ -236,7 +246,7 @@ app.command(bench)
 def bench_build(
     source: Path,
     *,
-    options: Options = BuildOptions(),  # noqa: B008
+    options: Options = None,
     sample: int = 400,
     rounds: int = 3,
     images: int | None = None,
@@ -258,9 +268,8 @@ def bench_build(
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from lowres.store.speed import build_speed, lines
 
-    options = replace(options, classes=class_names(options.classes))
     speed = build_speed(
-        source, options, sample=sample, rounds=rounds, workers=workers, scratch=scratch,
+        source, _options(options), sample=sample, rounds=rounds, workers=workers, scratch=scratch,
         track=shown,
     )  # fmt: skip
     for line in lines(speed, images):

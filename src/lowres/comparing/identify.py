@@ -58,7 +58,7 @@ def published() -> tuple[Published, ...]:
     the pickles: ImageNet16 in AutoDL-Projects (NAS-Bench-201); ImageNet32 in two versions that
     are both in circulation, set A in at least four public repositories and set B in one.
     """
-    text = resources.files("lowres").joinpath("released_checksums.txt").read_text("utf-8")
+    text = resources.files("lowres.comparing").joinpath("released_checksums.txt").read_text("utf-8")
     return tuple(Published(*line.split(" ", 3)) for line in text.splitlines())
 
 
