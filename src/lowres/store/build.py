@@ -7,10 +7,11 @@ of machines, writes the same bytes. `staging.py` says how a build resumes after 
 from __future__ import annotations
 
 import errno
+import hashlib
 import io
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -277,17 +278,21 @@ def _finish(staging: Staging, prepared: Prepared, threads: int, track: Track) ->
         if not len(rows):
             raise StoreError(f"no image of {split} can be decoded; {path} stays unfinished")
         labels[split] = np.fromiter((entries[row].label for row in rows), np.int64, len(rows))
+    arrays = list(staging.arrays.images)
+
+    def finish_array(key: Key) -> str:
+        return _finish_array(staging, key, kept[key[0]])
+
+    with track("checksums", len(arrays)) as display:
+        for key, sha256 in in_threads(finish_array, arrays, threads, threading.Event()):
+            files[array_path(*key)] = sha256
+            display.advance()
+    for split, entries in staging.index.splits.items():
         files[f"{split}/{LABELS}"] = _write(path / split / LABELS, _npy(labels[split]))
-        keys = b"".join(f"{entries[row].key}\n".encode() for row in rows)
+        keys = b"".join(f"{entries[row].key}\n".encode() for row in kept[split])
         files[f"{split}/{KEYS}"] = _write(path / split / KEYS, keys)
     if (mean := prepared.source.mean()) is not None:
         files[SOURCE_MEAN] = _write(path / SOURCE_MEAN, _npy(mean))
-    arrays = list(staging.arrays.images)
-    with track("checksums", len(arrays)) as display:
-        finish = lambda key: _finish_array(staging, key, kept[key[0]])  # noqa: E731
-        for key, sha256 in in_threads(finish, arrays, threads, threading.Event()):
-            files[array_path(*key)] = sha256
-            display.advance()
     manifest = Manifest(
         source=prepared.plan["source"],
         options=prepared.plan["options"],
@@ -304,8 +309,10 @@ def _finish(staging: Staging, prepared: Prepared, threads: int, track: Track) ->
         files=dict(sorted(files.items())),
         versions=prepared.plan["versions"],
     )
-    for folder in (*(path / split for split in kept), path, path.absolute().parent):
+    for folder in (*(path / split for split in kept), path):
         sync(folder)
+    with suppress(PermissionError):  # the right to read what contains the store is not needed
+        sync(path.absolute().parent)
     manifest.write(path)
     clean(path)
     return manifest
@@ -318,9 +325,9 @@ def _npy(values: NDArray[Any]) -> bytes:
 
 
 def _write(path: Path, data: bytes) -> str:
-    """Write a file to the disk and return the SHA-256 of what was written."""
+    """Write a file to the disk and return its SHA-256."""
     write_bytes(path, data)
-    return sha256_of_file(path)
+    return hashlib.sha256(data).hexdigest()
 
 
 def _finish_array(staging: Staging, key: Key, kept: NDArray[np.int64]) -> str:
