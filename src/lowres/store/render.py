@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from lowres.errors import ImageError, SourceError
 from lowres.formats.source import Entry, Source
 from lowres.resampling.decode import decode_for
-from lowres.resampling.passes import resampler
+from lowres.resampling.resampler import resampler, warm_up
 from lowres.store.arrays import Arrays, add_levels
 from lowres.store.journal import Built, Chunk
 from lowres.store.prepare import Prepared
@@ -46,7 +46,7 @@ class Rendering:
     def warm_up(self) -> None:
         """Compile the loops, or load their machine code, before the first row."""
         if self.prepared.native_px is None:
-            self._resampler(np.zeros((1, 2, 3), np.uint8))
+            warm_up()
         add_levels(np.zeros(3, np.uint8), np.zeros(6, np.int64))
 
     def build(
