@@ -18,8 +18,9 @@ from images import cmyk_jpeg, contents, draw_source
 from lowres.errors import StoreBusyError, StoreError
 from lowres.progress import Display
 from lowres.store import build as builder
+from lowres.store.cluster import DRIVER
 from lowres.store.options import BuildOptions, Working
-from lowres.store.staging import images_built, locked_part
+from lowres.store.staging import BUILDING, images_built, work_directory
 from ray_work import MEMORY, cluster_of
 
 ray = pytest.importorskip("ray", reason="ray is not installed")
@@ -212,7 +213,7 @@ def test_an_ended_driver_leaves_nothing_running(
 def test_two_ray_builds_of_one_store(animals, tmp_path):
     store = tmp_path / "store"
     with (
-        locked_part(store, "build-ray", "the Ray build"),
+        work_directory(store).lock(BUILDING, part=DRIVER),
         pytest.raises(StoreBusyError, match="is being built by another process"),
     ):
         lowres.build(animals, store, OPTIONS, working=Working(executor="ray"))
