@@ -1,4 +1,4 @@
-"""What every executor must do; the tests of one bind this to it."""
+"""The contract of executors: a test class inherits it and makes the executor."""
 
 import os
 import sys
@@ -15,7 +15,7 @@ def python(folder: Path, name: str, code: str) -> Job:
 class ExecutorContract:
     """Subclass with a fixture `executor` that runs at least two jobs at a time."""
 
-    def test_every_piece_is_run_once(self, executor: Executor, tmp_path):
+    def test_every_job_is_run_once(self, executor: Executor, tmp_path):
         jobs = [python(tmp_path, f"p{n}", f"print({n})") for n in range(5)]
         results = list(executor.finish(jobs))
         assert {result.job for result in results} == set(jobs)
@@ -23,16 +23,16 @@ class ExecutorContract:
         for n, job in enumerate(jobs):
             assert job.log.read_text() == f"{n}\n"
 
-    def test_failures_are_outcomes_and_stop_nothing(self, executor: Executor, tmp_path):
+    def test_failures_are_results_and_stop_nothing(self, executor: Executor, tmp_path):
         jobs = [
             python(tmp_path, "bad", "raise SystemExit(3)"),
             python(tmp_path, "killed", "import os; os.kill(os.getpid(), 9)"),
             python(tmp_path, "good", "print('done')"),
         ]
-        statuses = {o.job.name: o.exit_status for o in executor.finish(jobs)}
+        statuses = {one.job.name: one.exit_status for one in executor.finish(jobs)}
         assert statuses == {"bad": 3, "killed": -9, "good": 0}
 
-    def test_no_pieces_no_outcomes(self, executor: Executor):
+    def test_no_jobs_no_results(self, executor: Executor):
         assert list(executor.finish([])) == []
 
     def test_stopping_early_leaves_nothing_running(self, executor: Executor, tmp_path):

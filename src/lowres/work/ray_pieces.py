@@ -7,7 +7,7 @@ from itertools import islice
 from typing import Any, TypeVar
 
 from lowres.errors import LowresError, require
-from lowres.work.ray_connection import CANNOT_IMPORT, NOT_IMPORTED, connected
+from lowres.work.ray import CANNOT_IMPORT, NOT_IMPORTED, connected
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
