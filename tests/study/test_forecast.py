@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from lowres.errors import StudyError
-from lowres.networks.wrn import Shape
+from lowres.networks.shape import Shape
 from lowres.recipe import Recipe
 from lowres.study import probe as module
 from lowres.study.axes import Axis
