@@ -17,8 +17,7 @@ from lowres.store.options import Working
 from lowres.store.prepare import Prepared
 from lowres.store.staging import BUILDING, Shard, images_built, work_directory
 from lowres.work.executor import BUSY_STATUS, Job, Result
-from lowres.work.ray import RayCluster
-from lowres.work.ray_connection import connected
+from lowres.work.ray import RayCluster, connected
 
 DRIVER = "build-on-ray"
 """The part of a build that the process which hands out the shards has locked."""
