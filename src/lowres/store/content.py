@@ -1,7 +1,7 @@
-"""The content hash: one line by which two people find that they hold the same images.
+"""The content hash: one line that shows two people whether they have the same images.
 
-It depends on the pixels, the class names and the splits, and on nothing else: not on the order of
-the images, their names, the file format, or who wrote it.
+It depends on the pixels, the class names and the splits only. It does not depend on the order of
+the images, their names, the file format, or the program that wrote it.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 
 DIGEST_BYTES = 32
 BLOCK_ROWS = 1 << 15
-"""Lines hashed together."""
+"""Lines that are hashed together."""
 
 
 def image_digests(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Hash each image of (N, H, W, 3) uint8 by itself.
+    """Hash each image of (N, H, W, 3) uint8.
 
     Returns:
-        (N, 32) uint8, the SHA-256 of the H x W x 3 bytes of each.
+        (N, 32) uint8: the SHA-256 of the H x W x 3 bytes of each image.
     """
     rows = np.ascontiguousarray(images).reshape(-1).data
     size = len(rows) // max(len(images), 1)
@@ -36,10 +36,10 @@ def content_hash(
     splits: Mapping[str, tuple[NDArray[np.int64], NDArray[np.uint8]]],
     classes: Sequence[str],
 ) -> str:
-    """Hash a set whatever its order.
+    """Hash a set of images, independent of their order.
 
     The SHA-256 of a line `SIZE LF` and then, for each image, a line `SPLIT NUL CLASS NUL
-    IMAGE LF` with the image's SHA-256 in hexadecimal, these lines sorted as bytes; all UTF-8.
+    IMAGE LF` with the image's SHA-256 in hexadecimal. These lines are sorted as bytes; all UTF-8.
 
     Args:
         size: side of the images in pixels.
@@ -68,7 +68,7 @@ def content_hash(
 def _sorted_rows(
     labels: NDArray[np.int64], digests: NDArray[np.uint8], begins: Sequence[str]
 ) -> NDArray[np.int64]:
-    """Order rows as the bytes of their lines; in numbers, since a million lines take much memory.
+    """Order rows by the bytes of their lines, without making a million lines in memory.
 
     NUL sorts before every character of a name, so classes come in the order of their names.
     """
@@ -76,7 +76,7 @@ def _sorted_rows(
     places[sorted(range(len(begins)), key=lambda label: begins[label].encode())] = np.arange(
         len(begins)
     )
-    # Eight bytes tell almost all apart, in a quarter of the memory.
+    # The first eight bytes decide almost always, and take a quarter of the memory.
     columns = np.ascontiguousarray(digests).view(">u8")
     order = np.lexsort((columns[:, 0].astype(np.uint64), places[labels]))
     one, other = order[:-1], order[1:]
