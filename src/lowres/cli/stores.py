@@ -19,7 +19,6 @@ from lowres.store.options import BuildOptions, Working, class_names
 if TYPE_CHECKING:
     from lowres.store.store import Store
 
-if TYPE_CHECKING:
     Options: TypeAlias = Any
     WorkingFlags: TypeAlias = Any
 else:
@@ -39,7 +38,7 @@ def build(
     options: Options = None,
     working: WorkingFlags = None,
     shard: str | None = None,
-    finish: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
+    finish: bool = False,
     quiet: Quiet = False,
 ) -> None:
     """Build a store of small variants from labelled images.
@@ -47,9 +46,11 @@ def build(
     Each image is decoded once. After an interrupt or a crash, run the same command again: it
     resumes.
 
+    Example: lowres build images store --size 8,16,32 --filter box,lanczos
+
     Args:
-        source: Folder of images; ILSVRC2012's tars; released batches; Parquet or WebDataset
-            files; CIFAR; MNIST; an EDM ZIP: see docs/formats.md.
+        source: A folder of images, the tars of ILSVRC2012, the released batches, Parquet or
+            WebDataset files, CIFAR, MNIST, or the ZIP of EDM (docs/formats.md).
         store: Folder to write, new or empty.
         options: Sizes, filters and what is taken from the source.
         working: How the build works; nothing here changes a byte of the store.
@@ -64,7 +65,7 @@ def build(
     from lowres.store.staging import Shard
 
     chosen, ways = _options(options), Working(**given_values(working))
-    track: Track = silent if quiet else shown
+    track = silent if quiet else shown
     if shard is not None:
         if finish or ways.executor != "threads":
             raise LowresError("--shard builds a part in threads: leave --finish and --executor out")
