@@ -58,7 +58,8 @@ def train(
     """
     require("torch", "train")
     from lowres.training import loop
-    from lowres.training.distributed import joined, local_device
+    from lowres.training.device import local_device
+    from lowres.training.distributed import joined
     from lowres.training.run import result_line
 
     chosen = Execution(**given_values(execution))
