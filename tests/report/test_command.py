@@ -4,6 +4,8 @@ import subprocess
 import sys
 from typing import get_args, get_type_hints
 
+import pytest
+
 from lowres.cli import runs
 from lowres.report.files import Format
 from made_runs import write_study
@@ -14,6 +16,7 @@ def report(*arguments):
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.full
 def test_formats_are_written_and_verdicts_printed(tmp_path):
     folder = write_study(tmp_path / "study", sizes=(8, 16), widths=(1.0,))
     done = report(folder, "--format", "md", "csv", "--format", "png")

@@ -138,6 +138,7 @@ def test_only_what_was_asked_for_is_written(study, tmp_path):
     assert set(copy.iterdir()) - before == {copy / "runs.csv"}
 
 
+@pytest.mark.full
 def test_same_runs_same_bytes(study):
     paths = [study / name for name in ("report.html", "report.md", "report.json")]
     paths += sorted((study / FIGURES).iterdir())[:2]
@@ -146,6 +147,7 @@ def test_same_runs_same_bytes(study):
     assert [path.read_bytes() for path in paths] == before
 
 
+@pytest.mark.full
 def test_a_page_of_500_runs_stays_small(tmp_path):
     write_study(tmp_path, sizes=(8, 16, 32, 64), widths=(1.0, 2.0, 4.0, 8.0, 10.0), seeds=4,
                 epochs=40)  # fmt: skip
@@ -175,6 +177,7 @@ def test_a_study_whose_run_is_gone_is_refused(store, tmp_path):
 BASE = Recipe(variant="8-box", width=0.5, blocks=1, epochs=1, batch_size=8)
 
 
+@pytest.mark.full
 def test_a_run_that_was_really_trained(store, tmp_path):
     lowres.train(store, BASE, tmp_path / "run")
     page, *_ = lowres.write_report(tmp_path / "run").files

@@ -1,4 +1,4 @@
-"""The parts of a chart: series of marks on two scales. svg.py draws them for the page, png.py files.
+"""The parts of a chart: series of marks on two scales; svg.py draws it and png.py as files.
 
 Nothing in a chart depends on the time or on chance: equal numbers make equal bytes.
 """
