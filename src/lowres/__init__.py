@@ -19,15 +19,15 @@ if TYPE_CHECKING:
     from lowres.store.export import export
     from lowres.store.options import BuildOptions
     from lowres.store.store import Store, open_store
-    from lowres.training.execution import Execution
     from lowres.training.loop import train
+    from lowres.training.run import Execution
     from lowres.training.weights import TrainedNetwork, load_network
     from lowres.variant import FILTERS, Variant
 
 _HOMES = {
     "FILTERS": "lowres.variant",
     "BuildOptions": "lowres.store.options",
-    "Execution": "lowres.training.execution",
+    "Execution": "lowres.training.run",
     "LowresError": "lowres.errors",
     "NumpyLoader": "lowres.loading.loaders",
     "Recipe": "lowres.recipe",

@@ -299,14 +299,14 @@ def test_a_plan_a_dry_run_commands_and_their_status(capsys, store_path, tmp_path
     left = call(capsys, "study", "it's here", "--print-commands", "--device", "cpu")[1]
     assert left.splitlines() == lines[1:]
     told = call(capsys, "status", "it's here")[1]
-    assert "1 finished, 5 planned; about " in told
+    assert "1 trained, 5 planned; about " in told
     record = json.loads(call(capsys, "status", "it's here", "--json")[1])
-    assert record["counts"]["finished"] == 1
+    assert record["counts"]["trained"] == 1
     text = call(capsys, "info", "it's here")[1]
-    assert "1 finished, 5 planned" in text
+    assert "1 trained, 5 planned" in text
     assert "axis size: 8, 16" in text
     assert "run it's here" not in text
-    assert "finished" in call(capsys, "info", words[2])[1]
+    assert "trained" in call(capsys, "info", words[2])[1]
 
 
 def test_a_swept_size_in_record_and_report(capsys, store_path, tmp_path, monkeypatch):

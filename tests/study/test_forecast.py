@@ -10,8 +10,8 @@ from lowres.recipe import Recipe
 from lowres.study.axes import Axis
 from lowres.study.costs import Size
 from lowres.study.forecast import Forecast, Network, forecast, lines, probe, speed_group, swept
-from lowres.study.study import Draft, Study
-from lowres.training.run import Run
+from lowres.study.study import Study
+from lowres.training.run import Run, RunSummary
 from lowres.work.processes import LocalProcesses
 
 BASE = Recipe(variant="8-box", width=0.5, blocks=1, epochs=4, batch_size=8)
@@ -125,7 +125,7 @@ def test_what_is_finished_takes_no_time(store, tmp_path):
     drafts = drafts_of(store, tmp_path, [*AXES, Axis("seed", (0, 1))])
     assert sum(draft.finished for draft in drafts) == 4
     assert len(drafts) == 8
-    found = forecast(store, study.drafts(), LocalProcesses(1, 1))
+    found = forecast(store, study.summaries(), LocalProcesses(1, 1))
     assert found.total_s == 0
     assert "4 runs, 4 finished" in "\n".join(lines(found))
     assert before == sorted(path.stat().st_mtime_ns for path in study.path.rglob("*"))
@@ -135,7 +135,7 @@ def test_the_table(store):
     recipes = [Recipe(variant=v, seed=s) for v in ("8-box", "16-box-crop") for s in (0, 1)]
     assert swept(recipes) == ["size", "fit"]
     sizes = [Size.of(recipe, 4) for recipe in recipes]
-    drafts = [Draft(str(n), recipe) for n, recipe in enumerate(recipes)]
+    drafts = [RunSummary(str(n), recipe) for n, recipe in enumerate(recipes)]
     found = Forecast(drafts, sizes, [1e15] * 4, [50.0, 60.0, 7200.0, 7200.0], 2, 1, {})
     rows = [line.split() for line in lines(found)]
     assert rows[1] == ["8", "squash", "2", "WRN-12-2", f"{sizes[0].parameters:,}", "1e+15",

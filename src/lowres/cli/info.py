@@ -13,9 +13,9 @@ from lowres.imagenet import devkit_ids, find
 from lowres.progress import Track, silent
 from lowres.store.options import preset_of
 from lowres.store.store import open_store
-from lowres.study.record import read_record
-from lowres.study.search.plan import read_record as read_search
+from lowres.study.search.plan import work_directory
 from lowres.study.status import standings, summary
+from lowres.study.study import Study
 
 
 def describe(path: Path, *, track: Track = silent) -> Iterator[str]:
@@ -72,7 +72,7 @@ def _run(path: Path) -> Iterator[str]:
     yield f"run {path}: {standing.state}"
     yield f"store: {run.store_path}, contents {run.store_digest[:16]}"
     yield "recipe: " + ", ".join(f"{k} {v}" for k, v in run.recipe.to_record().items())
-    if run.status == "finished":
+    if run.finished:
         yield "result: " + ", ".join(f"{k} {v}" for k, v in run.result().items())
     else:
         yield f"epochs: {standing.epochs} of {run.recipe.epochs}; finish: lowres train {path}"
@@ -84,14 +84,14 @@ def _study(path: Path) -> Iterator[str]:
     found = standings(path)
     yield f"study {path}: {len(found)} runs"
     yield summary(found)
-    for name, values in (read_record(path) or {})["axes"].items():
+    for name, values in Study.open(path).axes.items():
         yield f"axis {name}: {', '.join(map(str, values))}"
-    if any(one.run.status != "finished" for one in found):
+    if any(not one.run.finished for one in found):
         yield f"look closer: lowres status {path}; finish: lowres study {path}"
 
 
 def _search(path: Path) -> Iterator[str]:
-    record = read_search(path)
+    record = work_directory(path).read()
     rungs = zip(record["counts"], record["sizes"], strict=True)
     yield f"search {path}: {', '.join(f'{n} configurations at {size} px' for n, size in rungs)}"
     for name, spec in record["space"].items():

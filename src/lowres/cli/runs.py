@@ -53,8 +53,7 @@ def train(
     require("torch", "train")
     from lowres.training import loop
     from lowres.training.distributed import joined, local_device
-    from lowres.training.execution import Execution
-    from lowres.training.run import result_line
+    from lowres.training.run import Execution, result_line
 
     device = local_device(device)
     execution = Execution(device=device, threads=threads, compile=compile, loading=loading, log=log)

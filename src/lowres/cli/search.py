@@ -131,7 +131,7 @@ def _planned(
     from lowres.study.search.plan import SearchPlan
     from lowres.study.search.search import Search
 
-    plan = SearchPlan.make(base, space, sizes, rung_epochs, **others)
+    plan = SearchPlan(base=base, space=space, sizes=sizes, rung_epochs=rung_epochs, **others)
     return Search.start(folder, open_store(store), plan)
 
 

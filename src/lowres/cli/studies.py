@@ -242,7 +242,7 @@ def _forecast(wish: _Wish, working: StudyWorking) -> int:
 
     if wish.store is None:
         there = Study.open(wish.path)
-        store, drafts = there.runs[0].open_store(), there.drafts()
+        store, drafts = there.runs[0].open_store(), there.summaries()
     else:
         store = open_store(wish.store)
         drafts = Study.draft(wish.path, store, wish.base, wish.axes, wish.points)

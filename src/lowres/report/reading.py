@@ -32,7 +32,7 @@ class Row:
     Attributes:
         name: name of its directory.
         recipe: the recipe that it trains.
-        status: trained, diverged, failed, begun or planned.
+        status: a `RunState`.
         result: the contents of `result.json`; empty if there is none.
         reason: why it failed or diverged; empty otherwise.
         epochs: the records of its epochs.
@@ -91,17 +91,11 @@ def read_rows(folder: Path) -> list[Row]:
 
 
 def _read_row(run: Run) -> Row:
-    status: str = run.status
-    result = run.result() if status == "finished" else {}
-    reason = "{type}: {message}".format(**run.error()) if status == "failed" else ""
-    if result:
-        status = "trained" if result["top1_error"] is not None else "diverged"
-    if status == "diverged":
-        step, rate = result.get("bad_step"), result.get("bad_lr")
-        where = "" if step is None else f" from step {step} on, at learning rate {rate}"
-        reason = f"its loss is not finite{where}"
+    found = run.summary()
     store = str(run.store_path), run.store_digest
-    return Row(run.path.name, run.recipe, status, result, reason, run.metrics(), store)
+    return Row(
+        found.name, run.recipe, found.state, found.result, found.reason, list(found.history), store
+    )
 
 
 def swept_fields(rows: Sequence[Row]) -> tuple[str, ...]:

@@ -24,11 +24,10 @@ from lowres.progress import Track, silent
 from lowres.recipe import FIELDS, Recipe
 from lowres.store.store import KEYS, LABELS, Store, array_path
 from lowres.study.costs import Size, steps_of_epoch
-from lowres.study.study import Draft
 from lowres.study.values import PARTS
 from lowres.text import count, duration, table
 from lowres.text import value as value_text
-from lowres.training.run import Run, eval_split
+from lowres.training.run import Run, RunState, RunSummary, eval_split
 from lowres.variant import Variant
 from lowres.work.executor import Job
 from lowres.work.processes import LocalProcesses
@@ -98,7 +97,7 @@ class Forecast:
         speeds: what was measured or estimated, by `speed_group`.
     """
 
-    drafts: Sequence[Draft]
+    drafts: Sequence[RunSummary]
     networks: Sequence[Size]
     flops: Sequence[float]
     seconds: Sequence[float]
@@ -137,7 +136,7 @@ def makespan(seconds: Sequence[float], jobs: int, running: Sequence[float] = ())
 
 def forecast(
     store: Store,
-    drafts: Sequence[Draft],
+    drafts: Sequence[RunSummary],
     executor: LocalProcesses,
     arguments: Sequence[str] = (),
     *,
@@ -177,7 +176,7 @@ def forecast(
         if speed is not None and not draft.finished:
             evaluation_s = store.splits[eval_split(store, recipe)] * speed.image_s
             epoch_s = per_epoch * speed.step_s + evaluation_s
-            left_s = speed.start_s + (recipe.epochs - draft.epochs) * epoch_s
+            left_s = speed.start_s + (recipe.epochs - len(draft.history)) * epoch_s
         seconds.append(left_s)
     return Forecast(drafts, sizes, flops, seconds, executor.jobs, executor.threads, speeds)
 
@@ -286,8 +285,10 @@ class _Prober:
             wall_s = time.monotonic() - began
             number = asked.index(result.job)
             run = runs[number]
-            if run.status != "finished":
-                said = run.error()["message"] if run.status == "failed" else "it left no error"
+            if not run.finished:
+                said = (
+                    run.error()["message"] if run.state is RunState.FAILED else "it left no error"
+                )
                 raise StudyError(
                     f"the probe of {run.recipe.variant} with width {run.recipe.width:g} ended with "
                     f"status {result.exit_status}: {said}. The study's runs would fail, too"

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from lowres.recipe import Recipe
 from lowres.study.forecast import makespan, speed_group
 from lowres.study.study import cost, find_runs, why_failed
 from lowres.text import duration
-from lowres.training.run import Run
+from lowres.training.run import Run, RunState
 
-State = Literal["finished", "diverged", "running", "failed", "begun", "planned"]
-STATES: tuple[State, ...] = ("finished", "diverged", "running", "failed", "begun", "planned")
+WAITING = (RunState.STARTED, RunState.PLANNED)
+"""States of runs that a study still has to train."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,17 +24,16 @@ class Standing:
 
     Attributes:
         run: the run.
-        state: finished; diverged, which ends a run, too; running in a process; failed in its last
-            attempt; begun and stopped; or planned.
+        state: its state.
         epochs: number of finished epochs.
         spent_s: seconds of training and evaluation in these epochs.
-        idle_s: seconds since the last epoch ended, or since the run was begun.
+        idle_s: seconds since the last epoch ended, or 0 if there is none.
         reason: why the run failed or where it diverged; empty otherwise.
         left_s: seconds that the run still needs, at the speed of the runs so far; None if unknown.
     """
 
     run: Run
-    state: State
+    state: RunState
     epochs: int
     spent_s: float
     idle_s: float
@@ -57,16 +55,9 @@ def standings(folder: Path) -> list[Standing]:
 
 
 def _standing(run: Run) -> Standing:
-    busy, status = run.busy, run.status  # in this order: a result may be written between them
-    records = run.metrics()
-    metrics = run.path / "metrics.jsonl"
-    idle_s = max(0.0, time.time() - metrics.stat().st_mtime) if metrics.exists() else 0.0
-    spent_s = sum(record["train_s"] + record["eval_s"] for record in records)
-    state: State = "running" if busy and status != "finished" else status
-    reason = why_failed(run) if state == "failed" else ""
-    if status == "finished" and run.result()["status"] == "diverged":
-        state, reason = "diverged", f"in epoch {run.result()['epochs']}"
-    return Standing(run, state, len(records), spent_s, idle_s, reason)
+    found = run.summary()
+    reason = why_failed(run) if found.state is RunState.FAILED else found.reason
+    return Standing(run, found.state, len(found.history), found.spent_s, run.idle_s(), reason)
 
 
 class _Speeds:
@@ -84,7 +75,7 @@ class _Speeds:
 
     def left_s(self, one: Standing) -> float | None:
         """Return the seconds that a run still needs; None if no run has finished an epoch."""
-        if one.state in ("finished", "diverged"):
+        if one.state.finished:
             return 0.0
         recipe, group = one.run.recipe, speed_group(one.run.recipe)
         if group in self.groups:
@@ -94,7 +85,7 @@ class _Speeds:
             epoch_s = self.rate * _epoch_cost(recipe)
         else:
             return None
-        under_way_s = min(one.idle_s, epoch_s) if one.state == "running" else 0.0
+        under_way_s = min(one.idle_s, epoch_s) if one.state is RunState.RUNNING else 0.0
         return max(0.0, (recipe.epochs - one.epochs) * epoch_s - under_way_s)
 
 
@@ -102,10 +93,10 @@ def _epoch_cost(recipe: Recipe) -> float:
     return cost(recipe) / recipe.epochs
 
 
-def counts(found: Sequence[Standing]) -> dict[State, int]:
-    """Count the runs in each state; a diverged run does not count as finished."""
+def counts(found: Sequence[Standing]) -> dict[RunState, int]:
+    """Count the runs in each state."""
     counted = Counter(one.state for one in found)
-    return {state: counted[state] for state in STATES}
+    return {state: counted[state] for state in reversed(RunState)}
 
 
 def left_s(found: Sequence[Standing]) -> float | None:
@@ -113,8 +104,8 @@ def left_s(found: Sequence[Standing]) -> float | None:
 
     As many run at a time as run now, or one if none runs. None if no epoch is finished yet.
     """
-    running = [one.left_s for one in found if one.state == "running"]
-    waiting = [one.left_s for one in found if one.state in ("begun", "planned")]
+    running = [one.left_s for one in found if one.state is RunState.RUNNING]
+    waiting = [one.left_s for one in found if one.state in WAITING]
     known = [one for one in running if one is not None], [one for one in waiting if one is not None]
     if len(known[0]) < len(running) or len(known[1]) < len(waiting):
         return None
@@ -125,9 +116,9 @@ def summary(found: Sequence[Standing]) -> str:
     """Return a line with the number of runs in each state and the time left."""
     counted = counts(found)
     listed = ", ".join(f"{count} {state}" for state, count in counted.items() if count)
-    if not any(counted[state] for state in ("running", "begun", "planned")):
+    if not any(counted[state] for state in (RunState.RUNNING, *WAITING)):
         return listed
-    seconds, jobs = left_s(found), max(1, counted["running"])
+    seconds, jobs = left_s(found), max(1, counted[RunState.RUNNING])
     if seconds is None:
         return f"{listed}; time left: unknown until an epoch is finished"
     return f"{listed}; about {duration(seconds)} left, {jobs} at a time"
@@ -137,11 +128,11 @@ def lines(found: Sequence[Standing]) -> Iterator[str]:
     """Return a line for each run that is running, was stopped, failed or diverged."""
     for one in found:
         progress = f"epoch {one.epochs} of {one.run.recipe.epochs} finished"
-        if one.state == "running":
+        if one.state is RunState.RUNNING:
             left = "" if one.left_s is None else f", about {duration(one.left_s)} left"
             yield f"{one.run.path.name}: running, {progress}{left}"
-        elif one.state == "begun":
-            yield f"{one.run.path.name}: begun and stopped, {progress}"
+        elif one.state is RunState.STARTED:
+            yield f"{one.run.path.name}: started and stopped, {progress}"
         elif one.reason:
             yield f"{one.run.path.name}: {one.state}: {one.reason}"
 

@@ -82,7 +82,7 @@ class Chooser:
         self.optuna = optuna
         self.plan = plan
         self.learns = plan.sampler in ("tpe", "gp")
-        self.distributions = distributions(optuna, plan.space)
+        self.distributions = distributions(optuna, plan.dimensions)
         self.listed: list[Labels] = [] if self.learns else self._list(count)
 
     def choose(
@@ -133,9 +133,11 @@ class Chooser:
         return listed
 
     def _untried(self, chosen: Sequence[Labels]) -> Labels | None:
-        if combinations(self.plan.space) is None:
+        if combinations(self.plan.dimensions) is None:
             return None
-        return next((labels for labels in every(self.plan.space) if labels not in chosen), None)
+        return next(
+            (labels for labels in every(self.plan.dimensions) if labels not in chosen), None
+        )
 
     def _sampler(self, number: int, attempt: int) -> Any:  # noqa: ANN401
         samplers, words = self.optuna.samplers, [self.plan.sampler_seed, number, attempt]

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from lowres.store.store import Store
 from lowres.study.costs import training_macs
-from lowres.study.search.allotment import Allotment
-from lowres.study.search.plan import SearchPlan
+from lowres.study.search.plan import Allotment, SearchPlan
 from lowres.study.search.space import Plain, changes
 from lowres.text import count, duration, percent, table
 from lowres.text import value as value_text
+from lowres.training.run import RunState
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Evaluation:
     rung: int
     size: int
     run: str
-    status: Literal["trained", "diverged", "failed"]
+    status: RunState
     error: float | None
     train_s: float
     train_macs: int
@@ -135,7 +135,7 @@ def _rung(plan: SearchPlan, configurations: Sequence[Configuration], rung: int) 
 
 
 def _changes(plan: SearchPlan, one: Configuration) -> dict[str, Any]:
-    values = changes(plan.space, one.labels)
+    values = changes(plan.dimensions, one.labels)
     return {name: list(v) if isinstance(v, tuple) else v for name, v in values.items()}
 
 
