@@ -111,6 +111,17 @@ def test_csv_and_json_hold_the_same_numbers(study):
     assert len(first["configurations"]) == len(first["proxy_errors"]) == 6
 
 
+def test_columns_of_the_csv_are_unique(study):
+    with (study / "runs.csv").open() as file:
+        rows = list(csv.reader(file))
+    headings = rows[0]
+    assert len(headings) == len(set(headings))
+    trained = dict(zip(headings, next(row for row in rows if row[1] == "trained"), strict=True))
+    assert (trained["epochs"], trained["result_epochs"]) == ("4", "4")
+    assert (trained["eval_split"], trained["result_eval_split"]) == ("", "val")
+    assert (trained["precision"], trained["result_precision"]) == ("auto", "float32")
+
+
 def test_markdown_has_the_verdicts_and_whole_tables(study):
     text = (study / "report.md").read_text()
     for sentence in lowres.write_report(study, ("md",)).sentences:
@@ -121,7 +132,7 @@ def test_markdown_has_the_verdicts_and_whole_tables(study):
             assert len(columns) == 1, block
 
 
-def test_png_has_a_image_of_each_chart(study):
+def test_png_has_an_image_of_each_chart(study):
     names = {path.name for path in (study / FIGURES).iterdir()}
     assert {"learning-rate-1.png", "ranks-1.png", "anytime-seconds.png"} <= names
     assert {"front-flops.png", "filters-1.png", "filters-2.png"} <= names
