@@ -24,9 +24,8 @@ from lowres.networks.make import make_network
 from lowres.networks.shape import training_macs
 from lowres.recipe import Recipe, named_recipe
 from lowres.training import checkpoint, loop
-from lowres.training.execution import Execution
 from lowres.training.loop import evaluate
-from lowres.training.run import Run
+from lowres.training.run import Execution, Run
 
 TINY = Recipe(variant="8-box", width=0.5, blocks=1, epochs=3, batch_size=8, precision="float32")
 CPU = Execution(device="cpu")
@@ -80,7 +79,7 @@ def test_an_interrupted_run_resumes_to_the_same_result(store, tmp_path, after):
     whole = lowres.train(store, TINY, tmp_path / "whole", execution=two)
     with pytest.raises(KeyboardInterrupt):
         lowres.train(store, TINY, tmp_path / "run", execution=two, track=interrupted_after(after))
-    assert Run.open(tmp_path / "run").status == "begun"
+    assert Run.open(tmp_path / "run").state == "started"
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     resumed = lowres.train(store, TINY, tmp_path / "run", execution=CPU)
@@ -121,9 +120,8 @@ import os, signal
 from pathlib import Path
 import torch; torch.set_num_threads({torch.get_num_threads()})
 from hooks import hooked
-from lowres.training.execution import Execution
 from lowres.training.loop import finish
-from lowres.training.run import Run
+from lowres.training.run import Execution, Run
 track = hooked(say=lambda _: os.kill(os.getpid(), signal.SIGKILL))
 finish(Run.open(Path({str(run.path)!r})), execution=Execution(device="cpu"), track=track)
 """
@@ -176,11 +174,11 @@ def test_failures_are_recorded(store, tmp_path):
     with pytest.raises(RuntimeError):
         lowres.train(store, TINY, tmp_path / "run", track=hooked(advance=failing))
     run = Run.open(tmp_path / "run")
-    assert run.status == "failed"
+    assert run.state == "failed"
     assert run.error()["message"] == "out of memory"
     assert "Traceback" in run.error()["traceback"]
     lowres.train(store, TINY, tmp_path / "run")
-    assert run.status == "finished"
+    assert run.finished
     assert not (tmp_path / "run" / "error.json").exists()
 
 
@@ -198,17 +196,17 @@ def test_recipes_that_do_not_fit_the_store(store, tmp_path, fields, words):
     recipe = Recipe.from_record(TINY.to_record() | fields)
     with pytest.raises(RecipeError, match=words):
         lowres.train(store, recipe, tmp_path / "run")
-    assert Run.open(tmp_path / "run").status == "failed"
+    assert Run.open(tmp_path / "run").state == "failed"
 
 
 def test_directories_that_do_not_fit(store, tmp_path):
     lowres.train(store, TINY, tmp_path / "run")
     other = Recipe.from_record(TINY.to_record() | {"lr": 0.5})
-    with pytest.raises(RunError, match="holds another run; finish it with: lowres train"):
+    with pytest.raises(RunError, match=r"recipe lr was .* is now 0\.5.*finish the run"):
         lowres.train(store, other, tmp_path / "run")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "x").write_text("")
-    with pytest.raises(RunError, match=r"is not a run: it has no recipe\.json"):
+    with pytest.raises(RunError, match="is neither empty nor a run"):
         lowres.train(store, TINY, tmp_path / "mine")
     with pytest.raises(StoreError, match="has no variant 32-box"):
         lowres.train(store, Recipe(), tmp_path / "new")
@@ -227,7 +225,7 @@ def test_a_run_is_trained_by_one_process_at_a_time(store, tmp_path):
     run = Run.plan(tmp_path / "run", TINY, store)
     with run.locked(), pytest.raises(RunBusyError, match="being trained by another process"):
         loop.finish(run)
-    assert run.status == "planned"
+    assert run.state == "planned"
 
 
 def test_a_damaged_checkpoint_is_an_error_not_code(store, tmp_path):

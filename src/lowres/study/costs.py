@@ -9,6 +9,11 @@ from lowres.store.store import Store
 Size = shape.NetworkSize
 
 
+def steps_of_epoch(images: int, recipe: Recipe) -> int:
+    """Count the steps of an epoch over `images` images."""
+    return images * (2 if recipe.flip == "both" else 1) // recipe.batch_size
+
+
 def training_macs(recipe: Recipe, store: Store) -> int:
     """Count the multiply-adds of training a recipe on a store to its end.
 

@@ -8,7 +8,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
 import torch
 from torch import nn
@@ -16,8 +16,7 @@ from torch.nn import functional
 
 from lowres.errors import RunError
 from lowres.loading.device_loader import DeviceLoader
-
-Compile = Literal["auto", "on", "off"]
+from lowres.training.run import Compile
 
 PAYS_FROM_MACS = {"cpu": 2e13, "cuda": 1e16}
 """Multiply-adds of a run from which on compiling saves more time than it takes.

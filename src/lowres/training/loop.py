@@ -28,8 +28,7 @@ from lowres.training import checkpoint
 from lowres.training.checkpoint import Partial
 from lowres.training.device import describe_hardware
 from lowres.training.distributed import Team
-from lowres.training.execution import Execution, Log
-from lowres.training.run import WEIGHTS_FILE, Run
+from lowres.training.run import WEIGHTS_FILE, Execution, Log, Run
 from lowres.training.session import Session, open_session
 from lowres.training.weights import weights_digest
 
@@ -98,7 +97,7 @@ def finish(
         StoreError: its store is missing or damaged.
     """
     execution, team = execution or Execution(), team or Team()
-    if team.broadcast(run.status == "finished"):
+    if team.broadcast(run.finished):
         return run.result()
     with run.locked() if team.first else nullcontext():
         try:

@@ -26,9 +26,8 @@ from lowres.training.checkpoint import Numerics, Progress
 from lowres.training.compiling import BatchLoader, Forward, compile_forward, compile_pays
 from lowres.training.device import choose_device, choose_precision
 from lowres.training.distributed import Team
-from lowres.training.execution import Execution, Loading
 from lowres.training.optimizers import Optimizer, make_optimizer
-from lowres.training.run import Run
+from lowres.training.run import Execution, Loading, Run
 from lowres.training.weights import TrainedNetwork, warm_start
 
 EVAL_BATCH_SIZE = 500

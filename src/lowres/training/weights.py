@@ -142,7 +142,7 @@ def warm_start(run: Run, model: nn.Module) -> tuple[str, ...]:
     Raises:
         RunError: the weights are missing, differ from the planned ones, or fit no layer.
     """
-    start = run.start
+    start = run.warm_start
     if start is None:
         return ()
     safetensors, again = require("safetensors", "train"), "remove the run, and plan it again"
