@@ -165,7 +165,9 @@ def test_folders_of_images_are_no_parquet(tmp_path, source):
 def test_missing_and_mixed_parts(tmp_path):
     folder = write_set(tmp_path) / "data"
     (folder / "train-00000-of-00002.parquet").rename(tmp_path / "away")
-    refused(tmp_path, r"train-00000-of-00002\.parquet is missing: .* has 2 files, and 1 are there")
+    refused(
+        tmp_path, r"train-00000-of-00002\.parquet is missing: .* has 2 files, and 1 of them exist"
+    )
     (tmp_path / "away").rename(folder / "train-00000-of-00002.parquet")
     write(folder / "train-00000-of-00001.parquet", columns([0]))
     refused(tmp_path, r"parts of two sets for the split train: .*of-00001.* and .*of-00002")
@@ -210,7 +212,7 @@ def test_names_from_the_card(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "yaml", None)  # as if it were not installed
     (tmp_path / "README.md").write_text(README)
     notes = ParquetSource(tmp_path).index().notes
-    assert notes == ("README.md has class names, which are not read without PyYAML",)
+    assert notes == ("README.md has class names; without PyYAML, lowres cannot read them",)
 
 
 def test_a_card_with_several_configurations(tmp_path):
@@ -346,7 +348,9 @@ def test_damaged_files(tmp_path):
     whole = write(tmp_path / "x.parquet", columns([0, 1, 2])).read_bytes()
     for data in (b"", b"PAR1", whole[:-20], whole[: len(whole) // 2], b"x" * 99):
         (tmp_path / "x.parquet").write_bytes(data)
-        refused(tmp_path / "x.parquet", r"x\.parquet is damaged or is no Parquet file .*fetch it")
+        refused(
+            tmp_path / "x.parquet", r"x\.parquet is damaged or is not a Parquet file .*fetch it"
+        )
     (tmp_path / "x.parquet").write_bytes(whole)
     source = ParquetSource(tmp_path / "x.parquet")
     entry = source.index().splits["train"][0]

@@ -1,13 +1,13 @@
 """Folders of images, one folder a class.
 
-Read in the layouts that people have:
+lowres reads these layouts:
 
 - `split/class/...` with splits called train, val (or valid, validation) and test;
 - `class/...`, which becomes the split train;
 - Tiny ImageNet's own: `train/WNID/images/...`, and `val/images/...` labelled by
   `val/val_annotations.txt`.
 
-Written as `split/class/name.png`.
+It writes `split/class/name.png`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowres.errors import SourceError, StoreError
-from lowres.formats.containers.ranges import read_at
+from lowres.formats.containers.streams import read_at
 from lowres.formats.indexing import (
     IMAGE_SUFFIXES,
     SPLIT_NAMES,
@@ -34,7 +34,7 @@ from lowres.formats.source import Entry, Index, Source, check_name, file_stamp
 
 ANNOTATIONS = "val_annotations.txt"
 LONGEST_NAME_BYTES = 255
-"""Of one name in a path, in all common file systems."""
+"""The limit of one name in a path, in all common file systems."""
 
 
 class FolderSource(Source):
@@ -45,36 +45,32 @@ class FolderSource(Source):
 
     @classmethod
     def recognises(cls, path: Path) -> bool:
-        """Take any folder."""
         return path.is_dir()
 
     def index(self) -> Index:
         return FolderScan(self.path).index()
 
     def read(self, entry: Entry) -> bytes:
-        """Read the file of an entry."""
         return read_file(path_of(entry))
 
     def stamp(self, entry: Entry) -> str:
-        """Give size and time of change of the file."""
         return file_stamp(path_of(entry))
 
     def describe(self, entry: Entry) -> str:
-        """Give the path."""
         return path_of(entry)
 
 
 def path_of(entry: Entry) -> str:
-    """Give the path of an entry whose location is the folder that its class lies in.
+    """Return the path of an entry whose location is its class folder.
 
-    The first part of its key is a name for that folder. A million entries then share a thousand
+    The first part of its key is a name for that folder. So a million entries share a thousand
     locations.
     """
     return f"{entry.location}/{entry.key.partition('/')[2]}"
 
 
 def read_file(path: str) -> bytes:
-    """Read a file; without the objects that Python makes for it, since there are a million."""
+    """Read a file without the objects that Python makes for one: there are a million."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         return read_at(descriptor, 0, os.fstat(descriptor).st_size)
@@ -83,12 +79,12 @@ def read_file(path: str) -> bytes:
 
 
 class FolderScan:
-    """One look through a folder, collecting what is left out on the way.
+    """One pass through a folder; it collects what is left out.
 
     Attributes:
         root: the folder.
         notes: what was left out, one sentence each.
-        other_suffixes: suffixes of the files that are not named like images.
+        other_suffixes: suffixes of files that are not named like images.
     """
 
     def __init__(self, root: Path) -> None:
@@ -104,9 +100,10 @@ class FolderScan:
         else:
             found = {"train": self.labelled("train", self.root)}
         if not found["train"]:
+            names = sorted(child.name for child in self.root.iterdir())
             raise SourceError(
                 f"{self.root} holds no labelled images: expected class/image.jpg or "
-                f"train/class/image.jpg; {self.seen()}"
+                f"train/class/image.jpg; found {', '.join(names[:5]) or 'nothing'}"
             )
         self.note_others()
         flat_val = "val" in splits and _is_annotated(splits["val"])
@@ -114,7 +111,7 @@ class FolderScan:
         return assembled(found, "Tiny ImageNet" if flat_val else layout, self.notes)
 
     def split_folders(self) -> dict[str, Path]:
-        """Find the split folders, or nothing where the class folders come first."""
+        """Return the split folders, or none if the class folders come first."""
         splits = self.named_splits()
         train = splits.get("train")
         if not train and splits and all(_folders(f) for f in _folders(self.root)):
@@ -127,10 +124,10 @@ class FolderScan:
         return {name: splits[name] for name in ("train", "val", "test") if name in splits}
 
     def named_splits(self) -> dict[str, Path]:
-        """Find the folders that are named like splits.
+        """Return the folders that are named like splits.
 
         Raises:
-            SourceError: there are two for one split.
+            SourceError: two folders mean one split.
         """
         splits: dict[str, Path] = {}
         for folder in _folders(self.root, SPLIT_NAMES):
@@ -164,13 +161,13 @@ class FolderScan:
         empty = [child.name for child in class_folders if child.name not in filled]
         if empty and filled and split == "train":
             raise SourceError(
-                f"{folder / empty[0]} holds no images, so it is no class, and leaving it out "
-                "would change the labels of others: fill or remove the folder"
+                f"{folder / empty[0]} holds no images, so it is no class; without it, the labels "
+                "of other classes would change: fill or remove the folder"
             )
         return labelled
 
     def annotated(self, folder: Path) -> list[Labelled]:
-        """Read Tiny ImageNet's val: one line an image, its name, a tab and its WNID first."""
+        """Read Tiny ImageNet's val: one line for each image, with its name, a tab and its WNID."""
         path = folder / ANNOTATIONS
         names = {}
         for number, line in enumerate(path.read_text("utf-8", "replace").splitlines(), 1):
@@ -183,7 +180,7 @@ class FolderScan:
         for key in self.images(folder / "images", "images/"):
             name = PurePosixPath(key).name
             if name not in names:
-                raise SourceError(f"{folder / key} is not listed in {path}")
+                raise SourceError(f"{folder / key} is not in {path}")
             labelled.append(Labelled(key, names.pop(name), location))
         if names:
             raise SourceError(
@@ -193,7 +190,7 @@ class FolderScan:
         return labelled
 
     def images(self, folder: Path, prefix: str) -> Iterator[str]:
-        """Give the key of each image below a folder."""
+        """Yield the key of each image below a folder."""
         for key, path in _walk(folder, prefix, (_identity(folder),)):
             suffix = os.path.splitext(key)[1].lower()  # noqa: PTH122
             if suffix not in IMAGE_SUFFIXES:
@@ -206,7 +203,7 @@ class FolderScan:
             yield key
 
     def note_beside(self) -> None:
-        """Note the folders that are no splits."""
+        """Note the folders that are not splits."""
         beside = [f.name for f in _folders(self.root) if f.name.lower() not in SPLIT_NAMES]
         if beside:
             self.notes.append(f"left out the folders beside the splits: {', '.join(beside)}")
@@ -219,25 +216,20 @@ class FolderScan:
                 f"left out {self.other_suffixes.total()} files not named like images ({suffixes})"
             )
 
-    def seen(self) -> str:
-        """Say what lies in the folder."""
-        names = sorted(child.name for child in self.root.iterdir())
-        return f"found {', '.join(names[:5])}" if names else "it is empty"
-
 
 class FolderSink(Sink):
-    """Writes PNG files as `split/class/name.png`, which every ImageFolder reader takes.
+    """Writes PNG files as `split/class/name.png`, which every ImageFolder reader reads.
 
     Raises:
-        StoreError: a class name cannot be the name of a folder that readers take for a class.
+        StoreError: a class name cannot be the name of a class folder.
     """
 
     def __init__(self, path: Path, outline: Outline) -> None:
         for name in outline.classes:
             if "/" in name or is_hidden(name) or len(os.fsencode(name)) > LONGEST_NAME_BYTES:
                 raise StoreError(
-                    f"class {name[:80]!r} cannot be a folder of its own, which has no /, no dot "
-                    f"first and at most {LONGEST_NAME_BYTES} bytes: choose another format"
+                    f"class {name[:80]!r} cannot be the name of a folder, which has no /, no dot "
+                    f"first and at most {LONGEST_NAME_BYTES} bytes: choose another format by --to"
                 )
         super().__init__(path, outline)
 
@@ -255,7 +247,7 @@ class FolderSink(Sink):
         Image.fromarray(image).save(target)
 
     def complete(self) -> None:
-        """Leave the folder as it is."""
+        pass
 
 
 def _is_annotated(folder: Path) -> bool:
@@ -271,7 +263,7 @@ def _is_utf8(name: str) -> bool:
 
 
 def _folders(folder: Path, called: Collection[str] | None = None) -> list[Path]:
-    """List the folders in a folder by name, all or those called so in lower case."""
+    """List the folders in a folder by name; with `called`, those of these names in any case."""
     with os.scandir(folder) as children:
         names = [
             child.name
@@ -283,13 +275,13 @@ def _folders(folder: Path, called: Collection[str] | None = None) -> list[Path]:
 
 
 def _identity(folder: Path | str) -> tuple[int, int]:
-    """Give what is the same for a folder and every link to it."""
+    """Return what is equal for a folder and every link to it."""
     status = os.stat(folder)  # noqa: PTH116
     return status.st_dev, status.st_ino
 
 
 def _loose_images(folder: Path) -> int:
-    """Count the images that lie in a folder itself."""
+    """Count the images directly in a folder."""
     with os.scandir(folder) as children:
         return sum(
             os.path.splitext(child.name)[1].lower() in IMAGE_SUFFIXES  # noqa: PTH122
@@ -302,13 +294,13 @@ def _loose_images(folder: Path) -> int:
 def _walk(
     folder: Path | str, prefix: str, above: tuple[tuple[int, int], ...]
 ) -> Iterator[tuple[str, str]]:
-    """Give key and path of every file below a folder, links followed."""
+    """Yield key and path of every file below a folder, links followed."""
     with os.scandir(folder) as children:
         for child in children:
             if is_hidden(child.name):
                 continue
             if not child.is_dir():
-                # A pipe or device might never end; a link to nothing is for the build to report.
+                # A pipe or device might never end; the build reports a link to nothing.
                 if child.is_file() or not os.path.exists(child.path):  # noqa: PTH110
                     yield prefix + child.name, child.path
                 continue
