@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from lowres.errors import ImageError, SourceError, StoreError
 from lowres.formats.containers.streams import ByteRanges, damage_named
-from lowres.formats.indexing import IMAGE_SUFFIXES, indexed, is_hidden
+from lowres.formats.indexing import indexed, is_hidden, is_image_name
 from lowres.formats.sink import Outline, Sink
 from lowres.formats.source import Entry, Index, Source, check_name, file_stamp
 from lowres.variant import MAX_SIZE_PX
@@ -197,7 +197,7 @@ def _in_folder(root: Path) -> tuple[Members, int, bytes]:
         below[:] = [name for name in below if not is_hidden(name)]
         prefix = PurePosixPath(folder).relative_to(root)
         for name in names:
-            if _is_image(name) and not is_hidden(name):
+            if is_image_name(name) and not is_hidden(name):
                 members[check_name(str(prefix / name), str(root))] = (0, 0)
             elif not is_hidden(name):
                 others += 1
@@ -231,7 +231,7 @@ def _members(path: Path, archive: zipfile.ZipFile) -> tuple[Members, int]:
         name = check_name(member.filename, str(path))
         if member.is_dir() or any(map(is_hidden, name.split("/"))):
             continue
-        if not _is_image(name):
+        if not is_image_name(name):
             others += 1
             continue
         fault = _fault(member, total)
@@ -299,7 +299,3 @@ def _side(image: bytes) -> int | None:
         return None
     width, height = PNG_START.unpack_from(image)[-2:]
     return int(width) if 0 < width == height <= MAX_SIZE_PX else None
-
-
-def _is_image(name: str) -> bool:
-    return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES  # noqa: PTH122 - of a million

@@ -23,11 +23,11 @@ from numpy.typing import NDArray
 from lowres.errors import SourceError, StoreError
 from lowres.formats.containers.streams import read_at
 from lowres.formats.indexing import (
-    IMAGE_SUFFIXES,
     SPLIT_NAMES,
     Labelled,
     assembled,
     is_hidden,
+    is_image_name,
 )
 from lowres.formats.sink import Outline, Sink
 from lowres.formats.source import Entry, Index, Source, check_name, file_stamp
@@ -192,9 +192,8 @@ class FolderScan:
     def images(self, folder: Path, prefix: str) -> Iterator[str]:
         """Yield the key of each image below a folder."""
         for key, path in _walk(folder, prefix, (_identity(folder),)):
-            suffix = os.path.splitext(key)[1].lower()  # noqa: PTH122
-            if suffix not in IMAGE_SUFFIXES:
-                self.other_suffixes[suffix] += 1
+            if not is_image_name(key):
+                self.other_suffixes[PurePosixPath(key).suffix.lower()] += 1
                 continue
             if "\n" in key or not _is_utf8(key):
                 raise SourceError(
@@ -276,7 +275,7 @@ def _folders(folder: Path, called: Collection[str] | None = None) -> list[Path]:
 
 def _identity(folder: Path | str) -> tuple[int, int]:
     """Return what is equal for a folder and every link to it."""
-    status = os.stat(folder)  # noqa: PTH116
+    status = Path(folder).stat()
     return status.st_dev, status.st_ino
 
 
@@ -284,9 +283,7 @@ def _loose_images(folder: Path) -> int:
     """Count the images directly in a folder."""
     with os.scandir(folder) as children:
         return sum(
-            os.path.splitext(child.name)[1].lower() in IMAGE_SUFFIXES  # noqa: PTH122
-            and not is_hidden(child.name)
-            and not child.is_dir()
+            is_image_name(child.name) and not is_hidden(child.name) and not child.is_dir()
             for child in children
         )
 
@@ -301,7 +298,7 @@ def _walk(
                 continue
             if not child.is_dir():
                 # A pipe or device might never end; the build reports a link to nothing.
-                if child.is_file() or not os.path.exists(child.path):  # noqa: PTH110
+                if child.is_file() or not Path(child.path).exists():
                     yield prefix + child.name, child.path
                 continue
             identity = _identity(child.path)

@@ -23,7 +23,7 @@ from lowres.formats.containers.streams import ByteRanges
 from lowres.formats.containers.tar import Member, members
 from lowres.formats.folder import FolderScan, path_of, read_file
 from lowres.formats.ilsvrc_truth import WANTED, truth_beside
-from lowres.formats.indexing import IMAGE_SUFFIXES, SPLIT_NAMES, Labelled, assembled
+from lowres.formats.indexing import SPLIT_NAMES, Labelled, assembled, is_image_name
 from lowres.formats.source import Entry, Index, Source, check_name, file_stamp
 
 TRAIN_TAR = "ILSVRC2012_img_train.tar"
@@ -240,9 +240,8 @@ class _Look:
     def flat_images(self, listed: Iterable[Member], where: str) -> Iterator[Member]:
         """Yield the images, which must not lie in folders."""
         for member in listed:
-            suffix = os.path.splitext(member.name)[1]  # noqa: PTH122  for speed
             hidden = member.name.rpartition("/")[2].startswith(".")
-            if hidden or suffix.lower() not in IMAGE_SUFFIXES:
+            if hidden or not is_image_name(member.name):
                 self.odd.append(f"{Path(where).name}: {member.name}")
                 continue
             if "/" in member.name:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from typing import IO, NamedTuple, cast
 
 from lowres.errors import SourceError
 from lowres.formats.containers.streams import read_at
@@ -106,10 +106,10 @@ def _listed(part: _Slice, where: str) -> Iterator[Member]:
     _check_start(part, where)
     last = "its start"
     try:
-        archive = tarfile.TarFile(fileobj=part, encoding="utf-8")  # type: ignore[arg-type]
+        archive = tarfile.TarFile(fileobj=cast("IO[bytes]", part), encoding="utf-8")
         while (info := archive.next()) is not None:
             # TarFile keeps every member, at a kilobyte each.
-            archive.members.clear()  # type: ignore[attr-defined]
+            vars(archive)["members"].clear()
             member = _checked(info, part, where)
             last = member.name
             if not info.isdir():
