@@ -327,7 +327,7 @@ def test_exports_that_are_refused(store, tmp_path, source):
     lowres.build(source, tmp_path / "odd", lowres.BuildOptions(size=(28,)))
     with pytest.raises(StoreError, match=r"sizes of a power of two .*; was 28"):
         export(lowres.open_store(tmp_path / "odd"), tmp_path / "x.zip", "28-box", to="edm")
-    with pytest.raises(StoreError, match="edm holds one split"):
+    with pytest.raises(StoreError, match="edm has one split"):
         export(store, tmp_path / "x.zip", "16-box", to="edm", splits=["train", "val"])
     assert sorted(child.name for child in tmp_path.iterdir()) == ["odd"]
 

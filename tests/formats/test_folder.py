@@ -302,7 +302,7 @@ def test_a_class_named_like_a_tar_is_a_class(tmp_path):
 
 def test_notes_of_an_export(store, tmp_path):
     assert list(notes(store, ["train", "val"], "folder")) == []
-    assert list(notes(store, ["train"], "edm")) == ["left out val: edm holds one split"]
+    assert list(notes(store, ["train"], "edm")) == ["left out val: edm has one split"]
     write(tmp_path / "set", "train/a/1.jpg", "train/b/2.jpg", "val/a/3.jpg")
     lowres.build(tmp_path / "set", tmp_path / "store", lowres.BuildOptions(size=(4,)))
     found = list(notes(lowres.open_store(tmp_path / "store"), ["train", "val"], "folder"))
