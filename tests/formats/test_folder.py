@@ -260,23 +260,6 @@ def test_an_export_that_fails_leaves_nothing(store, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_two_exports_do_not_write_one_folder(store, tmp_path, monkeypatch):
-    write = FolderSink.write
-    tries = []
-
-    def again(self, *arguments: object) -> None:
-        if not tries:
-            tries.append(1)
-            with pytest.raises(StoreError, match="another process writes"):
-                export(store, tmp_path / "png", "16-box")
-        write(self, *arguments)
-
-    monkeypatch.setattr(FolderSink, "write", again)
-    assert export(store, tmp_path / "png", "16-box") == store.splits
-    assert [path.name for path in tmp_path.iterdir()] == ["png"]
-    assert len(list((tmp_path / "png").rglob("*.png"))) == 36
-
-
 def test_what_an_export_left_behind_is_cleared_and_nothing_else(store, tmp_path):
     for name in ("png.lowres-partial", "png.partial"):
         (tmp_path / name).mkdir()

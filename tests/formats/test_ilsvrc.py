@@ -130,7 +130,7 @@ FORMS = {
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_every_form_gives_the_rows_of_the_unpacked_folders(tmp_path, form):
+def test_every_form_has_the_rows_of_the_unpacked_folders(tmp_path, form):
     folders = open_source(write(tmp_path / "folders", FOLDERS))
     assert folders.kind == "folder"
     expected = folders.index()

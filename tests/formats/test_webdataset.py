@@ -278,12 +278,6 @@ def test_written_shards(store, written):
     assert about["key"] in store.keys("train")
 
 
-def test_writing_twice_gives_the_same_bytes(store, written, tmp_path):
-    export(store, tmp_path / "again", "16-box", to="webdataset")
-    for path in written.iterdir():
-        assert path.read_bytes() == (tmp_path / "again" / path.name).read_bytes()
-
-
 def test_written_shards_are_read_back_to_equal_contents(store, written, tmp_path):
     manifest = lowres.build(written, tmp_path / "back", lowres.BuildOptions(size=(16,)))
     assert manifest.contents["16-box"] == store.manifest.contents["16-box"]
