@@ -96,7 +96,10 @@ def dataset_card(outline: Outline, parts: Sequence[Part]) -> str:
     for split in splits:
         hub = HUB_SPLITS[split]
         lines += [f"  - split: {hub}", f"    path: data/{hub}-*"]
-    return "\n".join([*lines, "---", "", *_page(outline)]) + "\n"
+    page = [f"# {_one_line(outline.name)}, {outline.variant}", "", *_facts(outline), ""]
+    code = ["```python", "from datasets import load_dataset", "", "load_dataset(FOLDER)", "```", ""]
+    licence = ["## Licence", "", _license(outline)]
+    return "\n".join([*lines, "---", "", *page, *code, *licence]) + "\n"
 
 
 def croissant(outline: Outline, parts: Sequence[Part]) -> dict[str, Any]:
@@ -188,12 +191,6 @@ def _named(record: dict[str, Any], column: str) -> Iterator[tuple[str, ...]]:
                 by_number = {int(number): name for number, name in names.items()}
                 names = [by_number[number] for number in range(len(names))]
             yield tuple(map(str, names))
-
-
-def _page(outline: Outline) -> list[str]:
-    how_to = "from datasets import load_dataset\n\nload_dataset(FOLDER)"
-    lines = [f"# {_one_line(outline.name)}, {outline.variant}", "", *_facts(outline)]
-    return [*lines, "", "```python", how_to, "```", "", "## Licence", "", _license(outline)]
 
 
 def _facts(outline: Outline) -> list[str]:

@@ -189,18 +189,16 @@ class _Pickled:
                     f"{self.where}: label of row {row} must be 0 to {classes - 1}, was "
                     f"{label if isinstance(label, int) else type(label).__name__}"
                 )
-        names = self.file_names(len(pixels))
+        names = [""] * len(pixels)
+        if "filenames" in self.values:
+            listed = self.listed("filenames")
+            names = [f"/{check_name(_text(name), self.where)}" for name in listed]
         if not len(pixels) == len(labels) == len(names):
             raise SourceError(
                 f"{self.where} has {len(pixels)} images, {len(labels)} labels and {len(names)} "
                 "names"
             )
         return Batch(pixels, labels, names)
-
-    def file_names(self, rows: int) -> list[str]:
-        if "filenames" not in self.values:
-            return [""] * rows
-        return [f"/{check_name(_text(name), self.where)}" for name in self.listed("filenames")]
 
 
 def _text(value: object) -> str:

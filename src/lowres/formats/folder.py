@@ -13,6 +13,7 @@ It writes `split/class/name.png`.
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from collections.abc import Collection, Iterator
 from pathlib import Path, PurePosixPath
@@ -96,7 +97,9 @@ class FolderScan:
         splits = self.split_folders()
         if splits:
             found = {split: self.labelled(split, folder) for split, folder in splits.items()}
-            self.note_beside()
+            beside = [f.name for f in _folders(self.root) if f.name.lower() not in SPLIT_NAMES]
+            if beside:
+                self.notes.append(f"left out the folders beside the splits: {', '.join(beside)}")
         else:
             found = {"train": self.labelled("train", self.root)}
         if not found["train"]:
@@ -154,7 +157,11 @@ class FolderScan:
             for class_folder, location in zip(class_folders, map(str, class_folders), strict=True)
             for key in self.images(class_folder, f"{class_folder.name}/")
         ]
-        loose = _loose_images(folder)
+        with os.scandir(folder) as children:
+            loose = sum(
+                is_image_name(child.name) and not is_hidden(child.name) and not child.is_dir()
+                for child in children
+            )
         if loose:
             self.notes.append(f"left out {loose} images in {folder.name} without a class folder")
         filled = {row.name for row in labelled}
@@ -195,17 +202,12 @@ class FolderScan:
             if not is_image_name(key):
                 self.other_suffixes[PurePosixPath(key).suffix.lower()] += 1
                 continue
-            if "\n" in key or not _is_utf8(key):
+            # Names that are not UTF-8 come with halves of surrogate pairs.
+            if "\n" in key or (not key.isascii() and re.search("[\ud800-\udfff]", key)):
                 raise SourceError(
                     f"a file name must be UTF-8 in one line, was {path!r}; rename the file"
                 )
             yield key
-
-    def note_beside(self) -> None:
-        """Note the folders that are not splits."""
-        beside = [f.name for f in _folders(self.root) if f.name.lower() not in SPLIT_NAMES]
-        if beside:
-            self.notes.append(f"left out the folders beside the splits: {', '.join(beside)}")
 
     def note_others(self) -> None:
         """Note the files that are not named like images."""
@@ -253,14 +255,6 @@ def _is_annotated(folder: Path) -> bool:
     return (folder / ANNOTATIONS).is_file() and (folder / "images").is_dir()
 
 
-def _is_utf8(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
 def _folders(folder: Path, called: Collection[str] | None = None) -> list[Path]:
     """List the folders in a folder by name; with `called`, those of these names in any case."""
     with os.scandir(folder) as children:
@@ -277,15 +271,6 @@ def _identity(folder: Path | str) -> tuple[int, int]:
     """Return what is equal for a folder and every link to it."""
     status = Path(folder).stat()
     return status.st_dev, status.st_ino
-
-
-def _loose_images(folder: Path) -> int:
-    """Count the images directly in a folder."""
-    with os.scandir(folder) as children:
-        return sum(
-            is_image_name(child.name) and not is_hidden(child.name) and not child.is_dir()
-            for child in children
-        )
 
 
 def _walk(

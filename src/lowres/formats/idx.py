@@ -11,11 +11,8 @@ import gzip
 import io
 import math
 import struct
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -136,7 +133,9 @@ def _pair(images: Path, labels: Path) -> tuple[NDArray[np.uint8], NDArray[np.uin
 
 def _array(path: Path, axes: int) -> NDArray[np.uint8]:
     """Read a whole idx file."""
-    with damage_named(str(path)), _open(path) as file:
+    with damage_named(str(path)), path.open("rb") as raw:
+        packed = path.suffix == ".gz"
+        file = io.BufferedReader(gzip.GzipFile(fileobj=raw)) if packed else raw
         magic = read_exactly(file, 4, str(path))
         if magic != bytes([0, 0, UINT8, axes]):
             raise SourceError(
@@ -148,13 +147,6 @@ def _array(path: Path, axes: int) -> NDArray[np.uint8]:
         if file.read(1):
             raise SourceError(f"{path} has bytes behind its {shape[0]} items; fetch it again")
     return np.frombuffer(data, np.uint8).reshape(shape)
-
-
-@contextmanager
-def _open(path: Path) -> Iterator[IO[bytes]]:
-    with path.open("rb") as file:
-        packed = path.suffix == ".gz"
-        yield io.BufferedReader(gzip.GzipFile(fileobj=file)) if packed else file
 
 
 def _folder(path: Path) -> Path | None:

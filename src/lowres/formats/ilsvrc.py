@@ -180,7 +180,10 @@ class _Look:
 
     def class_tars(self, folder: Path) -> list[Labelled]:
         rows: list[Labelled] = []
-        unpacked = min((f.name for f in folder.iterdir() if _is_class(f)), default=None)
+        unpacked = min(
+            (f.name for f in folder.iterdir() if _WNID.fullmatch(f.name) and f.is_dir()),
+            default=None,
+        )
         for path in sorted(folder.iterdir()):
             matched = _CLASS_TAR.fullmatch(path.name)
             if matched and unpacked:
@@ -330,10 +333,6 @@ def _val_part(root: Path) -> Part | None:
 def _has(folder: Path, name: re.Pattern[str]) -> bool:
     with os.scandir(folder) as children:
         return any(name.fullmatch(child.name) for child in children)
-
-
-def _is_class(path: Path) -> bool:
-    return _WNID.fullmatch(path.name) is not None and path.is_dir()
 
 
 def _first_name(path: Path) -> str:

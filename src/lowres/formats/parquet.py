@@ -282,6 +282,10 @@ class ParquetSink(Sink):
         if not self._rows:
             return
         images, names, labels = zip(*self._rows, strict=True)
+        features = {  # of the columns, as `datasets` describes them
+            "image": {"_type": "Image"},
+            "label": {"names": list(self.outline.classes), "_type": "ClassLabel"},
+        }
         group = self._arrow.table(
             {
                 "image": self._arrow.StructArray.from_arrays(
@@ -290,7 +294,7 @@ class ParquetSink(Sink):
                 ),
                 "label": self._arrow.array(labels, "int64"),
             },
-            metadata={"huggingface": self._features()},
+            metadata={"huggingface": json.dumps({"info": {"features": features}})},
         )
         if self._writer is None:
             self._writer = self._open_shard(group.schema)
@@ -324,8 +328,3 @@ class ParquetSink(Sink):
         shards = self._shards[self._split]
         shards.append((self.partial / "data" / f"{self._split}-{len(shards):05}", *self._written))
         self._writer, self._written = None, (0, 0)
-
-    def _features(self) -> str:
-        """Describe the columns as `datasets` does."""
-        label = {"names": list(self.outline.classes), "_type": "ClassLabel"}
-        return json.dumps({"info": {"features": {"image": {"_type": "Image"}, "label": label}}})

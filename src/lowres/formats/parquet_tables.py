@@ -108,13 +108,13 @@ class Table:
                     names[-1].validate(full=True)
         # Names stay packed, as arrow holds them, until they are used.
         texts = (name or "" for column in names for name in column.to_pylist())
-        return self._as_labels(labels), repeat("") if self.name is None else texts
-
-    def _as_labels(self, columns: list[Arrow]) -> Labels:
+        found: Labels
         if self.label_is_number:
-            return np.concatenate([np.empty(0, np.int64), *(c.to_numpy() for c in columns)])
-        known: dict[str, str] = {}  # one object for a class, not one a row
-        return [known.setdefault(name, name) for c in columns for name in c.to_pylist()]
+            found = np.concatenate([np.empty(0, np.int64), *(c.to_numpy() for c in labels)])
+        else:
+            known: dict[str, str] = {}  # one object for a class, not one a row
+            found = [known.setdefault(name, name) for c in labels for name in c.to_pylist()]
+        return found, repeat("") if self.name is None else texts
 
     def images(self, group: int) -> Arrow:
         """Read the encoded bytes of a row group: a column with a value for each row."""
@@ -158,7 +158,10 @@ class RowGroups:
                 self._held.move_to_end(key)
             else:
                 self._held[key] = (future, table.group_bytes(group))
-                self._drop()
+                # Two stay, even if they are large: threads on both sides of a border need them.
+                held = sum(size for _, size in self._held.values())
+                while held > self._most_bytes and len(self._held) > 2:
+                    held -= self._held.popitem(last=False)[1][1]
         if not found:
             try:
                 future.set_result(table.images(group))
@@ -167,12 +170,6 @@ class RowGroups:
                     self._held.pop(key, None)
                 future.set_exception(error)
         return future.result()
-
-    def _drop(self) -> None:
-        # Two stay, even if they are large: threads on both sides of a border need them in turn.
-        held = sum(size for _, size in self._held.values())
-        while held > self._most_bytes and len(self._held) > 2:
-            held -= self._held.popitem(last=False)[1][1]
 
 
 def folder_has_tables(folder: Path) -> bool:
