@@ -225,6 +225,7 @@ def test_zips_that_are_damaged_or_others(tmp_path):
             EdmSource(tmp_path / "json.zip").index()
 
 
+@pytest.mark.full
 def test_flipped_bytes_raise_source_errors(tmp_path):
     whole = edm_zip(tmp_path / "set.zip", 3).read_bytes()
     random = np.random.default_rng(0)

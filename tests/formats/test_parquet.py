@@ -379,6 +379,7 @@ def test_names_that_are_not_utf8(tmp_path):
     refused(write(tmp_path / "x.parquet", data), r"x\.parquet is damaged .*UTF")
 
 
+@pytest.mark.full
 def test_flipped_bytes_raise_source_errors(tmp_path):
     path = write(tmp_path / "x.parquet", columns([0, 1, 2]))
     whole = path.read_bytes()
@@ -464,6 +465,7 @@ def datasets():
     return pytest.importorskip("datasets")
 
 
+@pytest.mark.full
 def test_a_set_that_datasets_wrote(tmp_path, datasets):
     images = [Image.fromarray(draw_image(number, 9, 8)) for number in range(5)]
     features = datasets.Features(
@@ -561,6 +563,7 @@ def test_cards_take_odd_names_and_name_imagenets_terms(tmp_path):
     assert "# two lines, 8-box" in cards.dataset_card(outline(("a",), "two\nlines"), [])
 
 
+@pytest.mark.full
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of rdflib and pandas, under mlcroissant
 @pytest.mark.filterwarnings("ignore::FutureWarning")
 def test_mlcroissant_validates_and_reads_our_export(exported, store):

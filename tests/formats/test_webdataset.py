@@ -292,6 +292,7 @@ def test_written_shards_are_read_back_to_equal_contents(store, written, tmp_path
 
 
 # The package leaves the shards that it reads open until they are collected.
+@pytest.mark.full
 @pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
 @pytest.mark.parametrize("split", ["train", "val"])
 def test_the_webdataset_package_reads_what_was_written(store, written, split):

@@ -214,6 +214,7 @@ def test_not_a_tar(tmp_path, data, words):
         list(members(write(tmp_path / "x.tar", data)))
 
 
+@pytest.mark.full
 def test_random_damage_is_only_ever_a_source_error(tmp_path):
     rng = np.random.default_rng(0)
     names = {"d/" * 80 + "long.jpg": b"1" * 30, "ü.jpg": b"", "a.jpg": b"2" * 600}

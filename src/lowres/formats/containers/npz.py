@@ -60,7 +60,8 @@ def _array(
     shape, fortran, dtype = header
     if dtype.hasobject:
         raise SourceError(
-            f"{where} holds Python objects, which could run anything: refused, nothing was run"
+            f"{where} holds Python objects, which could run anything: lowres refuses it, and "
+            "nothing was run"
         )
     needed = math.prod(shape) * dtype.itemsize
     has = info.file_size - member.tell()

@@ -178,7 +178,7 @@ class _Bounded:
 
 
 def _refusal(where: str, what: str) -> SourceError:
-    return SourceError(f"{where} {what}; refused, nothing was run")
+    return SourceError(f"{where} {what}: lowres refuses it, and nothing was run")
 
 
 class _Memo(dict[int, Any]):
@@ -191,7 +191,7 @@ class _Memo(dict[int, Any]):
 
 
 class _Opcodes(dict[int, Callable[[Any], None]]):
-    """What each opcode does, by its byte; every other one is refused."""
+    """The method of each opcode, by its byte; every other opcode is refused."""
 
     def __missing__(self, code: int) -> Callable[[Any], None]:
         def refuse(reader: PlainUnpickler) -> NoReturn:
