@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
@@ -13,6 +13,7 @@ from lowres.cli.app import MORE, STORES, app, err, out
 from lowres.cli.flags import Commas, LocalPath, Output, Quiet, flags_of, given_values
 from lowres.errors import LowresError
 from lowres.progress import Track, shown, silent
+from lowres.store.manifest import FILE_NAME
 from lowres.store.options import BuildOptions, Working, class_names
 
 if TYPE_CHECKING:
@@ -25,83 +26,73 @@ else:
     Options = flags_of(BuildOptions, Group("What to build", sort_key=1))
     WorkingFlags = flags_of(Working, Group("How to build", sort_key=2))
 
+SHOWN_SKIPPED = 10
+"""Skipped images that a build names."""
 
-@app.command
+
+@app.command(group=STORES)
 def build(
-    source: Path,
-    store: Path,
+    source: LocalPath,
+    store: LocalPath,
+    /,
     *,
     options: Options = None,
     working: WorkingFlags = None,
-    workers: Annotated[
-        int | None, Parameter(alias="-j", group=Group("How to build", sort_key=2))
-    ] = None,
     shard: str | None = None,
-    finish: bool = False,
+    finish: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Build a store of small variants from labelled images.
 
-    Each image is decoded once. Interrupted, the same command goes on where it was.
+    Each image is decoded once. After an interrupt or a crash, run the same command again: it
+    resumes.
 
     Args:
-        source: folder of images; ILSVRC2012's tars; released batches; Parquet or WebDataset
+        source: Folder of images; ILSVRC2012's tars; released batches; Parquet or WebDataset
             files; CIFAR; MNIST; an EDM ZIP: see docs/formats.md.
-        store: folder to write, new or empty.
-        options: sizes, filters and what is taken from the source.
-        working: how it is done; nothing of it changes a byte.
-        workers: threads; all cores if not given. The bytes are the same for any number.
-        shard: build only a part, such as 2/8, while other processes or machines build the others
-            into the same folder; then run once with --finish.
-        finish: make the store of the parts that were built by --shard.
+        store: Folder to write, new or empty.
+        options: Sizes, filters and what is taken from the source.
+        working: How the build works; nothing here changes a byte of the store.
+        shard: Build only a part, such as 2/8, while other processes or machines build the other
+            parts into the same folder; then run once with --finish.
+        finish: Make the store of the parts that were built with --shard.
+        quiet: Show no progress.
     """
     # No library that is loaded below computes with more threads than it is given.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from lowres.store import build as builder
+    from lowres.store.staging import Shard
 
     chosen, ways = _options(options), Working(**given_values(working))
+    track: Track = silent if quiet else shown
     if shard is not None:
-        _build_shard(source, store, chosen, ways, workers, shard, finish)
+        if finish or ways.executor != "threads":
+            raise LowresError("--shard builds a part in threads: leave --finish and --executor out")
+        part = Shard.parse(shard)
+        left = builder.build_shard(source, store, chosen, shard=part, working=ways, track=track)
+        rest = f"{left:,} images of other shards are left" if left else "all other shards are built"
+        out.print(f"{store}: shard {shard} is built; {rest}. At the end run once with --finish")
         return
     if finish and (ways.executor, ways.on_change) != ("threads", "stop"):
         raise LowresError("--finish builds nothing: leave --executor and --on-change out")
-    if finish:
-        manifest = builder.finish_shards(
-            source, store, chosen,
-            on_error=ways.on_error, workers=workers, track=shown,
-        )  # fmt: skip
-    else:
-        manifest = builder.build(
-            source, store, chosen, **asdict(ways), workers=workers, track=shown
-        )
+    make = builder.finish_shards if finish else builder.build
+    manifest = make(source, store, chosen, working=ways, track=track)
     for note in manifest.source["notes"]:
         err.print(f"note: {note}")
-    if manifest.skipped:
-        err.print(f"note: skipped {len(manifest.skipped)} images that cannot be decoded:")
-        for skipped in manifest.skipped[:10]:
-            err.print(f"  {skipped.split}/{skipped.key}: {skipped.reason}")
+    if skipped := manifest.skipped:
+        err.print(f"note: skipped {len(skipped):,} images that cannot be decoded:")
+        for one in skipped[:SHOWN_SKIPPED]:
+            err.print(f"  {one.split}/{one.key}: {one.reason}")
+        if len(skipped) > SHOWN_SKIPPED:
+            err.print(
+                f"  and {len(skipped) - SHOWN_SKIPPED:,} more: {store / FILE_NAME} lists them all"
+            )
     out.print(f"{store}: {_counts(manifest.splits)}; {', '.join(manifest.variants)}")
 
 
 def _options(given: Options) -> BuildOptions:
     options = BuildOptions(**given_values(given))
     return replace(options, classes=class_names(options.classes))
-
-
-def _build_shard(
-    source: Path, store: Path, options: BuildOptions, working: Working, workers: int | None,
-    shard: str, finish: bool,
-) -> None:  # fmt: skip
-    from lowres.store.build import build_shard
-    from lowres.store.plan import Shard
-
-    if finish or working.executor != "threads":
-        raise LowresError("--shard builds a part in threads: leave --finish and --executor out")
-    left = build_shard(
-        source, store, options, shard=Shard.parse(shard), on_error=working.on_error,
-        on_change=working.on_change, workers=workers, track=shown,
-    )  # fmt: skip
-    rest = f"{left:,} images of the others are left" if left else "the others are built, too"
-    out.print(f"{store}: shard {shard} is built; {rest}. At the end run once with --finish")
 
 
 def _counts(splits: dict[str, int]) -> str:

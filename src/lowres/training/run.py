@@ -361,11 +361,6 @@ def _checked(record: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def eval_split(store: Store, recipe: Recipe) -> str:
-    """Return the split to measure errors on."""
-    return recipe.eval_split or ("val" if "val" in store.splits else "test")
-
-
 def result_line(result: dict[str, Any]) -> str:
     """Return the result of a run in one sentence."""
     network = f"{result['network']} ({result['parameters']:,} parameters)"
