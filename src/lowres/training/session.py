@@ -72,19 +72,10 @@ class Session:
     """What one call of `finish` works with; while it trains, only `progress` and weights change.
 
     Attributes:
-        recipe: every decision of the training.
-        network: the network, without compiling and without processes.
+        network: the network itself.
         forward: the network as training calls it: compiled, or joined to other processes.
-        optimizer: the optimizer.
-        train_loader: batches of train.
-        eval_loader: batches of the split on which errors are measured.
-        eval_split: name of that split.
-        trained: the network with what its users need to know.
-        device: where it runs.
-        progress: how far the run is.
-        numerics: what decides the bits of the result beside the recipe.
-        team: processes that train the run.
-        stop: whether a signal has requested to stop.
+        eval_split: the split on which errors are measured; `eval_loader` has its batches.
+        trained: the network with what its users need, to be published at the end.
     """
 
     recipe: Recipe
