@@ -88,7 +88,7 @@ def test_parts_of_batches_are_the_batches(store):
         assert sorted(map(bytes, together)) == sorted(map(bytes, images[0]))
 
 
-@pytest.mark.full
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="there is no C++ compiler")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")  # of torch, in its own compiler
 def test_compiled_batches_are_the_same(store, tmp_path, monkeypatch):
