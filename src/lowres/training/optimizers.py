@@ -303,7 +303,7 @@ class TorchOptimizer(Optimizer):
             switch()
 
 
-def _refuse_closure(kind: Any, name: str) -> None:  # noqa: ANN401  a class, or any function
+def _refuse_closure(kind: object, name: str) -> None:
     """Raise RunError if a step of an optimizer class needs a closure, as that of LBFGS does."""
     closure = _parameters_of(getattr(kind, "step", None)).get("closure")
     if closure is not None and closure.default is inspect.Parameter.empty:
@@ -313,8 +313,8 @@ def _refuse_closure(kind: Any, name: str) -> None:  # noqa: ANN401  a class, or 
         )
 
 
-def _parameters_of(function: Any) -> dict[str, inspect.Parameter]:  # noqa: ANN401
+def _parameters_of(function: object) -> dict[str, inspect.Parameter]:
     try:
-        return dict(inspect.signature(function).parameters)
-    except (TypeError, ValueError):  # not a function, or built in and without a signature
+        return dict(inspect.signature(function).parameters) if callable(function) else {}
+    except ValueError:  # built in, without a signature
         return {}

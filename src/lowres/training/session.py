@@ -107,10 +107,10 @@ class Session:
         """Train one step on (B, 3, H, W) and (B,) int64 of the device; return the mean loss."""
         reduced = self.precision == torch.bfloat16
         with torch.autocast(self.device.type, torch.bfloat16, enabled=reduced):
-            logits = self.forward.module(images)
+            logits = self.forward.function(images)
         smoothing = self.recipe.label_smoothing
         loss = functional.cross_entropy(logits.float(), labels, label_smoothing=smoothing)
-        loss.backward()  # type: ignore[no-untyped-call]
+        torch.autograd.backward(loss)
         self.optimizer.step(lr)
         return loss.detach()
 
@@ -159,7 +159,7 @@ def open_session(
         )
         if earlier.compiled if earlier else begins_compiled:  # a run resumes as it began
             forward = compile_forward(
-                execution.compile, forward.module, model, train_loader, precision, device
+                execution.compile, forward.function, model, train_loader, precision, device
             )
         yield Session(
             recipe=recipe,
