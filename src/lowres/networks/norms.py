@@ -15,13 +15,11 @@ BATCH_NORM_RATE = 0.1
 
 
 class Pool(Protocol):
-    """Several processes, each with an equal part of every batch.
+    """Several processes, each with an equal part of every batch."""
 
-    Attributes:
-        size: number of processes.
-    """
-
-    size: int
+    @property
+    def size(self) -> int:
+        """Number of processes."""
 
     def pooled(
         self, mean: torch.Tensor, variance: torch.Tensor

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeVar
 
@@ -25,6 +26,7 @@ ASK_EVERY = 8
 """Steps between two exchanges about stopping: all processes must stop after the same step."""
 
 
+@dataclass(frozen=True, slots=True)
 class Team:
     """The processes that train a run.
 
@@ -34,10 +36,9 @@ class Team:
         device: device of the tensors that the processes exchange.
     """
 
-    def __init__(self, rank: int = 0, size: int = 1, device: str = "cpu") -> None:
-        self.rank = rank
-        self.size = size
-        self.device = device
+    rank: int = 0
+    size: int = 1
+    device: str = "cpu"
 
     @property
     def first(self) -> bool:

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from types import FrameType
 
 import numpy as np
@@ -192,29 +193,22 @@ def _loaders(
             f"--batch-size must be a multiple of the {team.size} processes that share each batch, "
             f"was {recipe.batch_size}"
         )
-    part = (team.rank, team.size)
-    train = NumpyLoader(
+    load = partial(
+        NumpyLoader,
         store,
         recipe.variant,
+        subtract=recipe.subtract,
+        divide_by=recipe.divide_by,
+        part=(team.rank, team.size),
+    )
+    train = load(
         batch_size=recipe.batch_size,
         shuffle=True,
         flip=recipe.flip,
         shift_px=recipe.shift_px,
-        subtract=recipe.subtract,
-        divide_by=recipe.divide_by,
         seed=recipe.seed,
-        part=part,
     )
-    evaluation = NumpyLoader(
-        store,
-        recipe.variant,
-        eval_split,
-        batch_size=EVAL_BATCH_SIZE,
-        subtract=recipe.subtract,
-        divide_by=recipe.divide_by,
-        part=part,
-    )
-    return train, evaluation
+    return train, load(eval_split, batch_size=EVAL_BATCH_SIZE)
 
 
 def _on_device(
