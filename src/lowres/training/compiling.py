@@ -93,14 +93,13 @@ def compile_forward(
     """
     cause, reason = None, missing_tools(device)
     if not reason:
+        images, _ = next(loader.batches(0))
         began = time.perf_counter()
-        # CUDA graphs on a GPU
-        mode = "reduce-overhead" if device.type == "cuda" else None
+        # On a GPU with CUDA graphs, which are recorded in the second and third pass.
+        mode, passes = ("reduce-overhead", 3) if device.type == "cuda" else (None, 1)
         try:
             function = torch.compile(forward, dynamic=False, mode=mode)
-            images, _ = next(loader.batches(0))
-            # CUDA graphs are recorded in the second and third pass.
-            warm_up(function, model, images, precision, passes=3 if device.type == "cuda" else 1)
+            warm_up(function, model, images, precision, passes=passes)
             if isinstance(loader, DeviceLoader):
                 loader.compile()
         except Exception as error:  # noqa: BLE001  torch.compile raises errors of all its parts

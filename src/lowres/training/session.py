@@ -144,7 +144,7 @@ def open_session(
     numerics = earlier or Numerics(
         str(choose_precision(recipe.precision, device)).removeprefix("torch."),
         threads=torch.get_num_threads(),
-        compiled=False,
+        compiled=execution.compile == "on",
     )
     numerics = replace(numerics, threads=execution.threads or numerics.threads)
     precision: torch.dtype = getattr(torch, numerics.precision)
@@ -152,13 +152,12 @@ def open_session(
     eval_loader = _on_device(evaluation, device, precision, execution.loading)
     forward, stop = Forward(team.wrapped(model, device)), Stop()
     with _using_threads(numerics.threads), stop.listening():
-        images = len(train) * recipe.epochs * recipe.batch_size
-        macs = TRAINING_PASSES * network.macs * images
-        begins_compiled = execution.compile == "on" or (
-            execution.compile == "auto"
-            and compile_pays(macs, device, threads=numerics.threads, processes=team.size)
-        )
-        if earlier.compiled if earlier else begins_compiled:  # a run resumes as it began
+        compiles = numerics.compiled  # a run resumes as it began
+        if earlier is None and execution.compile == "auto":
+            images = len(train) * recipe.epochs * recipe.batch_size
+            macs = TRAINING_PASSES * network.macs * images
+            compiles = compile_pays(macs, device, threads=numerics.threads, processes=team.size)
+        if compiles:
             forward = compile_forward(
                 execution.compile, forward.function, model, train_loader, precision, device
             )
