@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from lowres.errors import StudyError
-from lowres.networks.shape import NetworkSize
+from lowres.networks.shape import FLOPS_PER_MAC, NetworkSize, training_macs
 from lowres.progress import Track, silent
 from lowres.recipe import FIELDS, Recipe
 from lowres.store.manifest import KEYS, LABELS, array_path
@@ -174,9 +174,10 @@ def forecast(
                       budget_s=budget_s, track=track)  # fmt: skip
         speeds = dict(zip(networks, found, strict=True))
     flops, seconds = [], []
-    for draft, size, per_epoch in zip(drafts, sizes, steps, strict=True):
+    for draft, per_epoch in zip(drafts, steps, strict=True):
         recipe, speed = draft.recipe, speeds.get(speed_group(draft.recipe))
-        flops.append(6.0 * size.macs * per_epoch * recipe.batch_size * recipe.epochs)
+        macs = training_macs(recipe, store.splits["train"], len(store.classes))
+        flops.append(float(FLOPS_PER_MAC * macs))
         left_s = 0.0
         if speed is not None and not draft.finished:
             evaluation_s = store.splits[recipe.measured_split(store.splits)] * speed.image_s
