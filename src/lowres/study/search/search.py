@@ -39,8 +39,8 @@ WORST_ERROR = 1.0
 """Top-1 error of a run that diverged."""
 
 MOST_FAILURES = 3
-"""If this many runs of a rung fail before any is finished, the search stops: the cause is hardly
-the configuration."""
+"""If this many runs of a rung fail before any is finished, the search stops: the cause is probably
+not the configurations."""
 
 
 class Search:
@@ -154,7 +154,7 @@ class _Progress:
     ) -> None:
         self.search, self.plan, self.counts = search, search.plan, search.allotment.counts
         self.trials = trials
-        self.given_up = trials.failed()
+        self.dropped = trials.failed()
         self.executor, self.arguments, self.track = executor, arguments, track
         self.left = (self.plan.budget or 0.0) * search.allotment.run_macs[-1]
         (search.path / "runs").mkdir(exist_ok=True)
@@ -220,7 +220,7 @@ class _Progress:
     def _train(self, chosen: Sequence[Configuration], rung: int, display: Display) -> None:
         """Finish the runs of configurations at a rung, and record how they ended."""
         size, runs = self.plan.sizes[rung], {one.number: self._run(one, rung) for one in chosen}
-        todo = [run for number, run in runs.items() if number not in self.given_up]
+        todo = [run for number, run in runs.items() if number not in self.dropped]
         Study(self.search.path, todo).finish(self.executor, self.arguments, track=_through(display))
         for one in chosen:
             evaluation = _evaluated(runs[one.number], rung, size)
@@ -238,9 +238,9 @@ class _Progress:
         return Run.plan(runs / name, recipe, store, warm_start)
 
     def _stop_if_nothing_works(self, chosen: Sequence[Configuration], rung: int) -> None:
-        """Stop if every run fails, before more are tried and before any is given up."""
-        # A configuration was given up earlier only because others worked.
-        tried = [one.evaluations[rung] for one in chosen if one.number not in self.given_up]
+        """Stop if every run fails, before more are tried and before any is dropped."""
+        # A configuration was dropped earlier only because others worked.
+        tried = [one.evaluations[rung] for one in chosen if one.number not in self.dropped]
         failed = [evaluation for evaluation in tried if evaluation.status is RunState.FAILED]
         over = rung > 0 or len(chosen) == self.counts[rung]
         if failed and len(failed) == len(tried) and (over or len(failed) >= MOST_FAILURES):
@@ -250,7 +250,7 @@ class _Progress:
             )
 
     def _end_rung(self, chosen: Sequence[Configuration], rung: int) -> None:
-        """Give up the configurations that failed, if at least one did not."""
+        """Drop the configurations that failed, if at least one did not."""
         self._stop_if_nothing_works(chosen, rung)
         for one in chosen:
             if one.evaluations[rung].status is RunState.FAILED:
