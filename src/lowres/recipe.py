@@ -5,7 +5,6 @@ The command line turns every field into a flag; the text below the field is the 
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import math
@@ -14,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, Self, get_args
 
-from lowres.errors import RecipeError, VariantError
+from lowres.errors import RecipeError, VariantError, nearest
 from lowres.variant import Variant
 
 Precision = Literal["auto", "float32", "bfloat16"]
@@ -313,6 +312,5 @@ def check_field(name: str) -> None:
         RecipeError: no field has that name; the message has the nearest one.
     """
     if name not in FIELDS:
-        near = difflib.get_close_matches(name, FIELDS, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"fields are {', '.join(FIELDS)}"
+        hint = nearest(name, FIELDS, f"fields are {', '.join(FIELDS)}")
         raise RecipeError(f"the recipe has no field {name!r}; {hint}")

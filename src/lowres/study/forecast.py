@@ -23,7 +23,8 @@ from lowres.errors import StudyError
 from lowres.networks.shape import NetworkSize
 from lowres.progress import Track, silent
 from lowres.recipe import FIELDS, Recipe
-from lowres.store.store import KEYS, LABELS, Store, array_path
+from lowres.store.manifest import KEYS, LABELS, array_path
+from lowres.store.store import Store
 from lowres.study.values import PARTS
 from lowres.text import count, duration, table
 from lowres.text import value as value_text
