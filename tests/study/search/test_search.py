@@ -278,7 +278,7 @@ def test_other_directories_are_refused(store, tmp_path):
         Search.open(tmp_path / "mine")
     Search.start(tmp_path / "search", store, plan())
     with (
-        held(tmp_path / "search"),
+        held(tmp_path / "search" / "search.json"),
         pytest.raises(RunBusyError, match="is being run by another process"),
     ):
         searched(tmp_path / "search", store)

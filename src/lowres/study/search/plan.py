@@ -176,6 +176,7 @@ def work_directory(path: Path) -> WorkDirectory:
         busy_error=RunBusyError,
         # Where the store is may change; the last two follow from the plan.
         ignored=frozenset({"path", "run_macs", "counts"}),
+        locks_plan=True,
         check=_checked,
     )
 

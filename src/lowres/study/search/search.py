@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Self
@@ -43,6 +44,7 @@ MOST_FAILURES = 3
 not the configurations."""
 
 
+@dataclass(frozen=True, slots=True)
 class Search:
     """A planned search.
 
@@ -53,11 +55,10 @@ class Search:
         allotment: how many configurations each rung has.
     """
 
-    def __init__(self, path: Path, plan: SearchPlan, store: Store, allotment: Allotment) -> None:
-        self.path = path
-        self.plan = plan
-        self.store = store
-        self.allotment = allotment
+    path: Path
+    plan: SearchPlan
+    store: Store
+    allotment: Allotment
 
     @classmethod
     def start(cls, path: Path, store: Store, plan: SearchPlan) -> Self:
@@ -214,7 +215,7 @@ class _Progress:
             self.trials.prune(number)
         return [by_number[number] for number in chosen]
 
-    def _cost(self, one: Configuration, rung: int) -> float:
+    def _cost(self, one: Configuration, rung: int) -> int:
         return training_macs(self.plan.recipe(one.labels, rung), self.search.store)
 
     def _train(self, chosen: Sequence[Configuration], rung: int, display: Display) -> None:
