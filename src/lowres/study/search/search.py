@@ -219,24 +219,32 @@ class _Progress:
         return training_macs(self.plan.recipe(one.labels, rung), self.search.store)
 
     def _train(self, chosen: Sequence[Configuration], rung: int, display: Display) -> None:
-        """Finish the runs of configurations at a rung, and record how they ended."""
-        size, runs = self.plan.sizes[rung], {one.number: self._run(one, rung) for one in chosen}
+        """Train configurations at a rung, and record how they ended."""
+        store, folder = self.search.store, self.search.path / "runs"
+        size, runs = self.plan.sizes[rung], {}
+        for one in chosen:
+            recipe, start = self.plan.recipe(one.labels, rung), None
+            if self.plan.carry_weights and rung:
+                start = WarmStart.of(folder / one.evaluations[-1].run)
+            name = Run.name(recipe, store.manifest.digest, start)
+            runs[one.number] = Run.plan(folder / name, recipe, store, start)
         todo = [run for number, run in runs.items() if number not in self.dropped]
         Study(self.search.path, todo).finish(self.executor, self.arguments, track=_through(display))
         for one in chosen:
-            evaluation = _evaluated(runs[one.number], rung, size)
+            run, state = runs[one.number], runs[one.number].state
+            if state.finished:
+                result = run.result()
+                error = WORST_ERROR if state is RunState.DIVERGED else result["top1_error"]
+                times = result["train_s"], result["train_macs"]
+                evaluation = Evaluation(rung, size, run.path.name, state, error, *times)
+                self.trials.report(one.number, size, error, run.path.name)
+            else:
+                reason = why_failed(run)
+                evaluation = Evaluation(
+                    rung, size, run.path.name, RunState.FAILED, None, 0.0, 0, reason
+                )
             one.evaluations.append(evaluation)
             self.left -= self._cost(one, rung)
-            if evaluation.error is not None:
-                self.trials.report(one.number, size, evaluation.error, evaluation.run)
-
-    def _run(self, one: Configuration, rung: int) -> Run:
-        recipe, store, warm_start = self.plan.recipe(one.labels, rung), self.search.store, None
-        runs = self.search.path / "runs"
-        if self.plan.carry_weights and rung:
-            warm_start = WarmStart.of(runs / one.evaluations[-1].run)
-        name = Run.name(recipe, store.manifest.digest, warm_start)
-        return Run.plan(runs / name, recipe, store, warm_start)
 
     def _stop_if_nothing_works(self, chosen: Sequence[Configuration], rung: int) -> None:
         """Stop if every run fails, before more are tried and before any is dropped."""
@@ -268,17 +276,6 @@ def _errors(
         for number, evaluation in last.items()
         if evaluation.status in states and evaluation.error is not None
     }
-
-
-def _evaluated(run: Run, rung: int, size: int) -> Evaluation:
-    """Read how a run ended."""
-    if not run.finished:
-        reason = why_failed(run)
-        return Evaluation(rung, size, run.path.name, RunState.FAILED, None, 0.0, 0, reason)
-    result, state = run.result(), run.state
-    error = WORST_ERROR if state is RunState.DIVERGED else result["top1_error"]
-    times = result["train_s"], result["train_macs"]
-    return Evaluation(rung, size, run.path.name, state, error, *times)
 
 
 def _through(display: Display) -> Track:
