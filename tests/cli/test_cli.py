@@ -249,7 +249,7 @@ def test_a_failed_run_gives_status_1_and_is_named(tmp_path, store_path):
     )  # fmt: skip
     assert study.returncode == 1
     assert "1 of 2 runs finished, 1 failed" in study.stdout
-    assert "RunError: train has 24 images, fewer than a batch of 999" in study.stdout
+    assert "RecipeError: train has 24 images, fewer than a batch of 999" in study.stdout
     report = lowres("report", "study", cwd=tmp_path)
     assert report.returncode == 0
     assert "fewer than a batch of 999" in (tmp_path / "study" / "report.html").read_text()

@@ -42,9 +42,8 @@ PAIR = """
 import sys
 from pathlib import Path
 from lowres.training.distributed import joined
-from lowres.training.run import Execution
 from lowres.training.loop import finish
-from lowres.training.run import Run
+from lowres.training.run import Execution, Run
 
 with joined("cpu") as team:
     for path in sys.argv[1:]:

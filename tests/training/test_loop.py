@@ -120,9 +120,8 @@ import os, signal
 from pathlib import Path
 import torch; torch.set_num_threads({torch.get_num_threads()})
 from hooks import hooked
-from lowres.training.run import Execution
 from lowres.training.loop import finish
-from lowres.training.run import Run
+from lowres.training.run import Execution, Run
 track = hooked(say=lambda _: os.kill(os.getpid(), signal.SIGKILL))
 finish(Run.open(Path({str(run.path)!r})), execution=Execution(device="cpu"), track=track)
 """

@@ -112,7 +112,7 @@ class WebDatasetSink(Sink):
                 self._shard.close()
             path = self.partial / f"{split}-{number // SHARD_SAMPLES:06}.tar"
             self._shard = self.closing.enter_context(
-                tarfile.open(path, "w", format=tarfile.USTAR_FORMAT)
+                tarfile.open(path, "w", format=tarfile.USTAR_FORMAT)  # noqa: SIM115
             )
         return self._shard
 

@@ -120,7 +120,7 @@ class Analysis:
     @property
     def summary(self) -> str:
         """The number of runs in each status."""
-        counts = Counter(row.status for row in self.rows)
+        counts = Counter(row.state for row in self.rows)
         listed = ", ".join(f"{number} {status}" for status, number in counts.items())
         return f"{count(len(self.rows), 'run')}: {listed}."
 

@@ -25,6 +25,7 @@ from lowres.statistics import (
     region,
     shift,
 )
+from lowres.training.run import RunState
 from lowres.variant import Variant
 
 Unit = Literal["seconds", "flops"]
@@ -212,7 +213,7 @@ def costs(rows: Sequence[Row], swept: Sequence[str]) -> list[ConfigurationCost]:
     names = fields_but(swept) or ("variant",)
     groups: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
-        if row.status == "trained":
+        if row.state is RunState.TRAINED:
             groups[label(row.recipe, names)].append(row)
     points = [
         ConfigurationCost(
@@ -243,7 +244,7 @@ def anytime_curves(rows: Sequence[Row]) -> list[AnytimeCurve]:
     """Return a curve for each variant and each unit in which all of its runs have a cost."""
     groups: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
-        if row.finished and row.epochs:
+        if row.finished and row.history:
             groups[row.recipe.variant].append(row)
     found = (_anytime(variant, unit, of) for unit in UNITS for variant, of in groups.items())
     return [curve for curve in found if curve is not None]
@@ -273,13 +274,13 @@ def _anytime(variant: str, unit: Unit, rows: Sequence[Row]) -> AnytimeCurve | No
 
 def _trace(row: Row, unit: Unit) -> tuple[list[float], list[float]] | None:
     """Return cost and error of a run after each epoch; None if the cost was not counted."""
-    errors = [epoch.get("top1_error") for epoch in row.epochs]
+    errors = [epoch.get("top1_error") for epoch in row.history]
     values = [math.inf if error is None else float(error) for error in errors]
     if unit == "seconds":
-        return list(accumulate(float(epoch["train_s"]) for epoch in row.epochs)), values
+        return list(accumulate(float(epoch["train_s"]) for epoch in row.history)), values
     if row.flops is None:
         return None
-    count = len(row.epochs)
+    count = len(row.history)
     return [row.flops * epoch / count for epoch in range(1, count + 1)], values
 
 

@@ -168,7 +168,7 @@ def to_csv(rows: Sequence[Row]) -> str:
         recipe = row.recipe.to_record()
         values = (row.result.get(name) for name in RESULT_COLUMNS)
         writer.writerow(
-            (row.name, row.status, *(recipe[name] for name in FIELDS), *values, row.reason)
+            (row.name, row.state, *(recipe[name] for name in FIELDS), *values, row.reason)
         )
     return buffer.getvalue()
 
@@ -177,12 +177,12 @@ def to_record(analysis: Analysis) -> dict[str, Any]:
     """Return all numbers as JSON values; null stands for a diverged run or an unknown value."""
     runs = []
     for row in analysis.rows:
-        names = dict.fromkeys(name for epoch in row.epochs for name in epoch)
-        epochs = {name: [_rounded(epoch.get(name)) for epoch in row.epochs] for name in names}
+        names = dict.fromkeys(name for epoch in row.history for name in epoch)
+        epochs = {name: [_rounded(epoch.get(name)) for epoch in row.history] for name in names}
         runs.append(
             {
                 "name": row.name,
-                "status": row.status,
+                "status": row.state,
                 "reason": row.reason,
                 "recipe": row.recipe.to_record(),
                 "result": row.result,

@@ -78,7 +78,7 @@ def to_html(title: str, analysis: Analysis, files: Mapping[str, Any]) -> str:
         bearable=BEARABLE_REGRET,
         sections=sections,
         images=images,
-        statuses=list(dict.fromkeys(row.status for row in analysis.rows)),
+        statuses=list(dict.fromkeys(row.state for row in analysis.rows)),
         made=provenance(analysis.rows, analysis.swept, store),
         most=study_charts.MOST,
         files=Markup(inside.replace("<", "\\u003c")),  # no text can end the script element

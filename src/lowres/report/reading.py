@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from lowres.recipe import FIELDS, Recipe
 from lowres.store.store import Store
 from lowres.study.study import find_runs
 from lowres.text import value as value_text
-from lowres.training.run import Run
+from lowres.training.run import RunSummary
 from lowres.variant import Variant
 
 FLOPS_PER_MAC = 2
@@ -26,36 +26,19 @@ MOST_VALUES = 24
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class Row(RunSummary):
     """One run.
 
     Attributes:
-        name: name of its directory.
-        recipe: the recipe that it trains.
-        status: a `RunState`.
-        result: the contents of `result.json`; empty if there is none.
-        reason: why it failed or diverged; empty otherwise.
-        epochs: the records of its epochs.
         store: path and digest of its store, as recorded in the run.
     """
 
-    name: str
-    recipe: Recipe
-    status: str
-    result: dict[str, Any]
-    reason: str
-    epochs: list[dict[str, Any]]
-    store: tuple[str, str]
+    store: tuple[str, str] = ("", "")
 
     @property
     def variant(self) -> Variant:
         """The variant that it was trained on."""
         return Variant.parse(self.recipe.variant)
-
-    @property
-    def finished(self) -> bool:
-        """Whether it trained to its end or diverged."""
-        return self.status in ("trained", "diverged")
 
     @property
     def error(self) -> float:
@@ -82,20 +65,18 @@ def read_rows(folder: Path) -> list[Row]:
         StudyError: there are no runs, or a study's run is missing.
         RunError: a run is damaged.
     """
+    rows = []
+    for run in find_runs(folder):
+        found, store = run.summary(), (str(run.store_path), run.store_digest)
+        rows.append(
+            Row(**{one.name: getattr(found, one.name) for one in fields(found)}, store=store)
+        )
 
     def place(row: Row) -> tuple[Variant, float, float, int, str]:
         recipe = row.recipe
         return row.variant, recipe.width, recipe.lr, recipe.seed, row.name
 
-    return sorted(map(_read_row, find_runs(folder)), key=place)
-
-
-def _read_row(run: Run) -> Row:
-    found = run.summary()
-    store = str(run.store_path), run.store_digest
-    return Row(
-        found.name, run.recipe, found.state, found.result, found.reason, list(found.history), store
-    )
+    return sorted(rows, key=place)
 
 
 def swept_fields(rows: Sequence[Row]) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from lowres.report.reading import Row, sort_value
 from lowres.statistics import Figure, Interval
 from lowres.text import MISSING, number, points, short, shortened
 from lowres.text import value as value_text
+from lowres.training.run import RunState
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,9 +193,9 @@ def filter_table(analysis: Analysis) -> Table:
 def unfinished_table(analysis: Analysis) -> Table:
     """Return the runs without an error, and why."""
     rows = (
-        (row.name, row.status, shortened(row.reason))
+        (row.name, row.state, shortened(row.reason))
         for row in analysis.rows
-        if row.status != "trained"
+        if row.state is not RunState.TRAINED
     )
     return Table(("run", "status", "reason"), tuple(rows))
 
@@ -227,7 +228,7 @@ def run_cells(analysis: Analysis, row: Row) -> tuple[Cell, ...]:
 
     return (
         Cell(row.name),
-        Cell(row.status),
+        Cell(row.state),
         *(
             Cell(value_text(getattr(row.recipe, name)), sort_value(row, name))
             for name in analysis.swept

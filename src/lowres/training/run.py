@@ -129,7 +129,7 @@ class RunSummary:
 
 @dataclass(frozen=True, slots=True)
 class WarmStart:
-    """Weights of another run that a run starts with; `carry` says which tensors it takes.
+    """Weights of another run that a run starts with; `weights.warm_start` says which tensors.
 
     Attributes:
         run: name of the other run.
