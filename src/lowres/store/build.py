@@ -21,10 +21,8 @@ from numpy.typing import NDArray
 from lowres.errors import StoreError
 from lowres.progress import Track, silent
 from lowres.resampling.decode import quiet_decoder
-from lowres.store.arrays import Key, part_path
+from lowres.store.arrays import Chunk, Key, part_path
 from lowres.store.cluster import build_on_ray
-from lowres.store.content import content_hash
-from lowres.store.journal import Chunk
 from lowres.store.manifest import (
     FILE_NAME,
     KEYS,
@@ -37,7 +35,7 @@ from lowres.store.manifest import (
 from lowres.store.options import BuildOptions, Working
 from lowres.store.prepare import Prepared, prepare
 from lowres.store.render import STAMP_DIGITS, Rendering, stamps_of
-from lowres.store.rows import RowFile
+from lowres.store.rows import RowFile, content_hash
 from lowres.store.staging import (
     BUILDING,
     PLAN,
