@@ -85,7 +85,8 @@ def test_options_in_another_order_make_the_same_store(source, store_path, tmp_pa
     assert contents(tmp_path / "store") == contents(store_path)
 
 
-def test_a_build_that_is_killed_goes_on_to_the_same_bytes(tmp_path, store_path, source):
+@pytest.mark.full
+def test_a_build_that_is_killed_resumes_to_the_same_bytes(tmp_path, store_path, source):
     """The process is killed between two chunks, with a half-written line in the journal."""
     store = tmp_path / "store"
     script = f"""
@@ -230,7 +231,7 @@ def test_damaged_records_of_an_unfinished_build(stopped, store_path):
 
 
 @pytest.mark.parametrize("skipping", [False, True])
-def test_a_build_killed_while_it_is_finished_goes_on(tmp_path, monkeypatch, skipping):
+def test_a_build_killed_while_it_is_finished_resumes(tmp_path, monkeypatch, skipping):
     """Also where an image has changed since, so that rows must be written again."""
     source = draw_source(tmp_path / "animals")
     if skipping:
@@ -325,6 +326,7 @@ def test_too_little_disk_is_refused_before_work(source, tmp_path, monkeypatch):
     assert not (tmp_path / "store").exists()
 
 
+@pytest.mark.full
 def test_interrupt_leaves_an_unfinished_store(tmp_path, source, store_path):
     command = [sys.executable, "-m", "lowres", "build", str(source), str(tmp_path / "store")]
     slow = tmp_path / "sitecustomize.py"
