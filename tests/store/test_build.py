@@ -100,7 +100,7 @@ keep = staging.Staging.keep
 def dying(self, built):
     keep(self, built)
     if len(self.built) == 3:
-        with open(self.path / staging.MAIN, "a") as file:
+        with open(self.path / staging.MAIN_JOURNAL, "a") as file:
             file.write('{{"split": "tra')
         os.kill(os.getpid(), signal.SIGKILL)
 staging.Staging.keep = dying
@@ -181,7 +181,7 @@ def stopped(tmp_path, source):
 def test_rows_that_were_lost_are_built_again(stopped, store_path, monkeypatch, killed, how):
     """Also where the process is killed once more before it has built them."""
     animals, store = stopped
-    assert (store / staging.MAIN).read_text().count("train") == 24
+    assert (store / staging.MAIN_JOURNAL).read_text().count("train") == 24
     part = store / "train" / "16-box.npy.part"
     part.unlink() if how == "missing" else os.truncate(part, 3000)
     monkeypatch.setattr(*killed, lambda *_: 1 / 0)
@@ -218,7 +218,7 @@ def test_a_failing_disk_is_not_skipped(tmp_path, source, monkeypatch):
 
 def test_damaged_records_of_an_unfinished_build(stopped, store_path):
     animals, store = stopped
-    lines = store / staging.MAIN
+    lines = store / staging.MAIN_JOURNAL
     nowhere = b'{"split":"no","start":0,"stop":64,"stamps":"x","skipped":{},"sums":[]}\n'
     lines.write_bytes(b'\xff garbage\n[]\n{"split": 1}\n' + nowhere + lines.read_bytes() + b'{"sp')
     planned = (store / staging.PLAN).read_bytes()

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lowres.store.arrays import Chunk
-from lowres.store.staging import MAIN, Built, Journal, read_journal, read_journals, strike
+from lowres.store.staging import MAIN_JOURNAL, Built, Journal, read_journal, read_journals, strike
 
 
 def built(start: int, stop: int, split: str = "train") -> Built:
@@ -25,7 +25,7 @@ reuse_folder = settings(suppress_health_check=[HealthCheck.function_scoped_fixtu
 
 @pytest.fixture
 def three(tmp_path):
-    journal = Journal(tmp_path / MAIN)
+    journal = Journal(tmp_path / MAIN_JOURNAL)
     for one in THREE:
         journal.add(one)
     journal.close()
@@ -33,7 +33,7 @@ def three(tmp_path):
 
 
 def test_chunks_are_read_in_row_order(three):
-    assert (three / MAIN).read_bytes() == b"".join(LINES)
+    assert (three / MAIN_JOURNAL).read_bytes() == b"".join(LINES)
     assert read_journals(three) == [built(0, 8), built(8, 16), built(0, 3, "val")]
     assert read_journal(three / "another.journal") == []
 
@@ -44,14 +44,14 @@ def test_a_line_with_any_byte_changed_does_not_count(tmp_path, at, other):
     if LINES[0][at : at + 1] == other:
         return
     damaged = LINES[0][:at] + other + LINES[0][at + 1 :]
-    (tmp_path / MAIN).write_bytes(b"".join([damaged, *LINES[1:]]))
-    assert read_journal(tmp_path / MAIN) == [*THREE[1:]]
+    (tmp_path / MAIN_JOURNAL).write_bytes(b"".join([damaged, *LINES[1:]]))
+    assert read_journal(tmp_path / MAIN_JOURNAL) == [*THREE[1:]]
 
 
 @reuse_folder
 @given(st.integers(0, sum(map(len, LINES))))
 def test_a_journal_cut_anywhere_keeps_whole_lines_and_takes_more(tmp_path, size):
-    path, whole = tmp_path / MAIN, b"".join(LINES)
+    path, whole = tmp_path / MAIN_JOURNAL, b"".join(LINES)
     path.write_bytes(whole[:size])
     # A line that lacks only its line feed is whole.
     kept = [one for n, one in enumerate(THREE) if len(b"".join(LINES[: n + 1])) - 1 <= size]
@@ -76,7 +76,7 @@ def test_a_journal_cut_anywhere_keeps_whole_lines_and_takes_more(tmp_path, size)
     ],
 )
 def test_foreign_lines_do_not_count(three, line):
-    path = three / MAIN
+    path = three / MAIN_JOURNAL
     before = read_journals(three)
     path.write_text(f"{line}\n{path.read_text()}{line}\n")
     assert read_journals(three) == before
@@ -99,6 +99,6 @@ def test_each_row_counts_once(tmp_path, ranges):
 
 
 def test_struck_chunks_are_gone(three):
-    strike(three / MAIN, {Chunk("train", 0, 8), Chunk("val", 5, 6)})
+    strike(three / MAIN_JOURNAL, {Chunk("train", 0, 8), Chunk("val", 5, 6)})
     assert read_journals(three) == [built(8, 16), built(0, 3, "val")]
-    assert [path.name for path in three.iterdir()] == [MAIN]
+    assert [path.name for path in three.iterdir()] == [MAIN_JOURNAL]

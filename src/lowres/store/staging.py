@@ -47,10 +47,10 @@ from lowres.work.files import write_bytes, write_json_once
 
 PLAN = "build.json"
 ENTRIES = "build.entries"
-OWN_FILES = (PLAN, f"{PLAN}.*", ENTRIES, f"{ENTRIES}.*", "build*.journal", "build*.journal.*",
+MAIN_JOURNAL = "build.journal"
+JOURNALS = "build*.journal"
+OWN_FILES = (PLAN, f"{PLAN}.*", ENTRIES, f"{ENTRIES}.*", JOURNALS, f"{JOURNALS}.*",
              "build*.lock", "build*.log")  # fmt: skip
-MAIN = "build.journal"
-PATTERN = "build*.journal"
 CHECK_DIGITS = 8
 BUILDING = "being built"
 SHOWN = 3
@@ -229,7 +229,7 @@ def read_journal(path: Path) -> list[Built]:
 
 def read_journals(folder: Path) -> list[Built]:
     """Read the chunks of all journals of a folder, in row order, each row once."""
-    found = [built for path in sorted(folder.glob(PATTERN)) for built in read_journal(path)]
+    found = [built for path in sorted(folder.glob(JOURNALS)) for built in read_journal(path)]
     kept: list[Built] = []
     for built in sorted(found, key=lambda built: built.chunk):
         last = kept[-1].chunk if kept else None
@@ -295,7 +295,7 @@ class Staging:
                 file.unlink(missing_ok=True)
             for part in path.glob(f"*/*.npy{PART}"):  # its copy without the skipped rows
                 part.with_suffix("").unlink(missing_ok=True)
-        self._own = path / (f"{shard.name}.journal" if shard else MAIN)
+        self._own = path / (f"{shard.name}.journal" if shard else MAIN_JOURNAL)
         # Before the arrays: what other shards write into those that are made now is not lost.
         self.built = [
             built
@@ -339,7 +339,7 @@ class Staging:
     def drop(self, chunks: Collection[Chunk]) -> None:
         """Forget chunks that were built, on disk before their rows are built again."""
         gone = set(chunks)
-        files = [self._own] if self.shard else self.path.glob(PATTERN)
+        files = [self._own] if self.shard else self.path.glob(JOURNALS)
         for file in files if gone else ():
             strike(file, gone)
         self.built = [built for built in self.built if built.chunk not in gone]
