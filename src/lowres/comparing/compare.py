@@ -26,7 +26,7 @@ from lowres.comparing.sets import Fingerprints, Side
 from lowres.errors import StoreError
 from lowres.imagenet import devkit_ids, devkit_wnids, wnids
 from lowres.progress import Track, silent
-from lowres.store.content import content_hash
+from lowres.store.rows import content_hash
 
 ALIKE_LEVELS = 16.0
 """Mean absolute difference above which two images are not taken for the same one any more; other
