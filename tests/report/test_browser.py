@@ -13,7 +13,10 @@ from made_runs import fail_run, write_study
 api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 BROWSER = next(filter(None, map(shutil.which, NAMES)), None)
-pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium is installed")
+pytestmark = [
+    pytest.mark.full,
+    pytest.mark.skipif(BROWSER is None, reason="no Chromium is installed"),
+]
 
 FLAGS = [
     "--no-sandbox",
@@ -44,7 +47,7 @@ def browser():
 
 @pytest.fixture
 def page(browser, page_path):
-    """The page, wide and light; whatever goes wrong while a test uses it fails the test."""
+    """The page, wide and light; an error during a test fails the test."""
     yield from opened(browser, page_path, 1280, "light")
 
 
