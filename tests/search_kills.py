@@ -15,8 +15,7 @@ from pathlib import Path
 
 import lowres
 from lowres.recipe import Recipe
-from lowres.study.costs import training_macs
-from lowres.study.search.plan import SearchPlan
+from lowres.study.search.plan import SearchPlan, training_macs
 from lowres.study.search.search import Search
 from lowres.training.run import Run
 from lowres.work.executor import Result

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from lowres.loading.loaders import NumpyLoader, TorchLoader, torch_loader
     from lowres.recipe import Recipe
     from lowres.report.files import write_report
-    from lowres.resampling.passes import resample
+    from lowres.resampling.resampler import resample
     from lowres.store.build import build
     from lowres.store.export import export
-    from lowres.store.options import BuildOptions
+    from lowres.store.options import BuildOptions, Working
     from lowres.store.store import Store, open_store
     from lowres.training.loop import train
     from lowres.training.run import Execution
@@ -35,12 +35,13 @@ _HOMES = {
     "TorchLoader": "lowres.loading.loaders",
     "TrainedNetwork": "lowres.training.weights",
     "Variant": "lowres.variant",
+    "Working": "lowres.store.options",
     "build": "lowres.store.build",
     "contact_sheet": "lowres.comparing.contact_sheet",
     "export": "lowres.store.export",
     "load_network": "lowres.training.weights",
     "open_store": "lowres.store.store",
-    "resample": "lowres.resampling.passes",
+    "resample": "lowres.resampling.resampler",
     "torch_loader": "lowres.loading.loaders",
     "train": "lowres.training.loop",
     "write_report": "lowres.report.files",
@@ -57,6 +58,7 @@ __all__ = [
     "TorchLoader",
     "TrainedNetwork",
     "Variant",
+    "Working",
     "build",
     "contact_sheet",
     "export",

@@ -5,10 +5,9 @@ import sys
 import pytest
 
 from lowres.errors import StudyError
-from lowres.networks.wrn import Shape
+from lowres.networks.shape import NetworkSize, Shape
 from lowres.recipe import Recipe
 from lowres.study.axes import Axis
-from lowres.study.costs import Size
 from lowres.study.forecast import Forecast, Network, forecast, lines, probe, speed_group, swept
 from lowres.study.study import Study
 from lowres.training.run import Run, RunSummary
@@ -134,7 +133,7 @@ def test_what_is_finished_takes_no_time(store, tmp_path):
 def test_the_table(store):
     recipes = [Recipe(variant=v, seed=s) for v in ("8-box", "16-box-crop") for s in (0, 1)]
     assert swept(recipes) == ["size", "fit"]
-    sizes = [Size.of(recipe, 4) for recipe in recipes]
+    sizes = [NetworkSize.of(recipe, 4) for recipe in recipes]
     drafts = [RunSummary(str(n), recipe) for n, recipe in enumerate(recipes)]
     found = Forecast(drafts, sizes, [1e15] * 4, [50.0, 60.0, 7200.0, 7200.0], 2, 1, {})
     rows = [line.split() for line in lines(found)]
@@ -163,5 +162,5 @@ def net(classes, size):
     (tmp_path / "forecast_network.py").write_text(code)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
-    size = Size.of(Recipe(variant="8-box", model="forecast_network:net"), 4)
+    size = NetworkSize.of(Recipe(variant="8-box", model="forecast_network:net"), 4)
     assert (size.name, size.parameters, size.macs) == ("forecast_network:net", 772, 768)

@@ -1,4 +1,4 @@
-"""What a path is, in a few lines for people: `lowres info`."""
+"""What a path is, in a few lines for people: the verb info. Imported when that verb is called."""
 
 from __future__ import annotations
 
@@ -19,13 +19,12 @@ from lowres.study.study import Study
 
 
 def describe(path: Path, *, track: Track = silent) -> Iterator[str]:
-    """Give the lines that describe a store, a run, a study, a search or a source.
+    """Return the lines that describe a store, a run, a study, a search or a source.
 
-    Of a source, what is known of its origin is told, too; for released batches that takes
-    reading them once.
+    The lines of a source include its known origin; released batches are read once for that.
 
     Raises:
-        LowresError: it is none of these, or damaged.
+        LowresError: the path is none of these, or damaged.
     """
     if (path / "study.json").exists():
         yield from _study(path)
@@ -47,7 +46,8 @@ def _store(path: Path) -> Iterator[str]:
     size_bytes = sum(file.stat().st_size for file in files)
     yield f"store {path}, {size_bytes / 1e6:.1f} MB, contents {manifest.digest[:16]}"
     if len(files) < len(manifest.files):
-        yield f"{len(manifest.files) - len(files)} files are missing: see lowres verify {path}"
+        missing = len(manifest.files) - len(files)
+        yield f"{missing} files are missing; to list them, run: lowres verify {path}"
     yield f"source: {source['kind']} {source['name']}, layout {source['layout']}"
     yield f"classes: {len(store.classes)}, {_first(store.classes)}"
     yield f"labels: 0 to {len(store.classes) - 1}, {_order(store.classes)}"
@@ -75,7 +75,8 @@ def _run(path: Path) -> Iterator[str]:
     if run.finished:
         yield "result: " + ", ".join(f"{k} {v}" for k, v in run.result().items())
     else:
-        yield f"epochs: {standing.epochs} of {run.recipe.epochs}; finish: lowres train {path}"
+        done = f"{standing.epochs} of {run.recipe.epochs}"
+        yield f"epochs: {done}; to finish, run: lowres train {path}"
     if standing.state == "failed":
         yield f"last attempt: {standing.reason}"
 
@@ -87,7 +88,7 @@ def _study(path: Path) -> Iterator[str]:
     for name, values in Study.open(path).axes.items():
         yield f"axis {name}: {', '.join(map(str, values))}"
     if any(not one.run.finished for one in found):
-        yield f"look closer: lowres status {path}; finish: lowres study {path}"
+        yield f"for each run: lowres status {path}; to finish: lowres study {path}"
 
 
 def _search(path: Path) -> Iterator[str]:
@@ -99,7 +100,7 @@ def _search(path: Path) -> Iterator[str]:
     if (path / "result.json").exists():
         yield f"finished: {path / 'result.json'}"
     else:
-        yield f"look closer: lowres status {path}; finish: lowres search {path}"
+        yield f"for each run: lowres status {path}; to finish: lowres search {path}"
 
 
 def _source(path: Path, track: Track) -> Iterator[str]:

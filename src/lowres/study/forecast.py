@@ -20,14 +20,15 @@ from typing import Any
 import numpy as np
 
 from lowres.errors import StudyError
+from lowres.networks.shape import NetworkSize
 from lowres.progress import Track, silent
 from lowres.recipe import FIELDS, Recipe
-from lowres.store.store import KEYS, LABELS, Store, array_path
-from lowres.study.costs import Size, steps_of_epoch
+from lowres.store.manifest import KEYS, LABELS, array_path
+from lowres.store.store import Store
 from lowres.study.values import PARTS
 from lowres.text import count, duration, table
 from lowres.text import value as value_text
-from lowres.training.run import Run, RunState, RunSummary, eval_split
+from lowres.training.run import Run, RunState, RunSummary
 from lowres.variant import Variant
 from lowres.work.executor import Job
 from lowres.work.processes import LocalProcesses
@@ -98,7 +99,7 @@ class Forecast:
     """
 
     drafts: Sequence[RunSummary]
-    networks: Sequence[Size]
+    networks: Sequence[NetworkSize]
     flops: Sequence[float]
     seconds: Sequence[float]
     jobs: int
@@ -156,11 +157,15 @@ def forecast(
     Raises:
         StudyError: a network could not be trained.
     """
-    sizes = [Size.of(draft.recipe, len(store.classes)) for draft in drafts]
-    steps = [steps_of_epoch(store.splits["train"], draft.recipe) for draft in drafts]
+    sizes = [NetworkSize.of(draft.recipe, len(store.classes)) for draft in drafts]
+    steps = [draft.recipe.steps_per_epoch(store.splits["train"]) for draft in drafts]
     networks: dict[tuple[Any, ...], Network] = {}
     for draft, size, per_epoch in zip(drafts, sizes, steps, strict=True):
-        if per_epoch and not draft.finished and eval_split(store, draft.recipe) in store.splits:
+        if (
+            per_epoch
+            and not draft.finished
+            and draft.recipe.measured_split(store.splits) in store.splits
+        ):
             work = size.macs * draft.recipe.batch_size
             networks.setdefault(speed_group(draft.recipe), Network(draft.recipe, work))
     speeds: dict[tuple[Any, ...], Speed] = {}
@@ -174,7 +179,7 @@ def forecast(
         flops.append(6.0 * size.macs * per_epoch * recipe.batch_size * recipe.epochs)
         left_s = 0.0
         if speed is not None and not draft.finished:
-            evaluation_s = store.splits[eval_split(store, recipe)] * speed.image_s
+            evaluation_s = store.splits[recipe.measured_split(store.splits)] * speed.image_s
             epoch_s = per_epoch * speed.step_s + evaluation_s
             left_s = speed.start_s + (recipe.epochs - len(draft.history)) * epoch_s
         seconds.append(left_s)
@@ -208,7 +213,7 @@ def probe(
     """
     order = sorted(range(len(networks)), key=lambda number: networks[number].work)
     jobs = executor.jobs
-    evaluated = min(EVAL_IMAGES, store.splits[eval_split(store, networks[0].recipe)])
+    evaluated = min(EVAL_IMAGES, store.splits[networks[0].recipe.measured_split(store.splits)])
     rounds = [order[first : first + jobs] for first in range(0, len(order), jobs)]
     timed: dict[int, Speed] = {}
     with tempfile.TemporaryDirectory(prefix="lowres-probe-") as folder:
@@ -300,7 +305,7 @@ class _Prober:
         """Plan a short run on a store with a few images of train and of the split for errors."""
         self.made += 1
         images = math.ceil(steps * recipe.batch_size / (2 if recipe.flip == "both" else 1))
-        wanted = {"train": images, eval_split(self.store, recipe): EVAL_IMAGES}
+        wanted = {"train": images, recipe.measured_split(self.store.splits): EVAL_IMAGES}
         known = self.store.splits
         splits = {name: min(most, known[name]) for name, most in wanted.items() if name in known}
         path, variant = self.folder / f"store-{self.made}", recipe.variant
@@ -315,8 +320,8 @@ class _Prober:
 
     def _speed(self, run: Run, wall_s: float) -> Speed:
         last, splits = run.metrics()[-1], run.open_store().splits
-        steps = steps_of_epoch(splits["train"], run.recipe)
-        images = splits[eval_split(self.store, run.recipe)]
+        steps = run.recipe.steps_per_epoch(splits["train"])
+        images = splits[run.recipe.measured_split(splits)]
         start_s = max(0.0, wall_s - EPOCHS * (last["train_s"] + last["eval_s"]))
         return Speed(last["train_s"] / steps, last["eval_s"] / images, start_s, steps)
 

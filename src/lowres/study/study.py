@@ -18,11 +18,12 @@ import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
 from lowres.errors import LowresError, RunError, StudyError
+from lowres.networks.shape import training_macs
 from lowres.progress import Display, Track, silent
 from lowres.recipe import Recipe
 from lowres.store.store import Store
@@ -227,14 +228,10 @@ def cost(recipe: Recipe) -> float:
     It orders runs, whatever their store. If a network of the user's cannot be made here, the
     recipe's Wide ResNet stands for it.
     """
-    from lowres.study.costs import Size
-
-    images = COST_IMAGES * (2 if recipe.flip == "both" else 1)
     try:
-        macs = Size.of(recipe, COST_CLASSES).macs
-    except (LowresError, ImportError):
-        macs = Size.of(Recipe(variant=recipe.variant), COST_CLASSES).macs
-    return 3.0 * macs * images * recipe.epochs
+        return float(training_macs(recipe, COST_IMAGES, COST_CLASSES))
+    except LowresError:
+        return float(training_macs(replace(recipe, model="wrn"), COST_IMAGES, COST_CLASSES))
 
 
 def why_failed(run: Run) -> str:

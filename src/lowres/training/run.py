@@ -129,7 +129,7 @@ class RunSummary:
 
 @dataclass(frozen=True, slots=True)
 class WarmStart:
-    """Weights of another run that a run starts with; `carry` says which tensors it takes.
+    """Weights of another run that a run starts with; `weights.warm_start` says which tensors.
 
     Attributes:
         run: name of the other run.
@@ -359,11 +359,6 @@ def _checked(record: dict[str, Any]) -> dict[str, Any]:
     if "start" in record:
         found["start"] = {name: str(record["start"][name]) for name in ("run", "sha256")}
     return found
-
-
-def eval_split(store: Store, recipe: Recipe) -> str:
-    """Return the split to measure errors on."""
-    return recipe.eval_split or ("val" if "val" in store.splits else "test")
 
 
 def result_line(result: dict[str, Any]) -> str:

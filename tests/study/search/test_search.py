@@ -10,8 +10,7 @@ import pytest
 
 import search_kills
 from lowres.errors import LowresError, RunBusyError, StudyError
-from lowres.study.costs import training_macs
-from lowres.study.search.plan import SearchPlan
+from lowres.study.search.plan import SearchPlan, training_macs
 from lowres.study.search.result import lines
 from lowres.study.search.search import Search
 from lowres.training import loop

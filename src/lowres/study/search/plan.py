@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
 from lowres.errors import RecipeError, RunBusyError, StudyError, VariantError
+from lowres.networks import shape
 from lowres.recipe import Recipe
 from lowres.store.store import Store
 from lowres.study.axes import MAX_RUNS, changed
@@ -27,7 +28,6 @@ from lowres.study.search.space import (
     parse_space,
     sample,
 )
-from lowres.training.run import eval_split
 from lowres.work.directory import WorkDirectory
 
 Sampler = Literal["tpe", "gp", "qmc", "random"]
@@ -204,44 +204,29 @@ class Allotment:
         """Share the budget of a plan among its rungs.
 
         Raises:
-            StudyError: the space holds a recipe that cannot be trained on the store, or the budget
-                is too small.
+            StudyError: the space holds what is no recipe, or the budget is too small.
+            RecipeError: the store has too few images, or no split to measure errors on.
             StoreError: the store lacks a variant.
         """
-        from lowres.study.costs import training_macs
-
         means = []
         for rung in range(len(plan.sizes)):
             recipes = [plan.recipe(labels, rung) for labels in sample(plan.dimensions)]
-            refuse_untrainable(recipes, store)
+            for variant in dict.fromkeys(recipe.variant for recipe in recipes):
+                store.images("train", variant)
+            for recipe in recipes:
+                recipe.check_splits(store.splits)
             means.append(sum(training_macs(recipe, store) for recipe in recipes) / len(recipes))
         most = combinations(plan.dimensions)
         return cls(tuple(means), counts_within(plan.budget or 0.0, means, plan.one_in, most))
 
 
-def refuse_untrainable(recipes: Sequence[Recipe], store: Store) -> None:
-    """Refuse recipes that the store has no images for.
+def training_macs(recipe: Recipe, store: Store) -> int:
+    """Count the multiply-adds of training a recipe on a store to its end.
 
     Raises:
-        StoreError: it lacks a variant.
-        StudyError: it has too few images, or no split to measure errors on.
+        RunError: the recipe's network cannot be made.
     """
-    from lowres.study.costs import steps_of_epoch
-
-    for variant in dict.fromkeys(recipe.variant for recipe in recipes):
-        store.images("train", variant)
-    most = max(recipes, key=lambda recipe: recipe.batch_size)
-    if not steps_of_epoch(store.splits["train"], most):
-        raise StudyError(
-            f"train has {store.splits['train']} images, fewer than a batch of "
-            f"{most.batch_size}: choose a smaller --batch-size"
-        )
-    split = eval_split(store, recipes[0])
-    if split not in store.splits:
-        raise StudyError(
-            f"{store.path} has no split {split} to measure errors on (it has "
-            f"{', '.join(store.splits)}): build it with --val-fraction, or choose --eval-split"
-        )
+    return shape.training_macs(recipe, store.splits["train"], len(store.classes))
 
 
 def counts_from(first: int, rungs: int, one_in: int) -> tuple[int, ...]:

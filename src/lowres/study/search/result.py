@@ -7,8 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from lowres.store.store import Store
-from lowres.study.costs import training_macs
-from lowres.study.search.plan import Allotment, SearchPlan
+from lowres.study.search.plan import Allotment, SearchPlan, training_macs
 from lowres.study.search.space import Plain, changes
 from lowres.text import count, duration, percent, table
 from lowres.text import value as value_text

@@ -22,9 +22,14 @@ from typing import Any, Self
 from lowres.errors import StudyError
 from lowres.progress import Display, Track, silent
 from lowres.store.store import Store
-from lowres.study.costs import training_macs
 from lowres.study.search.optuna import Chooser, Trials, quiet
-from lowres.study.search.plan import Allotment, SearchPlan, promoted, work_directory
+from lowres.study.search.plan import (
+    Allotment,
+    SearchPlan,
+    promoted,
+    training_macs,
+    work_directory,
+)
 from lowres.study.search.result import Configuration, Evaluation, summed_up
 from lowres.study.study import Study, why_failed
 from lowres.training.run import Run, RunState, WarmStart
