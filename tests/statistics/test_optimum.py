@@ -89,7 +89,7 @@ def test_a_flat_curve_has_no_interval():
 
 
 def test_an_interval_that_ends_nowhere_is_none():
-    """Noise at which the curvature is hardly told from none: no end has a finite learning rate."""
+    """The noise hides the curvature: no end has a finite learning rate."""
     random = np.random.default_rng(5)
     found = []
     for _ in range(500):

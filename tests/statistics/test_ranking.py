@@ -44,17 +44,17 @@ def test_diverged_runs_rank_last(coefficient):
 
 
 def test_what_cannot_be_ranked_has_a_reason():
-    def told(proxy, target):
+    def reason(proxy, target):
         figure = statistics.rank_correlation(proxy, target)
         assert figure.value is None
         assert figure.interval is None
         return figure.reason
 
     rising = [[0.1], [0.2], [0.3]]
-    assert told([[0.1]], [[0.2]]).startswith("1 configuration has runs on both sides")
-    assert told([[NAN]], [[0.2]]).startswith("no configuration has runs on both sides")
-    assert told([[INF]] * 3, rising) == "all runs on the proxy diverged"
-    assert told(rising, [[0.5]] * 3) == "all configurations have the same error on the target"
+    assert reason([[0.1]], [[0.2]]).startswith("1 configuration has runs on both sides")
+    assert reason([[NAN]], [[0.2]]).startswith("no configuration has runs on both sides")
+    assert reason([[INF]] * 3, rising) == "all runs on the proxy diverged"
+    assert reason(rising, [[0.5]] * 3) == "all configurations have the same error on the target"
     few = statistics.rank_correlation(rising, rising)
     assert few.value == 1
     assert few.interval is None

@@ -1,4 +1,4 @@
-"""Tables of errors: what is refused, averaged, paired and counted."""
+"""Tables of errors: refused, averaged, paired and counted."""
 
 import numpy as np
 import pytest
@@ -30,7 +30,7 @@ def test_means_know_diverged_and_missing_runs():
     np.testing.assert_array_equal(statistics.mean_errors(table), [0.2, 0.1, INF, INF, NAN])
 
 
-def test_equal_means_are_ties_whatever_the_rounding():
+def test_equal_means_are_ties_despite_rounding():
     means = statistics.mean_errors(np.array([[0.1, 0.3], [0.2, 0.2], [0.3, 0.1]]))
     assert len(set(means)) == 1
 
