@@ -39,7 +39,7 @@ WORST_ERROR = 1.0
 """Top-1 error of a run that diverged."""
 
 MOST_FAILURES = 3
-"""If this many runs of a rung fail before any is finished, the search stops: the cause is hardly
+"""If this many runs of a rung fail before any is finished, the search stops: the cause is rarely
 the configuration."""
 
 
