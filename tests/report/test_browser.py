@@ -8,6 +8,7 @@ import pytest
 
 import lowres
 from lowres.recipe import Recipe
+from lowres.text import MISSING
 from made_runs import fail_run, write_study
 
 api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -81,7 +82,7 @@ def test_runs_are_sorted_by_number_missing_ones_last(page):
     errors = column(page, place)
     known = [float(text) for text in errors[:-1]]
     assert known == sorted(known)
-    assert errors[-1] == "–"  # noqa: RUF001  an en dash is meant
+    assert errors[-1] == MISSING
     page.locator(f"#run-table th:nth-child({place}) button").press("Enter")
     again = column(page, place)
     assert again[:-1] == errors[-2::-1]

@@ -49,15 +49,14 @@ def standings(folder: Path) -> list[Standing]:
         RunError: a run is damaged.
     """
     runs = sorted(find_runs(folder), key=lambda run: (-cost(run.recipe), run.path.name))
-    found = [_standing(run) for run in runs]
+    found = []
+    for run in runs:
+        one = run.summary()
+        reason = why_failed(run) if one.state is RunState.FAILED else one.reason
+        known = one.state, len(one.history), one.spent_s, run.idle_s(), reason
+        found.append(Standing(run, *known))
     speeds = _Speeds(found)
     return [replace(one, left_s=speeds.left_s(one)) for one in found]
-
-
-def _standing(run: Run) -> Standing:
-    found = run.summary()
-    reason = why_failed(run) if found.state is RunState.FAILED else found.reason
-    return Standing(run, found.state, len(found.history), found.spent_s, run.idle_s(), reason)
 
 
 class _Speeds:
