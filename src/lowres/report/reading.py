@@ -9,7 +9,6 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
 
 from lowres.networks.shape import FLOPS_PER_MAC
 from lowres.recipe import FIELDS, Recipe
@@ -154,7 +153,7 @@ def provenance(
     return found
 
 
-def _json_text(value: Any) -> str:  # noqa: ANN401  any JSON value
+def _json_text(value: object) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{key} {_json_text(each)}" for key, each in value.items() if each)
     if isinstance(value, list | tuple):

@@ -40,8 +40,8 @@ WORST_ERROR = 1.0
 """Top-1 error of a run that diverged."""
 
 MOST_FAILURES = 3
-"""If this many runs of a rung fail before any is finished, the search stops: the cause is probably
-not the configurations."""
+"""If this many runs of a rung fail before any is finished, the search stops: the cause is rarely
+the configuration."""
 
 
 @dataclass(frozen=True, slots=True)
