@@ -12,20 +12,27 @@ VENV ?= .venv
 TORCH ?= $(if $(shell command -v nvidia-smi),torch,torch==2.13.0)
 BIN := $(VENV)/bin
 READY := $(VENV)/.lowres-ready
-# What reads our exports back, in the tests.
-CONSUMERS := "datasets>=4.0" "mlcroissant>=1.0" "webdataset>=1.0" "pyspng>=0.1.2"
-# Drives a Chromium over the report, if one is installed (apt install chromium); else that skips.
-DRIVER := "playwright>=1.49"
+# What the tests need; `dev` in pyproject.toml says what each is for.
+TESTERS := "pytest>=8.3" "pytest-xdist>=3.6" "hypothesis>=6.100" "playwright>=1.49" \
+           "datasets>=4.0" "mlcroissant>=1.0" "webdataset>=1.0" "pyspng>=0.1.2"
+# A file of tests stays in one process, so that what its tests share is made once.
+PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 # Python compiles what it imports by itself, and only that.
 PIP := $(BIN)/python -m pip install --no-compile --disable-pip-version-check
 
-.PHONY: demo test lint clean
+.PHONY: demo quick test test-all lint clean
 
 demo: $(READY)
 	$(BIN)/lowres demo
 
+quick: $(READY)
+	$(PYTEST) -m "not slow and not full"
+
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(PYTEST) -m "not slow"
+
+test-all: test
+	$(PYTEST) -m slow
 
 lint: $(READY)
 	$(PIP) --quiet "mypy>=1.15" "ruff>=0.11"
@@ -36,7 +43,7 @@ lint: $(READY)
 $(READY): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -c "import torch" 2>/dev/null || $(PIP) $(TORCH)
-	$(PIP) --editable ".[all]" "pytest>=8.3" $(CONSUMERS) $(DRIVER)
+	$(PIP) --editable ".[all]" $(TESTERS)
 	touch $@
 
 clean:

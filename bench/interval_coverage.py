@@ -27,7 +27,7 @@ from simulated import LEARNING_RATES, Design, learning_curve, runs, true_errors
 from table import installed, processor
 
 from lowres import statistics as transfer
-from lowres.statistics.rank_correlation import resampled, weighted
+from lowres.statistics.ranking import resampled, weighted
 from lowres.statistics.tables import mean_errors
 
 DESIGNS = [

@@ -207,7 +207,7 @@ def test_indexing_does_not_read_pixels(tmp_path, monkeypatch, suffix):
     source = BatchesSource(flat(tmp_path, batches, suffix))
     monkeypatch.setattr(batch_file, "LONG_BYTES", 20_000)
     taken = []
-    for module in ("npz", "plain_pickle"):
+    for module in ("containers.npz", "containers.pickle"):
         name = f"lowres.formats.{module}.read_exactly"
         real = batch_file.load_plain.__globals__["read_exactly"]
         monkeypatch.setattr(

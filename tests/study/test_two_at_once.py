@@ -97,7 +97,7 @@ def test_a_planner_that_does_not_end(store, tmp_path, monkeypatch):
     import pytest
 
     from lowres.errors import StudyError
-    from lowres.store.manifest import held
+    from lowres.work.files import held
 
     monkeypatch.setattr("lowres.study.record.WAIT_S", 0.2)
     (tmp_path / "study").mkdir()

@@ -24,7 +24,7 @@ from lowres.statistics.filters import (
     worse_than_all,
 )
 from lowres.statistics.optimum import Optimum, Region, optimum, overlap, region, shift
-from lowres.statistics.rank_correlation import ceiling, rank_correlation
+from lowres.statistics.ranking import ceiling, rank_correlation
 from lowres.statistics.regret import Regret, regret
 from lowres.statistics.tables import Pair, mean_errors, pair_up
 from lowres.statistics.verdict import Verdict, judge

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from lowres.errors import StudyError
 from lowres.statistics.cost import SpeedUp, speed_up
 from lowres.statistics.estimate import Array, Figure, Interval
-from lowres.statistics.rank_correlation import ceiling, rank_correlation
+from lowres.statistics.ranking import ceiling, rank_correlation
 from lowres.statistics.regret import Regret, regret
 from lowres.statistics.tables import counts_of, on_both
 

@@ -8,7 +8,7 @@ from scipy import stats
 
 from lowres import statistics as transfer
 from lowres.errors import StudyError
-from lowres.statistics import rank_correlation as correlation
+from lowres.statistics import ranking as correlation
 
 INF, NAN = np.inf, np.nan
 SCIPY = {
