@@ -10,12 +10,12 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from lowres.comparing.contact_sheet import Sheet, reopen_store, sheet
 from lowres.report import charts, svg, tables
 from lowres.report.analysis import Analysis
 from lowres.report.chart import Chart
 from lowres.report.cost import UNITS
 from lowres.report.files import to_csv, to_record
-from lowres.report.images import Sheet, open_store, sheet
 from lowres.report.provenance import provenance
 from lowres.statistics.verdict import BEARABLE_REGRET, RANKS_ALIKE
 
@@ -50,7 +50,7 @@ def to_html(title: str, analysis: Analysis) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    store, reason = open_store(*analysis.rows[0].store)
+    store, reason = reopen_store(*analysis.rows[0].store)
     images = sheet(store, analysis.variants) if store else Sheet(analysis.variants, (), reason)
     text: str = environment.get_template("page.html").render(
         title=title,

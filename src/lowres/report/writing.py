@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from lowres.comparing.contact_sheet import reopen_store
 from lowres.errors import require
 from lowres.report.analysis import Analysis, analyse
 from lowres.report.files import to_csv, to_record
-from lowres.report.images import open_store
 from lowres.report.markdown import to_markdown
 from lowres.report.provenance import provenance
 from lowres.report.reading import read_rows
@@ -81,7 +81,7 @@ def _write_html(contents: _Contents) -> Iterator[Path]:
 
 def _write_markdown(contents: _Contents) -> Iterator[Path]:
     path, analysis = contents.folder / "report.md", contents.analysis
-    store, _ = open_store(*analysis.rows[0].store)
+    store, _ = reopen_store(*analysis.rows[0].store)
     text = to_markdown(contents.title, analysis, provenance(analysis, store))
     write_bytes(path, text.encode())
     yield path
