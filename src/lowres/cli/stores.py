@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
@@ -13,9 +13,6 @@ from lowres.cli.app import app, err, out
 from lowres.errors import LowresError
 from lowres.progress import shown
 from lowres.store.options import BuildOptions, Working, class_names
-
-if TYPE_CHECKING:
-    from lowres.store.store import Store
 
 Options = Annotated[BuildOptions, Parameter(name="*", group="What to make")]
 WorkingFlags = Annotated[Working, Parameter(name="*", group="How to work")]
@@ -131,9 +128,9 @@ def verify(
     """
     from lowres.store.store import open_store
 
-    opened = open_store(store)
     if against is not None:
-        return _compare(opened, against, variant, split, out_file)
+        return _compare(store, against, variant, split, out_file)
+    opened = open_store(store)
     if variant is not None or out_file is not None or split:
         raise LowresError("--variant, --split and --out are for a comparison: give --against, too")
     problems = list(opened.problems(shown))
@@ -145,28 +142,27 @@ def verify(
 
 
 def _compare(
-    store: Store,
+    path: Path,
     against: Path,
     variant: str | None,
     splits: tuple[str, ...],
     out_file: Path | None,
 ) -> int:
-    from lowres.comparing.compare import compare
-    from lowres.comparing.sets import opened_sides
-    from lowres.comparing.tell import lines, write_csv
+    from lowres.comparing.compare import compare_sets
+    from lowres.comparing.sets import open_pairs
 
-    pairs = opened_sides(store, against, variant)
+    pairs = open_pairs(path, against, variant)
     if out_file is not None and len(pairs) > 1:
         raise LowresError("--out takes one comparison: choose one by --variant")
     if out_file is not None and not out_file.absolute().parent.is_dir():
         raise LowresError(f"--out {out_file}: its folder does not exist")
     status = 0
-    for sides in pairs:
-        comparison = compare(*sides, splits=splits, track=shown)
-        for line in lines(comparison, sides):
+    for one, other in pairs:
+        comparison = compare_sets(one, other, splits=splits, track=shown)
+        for line in comparison.lines():
             out.print(line)
         if out_file is not None:
-            out.print(f"{out_file}: {write_csv(out_file, comparison, sides):,} lines")
+            out.print(f"{out_file}: {comparison.write_csv(out_file):,} lines")
         status = max(status, int(not comparison.same))
     return status
 
