@@ -104,7 +104,8 @@ def lowres(
     with tempfile.TemporaryDirectory(dir=scratch) as parent:
 
         def work() -> dict[str, Any]:
-            package.build(folder, Path(parent) / "store", options, workers=workers)
+            working = package.Working(workers=workers)
+            package.build(folder, Path(parent) / "store", options, working=working)
             return {}
 
         return timed(work)

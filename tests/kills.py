@@ -1,7 +1,7 @@
-"""Kills a build at random moments, again and again: run as a program by `test_builder.py`.
+"""Kills a build at random moments, again and again: run as a program by `test_staging.py`.
 
-Each start is a child of one process that has everything loaded, so that many fit into a second. It
-kills itself, without a word, before its n-th operation on a file of the store.
+Each start is a child of one process that has loaded everything, so that many fit into a second. A
+child kills itself before its n-th operation on a file of the store.
 """
 
 import os
@@ -15,7 +15,7 @@ from pathlib import Path
 from images import contents
 from lowres.store import build as builder
 from lowres.store import render as rendering
-from lowres.store.options import BuildOptions
+from lowres.store.options import BuildOptions, Working
 
 OPTIONS = BuildOptions(size=(8, 16), filter=("box", "lanczos"))
 EVENTS = {"open", "os.rename", "os.link", "os.remove", "os.mkdir"}
@@ -42,7 +42,7 @@ def kill_before(last: int, store: Path) -> None:
 
     sys.addaudithook(audit)
     os.pwrite = counted(os.pwrite)
-    os.fsync = lambda _: None  # for speed: the machine goes on
+    os.fsync = lambda _: None  # for speed: no power cut is tested here
 
 
 def count_decoded(store: Path) -> None:
@@ -52,13 +52,14 @@ def count_decoded(store: Path) -> None:
 
 
 def start(source: Path, store: Path, workers: int, last: int) -> bool:
-    """Build in a child that is killed before an operation; tell whether it came to its end."""
+    """Build in a child that is killed before an operation; return whether the build ended."""
     child = os.fork()
     if not child:
         kill_before(last, store)
         try:
-            builder.build(source, store, OPTIONS, workers=workers, on_error="skip")
-        except BaseException as error:  # noqa: BLE001  nothing of the child may go on
+            working = Working(workers=workers, on_error="skip")
+            builder.build(source, store, OPTIONS, working=working)
+        except BaseException as error:  # noqa: BLE001  the child must end here
             sys.stderr.write(f"{error}\n")
             os._exit(1)
         os._exit(0)
@@ -69,7 +70,8 @@ def start(source: Path, store: Path, workers: int, last: int) -> bool:
 
 def main(source: Path, folder: Path, stores: int) -> None:
     draw, store = random.Random(0), folder / "store"
-    builder.build(source, folder / "expected", OPTIONS, on_error="skip")  # and all is loaded
+    skip = Working(on_error="skip")
+    builder.build(source, folder / "expected", OPTIONS, working=skip)  # and all is loaded
     count_decoded(store)
     for _ in range(stores):
         shutil.rmtree(store, ignore_errors=True)

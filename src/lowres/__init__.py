@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from lowres.resampling.resampler import resample
     from lowres.store.build import build
     from lowres.store.export import export
-    from lowres.store.options import BuildOptions
+    from lowres.store.options import BuildOptions, Working
     from lowres.store.store import Store, open_store
     from lowres.training.execution import Execution
     from lowres.training.loop import train
@@ -35,6 +35,7 @@ _HOMES = {
     "TorchLoader": "lowres.loading.loaders",
     "TrainedNetwork": "lowres.training.weights",
     "Variant": "lowres.variant",
+    "Working": "lowres.store.options",
     "build": "lowres.store.build",
     "contact_sheet": "lowres.comparing.contact_sheet",
     "export": "lowres.store.export",
@@ -57,6 +58,7 @@ __all__ = [
     "TorchLoader",
     "TrainedNetwork",
     "Variant",
+    "Working",
     "build",
     "contact_sheet",
     "export",

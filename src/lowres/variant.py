@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 from typing import Literal, Self, get_args
 
-from lowres.errors import VariantError
+from lowres.errors import VariantError, nearest
 
 Filter = Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"]
 """The six filters of Pillow that the paper compares, by Pillow's names in lower case."""
@@ -53,8 +52,8 @@ class Variant:
         for part, known in (("filter", FILTERS), ("fit", FITS), ("rule", RULES)):
             value = getattr(self, part)
             if value not in known:
-                near = difflib.get_close_matches(str(value), known, n=1)
-                hint = f"; did you mean {near[0]}?" if near else ""
+                hint = nearest(str(value), known)
+                hint = f"; {hint}" if hint else ""
                 raise VariantError(f"{part} must be one of {', '.join(known)}, was {value!r}{hint}")
 
     @classmethod

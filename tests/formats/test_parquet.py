@@ -296,7 +296,9 @@ def test_null_images_are_named_and_can_be_skipped(tmp_path):
     options = lowres.BuildOptions(size=(4,))
     with pytest.raises(SourceError, match=r"x\.parquet, row 3 cannot be read: its bytes are null"):
         lowres.build(path, tmp_path / "store", options)
-    manifest = lowres.build(path, tmp_path / "store", options, on_error="skip")
+    manifest = lowres.build(
+        path, tmp_path / "store", options, working=lowres.Working(on_error="skip")
+    )
     assert manifest.splits == {"train": 3}
 
 

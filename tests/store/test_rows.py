@@ -1,4 +1,4 @@
-"""Files of rows: read as they were written, and nothing that is not whole."""
+"""Files of rows: written in any order, read back, and refused if they are not whole."""
 
 import os
 import threading
@@ -28,7 +28,7 @@ def test_numpy_reads_what_was_written_in_any_order(written):
     assert written.path.read_bytes() == written.header + ROWS.tobytes()
 
 
-def test_one_that_is_there_stays(written):
+def test_an_existing_file_stays(written):
     again = RowFile.create(written.path, ROWS.shape)
     np.testing.assert_array_equal(again.read_range(0, 50), ROWS)
     assert [path.name for path in written.path.parent.iterdir()] == ["x.npy"]
@@ -76,7 +76,7 @@ def test_a_file_of_another_length_is_refused(written, change):
 )
 def test_other_arrays_are_refused(tmp_path, array):
     np.save(tmp_path / "x.npy", array)
-    with pytest.raises(ValueError, match="no array of rows of bytes"):
+    with pytest.raises(ValueError, match="not an array of rows of bytes"):
         RowFile(tmp_path / "x.npy")
 
 
@@ -84,15 +84,3 @@ def test_a_file_cut_short_while_it_is_read(written):
     os.truncate(written.path, written.path.stat().st_size - 100)
     with pytest.raises(OSError, match="ends before row"):
         written.read_range(0, 50)
-
-
-def test_a_file_opened_anew_shows_what_replaced_it(tmp_path):
-    rows = RowFile.create(tmp_path / "x.npy", (2, 3))
-    other = RowFile.create(tmp_path / "y.npy", (2, 3))
-    other.write(0, np.ones((2, 3), np.uint8))
-    other.path.replace(rows.path)
-    assert not rows.read_range(0, 2).any()
-    rows.reopen()
-    assert rows.read_range(0, 2).all()
-    rows.write(0, np.full((1, 3), 7, np.uint8))
-    rows.close()

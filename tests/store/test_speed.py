@@ -62,7 +62,7 @@ def test_lines_say_what_was_measured():
     assert lines[0].startswith("measured 400 of 1,000 images, mean 110.0 kB, to 2 variants")
     assert lines[2].split() == ["decode", "1.000", "50%"]
     assert lines[5].split() == ["one", "core", "2.000", "500", "images/s"]
-    assert "the whole is 2.00 x that" in lines[7]
+    assert "the whole work takes 2.00 x that" in lines[7]
     assert lines[8] == "4 workers: 2,000 images/s"
     assert lines[9] == "1,000 images of this kind take 0.5 seconds"
     assert lines[10] == "1,281,167 images of this kind take 10.7 minutes"

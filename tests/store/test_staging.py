@@ -11,10 +11,13 @@ import pytest
 
 import kills
 from images import contents, draw_source
-from lowres.errors import StoreError
+from lowres.errors import SourceError, StoreError
 from lowres.store import build as builder
-from lowres.store import finishing, manifest, staging
+from lowres.store import manifest, staging
+from lowres.store.options import BuildOptions, Working
 from lowres.store.rows import RowFile
+
+ALONE, SKIP = Working(workers=1, on_error="skip"), Working(on_error="skip")
 
 
 @pytest.fixture
@@ -42,17 +45,17 @@ def sizes(store: Path) -> int:
 
 def test_copies_of_killed_processes_do_not_pile_up(tmp_path, broken, monkeypatch):
     """Each is as large as an array."""
-    store, hashed, taken = tmp_path / "store", staging.sha256_of_file, set()
-    monkeypatch.setattr(staging, "sha256_of_file", lambda _: 1 / 0)
+    store, hashed, taken = tmp_path / "store", builder.sha256_of_file, set()
+    monkeypatch.setattr(builder, "sha256_of_file", lambda _: 1 / 0)
     for number in range(3):
         with pytest.raises(ZeroDivisionError):
-            builder.build(broken, store, kills.OPTIONS, on_error="skip", workers=1)
+            builder.build(broken, store, kills.OPTIONS, working=ALONE)
         taken.add(sizes(store))
         for part in store.glob("*/*.npy.part"):
             shutil.copy(part, part.with_name(f"{part.name}.{number}.tmp"))
     assert len(taken) == 1
-    monkeypatch.setattr(staging, "sha256_of_file", hashed)
-    builder.build(broken, store, kills.OPTIONS, on_error="skip")
+    monkeypatch.setattr(builder, "sha256_of_file", hashed)
+    builder.build(broken, store, kills.OPTIONS, working=SKIP)
     assert not list(store.rglob("*.tmp")) + list(store.glob("build*"))
 
 
@@ -70,11 +73,11 @@ def refusing(function, number):
 @pytest.mark.parametrize(
     ("owner", "name", "after"),
     [
-        (staging.Parts, "write", 9),
+        (staging.Arrays, "write", 9),
         (staging.Journal, "add", 9),
         (RowFile, "create", 5),
         (RowFile, "create", 17),
-        (staging.np, "save", 1),
+        (builder, "write_bytes", 1),
         (manifest.Manifest, "write", 0),
     ],
     ids=["rows", "journal", "arrays", "copies", "labels", "manifest"],
@@ -84,11 +87,11 @@ def test_a_full_disk_is_named_and_nothing_is_lost(
 ):
     monkeypatch.setattr(owner, name, refusing(getattr(owner, name), after))
     store = tmp_path / "store"
-    with pytest.raises(StoreError, match=r"no space is left to write .* goes on from here"):
-        builder.build(broken, store, kills.OPTIONS, on_error="skip")
+    with pytest.raises(StoreError, match=r"no space is left to write .* resumes the build"):
+        builder.build(broken, store, kills.OPTIONS, working=SKIP)
     monkeypatch.undo()
-    builder.build(broken, store, kills.OPTIONS, on_error="skip")
-    builder.build(broken, tmp_path / "fresh", kills.OPTIONS, on_error="skip")
+    builder.build(broken, store, kills.OPTIONS, working=SKIP)
+    builder.build(broken, tmp_path / "fresh", kills.OPTIONS, working=SKIP)
     assert contents(store) == contents(tmp_path / "fresh")
 
 
@@ -96,6 +99,21 @@ def test_other_errors_of_the_disk_are_not_called_full(tmp_path, source, monkeypa
     def failing(*_):
         raise OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setattr(finishing, "_finish_arrays", failing)
+    monkeypatch.setattr(builder, "write_bytes", failing)
     with pytest.raises(OSError, match="Input/output error"):
         builder.build(source, tmp_path / "store", kills.OPTIONS)
+
+
+def test_images_with_odd_names_that_came_or_went_are_named(tmp_path):
+    source = draw_source(tmp_path / "animals")
+    odd = source / "train" / "ant" / "a\rb.jpg"
+    (source / "train" / "ant" / "00.jpg").rename(odd)
+    (source / "train" / "bee" / "00.jpg").write_bytes(b"")
+    with pytest.raises(SourceError, match="is empty"):
+        builder.build(source, tmp_path / "store", BuildOptions(size=(8,)))
+    odd.rename(odd.with_name("c\u2028\x85.jpg"))
+    words = (
+        "differ: new: train/ant/c\u2028\x85.jpg .class ant.; gone: train/ant/a\rb.jpg .class ant."
+    )
+    with pytest.raises(StoreError, match=words):
+        builder.build(source, tmp_path / "store", BuildOptions(size=(8,)))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from lowres.cli.app import app, err, out
-from lowres.cli.flags import RecipeFields, settled
+from lowres.cli.flags import Commas, RecipeFields, settled
 from lowres.errors import LowresError, require
 from lowres.progress import shown
 from lowres.recipe import RecipeName
@@ -102,7 +102,9 @@ def _run_at(
 def report(
     folder: Path,
     *,
-    format: tuple[Literal["html", "md", "csv", "json", "png"], ...] = (),  # noqa: A002  its word
+    format: Annotated[  # noqa: A002  its word
+        tuple[Literal["html", "md", "csv", "json", "png"], ...], Commas
+    ] = (),
 ) -> None:
     """Write a study's report into its folder and print the verdicts.
 

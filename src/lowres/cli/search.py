@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from lowres.cli.app import app, out
-from lowres.cli.flags import RecipeFields, given_values, settled
+from lowres.cli.flags import Commas, RecipeFields, given_values, settled
 from lowres.cli.studies import StudyWorking, WorkingFlags, make_executor
 from lowres.errors import StudyError, require
 from lowres.networks.imported import check_named
@@ -28,10 +28,10 @@ USUAL = StudyWorking()
 def search(
     path: Path,
     *,
-    sizes: tuple[int, ...] = (),
+    sizes: Annotated[tuple[int, ...], Commas] = (),
     space: tuple[str, ...] = (),
     budget: float | None = None,
-    rung_epochs: tuple[int, ...] = (),
+    rung_epochs: Annotated[tuple[int, ...], Commas] = (),
     one_in: int | None = None,
     sampler: Sampler | None = None,
     sampler_seed: int | None = None,

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import os
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 from cyclopts import App, Parameter
 
 from lowres.cli.app import app, err, out
+from lowres.cli.flags import Commas, flags_of, given_values
 from lowres.errors import LowresError
 from lowres.progress import shown
+from lowres.store.manifest import FILE_NAME
 from lowres.store.options import BuildOptions, Working, class_names
 
-Options = Annotated[BuildOptions, Parameter(name="*", group="What to make")]
-WorkingFlags = Annotated[Working, Parameter(name="*", group="How to work")]
+if TYPE_CHECKING:
+    Options: TypeAlias = Any
+    WorkingFlags: TypeAlias = Any
+else:
+    Options = flags_of(BuildOptions, "What to make")
+    WorkingFlags = flags_of(Working, "How to work")
+
+SHOWN_SKIPPED = 10
+"""Skipped images that a build names."""
 
 
 @app.command
@@ -23,70 +32,60 @@ def build(
     source: Path,
     store: Path,
     *,
-    options: Options = BuildOptions(),  # noqa: B008  frozen
-    working: WorkingFlags = Working(),  # noqa: B008
-    workers: Annotated[int | None, Parameter(alias="-j", group="How to work")] = None,
+    options: Options = None,
+    working: WorkingFlags = None,
     shard: str | None = None,
-    finish: bool = False,
+    finish: Annotated[bool, Parameter(negative=())] = False,
 ) -> None:
     """Build a store of small variants from labelled images.
 
-    Each image is decoded once. Interrupted, the same command goes on where it was.
+    Each image is decoded once. After an interrupt or a crash, run the same command again: it
+    resumes.
 
     Args:
         source: folder of images; ILSVRC2012's tars; released batches; Parquet or WebDataset
             files; CIFAR; MNIST; an EDM ZIP: see docs/formats.md.
         store: folder to write, new or empty.
         options: sizes, filters and what is taken from the source.
-        working: how it is done; nothing of it changes a byte.
-        workers: threads; all cores if not given. The bytes are the same for any number.
-        shard: build only a part, such as 2/8, while other processes or machines build the others
-            into the same folder; then run once with --finish.
-        finish: make the store of the parts that were built by --shard.
+        working: how the build works; nothing here changes a byte of the store.
+        shard: build only a part, such as 2/8, while other processes or machines build the other
+            parts into the same folder; then run once with --finish.
+        finish: make the store of the parts that were built with --shard.
     """
     # No library that is loaded below computes with more threads than it is given.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from lowres.store import build as builder
+    from lowres.store.staging import Shard
 
-    options = replace(options, classes=class_names(options.classes))
+    chosen, ways = _options(options), Working(**given_values(working))
     if shard is not None:
-        _build_shard(source, store, options, working, workers, shard, finish)
+        if finish or ways.executor != "threads":
+            raise LowresError("--shard builds a part in threads: leave --finish and --executor out")
+        part = Shard.parse(shard)
+        left = builder.build_shard(source, store, chosen, shard=part, working=ways, track=shown)
+        rest = f"{left:,} images of other shards are left" if left else "all other shards are built"
+        out.print(f"{store}: shard {shard} is built; {rest}. At the end run once with --finish")
         return
-    if finish and (working.executor, working.on_change) != ("threads", "stop"):
+    if finish and (ways.executor, ways.on_change) != ("threads", "stop"):
         raise LowresError("--finish builds nothing: leave --executor and --on-change out")
-    if finish:
-        manifest = builder.finish_shards(
-            source, store, options,
-            on_error=working.on_error, workers=workers, track=shown,
-        )  # fmt: skip
-    else:
-        manifest = builder.build(
-            source, store, options, **asdict(working), workers=workers, track=shown
-        )
+    make = builder.finish_shards if finish else builder.build
+    manifest = make(source, store, chosen, working=ways, track=shown)
     for note in manifest.source["notes"]:
         err.print(f"note: {note}")
-    if manifest.skipped:
-        err.print(f"note: skipped {len(manifest.skipped)} images that cannot be decoded:")
-        for skipped in manifest.skipped[:10]:
-            err.print(f"  {skipped.split}/{skipped.key}: {skipped.reason}")
+    if skipped := manifest.skipped:
+        err.print(f"note: skipped {len(skipped):,} images that cannot be decoded:")
+        for one in skipped[:SHOWN_SKIPPED]:
+            err.print(f"  {one.split}/{one.key}: {one.reason}")
+        if len(skipped) > SHOWN_SKIPPED:
+            err.print(
+                f"  and {len(skipped) - SHOWN_SKIPPED:,} more: {store / FILE_NAME} lists them all"
+            )
     out.print(f"{store}: {_counts(manifest.splits)}; {', '.join(manifest.variants)}")
 
 
-def _build_shard(
-    source: Path, store: Path, options: BuildOptions, working: Working, workers: int | None,
-    shard: str, finish: bool,
-) -> None:  # fmt: skip
-    from lowres.store.build import build_shard
-    from lowres.store.plan import Shard
-
-    if finish or working.executor != "threads":
-        raise LowresError("--shard builds a part in threads: leave --finish and --executor out")
-    left = build_shard(
-        source, store, options, shard=Shard.parse(shard), on_error=working.on_error,
-        on_change=working.on_change, workers=workers, track=shown,
-    )  # fmt: skip
-    rest = f"{left:,} images of the others are left" if left else "the others are built, too"
-    out.print(f"{store}: shard {shard} is built; {rest}. At the end run once with --finish")
+def _options(given: Options) -> BuildOptions:
+    options = BuildOptions(**given_values(given))
+    return replace(options, classes=class_names(options.classes))
 
 
 def _counts(splits: dict[str, int]) -> str:
@@ -112,7 +111,7 @@ def verify(
     *,
     against: Path | None = None,
     variant: str | None = None,
-    split: tuple[str, ...] = (),
+    split: Annotated[tuple[str, ...], Commas] = (),
     out_file: Annotated[Path | None, Parameter(name=("--out", "-o"))] = None,
 ) -> int:
     """Check a store by its checksums, or compare it with another set, whatever the order of either.
@@ -196,7 +195,7 @@ def export(
     *,
     to: Literal["folder", "batches", "batches-npz", "parquet", "webdataset", "edm"],
     variant: str | None = None,
-    split: tuple[str, ...] = (),
+    split: Annotated[tuple[str, ...], Commas] = (),
 ) -> None:
     """Write one variant of a store in a format that other tools read.
 
@@ -232,7 +231,7 @@ app.command(bench)
 def bench_build(
     source: Path,
     *,
-    options: Options = BuildOptions(),  # noqa: B008
+    options: Options = None,
     sample: int = 400,
     rounds: int = 3,
     images: int | None = None,
@@ -254,9 +253,8 @@ def bench_build(
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from lowres.store.speed import build_speed, lines
 
-    options = replace(options, classes=class_names(options.classes))
     speed = build_speed(
-        source, options, sample=sample, rounds=rounds, workers=workers, scratch=scratch,
+        source, _options(options), sample=sample, rounds=rounds, workers=workers, scratch=scratch,
         track=shown,
     )  # fmt: skip
     for line in lines(speed, images):

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
-from lowres.errors import SourceError
+from lowres.errors import SourceError, nearest
 from lowres.formats.source import Entry, Index
 from lowres.imagenet import SUBSETS, named
 
@@ -49,9 +48,9 @@ def select_classes(index: Index, names: Sequence[str]) -> Index:
 
 
 def _hint(name: str, classes: Sequence[str]) -> str:
-    near = difflib.get_close_matches(name, [*classes, *SUBSETS], n=1)
-    meant = [wnid for wnid in named(name) if wnid in classes] or near
-    return f"; did you mean {meant[0]!r}?" if meant else ""
+    meant = next((wnid for wnid in named(name) if wnid in classes), None)
+    hint = f"did you mean {meant}?" if meant else nearest(name, [*classes, *SUBSETS])
+    return f"; {hint}" if hint else ""
 
 
 def split_by_hash(index: Index, val_fraction: float) -> Index:

@@ -1,33 +1,58 @@
 """Source to store: index, decode each entry once, resample to every variant, write the rows.
 
-Row numbers are fixed by the sorted index before any work starts, so any number of workers, on any
-number of machines, writes the same bytes. How a build goes on after a kill is in `staging.py`.
+The sorted index fixes row numbers before any work starts, so any number of workers, on any number
+of machines, writes the same bytes. `staging.py` says how a build resumes after it was killed.
 """
 
 from __future__ import annotations
 
 import errno
+import hashlib
+import io
 import threading
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from lowres.errors import StoreError
-from lowres.formats.source import Source
 from lowres.progress import Track, silent
 from lowres.resampling.decode import quiet_decoder
-from lowres.store.finishing import finish
-from lowres.store.journal import Chunk, read_journals
-from lowres.store.manifest import FILE_NAME, Manifest
-from lowres.store.options import BuildOptions, ExecutorName, OnChange, OnError, Working
-from lowres.store.plan import PLAN, Shard, clean, locked, refuse_changes
-from lowres.store.prepare import Prepared, prepare, threads_for
-from lowres.store.render import STAMP_DIGITS, Rendering, build_elsewhere, stamps_of
-from lowres.store.staging import Staging
-from lowres.store.store import open_store
-from lowres.work.ray_pieces import on_ray
+from lowres.store.arrays import Key, part_path
+from lowres.store.cluster import build_on_ray
+from lowres.store.content import content_hash
+from lowres.store.journal import Chunk
+from lowres.store.manifest import (
+    FILE_NAME,
+    KEYS,
+    LABELS,
+    SOURCE_MEAN,
+    Manifest,
+    Skipped,
+    array_path,
+)
+from lowres.store.options import BuildOptions, Working
+from lowres.store.prepare import Prepared, prepare
+from lowres.store.render import STAMP_DIGITS, Rendering, stamps_of
+from lowres.store.rows import RowFile
+from lowres.store.staging import (
+    PLAN,
+    Shard,
+    Staging,
+    clean,
+    images_built,
+    locked,
+    locked_part,
+    refuse_changes,
+)
+from lowres.work.files import sha256_of_file, sync, write_bytes
 from lowres.work.threads import in_threads
+
+COMPILING_S = 1.0
+"""Loading the resampler's machine code is quicker than this; compiling it takes longer."""
 
 
 def build(
@@ -35,45 +60,37 @@ def build(
     store: Path | str,
     options: BuildOptions | None = None,
     *,
-    on_error: OnError = "stop",
-    on_change: OnChange = "stop",
-    workers: int | None = None,
-    executor: ExecutorName = "threads",
-    address: str = "auto",
+    working: Working | None = None,
     track: Track = silent,
 ) -> Manifest:
-    """Build a store of all variants, or go on with one that was interrupted.
+    """Build a store of all variants, or resume a build that was interrupted.
 
     Args:
-        source: labelled images in any format that is read (docs/formats.md).
-        store: the folder to write; new, empty, or an interrupted build of the same.
-        options: what to make; the default is box at 16, 32 and 64 pixels.
-        on_error: at an image that cannot be decoded, stop, or skip it and record it.
-        on_change: at an image that changed after an interrupted build had taken it, stop, or
-            take it again.
-        workers: number of threads, all cores by default; never changes the bytes.
-        executor: `threads` on this machine, or `ray`: the cores of a Ray cluster.
-        address: of the Ray cluster, as `ray.init` takes it.
+        source: labelled images in any format of docs/formats.md.
+        store: the folder to write: new, empty, or an interrupted build of the same.
+        options: what to make; default: box at 16, 32 and 64 pixels.
+        working: number of threads, a Ray cluster, and what to do at errors; never changes the
+            bytes.
         track: shows progress.
 
     Returns:
         The manifest of the finished store.
 
     Raises:
-        SourceError: the source cannot be read, or an image cannot and is not to be skipped.
+        SourceError: the source cannot be read, or an image cannot and is not skipped.
         StoreError: the store's folder cannot take this build, or the source changed.
     """
-    working = Working(on_error=on_error, on_change=on_change, executor=executor, address=address)
-    source, store, threads = Path(source), Path(store), threads_for(workers)
-    if executor == "ray":
-        source = source.absolute()  # entries bear it to processes that work in other folders
-    prepared = prepare(source, store, options)
-    with locked(store), quiet_decoder(), _full_disk_named(store):
+    store, working = Path(store), working or Working()
+    prepared = prepare(Path(source), store, options)
+    with _at_work(), locked(store):
         if (store / FILE_NAME).exists():
-            return _already_built(store, prepared.plan)
-        staging = _staged(store, prepared, working)
-        _build_rows(staging, prepared, working, threads, track)
-        return finish(staging, prepared.plan, prepared.source.mean(), threads, track)
+            return _already_built(store, prepared)
+        with closing(_staged(store, prepared, working)) as staging:
+            if working.executor == "threads":
+                _build_rows(staging, prepared, working, track)
+                return _finish(staging, prepared, working.threads, track)
+    build_on_ray(store, prepared, working, track)
+    return _finish_shards(store, prepared, working, track)
 
 
 def build_shard(
@@ -82,9 +99,7 @@ def build_shard(
     options: BuildOptions | None = None,
     *,
     shard: Shard,
-    on_error: OnError = "stop",
-    on_change: OnChange = "stop",
-    workers: int | None = None,
+    working: Working | None = None,
     track: Track = silent,
 ) -> int:
     """Build one part of a store, while other processes or machines build the others.
@@ -97,30 +112,25 @@ def build_shard(
         store: as for `build`.
         options: the same for every shard.
         shard: which part.
-        on_error: as for `build`.
-        on_change: as for `build`.
-        workers: as for `build`.
+        working: as for `build`, in threads.
         track: as for `build`.
 
     Returns:
-        How many images of the whole store are not built yet, as far as is known.
+        How many images of the whole store are not built yet, as far as the journals show.
 
     Raises:
         SourceError: as `build`.
         StoreError: as `build`; or another process builds this part.
     """
-    working = Working(on_error=on_error, on_change=on_change)
-    store, threads = Path(store), threads_for(workers)
+    store, working = Path(store), working or Working()
     prepared = prepare(Path(source), store, options)
-    with locked(store, shard), quiet_decoder(), _full_disk_named(store):
+    with _at_work(), locked_part(store, shard.name, f"shard {shard}"):
         if (store / FILE_NAME).exists():
-            _already_built(store, prepared.plan)
+            _already_built(store, prepared)
             return 0
-        staging = _staged(store, prepared, working, shard)
-        _build_rows(staging, prepared, working, threads, track)
-        return sum(prepared.counts.values()) - sum(
-            len(built.chunk) for built in read_journals(store)
-        )
+        with closing(_staged(store, prepared, working, shard)) as staging:
+            _build_rows(staging, prepared, working, track)
+        return prepared.images - images_built(store)
 
 
 def finish_shards(
@@ -128,8 +138,7 @@ def finish_shards(
     store: Path | str,
     options: BuildOptions | None = None,
     *,
-    on_error: OnError = "stop",
-    workers: int | None = None,
+    working: Working | None = None,
     track: Track = silent,
 ) -> Manifest:
     """Make a store of the parts that `build_shard` has built, without decoding anything.
@@ -138,56 +147,41 @@ def finish_shards(
         source: as for `build`.
         store: as for `build`.
         options: as for `build`.
-        on_error: `skip` where the shards were built with it.
-        workers: number of threads.
+        working: `on_error="skip"` if the shards were built with it.
         track: shows progress.
 
     Raises:
         StoreError: parts are missing, or another process is building.
         SourceError: the source cannot be read.
     """
-    store, threads = Path(store), threads_for(workers)
+    store = Path(store)
     prepared = prepare(Path(source), store, options)
     if not (store / FILE_NAME).exists() and not (store / PLAN).exists():
-        raise StoreError(f"{store} is no unfinished store: build its shards first")
-    with locked(store), quiet_decoder(), _full_disk_named(store):
-        if (store / FILE_NAME).exists():
-            return _already_built(store, prepared.plan)
-        staging = _staged(store, prepared, Working(on_error="skip"))
-        skipped = sum(len(built.skipped) for built in staging.built)
-        if skipped and on_error == "stop":
-            raise StoreError(
-                f"{skipped:,} images of {store} were skipped by shards with --on-error skip: "
-                "give it with --finish, too, or run the shards again without it"
-            )
-        if left := sum(map(len, staging.todo(1))):
-            raise StoreError(
-                f"{store} is not built yet: {left:,} of {sum(prepared.counts.values()):,} images "
-                "are missing. Run the shards that did not end well again; or the same command "
-                "without --finish, which builds the rest here"
-            )
-        return finish(staging, prepared.plan, prepared.source.mean(), threads, track)
+        raise StoreError(f"{store} is not an unfinished store: build its shards first")
+    return _finish_shards(store, prepared, working or Working(), track)
 
 
 @contextmanager
-def _full_disk_named(store: Path) -> Iterator[None]:
-    """Say that nothing is lost where there is no more space for rows, the journal or the end."""
+def _at_work() -> Iterator[None]:
+    """Silence the decoder; where the disk is full, say that nothing is lost."""
     try:
-        yield
+        with quiet_decoder():
+            yield
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         raise StoreError(
-            f"{store}: no space is left to write ({error}): free some and run the same command "
-            "again, which goes on from here"
+            f"no space is left to write ({error}): free some space and run the same command "
+            "again, which resumes the build"
         ) from error
 
 
-def _already_built(store: Path, plan: dict[str, Any]) -> Manifest:
-    """Give the manifest of a finished store if this build would make the same."""
-    manifest = open_store(store).manifest
+def _already_built(store: Path, prepared: Prepared) -> Manifest:
+    """Return the manifest of a finished store, if this build would make the same."""
+    manifest = Manifest.read(store)
     then = {"source": manifest.source, "options": manifest.options}
-    refuse_changes(store, then, {part: plan[part] for part in then}, "is finished and was built")
+    now = {part: prepared.plan[part] for part in then}
+    refuse_changes(store, then, now, "is finished and was built")
     clean(store)
     return manifest
 
@@ -195,80 +189,193 @@ def _already_built(store: Path, plan: dict[str, Any]) -> Manifest:
 def _staged(
     store: Path, prepared: Prepared, working: Working, shard: Shard | None = None
 ) -> Staging:
-    """Take up what is built, except what must be built again."""
-    staging = Staging(store, prepared.plan, prepared.index, prepared.variants, shard)
+    """Begin or resume, and drop what must be built again: rows of errors and of changed images."""
+    staging = Staging(store, prepared, shard)
     if working.on_error == "stop":
         staging.drop([built.chunk for built in staging.own() if built.skipped])
-    changed = list(_changed(staging, prepared.source))
-    names = [name for _, names in changed for name in names]
-    if names and working.on_change == "stop":
-        raise StoreError(
-            f"{len(names)} images changed after {store} had taken them, {names[0]} first: "
-            f"put them back, or remove {store} and begin again, or take what is there now: "
-            "--on-change rebuild"
-        )
-    staging.drop([chunk for chunk, _ in changed])
-    staging.checksums.note(built.chunk for built in staging.built)
-    return staging
-
-
-def _changed(staging: Staging, source: Source) -> Iterator[tuple[Chunk, list[str]]]:
-    """Find the chunks that hold images of before, and name those that had been taken."""
+    changed: list[Chunk] = []
+    names = []
     for built in staging.own():
         entries = staging.entries(built.chunk)
-        now = stamps_of(source, entries)
+        now = stamps_of(prepared.source, entries)
         if now == built.stamps:
             continue
-        names = []
+        changed.append(built.chunk)
         for row, entry in enumerate(entries):
             digits = slice(row * STAMP_DIGITS, (row + 1) * STAMP_DIGITS)
             taken = built.chunk.start + row not in built.skipped
             if now[digits] != built.stamps[digits] and taken:
-                names.append(source.describe(entry))
-        yield built.chunk, names
+                names.append(prepared.source.describe(entry))
+    if names and working.on_change == "stop":
+        raise StoreError(
+            f"{len(names):,} images changed after the build of {store} had read them, {names[0]} "
+            "first: restore them; or build their rows again with --on-change rebuild; or remove "
+            f"{store} and build again"
+        )
+    staging.drop(changed)
+    staging.checksums.note(built.chunk for built in staging.built)
+    return staging
 
 
-def _build_rows(
-    staging: Staging, prepared: Prepared, working: Working, threads: int, track: Track
-) -> None:
-    """Build every chunk that is not built yet."""
-    threads = 1 if prepared.source.in_order else threads
+def _build_rows(staging: Staging, prepared: Prepared, working: Working, track: Track) -> None:
+    """Build every chunk that is not built yet, in threads."""
+    threads = 1 if prepared.source.in_order else working.threads
     todo = staging.todo(threads)
     left = sum(map(len, todo))
-    total = left + sum(len(built.chunk) for built in staging.built)
-    try:
-        with (
-            track("build", total, done=total - left) as display,
-            closing(_rendered(staging, prepared, working, threads, todo)) as chunks,
-        ):
-            for chunk in chunks:
-                display.advance(len(chunk))
-    finally:
-        staging.close()
-
-
-def _rendered(
-    staging: Staging, prepared: Prepared, working: Working, threads: int, todo: Sequence[Chunk]
-) -> Generator[Chunk]:
-    """Build chunks, keep them, and give each as it is done."""
-    job = prepared.job(staging.path, skip=working.on_error == "skip")
-    if working.executor == "ray":
-        staging.checksums.elsewhere = True
-        pieces = on_ray(
-            build_elsewhere, todo, lambda c: (job, c, staging.entries(c)), working.address
-        )
-        for chunk, built in pieces:
-            staging.keep(built)
-            yield chunk
-        staging.parts.reopen()
-        return
+    done = sum(len(built.chunk) for built in staging.built)
     stopping = threading.Event()
-    rendering = Rendering(job, prepared.source, staging.parts)
+    rendering = Rendering(prepared, staging.arrays, skip=working.on_error == "skip")
 
     def work(chunk: Chunk) -> None:
         built = rendering.build(chunk, staging.entries(chunk), stopping)
         if built is not None:
             staging.keep(built)
 
-    for chunk, _ in in_threads(work, todo, threads, stopping):
-        yield chunk
+    try:
+        with track("build", left + done, done=done) as display:
+            if todo:
+                note = "compiling the resampler, once: about ten seconds"
+                compiling = threading.Timer(COMPILING_S, display.say, [note])
+                compiling.start()
+                rendering.warm_up()
+                compiling.cancel()
+                display.restart()
+            for chunk, _ in in_threads(work, todo, threads, stopping):
+                display.advance(len(chunk))
+    finally:
+        staging.end_journal()
+
+
+def _finish_shards(store: Path, prepared: Prepared, working: Working, track: Track) -> Manifest:
+    with _at_work(), locked(store):
+        if (store / FILE_NAME).exists():
+            return _already_built(store, prepared)
+        anyway = Working(on_error="skip")  # nothing is dropped here
+        with closing(_staged(store, prepared, anyway)) as staging:
+            skipped = sum(len(built.skipped) for built in staging.built)
+            if skipped and working.on_error == "stop":
+                raise StoreError(
+                    f"{skipped:,} images of {store} were skipped by shards with --on-error skip: "
+                    "add it to --finish, too, or run the shards again without it"
+                )
+            if left := sum(map(len, staging.todo(1))):
+                raise StoreError(
+                    f"{store} is not built yet: {left:,} of {prepared.images:,} images are "
+                    "missing. Run the shards that failed again; or run the same command without "
+                    "--finish, which builds the rest here"
+                )
+            return _finish(staging, prepared, working.threads, track)
+
+
+def _finish(staging: Staging, prepared: Prepared, threads: int, track: Track) -> Manifest:
+    """Turn the rows into a store: measured, checksummed, on disk, and last the manifest."""
+    path, files = staging.path, {}
+    labels: dict[str, NDArray[np.int64]] = {}
+    kept: dict[str, NDArray[np.int64]] = {}
+    skipped = staging.skipped()
+    for split, entries in staging.index.splits.items():
+        rows = kept[split] = np.delete(np.arange(len(entries)), list(skipped[split]))
+        if not len(rows):
+            raise StoreError(f"no image of {split} can be decoded; {path} stays unfinished")
+        labels[split] = np.fromiter((entries[row].label for row in rows), np.int64, len(rows))
+    arrays = list(staging.arrays.images)
+
+    def finish_array(key: Key) -> str:
+        return _finish_array(staging, key, kept[key[0]])
+
+    with track("checksums", len(arrays)) as display:
+        for key, sha256 in in_threads(finish_array, arrays, threads, threading.Event()):
+            files[array_path(*key)] = sha256
+            display.advance()
+    for split, entries in staging.index.splits.items():
+        files[f"{split}/{LABELS}"] = _write(path / split / LABELS, _npy(labels[split]))
+        keys = b"".join(f"{entries[row].key}\n".encode() for row in kept[split])
+        files[f"{split}/{KEYS}"] = _write(path / split / KEYS, keys)
+    if (mean := prepared.source.mean()) is not None:
+        files[SOURCE_MEAN] = _write(path / SOURCE_MEAN, _npy(mean))
+    manifest = Manifest(
+        source=prepared.plan["source"],
+        options=prepared.plan["options"],
+        classes=staging.index.classes,
+        splits={split: len(rows) for split, rows in kept.items()},
+        variants=tuple(map(str, staging.variants)),
+        statistics={split: _statistics(staging, split, len(rows)) for split, rows in kept.items()},
+        skipped=tuple(
+            Skipped(split=split, key=staging.index.splits[split][row].key, reason=reason)
+            for split, rows in skipped.items()
+            for row, reason in rows.items()
+        ),
+        contents=_contents(staging, labels, kept),
+        files=dict(sorted(files.items())),
+        versions=prepared.plan["versions"],
+    )
+    for folder in (*(path / split for split in kept), path):
+        sync(folder)
+    with suppress(PermissionError):  # the right to read what contains the store is not needed
+        sync(path.absolute().parent)
+    manifest.write(path)
+    clean(path)
+    return manifest
+
+
+def _npy(values: NDArray[Any]) -> bytes:
+    file = io.BytesIO()
+    np.save(file, values)
+    return file.getvalue()
+
+
+def _write(path: Path, data: bytes) -> str:
+    """Write a file to the disk and return its SHA-256."""
+    write_bytes(path, data)
+    return hashlib.sha256(data).hexdigest()
+
+
+def _finish_array(staging: Staging, key: Key, kept: NDArray[np.int64]) -> str:
+    """Write an array to the disk under its final name, without skipped rows; return its SHA-256."""
+    rows, part = staging.arrays.images[key], part_path(staging.path, key)
+    final = staging.path / array_path(*key)
+    if len(kept) == len(rows):
+        sha256 = staging.checksums.complete(key)
+        sync(part)
+        part.replace(final)
+        return sha256
+    temporary = final.with_name(f"{final.name}.tmp")
+    temporary.unlink(missing_ok=True)
+    with closing(RowFile.create(temporary, (len(kept), *rows.shape[1:]))) as compact:
+        for start in range(0, len(kept), rows.block_rows):
+            compact.write(start, rows.read(kept[start : start + rows.block_rows]))
+    sync(temporary)
+    sha256 = sha256_of_file(temporary)
+    temporary.replace(final)
+    return sha256
+
+
+def _statistics(staging: Staging, split: str, images: int) -> dict[str, dict[str, list[float]]]:
+    """Compute mean and standard deviation of each channel over all pixels, in levels."""
+    statistics = {}
+    for variant, sums in zip(staging.variants, staging.sums(split).tolist(), strict=True):
+        n = images * variant.size**2
+        statistics[str(variant)] = {
+            "mean": [total / n for total in sums[:3]],
+            # In whole numbers up to the root.
+            "std": [
+                (n * square - total * total) ** 0.5 / n
+                for total, square in zip(sums[:3], sums[3:], strict=True)
+            ],
+        }
+    return statistics
+
+
+def _contents(
+    staging: Staging, labels: Mapping[str, NDArray[np.int64]], kept: Mapping[str, NDArray[np.int64]]
+) -> dict[str, str]:
+    """Compute the content hash of each variant."""
+    contents = {}
+    for variant in staging.variants:
+        splits = {}
+        for split, rows in kept.items():
+            digests = staging.arrays.digests[split, variant].read_range(0, staging.rows[split])
+            whole = len(rows) == len(digests)
+            splits[split] = labels[split], digests if whole else digests[rows]
+        contents[str(variant)] = content_hash(variant.size, splits, staging.index.classes)
+    return contents

@@ -1,7 +1,7 @@
 """The journal of a build: one JSON line for each chunk of rows that is written.
 
-Every process that writes rows has a journal of its own, so that processes on several machines
-never write to one file. A line bears its own checksum: one cut short or damaged does not count.
+Every process that writes rows has its own journal, so that two machines never write to one file.
+A line contains its own checksum: a line that is cut short or damaged does not count.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ class Built:
 
     Attributes:
         chunk: the rows.
-        stamps: a short hash of the source's stamp of each entry when it was read, joined.
-        skipped: reason for each row that could not be decoded.
-        sums: int64, for each variant the sums of the levels of red, green and blue, then of their
-            squares.
+        stamps: a short hash of each entry's stamp at the time it was read, joined.
+        skipped: the reason for each row whose image cannot be decoded.
+        sums: int64; for each variant the sums of the levels of red, green and blue, then the sums
+            of their squares.
     """
 
     chunk: Chunk
@@ -51,7 +51,7 @@ class Built:
     sums: array[int]
 
     def line(self) -> str:
-        """Give the line of a journal."""
+        """Return the line of a journal."""
         record = {
             "split": self.chunk.split,
             "start": self.chunk.start,
@@ -64,13 +64,12 @@ class Built:
 
     @classmethod
     def parse(cls, line: str) -> Built | None:
-        """Read a line, or nothing where it is damaged."""
+        """Read a line; return None if it is damaged."""
         try:
             record = json.loads(line)
-            whole = record.pop("check") == _check(record)
+            if record.pop("check") != _check(record):
+                return None
         except (ValueError, KeyError, TypeError, AttributeError):
-            return None
-        if not whole:
             return None
         chunk = Chunk(record["split"], record["start"], record["stop"])
         skipped = {int(row): reason for row, reason in record["skipped"].items()}
@@ -82,7 +81,7 @@ def _check(record: dict[str, Any]) -> str:
 
 
 class Journal:
-    """A journal that is added to."""
+    """A journal that is open for new lines. A line that is added outlives the process."""
 
     def __init__(self, path: Path) -> None:
         if path.exists():
@@ -92,33 +91,30 @@ class Journal:
         self._file = path.open("a", encoding="utf-8")
 
     def add(self, built: Built) -> None:
-        """Write a line, which outlives the process."""
         self._file.write(built.line())
         self._file.flush()
 
     def close(self) -> None:
-        """Close the file."""
         self._file.close()
 
 
-def read_journals(folder: Path) -> list[Built]:
-    """Give the chunks in all journals of a folder, in row order, each row once."""
-    whole = [built for path in sorted(folder.glob(PATTERN)) for built in read_journal(path)]
-    kept: list[Built] = []
-    for built in sorted(whole, key=lambda built: built.chunk):
-        before = kept[-1].chunk if kept else built.chunk
-        begins = before.stop if kept and before.split == built.chunk.split else 0
-        if built.chunk.start >= begins:
-            kept.append(built)
-    return kept
-
-
 def read_journal(path: Path) -> list[Built]:
-    """Give the chunks in one journal, if there is one."""
+    """Read the chunks of one journal; none if the file does not exist."""
     if not path.exists():
         return []
     lines = path.read_text("utf-8", "replace").splitlines()
     return [built for built in map(Built.parse, lines) if built]
+
+
+def read_journals(folder: Path) -> list[Built]:
+    """Read the chunks of all journals of a folder, in row order, each row once."""
+    found = [built for path in sorted(folder.glob(PATTERN)) for built in read_journal(path)]
+    kept: list[Built] = []
+    for built in sorted(found, key=lambda built: built.chunk):
+        last = kept[-1].chunk if kept else None
+        if last is None or last.split != built.chunk.split or last.stop <= built.chunk.start:
+            kept.append(built)
+    return kept
 
 
 def strike(path: Path, struck: Collection[Chunk]) -> None:

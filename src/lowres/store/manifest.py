@@ -1,7 +1,7 @@
-"""The manifest: a store's record of what it holds and where every byte came from.
+"""The manifest: a store's record of what it contains and where every byte came from.
 
-It is written last, so a folder without one is not a store. It holds no times, host names or
-absolute paths: the same source and options give the same manifest, byte for byte.
+It is written last, so a folder without one is not a store. It contains no times, host names or
+absolute paths: the same source and options make the same manifest, byte for byte.
 """
 
 from __future__ import annotations
@@ -20,10 +20,19 @@ FILE_NAME = "manifest.json"
 FORMAT = "lowres store"
 FORMAT_VERSION = 1
 
+LABELS = "labels.npy"
+KEYS = "keys.txt"
+SOURCE_MEAN = "train/source-mean.npy"
+
+
+def array_path(split: str, variant: Variant | str) -> str:
+    """Return the path of an image array inside a store."""
+    return f"{split}/{variant}.npy"
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Skipped:
-    """An entry that the build left out, because it could not be decoded."""
+    """An entry without a row, because its image cannot be decoded."""
 
     split: str
     key: str
@@ -36,14 +45,14 @@ class Manifest:
 
     Attributes:
         source: kind, layout and name of the source, a SHA-256 over its splits, keys and classes,
-            and notes on what the source held and the store does not.
-        options: the options of the build, as given.
+            and notes on what the store leaves out.
+        options: the options of the build.
         classes: class names; a label is a 0-based position in them.
         splits: number of images in each split.
         variants: names of the variants.
         statistics: for each split and variant, mean and standard deviation of each channel over
             all pixels, in levels (0 to 255).
-        skipped: the entries left out, with reasons.
+        skipped: the entries without a row, with reasons.
         contents: the content hash of each variant (`content.py`).
         files: SHA-256 (hexadecimal) of every file, by its path in the store.
         versions: the software that built it.
@@ -62,16 +71,16 @@ class Manifest:
 
     @property
     def digest(self) -> str:
-        """SHA-256 over the names and checksums of the files: equal digests, equal contents."""
+        """SHA-256 over the names and checksums of the files; equal digests mean equal contents."""
         lines = "".join(f"{path} {sha256}\n" for path, sha256 in sorted(self.files.items()))
         return hashlib.sha256(lines.encode()).hexdigest()
 
     def parsed_variants(self) -> tuple[Variant, ...]:
-        """Give the variants as records."""
+        """Parse the names of the variants."""
         return tuple(Variant.parse(name) for name in self.variants)
 
     def write(self, folder: Path) -> None:
-        """Write to `folder` at once: the file is whole or not there."""
+        """Write to `folder`; after a crash or a power cut, the file is whole or missing."""
         record = {"format": FORMAT, "format_version": FORMAT_VERSION, **asdict(self)}
         write_json(folder / FILE_NAME, record)
 
@@ -80,7 +89,7 @@ class Manifest:
         """Read and check the manifest of a store.
 
         Raises:
-            StoreError: there is none, it is damaged, or a newer lowres wrote it.
+            StoreError: it is missing or damaged, or another version of lowres wrote it.
         """
         path = folder / FILE_NAME
         try:
@@ -88,18 +97,14 @@ class Manifest:
         except (FileNotFoundError, NotADirectoryError):
             raise StoreError(_missing(folder)) from None
         except (UnicodeDecodeError, json.JSONDecodeError) as error:
-            raise StoreError(f"{path} is damaged: {error}; build the store again") from error
+            raise StoreError(f"{path} is damaged ({error}); build the store again") from error
         if not isinstance(record, dict) or record.get("format") != FORMAT:
             raise StoreError(f"{path} is not the manifest of a lowres store")
         if record.get("format_version") != FORMAT_VERSION:
             raise StoreError(
                 f"{path} has format version {record.get('format_version')}, and this lowres reads "
-                f"{FORMAT_VERSION}: use the lowres that built it, or build it again"
+                f"version {FORMAT_VERSION}: use the lowres that built it, or build it again"
             )
-        return cls._from_record(record, path)
-
-    @classmethod
-    def _from_record(cls, record: dict[str, Any], path: Path) -> Self:
         try:
             values = {field.name: record[field.name] for field in fields(cls)}
             values["classes"] = tuple(map(str, values["classes"]))
@@ -116,7 +121,7 @@ def _missing(folder: Path) -> str:
     if not folder.exists():
         return f"store {folder} does not exist"
     if not folder.is_dir():
-        return f"{folder} is a file, and no store: stores are folders that lowres build writes"
+        return f"{folder} is a file; a store is a folder that lowres build writes"
     if (folder / "build.json").exists():
-        return f"store {folder} is unfinished: run the same lowres build again to go on"
+        return f"store {folder} is unfinished: run the same lowres build again to resume"
     return f"{folder} is not a store: it has no {FILE_NAME}"

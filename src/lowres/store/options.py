@@ -1,23 +1,28 @@
-"""What to make of a source. The command line makes a flag of every field."""
+"""What to make of a source, and how to work. The command line makes a flag of every field."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from lowres.errors import SourceError, StoreError, VariantError
 from lowres.variant import FILTERS, FITS, RULES, Filter, Fit, Rule, Variant
+from lowres.work.processes import available_cores
 
 DEFAULT_SIZES_PX = (16, 32, 64)
 DEFAULT_FILTER: Filter = "box"
-"""What the released data is made with."""
+"""The filter of the released data."""
+
+FilterChoice = Literal[Filter, "all"]
+LISTS = ("size", "filter", "fit", "rule", "classes")
+"""Fields that take one value or several."""
 
 
 class Preset(NamedTuple):
-    """A way of making variants that people know by a name; docs/resampling.md says how equal."""
+    """A known way of making variants; docs/resampling.md says how equal the results are."""
 
     filter: Filter
     fit: Fit
@@ -33,68 +38,91 @@ PRESETS: dict[PresetName, Preset] = {
 
 
 def preset_of(variant: Variant) -> PresetName | None:
-    """Give the name that people know a way of making variants by, if it has one."""
+    """Return the preset that makes a variant, or None."""
     part = Preset(variant.filter, variant.fit, variant.rule)
     return next((name for name, preset in PRESETS.items() if preset == part), None)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BuildOptions:
-    """What to make of a source. Every size is made with every filter, fit and rule."""
+    """What to make of a source: every size with every filter, fit and rule.
+
+    A list field also takes one value: `BuildOptions(size=8, filter="box")`.
+    """
 
     size: tuple[int, ...] = ()
-    """Sides of the squares in pixels; if not given, 16, 32 and 64, or the source's own size where
-    it has one (released batches, CIFAR)."""
-    filter: tuple[Literal[Filter, "all"], ...] = ()
-    """Pillow's filters by name, or all six; box if not given."""
+    """Sides of the squares in pixels. Default: 16, 32 and 64; a source of small images (released
+    batches, CIFAR) keeps its own size."""
+    filter: tuple[FilterChoice, ...] = ()
+    """Names of Pillow's filters, or all for all six. Default: box."""
     fit: tuple[Fit, ...] = ()
-    """How a rectangle becomes a square; squash if not given: the whole image, aspect lost.
+    """How a rectangle becomes a square. squash (the default): the whole image, aspect lost.
     crop: the centre square, resized. resize-crop: resized, then the centre square."""
     rule: tuple[Rule, ...] = ()
-    """Exact arithmetic; pillow if not given: today's. release-2017: the released data's."""
+    """Exact arithmetic. pillow (the default): today's Pillow. release-2017: the released data."""
     preset: PresetName | None = None
-    """Filter, fit and rule by a known name, in place of the three: chrabaszcz2017 is the released
-    data's, edm that of EDM's data tool, hf-lanczos that of repacks of ImageNet."""
+    """A known filter, fit and rule, in place of the three. chrabaszcz2017: the released data.
+    edm: EDM's data tool. hf-lanczos: the repacks of ImageNet on Hugging Face."""
     classes: tuple[str, ...] = ()
-    """Keep only these classes: names, here or one a line in a file; imagenet16-120 (-150, -200);
-    or a range such as devkit:1-120 or sorted:0-99."""
+    """Keep only these classes: their names; a file with one name a line; imagenet16-120 (-150,
+    -200); or a range such as devkit:1-120 or sorted:0-99."""
     val_fraction: float | None = None
     """Take this fraction of a source without splits as val, by a hash of each key."""
     exif_rotate: bool = False
-    """Turn images as their EXIF orientation says; the released data does not."""
+    """Rotate images by their EXIF orientation; the released data does not."""
+
+    if TYPE_CHECKING:  # what may be given is wider than what the fields contain
+
+        def __init__(
+            self,
+            *,
+            size: int | Sequence[int] = (),
+            filter: FilterChoice | Sequence[FilterChoice] = (),  # noqa: A002  the field's name
+            fit: Fit | Sequence[Fit] = (),
+            rule: Rule | Sequence[Rule] = (),
+            preset: PresetName | None = None,
+            classes: str | Sequence[str] = (),
+            val_fraction: float | None = None,
+            exif_rotate: bool = False,
+        ) -> None: ...
+
+    def __post_init__(self) -> None:
+        for name in LISTS:
+            given = getattr(self, name)
+            several = isinstance(given, Iterable) and not isinstance(given, str)
+            object.__setattr__(self, name, tuple(given) if several else (given,))
 
     def variants(self, native_px: int | None = None) -> tuple[Variant, ...]:
         """List size x filter x fit x rule, sizes first.
 
         Args:
-            native_px: the size to make if none is given; the usual three if None.
+            native_px: the size to make if no size was chosen; None for the default sizes.
 
         Raises:
-            VariantError: a part does not exist, or a preset is given beside what it stands for.
+            VariantError: a part does not exist, or a preset is chosen beside a part of it.
         """
         sizes = self.size or (DEFAULT_SIZES_PX if native_px is None else (native_px,))
-        filters = FILTERS if "all" in self.filter else self.filter or (DEFAULT_FILTER,)
-        parts = product(filters, self.fit or FITS[:1], self.rule or RULES[:1])
-        if self.preset is not None:
-            parts = iter([self._preset()])  # type: ignore[assignment]
-        rendered = list(parts)
-        variants = [Variant(size, *part) for size in sizes for part in rendered]  # type: ignore[arg-type]
-        return tuple(dict.fromkeys(variants))
+        filters = tuple(name for name in self.filter if name != "all") or (DEFAULT_FILTER,)
+        if "all" in self.filter:
+            filters = FILTERS
+        chosen = product(filters, self.fit or FITS[:1], self.rule or RULES[:1])
+        parts = [Preset(*part) for part in chosen] if self.preset is None else [self._preset()]
+        return tuple(dict.fromkeys(Variant(size, *part) for size in sizes for part in parts))
 
     def _preset(self) -> Preset:
         if self.preset not in PRESETS:
             raise VariantError(f"--preset must be one of {', '.join(PRESETS)}, was {self.preset!r}")
         preset = PRESETS[self.preset]
         for part in Preset._fields:
-            if getattr(self, part):
+            if given := getattr(self, part):
                 raise VariantError(
-                    f"--preset {self.preset} stands for --{part} {getattr(preset, part)}: give the "
-                    f"preset, or --{part} {' '.join(getattr(self, part))}"
+                    f"--preset {self.preset} already sets --{part} {getattr(preset, part)}: leave "
+                    f"out --{part} {' '.join(given)}, or the preset"
                 )
         return preset
 
     def to_record(self) -> dict[str, Any]:
-        """Give the fields that say what is taken from the source, as JSON values."""
+        """Return the fields that choose what is taken from the source, as JSON values."""
         chosen = asdict(self)
         for part in ("size", "filter", "fit", "rule", "preset"):
             del chosen[part]
@@ -108,43 +136,54 @@ ExecutorName = Literal["threads", "ray"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Working:
-    """How a build is done; nothing here changes a byte of the store. Every field is a flag."""
+    """How a build works. Nothing here changes a byte of the store."""
 
+    workers: int | None = None
+    """Threads. Default: all cores of this machine. With --executor ray: threads of each job;
+    default: the cores of the smallest machine."""
     on_error: OnError = "stop"
     """At an image that cannot be decoded: stop, or skip it and record it."""
     on_change: OnChange = "stop"
-    """At an image that changed after an interrupted build had taken it: stop, or take it again."""
+    """At an image that has changed since an interrupted build took it: stop, or rebuild its
+    rows."""
     executor: ExecutorName = "threads"
-    """Build in threads here, or on the machines of a Ray cluster, which share a file system."""
+    """Build in threads here, or as jobs on a Ray cluster whose machines share a file system."""
     address: str = "auto"
-    """Of the Ray cluster, such as 10.0.0.1:6379; auto for the one this machine belongs to."""
+    """Address of the Ray cluster, such as 10.0.0.1:6379; auto: the one of this machine."""
 
     def __post_init__(self) -> None:
+        if self.workers is not None and self.workers < 1:
+            raise StoreError(f"--workers must be at least 1, was {self.workers}")
         if self.executor == "threads" and self.address != "auto":
-            raise StoreError(f"--address {self.address} is for --executor ray: give that, too")
+            raise StoreError(f"--address {self.address} is for --executor ray: add that")
+
+    @property
+    def threads(self) -> int:
+        """Threads on this machine: as chosen, or one for each core."""
+        return self.workers or available_cores()
 
 
 def class_names(given: Sequence[str]) -> tuple[str, ...]:
-    """Take class names as given, and from files, one a line.
+    """Return class names as given, with each file of names replaced by its lines.
 
-    What is given is a file if there is one of that name and the name has a suffix or a folder.
+    A text is taken for a file if a file of that name exists and the name has a suffix or a folder.
 
     Raises:
-        SourceError: a file is no UTF-8 text, or names no classes.
+        SourceError: a file is not UTF-8 text, or contains no names.
     """
-    return tuple(name for text in given for name in _names_in(text))
-
-
-def _names_in(given: str) -> tuple[str, ...]:
-    path = Path(given)
-    if not path.is_file() or not (path.suffix or "/" in given):
-        return (given,)
-    try:
-        text = path.read_text("utf-8-sig")
-    except UnicodeDecodeError:
-        raise SourceError(f"{given} must be a text file of class names, in UTF-8") from None
-    lines = (line.strip() for line in text.splitlines())
-    names = tuple(line for line in lines if line and not line.startswith("#"))
-    if not names:
-        raise SourceError(f"{given} names no classes")
-    return names
+    names: list[str] = []
+    for one in given:
+        path = Path(one)
+        if not path.is_file() or not (path.suffix or "/" in one):
+            names.append(one)
+            continue
+        try:
+            text = path.read_text("utf-8-sig")
+        except UnicodeDecodeError:
+            raise SourceError(f"{one} must be a text file of class names in UTF-8") from None
+        lines = [line.strip() for line in text.splitlines()]
+        found = [line for line in lines if line and not line.startswith("#")]
+        if not found:
+            raise SourceError(f"{one} names no classes: write one name a line")
+        names += found
+    return tuple(names)

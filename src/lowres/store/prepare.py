@@ -1,10 +1,9 @@
-"""A build before its first row: the source, its entries, and what is to be made of them."""
+"""A build before its first row: the source, its entries, and what is made of them."""
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +13,7 @@ from lowres.formats.indexing import select_classes, split_by_hash
 from lowres.formats.source import Index, Source
 from lowres.imagenet import expanded
 from lowres.store.options import BuildOptions
-from lowres.store.render import Job, software_versions
 from lowres.variant import Variant
-from lowres.work.processes import available_cores
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,90 +24,52 @@ class Prepared:
         source: the source, open.
         index: the entries that are taken, one row each.
         options: as given, with classes by name.
-        variants: what is made of each entry.
-        plan: all that decides about the bytes, as JSON values.
+        variants: what is made of each entry, sorted.
+        native_px: side of all images if they are taken at their own size, else None.
+        plan: everything that the bytes depend on, as JSON values that are equal on all machines.
     """
 
     source: Source
     index: Index
     options: BuildOptions
     variants: tuple[Variant, ...]
+    native_px: int | None
     plan: dict[str, Any]
 
     @property
-    def counts(self) -> dict[str, int]:
-        """Entries of each split."""
-        return {split: len(entries) for split, entries in self.index.splits.items()}
-
-    def job(self, store: Path, *, skip: bool) -> Job:
-        """Give the work on each entry.
-
-        Args:
-            store: the unfinished store.
-            skip: record entries that cannot be decoded, instead of raising.
-        """
-        taken_as_is = {variant.size for variant in self.variants} == {self.index.native_px}
-        return Job(
-            source=self.source.path.absolute(),
-            store=store.absolute(),
-            splits=tuple(self.index.splits),
-            variants=self.variants,
-            native_px=self.index.native_px if taken_as_is else None,
-            exif_rotate=self.options.exif_rotate,
-            skip=skip,
-            versions=tuple(self.plan["versions"].items()),
-            token=uuid.uuid4().hex,
-        )
+    def images(self) -> int:
+        """Number of entries, over all splits."""
+        return sum(map(len, self.index.splits.values()))
 
 
 def prepare(path: Path, store: Path, options: BuildOptions | None) -> Prepared:
-    """Open and list a source and say what is to be made of it.
+    """Open and list a source, and plan what is made of it.
 
     Raises:
         SourceError: the source cannot be read.
-        StoreError: the store lies inside the source, or the options do not fit it.
+        StoreError: the store lies inside the source, or the options do not fit the source.
         VariantError: a variant does not exist.
     """
     options = options or BuildOptions()
-    options.variants()  # refused before anything is read
+    options.variants()  # raises before anything is read
     if store.resolve().is_relative_to(path.resolve()):
         raise StoreError(f"store {store} must not lie inside the source {path}: choose another")
-    opened = open_source(path)
-    index = opened.index()
+    source = open_source(path)
+    index = source.index()
     options = replace(options, classes=expanded(options.classes, index.classes))
-    index = _narrowed(index, options)
-    variants = _variants(path, index, options)
-    plan = _plan(path, opened, index, options, variants)
-    return Prepared(
-        source=opened, index=index, options=options, variants=tuple(variants), plan=plan
-    )
-
-
-def _narrowed(index: Index, options: BuildOptions) -> Index:
     if options.classes:
         index = select_classes(index, options.classes)
     if options.val_fraction is not None:
         index = split_by_hash(index, options.val_fraction)
-    return index
-
-
-def _variants(path: Path, index: Index, options: BuildOptions) -> list[Variant]:
     variants = sorted(options.variants(index.native_px))
     others = {variant.size for variant in variants} - {index.native_px}
     if index.is_variant and others:
         raise StoreError(
-            f"{path} holds finished images of {index.native_px} px, which are not resampled "
-            f"again: leave --size out; for {min(others)} px, take the released batches of that "
-            "size, or build from the full images"
+            f"{path} contains finished images of {index.native_px} px, which lowres does not "
+            f"resample again: leave --size out. For {min(others)} px, take the released batches "
+            "of that size, or build from the full images"
         )
-    return variants
-
-
-def _plan(
-    path: Path, source: Source, index: Index, options: BuildOptions, variants: Sequence[Variant]
-) -> dict[str, Any]:
-    """Describe the build in JSON values, without anything that differs between two machines."""
-    return {
+    plan = {
         "source": {
             "kind": source.kind,
             "layout": index.layout,
@@ -126,14 +85,28 @@ def _plan(
         },
         "versions": software_versions(),
     }
+    return Prepared(
+        source=source,
+        index=index,
+        options=options,
+        variants=tuple(variants),
+        native_px=None if others else index.native_px,
+        plan=plan,
+    )
 
 
-def threads_for(workers: int | None) -> int:
-    """Give the number of threads to work with: as asked, or one for each core.
+def software_versions() -> dict[str, str]:
+    """Return the versions of the software that the bytes depend on."""
+    from PIL import features
 
-    Raises:
-        StoreError: it is below 1.
-    """
-    if workers is not None and workers < 1:
-        raise StoreError(f"--workers must be at least 1, was {workers}")
-    return workers or available_cores()
+    try:
+        simplejpeg = version("simplejpeg")
+    except PackageNotFoundError:
+        simplejpeg = "none"
+    return {
+        "lowres": version("lowres"),
+        "pillow": version("pillow"),
+        "libjpeg-turbo": features.version_feature("libjpeg_turbo") or "none",
+        "simplejpeg": simplejpeg,
+        "numpy": version("numpy"),
+    }

@@ -1,7 +1,6 @@
 """Arrays of rows on disk, read and written at offsets.
 
-Unlike a memory map, what was read or written leaves no trace in the memory of the process, however
-large the array.
+Unlike a memory map, an array of any size leaves nothing in the memory of the process.
 """
 
 from __future__ import annotations
@@ -20,34 +19,33 @@ from numpy.typing import NDArray
 from lowres.work.files import claim
 
 BLOCK_BYTES = 1 << 23
-"""Of pixels, read together."""
+"""Bytes of pixels that are read together."""
 
 
 class RowFile:
-    """An open `.npy` file of rows, of images (N, S, S, 3) or else, uint8 in C order.
+    """An open `.npy` file of rows, such as images (N, S, S, 3); uint8 in C order.
 
-    Safe to use from several threads, for different rows where they write.
+    Safe to use from several threads, which must write different rows.
 
     Attributes:
         path: the file.
-        shape: of the whole array.
+        shape: shape of the whole array.
     """
 
     def __init__(self, path: Path, *, writable: bool = False, dimensions: int = 4) -> None:
-        """Open a file that is there.
+        """Open a file.
 
         Args:
             path: the file.
             writable: open it for writing, too.
-            dimensions: how many it must have.
+            dimensions: how many dimensions it must have.
 
         Raises:
             OSError: it cannot be opened.
-            ValueError: it is no such array, or has too few bytes for one.
+            ValueError: it is no such array, or its size does not fit its shape.
         """
         self.path = path
-        self._flags = os.O_RDWR if writable else os.O_RDONLY
-        self._descriptor = os.open(path, self._flags)
+        self._descriptor = os.open(path, os.O_RDWR if writable else os.O_RDONLY)
         self._close = weakref.finalize(self, os.close, self._descriptor)
         with open(self._descriptor, "rb", closefd=False) as file:
             version = np.lib.format.read_magic(file)
@@ -56,17 +54,16 @@ class RowFile:
             shape, by_column, dtype = np.lib.format.read_array_header_1_0(file)
             self._offset = file.tell()
         if by_column or dtype != np.uint8 or len(shape) != dimensions:
-            raise ValueError(f"it is {shape} {dtype}, no array of rows of bytes")
+            raise ValueError(f"it is {shape} {dtype}, not an array of rows of bytes")
         self.shape: tuple[int, ...] = shape
         if os.fstat(self._descriptor).st_size != self._offset + math.prod(shape):
             raise ValueError("its size does not fit its shape")
 
     @classmethod
     def create(cls, path: Path, shape: tuple[int, ...]) -> Self:
-        """Make a file of zeros, with its disk space set aside where the system can do that.
+        """Make a file of zeros and open it; reserve its disk space where the system can do that.
 
-        It appears whole, and one that is there already stays and is opened: of several processes
-        that make the same file, one does.
+        If several processes make the same file, all of them open the first one.
 
         Raises:
             OSError: it cannot be written, or the disk is full.
@@ -87,17 +84,17 @@ class RowFile:
 
     @property
     def row_bytes(self) -> int:
-        """Bytes of a row."""
+        """Bytes of one row."""
         return math.prod(self.shape[1:])
 
     @property
     def block_rows(self) -> int:
-        """How many rows make a block."""
+        """Number of rows in a block of `BLOCK_BYTES`."""
         return max(BLOCK_BYTES // self.row_bytes, 1)
 
     @property
     def header(self) -> bytes:
-        """What comes before the rows."""
+        """The bytes before the rows."""
         return os.pread(self._descriptor, self._offset, 0)
 
     def read_range(self, start: int, stop: int) -> NDArray[np.uint8]:
@@ -122,25 +119,14 @@ class RowFile:
             yield self.read_range(start, min(start + self.block_rows, len(self)))
 
     def write(self, start: int, images: NDArray[np.uint8]) -> None:
-        """Write adjacent rows from `start` on."""
+        """Write adjacent rows, the first one at `start`."""
         left = np.ascontiguousarray(images).data.cast("B")
         offset = self._offset + start * self.row_bytes
         while left:
             written = os.pwrite(self._descriptor, left, offset)
             left, offset = left[written:], offset + written
 
-    def reopen(self) -> None:
-        """Open the file anew, to see what other machines have written.
-
-        File systems such as NFS promise to show it only to who opens a file after the writer has
-        closed it.
-        """
-        self._close()
-        self._descriptor = os.open(self.path, self._flags)
-        self._close = weakref.finalize(self, os.close, self._descriptor)
-
     def close(self) -> None:
-        """Close the file."""
         self._close()
 
     def _read_into(self, images: NDArray[np.uint8], row: int) -> None:

@@ -1,7 +1,7 @@
 """How fast a store would be built from the user's own images, and where the time goes.
 
-A sample of the images is built for real, in a folder that is removed again; beside it the same
-images are only decoded, which no builder can do without.
+A sample of the images is built for real, in a temporary folder. The same images are also only
+decoded: no builder can be faster than that.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -23,14 +23,14 @@ from lowres.formats.source import Index
 from lowres.progress import Track, silent
 from lowres.resampling.decode import quiet_decoder
 from lowres.store.journal import Built, Chunk
-from lowres.store.options import BuildOptions
-from lowres.store.prepare import Prepared, prepare, threads_for
+from lowres.store.options import BuildOptions, Working
+from lowres.store.prepare import Prepared, prepare
 from lowres.store.render import OF_THE_IMAGE, Rendering, decoded, stamps_of
 from lowres.store.staging import Staging
 from lowres.work.threads import in_threads
 
 IMAGENET_IMAGES = 1_281_167
-"""Of ILSVRC2012's train set, which projections are made for if nothing else is asked."""
+"""Number of images in the train set of ILSVRC2012, the default of projections."""
 
 Read = bytes | NDArray[np.uint8]
 
@@ -39,19 +39,19 @@ STAGES = ("read", "decode", "resample", "write")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BuildSpeed:
-    """What a sample of images cost; medians over rounds.
+    """The cost of a sample of images; medians over rounds.
 
     Attributes:
         images: number of images in the sample.
         of: number of images in the source.
-        mean_bytes: mean size of an encoded image; 0 where the source holds pixels.
+        mean_bytes: mean size of an encoded image; 0 if the source contains pixels.
         variants: what was made of each image.
         stages_s: CPU seconds of one core for each image, by stage: read, decode, resample,
             write (rows, their checksums, the journal).
         waiting_s: seconds for each image that reading and writing waited for the disk.
         floor_s: CPU seconds to decode an image and do nothing else.
         workers: threads of the parallel build.
-        per_s: images per second with so many.
+        per_s: images per second with these threads.
     """
 
     images: int
@@ -71,16 +71,16 @@ class BuildSpeed:
 
     @property
     def ratio(self) -> float | None:
-        """The whole work over decoding alone; None where nothing is decoded."""
+        """The whole work over decoding alone; None if nothing is decoded."""
         return self.core_s / self.floor_s if self.mean_bytes else None
 
 
 def lines(speed: BuildSpeed, images: int | None = None) -> Iterator[str]:
-    """Say it in lines for people.
+    """Write lines for people.
 
     Args:
         speed: what was measured.
-        images: how many to project for; the source's own and ImageNet's if not given.
+        images: number of images to project the time for; default: the source's and ImageNet's.
     """
     yield (
         f"measured {speed.images:,} of {speed.of:,} images, mean {speed.mean_bytes / 1e3:.1f} "
@@ -91,17 +91,15 @@ def lines(speed: BuildSpeed, images: int | None = None) -> Iterator[str]:
     yield f"  one core  {speed.core_s * 1e3:7.3f}        {1 / speed.core_s:,.0f} images/s"
     yield f"  waiting   {speed.waiting_s * 1e3:7.3f}        for the disk, cores idle"
     if speed.ratio is not None:
-        floor_ms = speed.floor_s * 1e3
-        yield f"decoding alone takes {floor_ms:.3f}: the whole is {speed.ratio:.2f} x that"
+        yield (
+            f"decoding alone takes {speed.floor_s * 1e3:.3f} ms; the whole work takes "
+            f"{speed.ratio:.2f} x that"
+        )
     yield f"{speed.workers} workers: {speed.per_s:,.0f} images/s"
     for count in (images,) if images else dict.fromkeys((speed.of, IMAGENET_IMAGES)):
-        yield f"{count:,} images of this kind take {_in_words(count / speed.per_s)}"
-
-
-def _in_words(seconds: float) -> str:
-    if seconds < 100:
-        return f"{seconds:.1f} seconds"
-    return f"{seconds / 60:.1f} minutes" if seconds < 6000 else f"{seconds / 3600:.1f} hours"
+        s = count / speed.per_s
+        long = f"{s / 60:.1f} minutes" if s < 6000 else f"{s / 3600:.1f} hours"
+        yield f"{count:,} images of this kind take {f'{s:.1f} seconds' if s < 100 else long}"
 
 
 def build_speed(
@@ -119,11 +117,11 @@ def build_speed(
     Args:
         source: labelled images, as for `lowres.build`.
         options: what would be made of them.
-        sample: how many images, taken at equal distances.
-        rounds: how often.
+        sample: number of images, taken at equal distances.
+        rounds: number of measurements.
         workers: threads of the parallel build; all cores by default.
-        scratch: folder to write into, on the disk that is to be measured; the system's temporary
-            folder if not given.
+        scratch: folder to write into, on the disk that is measured; default: the system's
+            temporary folder.
         track: shows progress.
 
     Raises:
@@ -132,51 +130,47 @@ def build_speed(
     """
     if sample < 1 or rounds < 1:
         raise SourceError(f"--sample and --rounds must be at least 1, were {sample} and {rounds}")
-    workers = threads_for(workers)
+    threads = Working(workers=workers).threads
     with tempfile.TemporaryDirectory(prefix="lowres-bench-", dir=scratch) as folder:
         whole = prepare(Path(source), Path(folder) / "store", options)
-        index, read = _sampled(whole, sample)
-        prepared = replace(whole, index=index)
-        with quiet_decoder():
-            each = [
-                _round(prepared, Path(folder) / str(number), read, workers)
-                for number in _tracked(track, rounds + 1)
-            ][1:]  # the first one compiles
+        each = []
+        with quiet_decoder(), track("rounds", rounds + 1) as display:
+            index, read = _sampled(whole, sample)
+            prepared = replace(whole, index=index)
+            for number in range(rounds + 1):
+                each.append(_round(prepared, Path(folder) / str(number), read, threads))
+                display.advance()
+
+    def median(what: str) -> float:
+        return statistics.median(measured[what] for measured in each[1:])  # the first one compiles
+
     return BuildSpeed(
         images=len(read),
-        of=sum(map(len, whole.index.splits.values())),
+        of=whole.images,
         mean_bytes=statistics.fmean(len(r) if isinstance(r, bytes) else 0 for r in read),
         variants=tuple(map(str, prepared.variants)),
-        stages_s={stage: _median(each, stage) / len(read) for stage in STAGES},
-        waiting_s=_median(each, "waiting") / len(read),
-        floor_s=_median(each, "floor") / len(read),
-        workers=workers,
-        per_s=len(read) / _median(each, "parallel"),
+        stages_s={stage: median(stage) / len(read) for stage in STAGES},
+        waiting_s=median("waiting") / len(read),
+        floor_s=median("floor") / len(read),
+        workers=threads,
+        per_s=len(read) / median("parallel"),
     )
 
 
-def _tracked(track: Track, rounds: int) -> Iterator[int]:
-    with track("rounds", rounds) as display:
-        for number in range(rounds):
-            yield number
-            display.advance()
-
-
 def _sampled(whole: Prepared, sample: int) -> tuple[Index, list[Read]]:
-    """Take entries at equal distances that can be decoded, and read them, which warms the cache.
+    """Take entries at equal distances that can be decoded; read them, which warms the cache.
 
     Raises:
-        SourceError: none can.
+        SourceError: none can be decoded.
     """
-    job = whole.job(Path(), skip=False)
-    step = max(sum(map(len, whole.index.splits.values())) / sample, 1.0)
+    step = max(whole.images / sample, 1.0)
     splits, read = {}, []
     for split, entries in whole.index.splits.items():
         kept = []
         for row in np.unique(np.arange(0, len(entries), step).astype(np.int64)):
             with suppress(*OF_THE_IMAGE):
                 data = whole.source.read(entries[row])
-                decoded(job, data)
+                decoded(whole, data)
                 kept.append(entries[row])
                 read.append(data)
         if kept:
@@ -186,48 +180,45 @@ def _sampled(whole: Prepared, sample: int) -> tuple[Index, list[Read]]:
     return replace(whole.index, splits=splits), read
 
 
-def _median(rounds: Sequence[dict[str, float]], what: str) -> float:
-    return statistics.median(measured[what] for measured in rounds)
-
-
 def _round(
     prepared: Prepared, folder: Path, read: Sequence[Read], workers: int
 ) -> dict[str, float]:
-    """Decode the sample, build it piece by piece in one thread, and build it in all."""
+    """Measure the seconds to decode the sample, to build it in one thread, and in all threads."""
     seconds = dict.fromkeys((*STAGES, "waiting", "floor", "parallel"), 0.0)
-    rendering, staging = _begun(prepared, folder / "one")
     for data in read:
         with _timed(seconds, "floor"):
             if isinstance(data, bytes):
-                decoded(rendering.job, data)
-    for chunk in staging.todo(1):
-        _build_chunk(rendering, staging, chunk, seconds)
-    staging.close()
-    rendering, staging = _begun(prepared, folder / "all")
-    stopping, began = threading.Event(), time.perf_counter()
+                decoded(prepared, data)
+    with _begun(prepared, folder / "one") as staging:
+        rendering = Rendering(prepared, staging.arrays)
+        for chunk in staging.todo(1):
+            _build_chunk(rendering, staging, chunk, seconds)
+    with _begun(prepared, folder / "all") as staging:
+        rendering, stopping = Rendering(prepared, staging.arrays), threading.Event()
 
-    def work(chunk: Chunk) -> None:
-        built = rendering.build(chunk, staging.entries(chunk), stopping)
-        if built is not None:
-            staging.keep(built)
+        def work(chunk: Chunk) -> None:
+            built = rendering.build(chunk, staging.entries(chunk), stopping)
+            if built is not None:
+                staging.keep(built)
 
-    for _ in in_threads(work, staging.todo(workers), workers, stopping):
-        pass
-    seconds["parallel"] = time.perf_counter() - began
-    staging.close()
+        began = time.perf_counter()
+        for _ in in_threads(work, staging.todo(workers), workers, stopping):
+            pass
+        seconds["parallel"] = time.perf_counter() - began
     return seconds
 
 
-def _begun(prepared: Prepared, store: Path) -> tuple[Rendering, Staging]:
+@contextmanager
+def _begun(prepared: Prepared, store: Path) -> Iterator[Staging]:
     store.mkdir(parents=True)
-    staging = Staging(store, prepared.plan, prepared.index, prepared.variants)
-    return Rendering(prepared.job(store, skip=False), prepared.source, staging.parts), staging
+    with closing(Staging(store, prepared)) as staging:
+        yield staging
 
 
 def _build_chunk(
     rendering: Rendering, staging: Staging, chunk: Chunk, seconds: dict[str, float]
 ) -> None:
-    """Build a chunk as `Rendering.build` does, with a look at the clock after each step."""
+    """Build a chunk as `Rendering.build` does, and measure each step."""
     entries = staging.entries(chunk)
     with _timed(seconds, "read"):
         stamps = stamps_of(rendering.source, entries)
@@ -236,16 +227,16 @@ def _build_chunk(
         with _timed(seconds, "read"):
             read = rendering.source.read(entry)
         with _timed(seconds, "decode"):
-            images = decoded(rendering.job, read)
+            images = decoded(rendering.prepared, read)
         with _timed(seconds, "resample"):
             rendering.resample(images, pixels, places[row])
     with _timed(seconds, "write"):
-        staging.keep(Built(chunk, stamps, {}, staging.parts.write(chunk, pixels)))
+        staging.keep(Built(chunk, stamps, {}, staging.arrays.write(chunk, pixels)))
 
 
 @contextmanager
 def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
-    """Add the CPU time of this thread to a stage, and the rest of the time to the waiting."""
+    """Add this thread's CPU time to a stage, and the rest of the time to the waiting."""
     began, used = time.perf_counter(), time.thread_time()
     yield
     used = time.thread_time() - used

@@ -1,106 +1,323 @@
-"""The unfinished store: where a build keeps its rows until the manifest can be written.
+"""The unfinished store: where a build keeps its rows until it writes the manifest.
 
-Beside its arrays (`parts.py`) it holds the plan (`plan.py`) and a journal of the rows that are
-written (`journal.py`). Finishing leaves out the rows of skipped entries, and can be undone as long
-as there is no manifest, so a build killed at any moment goes on from its folder.
+Its folder contains `build.json` (the plan), `build.entries` (a line for each entry of the source),
+the arrays (`arrays.py`) and a journal of the rows that are written (`journal.py`). A build resumes
+only if plan and entries are the same.
+
+Finishing drops the rows of skipped entries. It can be undone as long as there is no manifest, so
+a build that is killed at any moment resumes from its folder.
 """
 
 from __future__ import annotations
 
+import json
 import shutil
 import threading
+import uuid
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lowres.errors import StoreError
+from lowres.errors import StoreBusyError, StoreError
 from lowres.formats.source import Entry, Index
-from lowres.store import journal, plan
-from lowres.store.checksums import RunningChecksums
+from lowres.store import journal
+from lowres.store.arrays import (
+    PART,
+    REPAIR,
+    Arrays,
+    RunningChecksums,
+    damaged_splits,
+    reserve,
+)
 from lowres.store.content import DIGEST_BYTES
 from lowres.store.journal import Built, Chunk, Journal
-from lowres.store.manifest import Manifest
-from lowres.store.parts import MEND, PART, Key, Parts, lacking, part_path, reserve
-from lowres.store.plan import Shard
-from lowres.store.rows import RowFile
-from lowres.store.store import KEYS, LABELS, array_path
-from lowres.variant import Variant
-from lowres.work.files import sha256_of_file
+from lowres.store.manifest import FILE_NAME
+from lowres.store.prepare import Prepared
+from lowres.work.files import claim, held, write_json
+
+PLAN = "build.json"
+ENTRIES = "build.entries"
+OWN_FILES = (PLAN, f"{PLAN}.*", ENTRIES, f"{ENTRIES}.*", "build*.journal", "build*.journal.*",
+             "build*.lock", "build*.log")  # fmt: skip
+SHOWN = 3
+"""Images named in a message."""
 
 CHUNK_ROWS = 64
-"""At most so many rows are built together."""
+"""The most rows that are built together."""
 
 CHUNKS_PER_WORKER = 150
-"""At least so many chunks for each worker, so that a build that is killed loses less than 1 % of
-its work, and no worker is left with much to do when the others are done."""
+"""The fewest chunks for each worker. A build that is killed then loses less than 1 % of its work,
+and no worker has much left when the others are done."""
+
+
+class Shard(NamedTuple):
+    """The part of a build that one process does: number 2 of 8, counted from 1."""
+
+    number: int
+    of: int
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read a text such as 2/8.
+
+        Raises:
+            StoreError: it is no such text.
+        """
+        number, slash, of = text.partition("/")
+        digits = (number + of).isascii() and number.isdigit() and of.isdigit()
+        if not slash or not digits or not 1 <= int(number) <= int(of):
+            raise StoreError(f"--shard must be NUMBER/OF, such as 1/8 to 8/8, was {text!r}")
+        return cls(int(number), int(of))
+
+    @property
+    def name(self) -> str:
+        """Beginning of the names of its files in the store."""
+        return f"build-{self.number}-of-{self.of}"
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.of}"
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Make a store's folder and lock it, so that no other process builds there.
+
+    On leaving, the folder is removed if it is empty.
+
+    Raises:
+        StoreBusyError: another process has locked it.
+        StoreError: it is a file.
+    """
+    with _locked_folder(path, shared=False):
+        yield
+
+
+@contextmanager
+def locked_part(path: Path, name: str, what: str) -> Iterator[None]:
+    """Lock one part of a build, while other processes may lock other parts.
+
+    Args:
+        path: the store's folder.
+        name: name of the lock file, without its suffix.
+        what: the part, for the message.
+
+    Raises:
+        StoreBusyError: another process has locked the part, or the whole store.
+        StoreError: the folder is a file, or contains other files.
+    """
+    with _locked_folder(path, shared=True):
+        _refuse_foreign(path)
+        lock = path / f"{name}.lock"
+        lock.touch()
+        with held(lock) as free:
+            if not free:
+                raise StoreBusyError(f"{what} of {path} is being built by another process")
+            yield
+
+
+@contextmanager
+def _locked_folder(path: Path, *, shared: bool) -> Iterator[None]:
+    if path.exists() and not path.is_dir():
+        raise StoreError(f"store {path} must be a folder, and is a file")
+    path.mkdir(parents=True, exist_ok=True)
+    with held(path, shared=shared) as free:
+        if not free:
+            raise StoreBusyError(f"{path} is being built by another process")
+        try:
+            yield
+        finally:
+            with suppress(OSError):  # not empty, most of the time
+                path.rmdir()
+
+
+def _refuse_foreign(path: Path) -> None:
+    # Listed once, and the plan looked for afterwards: other processes may begin meanwhile.
+    names = [file.name for file in path.iterdir()]
+    others = [n for n in names if not any(fnmatchcase(n, pattern) for pattern in OWN_FILES)]
+    if others and not (path / PLAN).exists() and not (path / FILE_NAME).exists():
+        raise StoreError(
+            f"{path} is neither empty nor an unfinished store, and lowres does not write among "
+            "other files: choose a new folder"
+        )
+
+
+def begin(path: Path, plan: Mapping[str, Any], index: Index) -> None:
+    """Begin a build in an empty folder, or check that the same build was begun there.
+
+    Several processes may begin the same build at once.
+
+    Raises:
+        StoreError: the folder contains something else, or a build of something else.
+    """
+    if not (path / PLAN).exists():
+        _refuse_foreign(path)
+        one = uuid.uuid4().hex[:12]
+        temporary = path / f"{ENTRIES}.{one}"
+        with temporary.open("wb") as file:
+            file.writelines(index.lines())
+        temporary.replace(path / ENTRIES)
+        temporary = path / f"{PLAN}.{one}"
+        write_json(temporary, plan)
+        claim(temporary, path / PLAN)
+    try:
+        begun = json.loads((path / PLAN).read_bytes())
+        same = begun["source"]["index_sha256"] == plan["source"]["index_sha256"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise StoreError(f"{path / PLAN} is damaged; remove {path} and build again") from error
+    entries = None if same else _changed_entries(path, index)
+    refuse_changes(path, begun, plan, "was begun", entries)
+
+
+def refuse_changes(
+    path: Path,
+    then: Mapping[str, Any],
+    now: Mapping[str, Any],
+    verb: str,
+    entries: str | None = None,
+) -> None:
+    """Refuse to resume if a plan has changed; notes do not count.
+
+    Args:
+        path: the store.
+        then: the plan of the store.
+        now: the plan of this build.
+        verb: what happened to the store by its plan.
+        entries: which images differ, if that is known.
+
+    Raises:
+        StoreError: names every value that changed.
+    """
+    changes = [
+        f"{part} {name} was {_text(then.get(part, {}).get(name))} and is now {_text(value)}"
+        for part, values in now.items()
+        for name, value in values.items()
+        if name != "notes" and then.get(part, {}).get(name) != value
+        if not (entries and name == "index_sha256")
+    ]
+    changes += [entries] if entries else []
+    if changes:
+        raise StoreError(
+            f"store {path} {verb} differently: {'; '.join(changes)}. Build with the same source "
+            "and options, or choose another folder"
+        )
+
+
+def _text(value: Any) -> str:  # noqa: ANN401  a JSON value
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {each}" for name, each in value.items())
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "not given"
+    return str(value)
+
+
+def _changed_entries(path: Path, index: Index) -> str | None:
+    """List the images that are new or gone, or changed their class, since the build was begun."""
+    try:
+        with (path / ENTRIES).open("rb") as file:
+            before = set(file)  # not splitlines: a key may contain a carriage return
+    except FileNotFoundError:
+        return None
+    after = set(index.lines())
+    parts = []
+    for lines, what in ((after - before, "new"), (before - after, "gone")):
+        names = sorted(
+            "{}/{} (class {})".format(*line.decode().rstrip("\n").split("\0")) for line in lines
+        )
+        more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+        parts += [f"{what}: {', '.join(names[:SHOWN])}{more}"] if names else []
+    return f"its images differ: {'; '.join(parts)}" if parts else None
+
+
+def images_built(path: Path) -> int:
+    """Count the rows that the journals of all processes name."""
+    return sum(len(built.chunk) for built in journal.read_journals(path))
+
+
+def clean(path: Path) -> None:
+    """Remove the files of a build that is finished."""
+    for pattern in (*OWN_FILES, "*/*.part", "*/*.tmp"):
+        for file in path.glob(pattern):
+            file.unlink(missing_ok=True)
 
 
 class Staging:
-    """An unfinished store, begun or taken up again.
+    """An unfinished store, begun or resumed. Its folder is locked by the caller.
 
     Attributes:
-        path: the store's folder, held by `plan.locked`.
+        path: the store's folder.
         index: the entries, one row each.
         variants: what is made of each entry.
-        parts: the arrays.
+        rows: number of rows of each split.
+        arrays: the arrays.
         built: the chunks that are written.
-        checksums: of the arrays, as far as they are written.
+        checksums: the SHA-256 of the arrays, as far as they are written.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        planned: Mapping[str, Any],
-        index: Index,
-        variants: Sequence[Variant],
-        shard: Shard | None = None,
-    ) -> None:
-        """Begin a build, or take it up again.
+    def __init__(self, path: Path, prepared: Prepared, shard: Shard | None = None) -> None:
+        """Begin a build, or resume it.
 
         Args:
             path: the store's folder.
-            planned: what is being built, as JSON; one that was begun must have begun with the
-                same.
-            index: the entries.
-            variants: what is made of each.
-            shard: the part that this process builds, if not all of it.
+            prepared: what is built.
+            shard: the part that this process builds; None for all of it.
 
         Raises:
-            StoreError: the folder holds something else, was begun with another plan, or lies on
-                a disk with too little free space.
+            StoreError: the folder contains something else, was begun with another plan, or lies
+                on a disk with too little free space.
         """
-        self.path, self.index, self.variants, self.shard = path, index, tuple(variants), shard
+        self.path, self.shard = path, shard
+        self.index, self.variants = prepared.index, prepared.variants
+        self.rows = {split: len(entries) for split, entries in self.index.splits.items()}
         self._lock = threading.Lock()
-        self.rows = {split: len(entries) for split, entries in index.splits.items()}
-        _check_space(path, index, variants)
-        plan.begin(path, planned, index)
+        self._check_space()
+        begin(path, prepared.plan, self.index)
         if shard is None:
-            _sweep(path)
+            # Arrays are large: what killed processes left, again and again, would fill the disk.
+            for file in path.glob("*/*.tmp"):
+                file.unlink(missing_ok=True)
+            for part in path.glob(f"*/*.npy{PART}"):  # its copy without the skipped rows
+                part.with_suffix("").unlink(missing_ok=True)
         self._own = path / (f"{shard.name}.journal" if shard else journal.MAIN)
         # Before the arrays: what other shards write into those that are made now is not lost.
-        self.built = [built for built in journal.read_journals(path) if self._fits(built.chunk)]
-        self._drop_splits(lacking(path, self.rows, variants))
+        self.built = [
+            built
+            for built in journal.read_journals(path)
+            if built.chunk.start >= 0 and built.chunk.stop <= self.rows.get(built.chunk.split, 0)
+        ]
+        damaged = damaged_splits(path, self.rows, self.variants)
+        lost = [built.chunk for built in self.built if built.chunk.split in damaged]
+        if lost and shard:
+            raise StoreError(f"{path} has lost arrays of {', '.join(sorted(damaged))}: {REPAIR}")
+        self.drop(lost)
         reserve(path, self.rows, self.variants, alone=shard is None)
-        self.parts = Parts(path, self.rows, self.variants)
-        self.checksums = RunningChecksums(self.parts.arrays)
+        self.arrays = Arrays(path, self.rows, self.variants)
+        self.checksums = RunningChecksums(self.arrays.images)
         self._journal: Journal | None = None
 
-    def _fits(self, chunk: Chunk) -> bool:
-        return chunk.start >= 0 and chunk.stop <= self.rows.get(chunk.split, 0)
-
-    def _drop_splits(self, lacking: Collection[str]) -> None:
-        """Forget the rows of splits of which an array is to begin anew."""
-        lost = [built.chunk for built in self.built if built.chunk.split in lacking]
-        if lost and self.shard:
-            raise StoreError(f"{self.path} has lost arrays of {', '.join(sorted(lacking))}: {MEND}")
-        self.drop(lost)
+    def _check_space(self) -> None:
+        entries = [entry for split in self.index.splits.values() for entry in split]
+        keys = sum(len(entry.key.encode()) + 1 for entry in entries)
+        row_bytes = sum(3 * variant.size**2 + DIGEST_BYTES for variant in self.variants)
+        existing = next(p for p in (self.path, *self.path.absolute().parents) if p.exists())
+        free = shutil.disk_usage(existing).free  # first: other shards may use some of it meanwhile
+        needed = len(entries) * (row_bytes + 8) + 3 * keys + 2**20
+        for pattern in ("*/*.npy", "*/*.part"):
+            for file in self.path.glob(pattern):
+                with suppress(FileNotFoundError):  # another shard has renamed it meanwhile
+                    needed -= file.stat().st_size
+        if needed > free:
+            raise StoreError(
+                f"{self.path} needs {needed / 1e6:,.1f} MB and {existing} has {free / 1e6:,.1f} MB "
+                "free: free space, or build fewer sizes and filters"
+            )
 
     def own(self) -> list[Built]:
-        """List the chunks that this process answers for: for a shard, those it built earlier."""
+        """List the chunks that this process checks: for a shard, those it built earlier."""
         if not self.shard:
             return self.built
         own = {built.chunk for built in journal.read_journal(self._own)}
@@ -115,27 +332,16 @@ class Staging:
         self.built = [built for built in self.built if built.chunk not in gone]
 
     def todo(self, workers: int) -> list[Chunk]:
-        """List what is not built, in row order, in pieces for so many workers.
+        """List the chunks that are not built, in row order; for a shard, those of its part.
 
-        For a shard, what is not built of its part.
+        Args:
+            workers: threads that share them.
         """
-        whole, rows = self._chunk_rows(1), self._chunk_rows(workers)
-        pieces = self._pieces(whole, rows)
-        if not self.shard:
-            return list(pieces)
-        number, of = self.shard
-        return [piece for piece in pieces if piece.start // whole % of == number - 1]
-
-    def _chunk_rows(self, workers: int) -> int:
-        parts = self.shard.of if self.shard else 1
-        rows = sum(self.rows.values()) // (CHUNKS_PER_WORKER * workers * parts)
-        return min(max(rows, 1), CHUNK_ROWS)
-
-    def _pieces(self, whole: int, rows: int) -> Iterator[Chunk]:
-        """Cut what is not built at multiples of `whole`, and what is between them by `rows`.
-
-        The first do not depend on the number of workers, so that all shards cut alike.
-        """
+        # The borders at multiples of `whole` do not depend on the workers: all shards cut alike.
+        number, of = self.shard or (1, 1)
+        most = sum(self.rows.values()) // (CHUNKS_PER_WORKER * of)
+        whole, rows = (min(max(m, 1), CHUNK_ROWS) for m in (most, most // workers))
+        chunks = []
         for split, count in self.rows.items():
             built = [b.chunk for b in self.built if b.chunk.split == split]
             ends = [0, *(chunk.stop for chunk in built)]
@@ -145,11 +351,13 @@ class Staging:
                     border = start // whole * whole
                     end = border + ((start - border) // rows + 1) * rows
                     end = min(stop, end, border + whole)
-                    yield Chunk(split, start, end)
+                    if start // whole % of == number - 1:
+                        chunks.append(Chunk(split, start, end))
                     start = end
+        return chunks
 
     def entries(self, chunk: Chunk) -> Sequence[Entry]:
-        """Give the entries of a chunk."""
+        """Return the entries of a chunk."""
         return self.index.splits[chunk.split][chunk.start : chunk.stop]
 
     def keep(self, built: Built) -> None:
@@ -164,6 +372,11 @@ class Staging:
             self.checksums.follow()
 
     def close(self) -> None:
+        """Close journal and arrays."""
+        self.end_journal()
+        self.arrays.close()
+
+    def end_journal(self) -> None:
         """Close the journal and bring the chunks in row order."""
         if self._journal is not None:
             self._journal.close()
@@ -171,83 +384,14 @@ class Staging:
         self.built.sort(key=lambda built: built.chunk)
 
     def skipped(self) -> dict[str, dict[int, str]]:
-        """Give the reason for each row without an image, by split."""
+        """Return the reason for each row without an image, by split."""
         by_split: dict[str, dict[int, str]] = {split: {} for split in self.index.splits}
         for built in self.built:
             by_split[built.chunk.split].update(built.skipped)
         return {split: dict(sorted(rows.items())) for split, rows in by_split.items()}
 
     def sums(self, split: str) -> NDArray[np.int64]:
-        """Add up the levels of a split: (V, 6) int64, as `parts.add_levels` gives them."""
+        """Add up the levels of a split: (V, 6) int64, in the order of `arrays.add_levels`."""
         sums = [built.sums for built in self.built if built.chunk.split == split]
         total: NDArray[np.int64] = np.array(sums, np.int64).sum(axis=0)
         return total.reshape(len(self.variants), 6)
-
-    def finish_array(self, key: Key, kept: NDArray[np.int64]) -> str:
-        """Give an array its final name, with the rows that are kept, and give its SHA-256."""
-        final, part = self.path / array_path(*key), part_path(self.path, key)
-        rows = self.parts.arrays[key]
-        if len(kept) == len(rows):
-            sha256 = self.checksums.complete(key)
-            part.replace(final)
-            return sha256
-        temporary = final.with_name(f"{final.name}.tmp")
-        temporary.unlink(missing_ok=True)
-        compact = RowFile.create(temporary, (len(kept), *rows.shape[1:]))
-        for start in range(0, len(kept), rows.block_rows):
-            compact.write(start, rows.read(kept[start : start + rows.block_rows]))
-        compact.close()
-        sha256 = sha256_of_file(temporary)
-        temporary.replace(final)
-        return sha256
-
-    def finish_split(self, split: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Write labels and keys of a split; give its labels, and the rows that have images."""
-        entries = self.index.splits[split]
-        kept = np.delete(np.arange(len(entries)), list(self.skipped()[split]))
-        if not len(kept):
-            raise StoreError(f"no image of {split} could be decoded; {self.path} stays unfinished")
-        labels = np.fromiter((entries[row].label for row in kept), np.int64, len(kept))
-        np.save(self.path / split / LABELS, labels)
-        with (self.path / split / KEYS).open("wb") as file:
-            file.writelines(f"{entries[row].key}\n".encode() for row in kept)
-        return labels, kept
-
-    def finish(self, manifest: Manifest) -> None:
-        """Write the manifest, which makes this a store, and remove the build's own files."""
-        manifest.write(self.path)
-        plan.clean(self.path)
-
-
-def _sweep(path: Path) -> None:
-    """Remove what killed processes left half made, and copies without the skipped rows.
-
-    Arrays are large: a few of these, each made again, would fill the disk.
-    """
-    for file in path.glob("*/*.tmp"):
-        file.unlink(missing_ok=True)
-    for part in path.glob(f"*/*.npy{PART}"):
-        part.with_suffix("").unlink(missing_ok=True)
-
-
-def _check_space(path: Path, index: Index, variants: Sequence[Variant]) -> None:
-    rows = sum(map(len, index.splits.values()))
-    keys = sum(len(e.key.encode()) + 1 for es in index.splits.values() for e in es)
-    row_bytes = sum(3 * variant.size**2 + DIGEST_BYTES for variant in variants)
-    existing = next(p for p in (path, *path.absolute().parents) if p.exists())
-    free = shutil.disk_usage(existing).free  # first: other shards may be taking of it
-    needed = rows * (row_bytes + 8) + 3 * keys + 2**20 - _taken(path)
-    if needed > free:
-        raise StoreError(
-            f"{path} needs {needed / 1e6:,.1f} MB and {existing} has {free / 1e6:,.1f} MB free: "
-            "free space, or build fewer sizes and filters"
-        )
-
-
-def _taken(path: Path) -> int:
-    """Add up the bytes of the arrays that are there."""
-    taken = 0
-    for file in (file for pattern in ("*/*.npy", "*/*.part") for file in path.glob(pattern)):
-        with suppress(FileNotFoundError):  # another shard has renamed it meanwhile
-            taken += file.stat().st_size
-    return taken

@@ -1,6 +1,6 @@
-"""Opening and checking what `lowres build` wrote.
+"""A finished store, opened for reading and checked against its manifest.
 
-A store is a folder of plain `.npy` and JSON files (docs/format.md), so NumPy alone reads it too.
+A store is a folder of plain `.npy` and JSON files (docs/format.md), so NumPy alone reads it, too.
 """
 
 from __future__ import annotations
@@ -16,19 +16,10 @@ from numpy.typing import NDArray
 from lowres.errors import StoreError
 from lowres.imagenet import devkit_ids
 from lowres.progress import Track, silent
-from lowres.store.manifest import Manifest
+from lowres.store.manifest import KEYS, LABELS, SOURCE_MEAN, Manifest, array_path
 from lowres.store.rows import RowFile
 from lowres.variant import Variant
 from lowres.work.files import sha256_of_file
-
-LABELS = "labels.npy"
-KEYS = "keys.txt"
-SOURCE_MEAN = "train/source-mean.npy"
-
-
-def array_path(split: str, variant: Variant | str) -> str:
-    """Give the path of an image array inside a store."""
-    return f"{split}/{variant}.npy"
 
 
 class Store:
@@ -50,7 +41,7 @@ class Store:
 
     @property
     def devkit_ids(self) -> tuple[int, ...] | None:
-        """The devkit id of each class, if all are ImageNet's: the labels of the released data."""
+        """The devkit id of each class (the labels of the released data), if all are ImageNet's."""
         return devkit_ids(self.classes)
 
     @property
@@ -60,7 +51,7 @@ class Store:
 
     @cached_property
     def variants(self) -> tuple[Variant, ...]:
-        """The variants that every split has."""
+        """The variants; every split has all of them."""
         return self.manifest.parsed_variants()
 
     def images(self, split: str, variant: Variant | str) -> NDArray[np.uint8]:
@@ -70,7 +61,7 @@ class Store:
             (N, H, W, 3) uint8 RGB, a read-only memory map; row i has label and key i.
 
         Raises:
-            StoreError: there is no such split or variant, or the file is missing or damaged.
+            StoreError: the split or variant does not exist, or the file is missing or damaged.
         """
         if str(variant) not in self.manifest.variants:
             raise StoreError(
@@ -145,12 +136,12 @@ class Store:
     def statistics(
         self, split: str, variant: Variant | str
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Give mean and standard deviation of each channel: two (3,) float64, in levels."""
+        """Return mean and standard deviation of each channel: two (3,) float64, in levels."""
         recorded = self.manifest.statistics[self._known(split)][str(variant)]
         return np.array(recorded["mean"]), np.array(recorded["std"])
 
     def source_mean(self) -> NDArray[np.float64] | None:
-        """Read the mean image of train that the source came with, if it came with one.
+        """Read the mean image of train that the source contained, if any.
 
         Returns:
             (H, W, 3) float64 in levels. Released batches have it, over all their train images.
@@ -174,7 +165,7 @@ class Store:
         """Check every file against the manifest: presence, shapes, counts and SHA-256.
 
         Yields:
-            A sentence for each thing that is wrong; nothing where the store is whole.
+            A sentence for each problem; nothing if the store is whole.
         """
         with track("verify", len(self.manifest.files)) as display:
             for name, recorded in self.manifest.files.items():
@@ -184,35 +175,28 @@ class Store:
                 elif sha256_of_file(path) != recorded:
                     yield f"{name} has changed: its SHA-256 is not the one in the manifest"
                 display.advance()
-        yield from self._unlisted()
-        for split in self.splits:
-            yield from self._misfits(split)
-
-    def _unlisted(self) -> Iterator[str]:
         for split in self.splits:
             names = [array_path(split, name) for name in self.manifest.variants]
             for name in [*names, f"{split}/{LABELS}", f"{split}/{KEYS}"]:
                 if name not in self.manifest.files:
                     yield f"{name} has no SHA-256 in the manifest"
-
-    def _misfits(self, split: str) -> Iterator[str]:
-        """Find what does not fit together in a split, whatever its checksums say."""
-        checks: list[Callable[[], object]] = [
-            *(partial(self.images, split, variant) for variant in self.variants),
-            partial(self.labels, split),
-            partial(self.keys, split),
-        ]
-        for check in checks:
-            try:
-                check()
-            except StoreError as error:
-                yield str(error)
+            # Whether shapes and counts fit together, even where all checksums do.
+            checks: list[Callable[[], object]] = [
+                *(partial(self.images, split, variant) for variant in self.variants),
+                partial(self.labels, split),
+                partial(self.keys, split),
+            ]
+            for check in checks:
+                try:
+                    check()
+                except StoreError as error:
+                    yield str(error)
 
 
 def open_store(path: Path | str) -> Store:
     """Open a finished store.
 
     Raises:
-        StoreError: there is none, or it is unfinished or damaged.
+        StoreError: it is missing, unfinished or damaged.
     """
     return Store(path)

@@ -24,9 +24,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lowres.errors import LowresError, StudyError
+from lowres.errors import LowresError, StudyError, nearest
 from lowres.study.axes import Axis, Together, refuse_mixture
-from lowres.study.values import check_name, from_text, from_toml, nearest
+from lowres.study.values import check_name, from_text, from_toml
 
 KEYS = ("recipe", "seeds", "base", "axes", "together", "runs")
 

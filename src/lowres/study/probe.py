@@ -20,7 +20,8 @@ import numpy as np
 from lowres.errors import StudyError
 from lowres.progress import Track, silent
 from lowres.recipe import Recipe
-from lowres.store.store import KEYS, LABELS, Store, array_path
+from lowres.store.manifest import KEYS, LABELS, array_path
+from lowres.store.store import Store
 from lowres.training.run import Run, eval_split
 from lowres.work.executor import Job, Result
 from lowres.work.processes import LocalProcesses

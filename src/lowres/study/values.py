@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import types
-from collections.abc import Iterable
 from dataclasses import fields
 from functools import cache
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from lowres.errors import RecipeError, StudyError
+from lowres.errors import RecipeError, StudyError, nearest
 from lowres.recipe import FIELDS, Recipe
 from lowres.study.ranges import is_range, numbers
 from lowres.variant import Variant
@@ -32,12 +30,6 @@ def check_name(name: str) -> None:
     if name not in NAMES:
         listed = f"fields are {', '.join(FIELDS)}, and of its variant {', '.join(PARTS)}"
         raise RecipeError(f"the recipe has no field {name!r}; {nearest(name, NAMES, listed)}")
-
-
-def nearest(name: str, known: Iterable[str], otherwise: str) -> str:
-    """Ask whether the nearest of the known names was meant, or say something else."""
-    near = difflib.get_close_matches(name, list(known), n=1)
-    return f"did you mean {near[0]}?" if near else otherwise
 
 
 def from_text(name: str, text: str) -> tuple[Any, ...]:

@@ -1,4 +1,4 @@
-"""Work in threads of this process, which an error or interrupt ends soon."""
+"""Work in threads of this process, which stop soon after an error or an interrupt."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 GATHER_S = 0.005
-"""How long results are gathered before the caller's thread wakes: each time it does, it takes the
-interpreter's lock from those that work."""
+"""How long results are gathered before the caller's thread wakes. Each time it does, it takes the
+interpreter's lock from the threads that work."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -22,11 +22,11 @@ def in_threads(
     workers: int,
     stopping: threading.Event,
 ) -> Iterator[tuple[Item, Result]]:
-    """Do `work` on items in threads and give each as it is done.
+    """Do `work` on items in threads, and yield each item with its result when it is done.
 
-    Items are begun in their order, each by the next thread that is free. At the first error or
-    an interrupt, nothing more begins and `stopping` is set, which work that is under way may heed;
-    the iterator ends when no thread is left.
+    The next free thread takes the next item. At the first error or an interrupt, no further item
+    is taken and `stopping` is set, so that `work` can return early. The iterator ends when all
+    threads have ended.
     """
     waiting = iter(items)
     taking = threading.Lock()
@@ -40,7 +40,7 @@ def in_threads(
                 if item is done:
                     break
                 done.put((item, work(item)))  # type: ignore[arg-type]
-        except BaseException as error:  # noqa: BLE001  raised again by the caller's thread
+        except BaseException as error:  # noqa: BLE001  the caller's thread raises it again
             done.put(error)
         finally:
             done.put(None)
@@ -49,25 +49,19 @@ def in_threads(
     try:
         for thread in threads:
             thread.start()
-        yield from _results(done, len(threads))
+        running = len(threads)
+        while running:
+            if done.empty():
+                time.sleep(GATHER_S)
+            result = done.get()
+            if isinstance(result, BaseException):
+                raise result
+            if result is None:
+                running -= 1
+            else:
+                yield result
     finally:
         stopping.set()
         for thread in threads:
             if thread.ident is not None:
                 thread.join()
-
-
-def _results(
-    done: queue.SimpleQueue[tuple[Item, Result] | BaseException | None], threads: int
-) -> Iterator[tuple[Item, Result]]:
-    """Give what comes until each thread has sent None, or raise the error that comes."""
-    while threads:
-        if done.empty():
-            time.sleep(GATHER_S)
-        result = done.get()
-        if isinstance(result, BaseException):
-            raise result
-        if result is None:
-            threads -= 1
-        else:
-            yield result

@@ -1,4 +1,4 @@
-"""Checksums that run beside the writing, against those of whole files."""
+"""Checksums taken while rows are written, compared with those of whole files."""
 
 import hashlib
 import itertools
@@ -11,23 +11,24 @@ import pytest
 
 from images import contents, draw_source
 from lowres.errors import SourceError
+from lowres.store import arrays as module
 from lowres.store import build as builder
-from lowres.store import checksums
 from lowres.store import render as rendering
-from lowres.store.checksums import RunningChecksums
+from lowres.store.arrays import RunningChecksums
 from lowres.store.journal import Chunk
-from lowres.store.options import BuildOptions
+from lowres.store.options import BuildOptions, Working
 from lowres.store.rows import RowFile
 from lowres.variant import Variant
 
 OPTIONS = BuildOptions(size=(8, 16), filter=("box", "lanczos"))
+SKIP = Working(on_error="skip")
 
 
 @pytest.mark.parametrize("seed", range(6))
 def test_rows_written_in_any_order(tmp_path, monkeypatch, seed):
-    """By several threads that follow at once, some of them while others write."""
-    monkeypatch.setattr(checksums, "STEP_BYTES", 700)
-    monkeypatch.setattr(checksums, "TURN_BYTES", 2000)
+    """Several threads hash at once, some of them while others write."""
+    monkeypatch.setattr(module, "STEP_BYTES", 700)
+    monkeypatch.setattr(module, "TURN_BYTES", 2000)
     draw, count = random.Random(seed), 120
     keys = [("train", Variant(8, "box")), ("train", Variant(16, "box")), ("val", Variant(8, "box"))]
     arrays = {
@@ -78,15 +79,15 @@ def failing_once(decode, last):
 @pytest.mark.parametrize("resumed", [False, True])
 @pytest.mark.parametrize("broken", [(), ("train/bee/02.jpg", "val/dog/00.jpg", "val/dog/02.jpg")])
 def test_a_manifest_against_its_files(tmp_path, monkeypatch, resumed, broken):
-    """As docs/format.md tells it, with nothing of ours."""
+    """Compute everything as docs/format.md says, without code of lowres."""
     source, store = draw_source(tmp_path / "animals"), tmp_path / "store"
     for name in broken:
         (source / name).write_bytes(b"not an image")
     if resumed:
         monkeypatch.setattr(rendering, "decode_for", failing_once(rendering.decode_for, 20))
         with pytest.raises(SourceError):
-            builder.build(source, store, OPTIONS, on_error="skip")
-    builder.build(source, store, OPTIONS, on_error="skip")
+            builder.build(source, store, OPTIONS, working=SKIP)
+    builder.build(source, store, OPTIONS, working=SKIP)
     files = contents(store)
     manifest = json.loads(files.pop("manifest.json"))
     assert manifest["files"] == {k: hashlib.sha256(v).hexdigest() for k, v in files.items()}

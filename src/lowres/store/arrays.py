@@ -2,11 +2,17 @@
 
 In place of each `X.npy` there is an `X.npy.part` with a row for every entry of the index, and an
 `X.digests.part` with the SHA-256 of each row, from which the content hash is made.
+
+The SHA-256 of each whole file is computed from the front while rows are written. So the checksum of
+an array of many gigabytes is known as soon as its last row is, from rows that are still in the page
+cache.
 """
 
 from __future__ import annotations
 
+import hashlib
 import itertools
+import threading
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -19,70 +25,71 @@ from lowres.errors import StoreError
 from lowres.jit import HAS_NUMBA, compiled
 from lowres.store.content import DIGEST_BYTES, image_digests
 from lowres.store.journal import Chunk
+from lowres.store.manifest import array_path
 from lowres.store.rows import RowFile
-from lowres.store.store import array_path
 from lowres.variant import Variant
 
 PART = ".part"
-MEND = "when no shard is running, build once without --shard, or remove the folder and begin again"
+REPAIR = (
+    "when no shard is running, run the same build once without --shard, or remove the folder and "
+    "build again"
+)
 Key = tuple[str, Variant]
 """A split and a variant."""
 
+STEP_BYTES = 1 << 20
+"""While rows are written, fewer new bytes than this are not worth a turn of hashing."""
+
+TURN_BYTES = 1 << 23
+"""The most bytes hashed in one turn, so that a resumed build does not wait for the rows that an
+earlier process has written."""
+
 
 def part_path(folder: Path, key: Key) -> Path:
-    """Where the rows of an array lie until it is finished."""
+    """Return where the rows of an array are until it is finished."""
     return folder / f"{array_path(*key)}{PART}"
 
 
 def digests_path(folder: Path, key: Key) -> Path:
-    """Where the SHA-256 of each row lies."""
+    """Return where the SHA-256 of each row is."""
     return folder / f"{array_path(*key).removesuffix('.npy')}.digests{PART}"
 
 
-class Parts:
+class Arrays:
     """The open arrays of an unfinished store.
 
     Attributes:
-        path: the store's folder.
         variants: what each entry is made into.
-        arrays: rows of images, for each split and variant.
-        digests: (N, 32) rows of digests, for each split and variant.
+        images: rows of images, for each split and variant.
+        digests: (N, 32) rows of SHA-256, for each split and variant.
     """
 
     def __init__(self, path: Path, splits: Iterable[str], variants: Sequence[Variant]) -> None:
-        """Open arrays that are there.
+        """Open arrays that `reserve` has made.
 
         Raises:
             OSError, ValueError: one is missing or damaged.
         """
-        self.path = path
         self.variants = tuple(variants)
         keys = [(split, variant) for split in splits for variant in variants]
-        self.arrays = {key: RowFile(part_path(path, key), writable=True) for key in keys}
+        self.images = {key: RowFile(part_path(path, key), writable=True) for key in keys}
         self.digests = {
             key: RowFile(digests_path(path, key), writable=True, dimensions=2) for key in keys
         }
 
     def close(self) -> None:
-        """Close the files."""
-        for rows in (*self.arrays.values(), *self.digests.values()):
+        for rows in (*self.images.values(), *self.digests.values()):
             rows.close()
-
-    def reopen(self) -> None:
-        """Open the files anew, to see what other machines have written."""
-        for rows in (*self.arrays.values(), *self.digests.values()):
-            rows.reopen()
 
     def write(self, chunk: Chunk, pixels: NDArray[np.uint8]) -> array[int]:
         """Write the rows of a chunk.
 
         Args:
             chunk: the rows.
-            pixels: (rows x bytes of all variants,) uint8: all rows of the first variant, then of
-                the next.
+            pixels: one-dimensional uint8: all rows of the first variant, then all rows of the next.
 
         Returns:
-            For each variant the sums of the levels of each channel and of their squares.
+            For each variant the sums of the levels of each channel and the sums of their squares.
         """
         sums = np.zeros((len(self.variants), 6), np.int64)
         start = 0
@@ -90,14 +97,14 @@ class Parts:
             stop = start + len(chunk) * 3 * variant.size**2
             block = pixels[start:stop].reshape(len(chunk), variant.size, variant.size, 3)
             key = chunk.split, variant
-            self.arrays[key].write(chunk.start, block)
+            self.images[key].write(chunk.start, block)
             self.digests[key].write(chunk.start, image_digests(block))
             add_levels(pixels[start:stop], total)
             start = stop
         return array("q", sums.tobytes())
 
 
-def lacking(path: Path, rows: Mapping[str, int], variants: Sequence[Variant]) -> set[str]:
+def damaged_splits(path: Path, rows: Mapping[str, int], variants: Sequence[Variant]) -> set[str]:
     """Find the splits of which an array is missing or damaged, so that none of their rows count."""
     for key in itertools.product(rows, variants):
         final, part = path / array_path(*key), part_path(path, key)
@@ -111,13 +118,13 @@ def lacking(path: Path, rows: Mapping[str, int], variants: Sequence[Variant]) ->
 def reserve(
     path: Path, rows: Mapping[str, int], variants: Sequence[Variant], *, alone: bool
 ) -> None:
-    """Make the arrays that are not there whole, with their disk space set aside.
+    """Make the arrays that are missing, and reserve their disk space.
 
     Args:
         path: the store's folder.
         rows: number of rows of each split.
         variants: what is made of each entry.
-        alone: no other process builds here, so that one that is damaged can be made anew.
+        alone: no other process builds here, so that a damaged array can be made anew.
 
     Raises:
         OSError: they cannot be written.
@@ -131,14 +138,14 @@ def reserve(
         if alone:
             file.unlink(missing_ok=True)
         elif file.exists() and not _is_whole(file, shape):
-            raise StoreError(f"{file} is damaged: {MEND}")
+            raise StoreError(f"{file} is damaged: {REPAIR}")
         RowFile.create(file, shape).close()
 
 
 def _shapes(
     path: Path, rows: Mapping[str, int], variants: Sequence[Variant]
 ) -> Iterator[tuple[str, Path, tuple[int, ...]]]:
-    """Give split, path and shape of every array."""
+    """Yield split, path and shape of every array."""
     for split, variant in itertools.product(rows, variants):
         key, count = (split, variant), rows[split]
         yield split, part_path(path, key), (count, variant.size, variant.size, 3)
@@ -153,8 +160,59 @@ def _is_whole(path: Path, shape: tuple[int, ...]) -> bool:
     return False
 
 
+class RunningChecksums:
+    """The SHA-256 of arrays whose rows are written in any order.
+
+    Safe to use from several threads.
+    """
+
+    def __init__(self, arrays: Mapping[Key, RowFile]) -> None:
+        self._arrays = dict(arrays)
+        self._hashes = {key: hashlib.sha256(rows.header) for key, rows in arrays.items()}
+        self._hashed = dict.fromkeys(arrays, 0)
+        self._front = {split: 0 for split, _ in arrays}
+        self._ahead: dict[str, dict[int, int]] = {split: {} for split, _ in arrays}
+        self._noting, self._turn = threading.Lock(), threading.Lock()
+
+    def note(self, chunks: Iterable[Chunk]) -> None:
+        """Note that rows are written."""
+        with self._noting:
+            for chunk in chunks:
+                ahead, front = self._ahead[chunk.split], self._front[chunk.split]
+                ahead[chunk.start] = chunk.stop
+                while front in ahead:
+                    front = ahead.pop(front)
+                self._front[chunk.split] = front
+
+    def follow(self) -> None:
+        """Hash some of the rows that are written, unless another thread does that now."""
+        if not self._turn.acquire(blocking=False):
+            return
+        try:
+            for key, rows in self._arrays.items():
+                row_bytes = rows.row_bytes
+                behind = self._front[key[0]] - self._hashed[key]
+                if behind * row_bytes >= STEP_BYTES:
+                    some = max(TURN_BYTES // row_bytes, 1)
+                    self._hash(key, self._hashed[key] + min(behind, some))
+        finally:
+            self._turn.release()
+
+    def complete(self, key: Key) -> str:
+        """Hash the rest of an array, all rows of which are written; return its SHA-256."""
+        self._hash(key, len(self._arrays[key]))
+        return self._hashes[key].hexdigest()
+
+    def _hash(self, key: Key, stop: int) -> None:
+        rows = self._arrays[key]
+        for start in range(self._hashed[key], stop, rows.block_rows):
+            block = rows.read_range(start, min(start + rows.block_rows, stop))
+            self._hashes[key].update(block.data)
+        self._hashed[key] = stop
+
+
 LINE = 48
-"""Bytes of 16 pixels: so many sums are kept apart, so that they are formed side by side."""
+"""Bytes of 16 pixels: one sum is kept for each, so that the processor adds them side by side."""
 
 LINES = 1 << 15
 """How many squares of bytes fit 32 bits."""
@@ -165,7 +223,7 @@ def add_levels(pixels: NDArray[np.uint8], total: NDArray[np.int64]) -> None:
 
     Args:
         pixels: one-dimensional uint8, RGB after RGB.
-        total: (6,) int64, added to: the three sums, then the three of squares.
+        total: (6,) int64, added to: the three sums, then the three sums of squares.
     """
     if HAS_NUMBA:
         _add_levels(pixels, total)
