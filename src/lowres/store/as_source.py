@@ -1,6 +1,8 @@
 """A store as a source: build a subset of it, or compare it with any other set.
 
-Its images are finished, so a build copies them and resamples nothing.
+Its images are finished, so a build copies them and resamples nothing:
+
+    lowres build STORE NEWSTORE --classes imagenet16-120
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from lowres import formats
 from lowres.errors import SourceError, StoreError
 from lowres.formats.source import Entry, Index, Source, file_stamp
 from lowres.store.manifest import FILE_NAME
+from lowres.store.options import PRESETS, BuildOptions
 from lowres.store.rows import RowFile
 from lowres.store.store import Store
 from lowres.variant import Variant
@@ -42,11 +45,39 @@ class StoreSource(Source):
         missing = [str(variant) for variant in self.variants if variant not in self.store.variants]
         if missing:
             raise StoreError(
-                f"{path} has {', '.join(map(str, self.store.variants))}, not "
-                f"{', '.join(missing)}: choose from these (a store's images are not resampled), or "
-                "build from the full images"
+                f"{path} has {', '.join(map(str, self.store.variants))}, not {', '.join(missing)}: "
+                "choose from these (lowres does not resample a store), or build from the full "
+                "images"
             )
         self._files: dict[tuple[str, Variant], RowFile] = {}
+
+    def choose(self, options: BuildOptions) -> StoreSource:
+        """Return a source of the variants that the options name; all variants by default.
+
+        Raises:
+            StoreError: the store has no variant of a size, filter, fit or rule.
+        """
+        wanted: dict[str, tuple[object, ...]] = {
+            "size": options.size,
+            "filter": () if "all" in options.filter else options.filter,
+            "fit": options.fit,
+            "rule": options.rule,
+        }
+        if options.preset is not None:
+            wanted |= {k: (v,) for k, v in PRESETS[options.preset]._asdict().items()}
+        chosen = [
+            variant
+            for variant in self.variants
+            if all(not some or getattr(variant, part) in some for part, some in wanted.items())
+        ]
+        values = [(part, value) for part, some in wanted.items() for value in some]
+        if not all(any(getattr(v, part) == value for v in chosen) for part, value in values):
+            asked = ", ".join(f"{part} {value}" for part, value in values)
+            raise StoreError(
+                f"{self.path} has {', '.join(map(str, self.variants))}, not all of {asked}: choose "
+                "from these (lowres does not resample a store), or build from the full images"
+            )
+        return StoreSource(self.path, chosen)
 
     @classmethod
     def recognises(cls, path: Path) -> bool:
@@ -104,9 +135,24 @@ class StoreSource(Source):
             StoreError: the file is missing or damaged.
         """
         if (split, variant) not in self._files:
-            # Two threads that come first both open the file; one of the two is closed by itself.
+            # Of two threads that come first, each opens the file; Python closes the spare one.
             self._files[split, variant] = self.store.rows(split, variant)
-        return self._files[split, variant].read(np.asarray(rows))
+        try:
+            return self._files[split, variant].read(np.asarray(rows))
+        except OSError as error:
+            raise StoreError(f"{self.path / split} cannot be read: {error}") from error
+
+    def copies(self, entries: Sequence[Entry]) -> NDArray[np.uint8]:
+        """Read all variants of some entries of one split of the store.
+
+        Returns:
+            One-dimensional uint8: the images of the first variant, then those of the next, in
+            sorted order.
+        """
+        split, rows = Path(entries[0].location).name, [entry.offset for entry in entries]
+        return np.concatenate(
+            [self.images(split, variant, rows).reshape(-1) for variant in sorted(self.variants)]
+        )
 
     def stamp(self, entry: Entry) -> str:
         return file_stamp(self.path / FILE_NAME)
