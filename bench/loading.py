@@ -8,10 +8,10 @@ pixels, normalised to float32; CPU time of one thread, medians over rounds:
 - lowres: `draw` and `gather`, the batches of `NumpyLoader`.
 - usual: a `Dataset` that makes a PIL image of each item and runs RandomCrop(32, padding=4),
   RandomHorizontalFlip, ToTensor and Normalize on it as torchvision does them, in a `DataLoader`
-  without workers. Written out here, since torchvision has no CPU build everywhere.
+  without workers. They are written out here, since not every machine has torchvision.
 - gather, write: the floor: rows copied in random order, and a float32 batch filled.
 
-Two threads against one is wall time; trust it on a machine that does nothing else.
+Two threads against one is wall time: measure it on an idle machine.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ USUAL_BATCHES = 8
 
 
 class Usual(Dataset):
-    """Items as torchvision's CIFAR10 gives them, with the usual transforms.
+    """Items as torchvision's CIFAR10 returns them, with the usual transforms.
 
-    The operations are those that its transforms do on a PIL image: numbers are drawn by torch, the
-    tensor is copied before it is normalised, and mean and deviation are made tensors each time.
+    The operations are those of its transforms on a PIL image: torch draws the numbers, the tensor
+    is copied before it is normalised, and mean and std become tensors each time.
     """
 
     def __init__(self, images: np.ndarray) -> None:
@@ -65,7 +65,7 @@ class Usual(Dataset):
         mean = torch.as_tensor(self.mean, dtype=tensor.dtype).view(-1, 1, 1)
         std = torch.as_tensor(self.std, dtype=tensor.dtype)
         if (std == 0).any():
-            raise ValueError("a deviation is 0")
+            raise ValueError("a standard deviation is 0")
         return tensor.sub_(mean).div_(std.view(-1, 1, 1)), 0
 
 
@@ -83,7 +83,7 @@ class Bench:
         self.copied = np.empty((BATCH, SIZE, SIZE, 3), np.uint8)
 
     def rows(self, number: int) -> np.ndarray:
-        """Give the rows of a batch; after the last one begins anew."""
+        """Return the rows of a batch; after the last batch comes the first."""
         start = number * BATCH % (len(self.order) - BATCH)
         return self.order[start : start + BATCH]
 
@@ -94,7 +94,7 @@ class Bench:
         gather(self.images, rows, drawn, MEAN, STD, self.batch if out is None else out)
 
     def usual(self) -> float:
-        """Load some batches, and give the seconds of each."""
+        """Load some batches and return the seconds of a batch."""
         loader = DataLoader(Usual(self.images), BATCH, sampler=self.order[: BATCH * USUAL_BATCHES])
         began = time.process_time()
         for _ in loader:
@@ -102,16 +102,16 @@ class Bench:
         return (time.process_time() - began) / USUAL_BATCHES
 
     def gather(self, number: int) -> None:
-        """Copy rows, and do nothing else."""
+        """Copy rows only."""
         np.take(self.images, self.rows(number), 0, out=self.copied, mode="clip")
 
     def write(self, _: int) -> None:
-        """Fill a batch, and do nothing else."""
+        """Fill a batch only."""
         self.batch.fill(1.0)
 
 
 def cpu_s(work: Callable[[int], None], first: int) -> float:
-    """Give the CPU seconds of a batch."""
+    """Return the CPU seconds of a batch."""
     began = time.process_time()
     for number in range(first, first + BATCHES):
         work(number)
@@ -119,7 +119,7 @@ def cpu_s(work: Callable[[int], None], first: int) -> float:
 
 
 def wall_s(bench: Bench, threads: int, first: int) -> float:
-    """Give the seconds of a batch of lowres, with so many threads that share the batches."""
+    """Return the seconds of a batch of lowres if some threads share the batches."""
 
     def run(thread: int) -> None:
         out = np.empty_like(bench.batch)

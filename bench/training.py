@@ -3,17 +3,17 @@
     python bench/training.py [--rounds 5] [--out bench/training.csv]
 
 On the CPU, steps of WRN-20-1 at 16 px and WRN-28-2 at 32 px, batch 128, 1,000 classes, all cores,
-contenders in turns, seconds of the wall:
+contenders in turns, wall time:
 
-- usual: what a PyTorch script usually does. `loading.Usual` in a `DataLoader` with a worker for
+- usual: a common PyTorch script. `loading.Usual` in a `DataLoader` with a worker for
   each core, float32, NCHW, eager, `torch.optim.SGD`.
 - eager: lowres with `--compile off`.
 - compiled: lowres with `--compile on`; its warm-up is a row of its own.
 
-Where there is a CUDA GPU, also loading alone and training of WRN-28-2 and WRN-28-10 at 32 px and
-WRN-36-2 at 64 px on random images in ImageNet's number: images a second, share of the peak
-(`--peak-tflops`, an H100's in bfloat16 unless given), share of time in loading, and the time
-projected for the paper's whole run. Without one it says so.
+On a CUDA GPU it also measures loading alone, and training of WRN-28-2 and WRN-28-10 at 32 px and
+WRN-36-2 at 64 px on as many random images as ImageNet has: images a second, share of the peak
+(`--peak-tflops`, by default an H100's in bfloat16), share of time in loading, and the projected
+time of the paper's whole run. Without a GPU it prints that.
 """
 
 from __future__ import annotations
@@ -32,24 +32,25 @@ from torch.nn import functional
 from torch.utils.data import DataLoader
 
 from loading import Usual
-from lowres.loading.device import DeviceLoader
+from lowres.loading.device_loader import DeviceLoader
 from lowres.loading.loaders import NumpyLoader, TorchLoader
 from lowres.networks.make import make_network
+from lowres.networks.shape import FLOPS_PER_MAC, TRAINING_PASSES
 from lowres.recipe import Recipe
-from lowres.training import compiling
-from lowres.training.checkpoint import Progress
+from lowres.training.checkpoint import Numerics, Progress
+from lowres.training.compiling import Forward, compile_forward
 from lowres.training.device import choose_precision, describe_hardware
 from lowres.training.distributed import Team
-from lowres.training.loop import take_step
-from lowres.training.optimizers.make import make_optimizer
-from lowres.training.session import Session
+from lowres.training.optimizers import make_optimizer
+from lowres.training.session import Session, Stop
+from lowres.training.weights import TrainedNetwork
 
 IMAGENET = 1_281_167
 PAPER_IMAGES = 40 * 2 * IMAGENET
 """40 epochs, each image plain and mirrored."""
 
 TITAN_X_DAYS = {"WRN-28-2": 1.5, "WRN-28-10": 13.8, "WRN-36-2": 6.4}
-"""Second hand, docs/recipes.md."""
+"""Quoted second hand in docs/recipes.md."""
 
 CPU_NETWORKS = ((16, 1.0), (32, 2.0))
 GPU_NETWORKS = ((32, 2.0), (32, 10.0), (64, 2.0))
@@ -57,7 +58,7 @@ BATCH, CLASSES = 128, 1000
 
 
 class RandomStore:
-    """Random images in memory, with what a loader asks a store for."""
+    """Random images in memory, with the methods of a store that a loader uses."""
 
     def __init__(self, count: int, size: int) -> None:
         generator = np.random.default_rng(0)
@@ -68,19 +69,19 @@ class RandomStore:
         self.targets = generator.integers(0, CLASSES, count)
 
     def images(self, _split: str, _variant: str) -> np.ndarray:
-        """Give the images."""
+        """Return the images."""
         return self.stored
 
     def labels(self, _split: str) -> np.ndarray:
-        """Give random labels."""
+        """Return random labels."""
         return self.targets
 
     def statistics(self, _split: str, _variant: str) -> tuple[np.ndarray, np.ndarray]:
-        """Give mean and deviation of random levels."""
+        """Return mean and standard deviation of random levels."""
         return np.full(3, 127.5), np.full(3, 73.9)
 
     def mean_image(self, _variant: str) -> np.ndarray:
-        """Give the mean of random images."""
+        """Return the mean of random images."""
         return np.full(self.stored.shape[1:], 127.5)
 
 
@@ -92,28 +93,30 @@ def session(recipe: Recipe, store: RandomStore, device: torch.device, *, compile
     )  # fmt: skip
     precision = choose_precision("auto", device)
     on_gpu = device.type == "cuda"
-    train = (
+    loader = (
         DeviceLoader(batches, device, precision, resident=True) if on_gpu else TorchLoader(batches)
     )
     network = make_network(recipe, CLASSES)
-    network.module.to(device).to(memory_format=torch.channels_last)
-    optimizer = make_optimizer(recipe, network.module, len(train) * recipe.epochs)
-    network.module.train()
-    made = Session(
-        recipe=recipe, network=network, forward=network.module, optimizer=optimizer, train=train,
-        evaluation=train, eval_split="val", classes=(), mean=np.zeros(3, np.float32),
-        std=np.ones(3, np.float32), device=device, precision=precision, progress=Progress(),
-        team=Team(),
-    )  # fmt: skip
+    model = network.module
+    model.to(device).to(memory_format=torch.channels_last)
+    optimizer = make_optimizer(recipe, model, len(loader) * recipe.epochs)
+    model.train()
+    forward = Forward(model)
     if compiled:
-        made.forward = compiling.compiled(network.module, device)
-        images, _ = next(train.from_batch(0, 0))
-        made.compile_s = compiling.warm_up(made.forward, network.module, images, precision)
-    return made
+        forward = compile_forward("on", model, model, loader, precision, device)
+    numerics = Numerics(
+        str(precision).removeprefix("torch."), torch.get_num_threads(), forward.compiled
+    )
+    trained = TrainedNetwork(model, recipe, (), np.zeros(3, np.float32), np.ones(3, np.float32))
+    return Session(
+        recipe=recipe, network=network, forward=forward, optimizer=optimizer, train_loader=loader,
+        eval_loader=loader, eval_split="val", trained=trained, device=device, progress=Progress(),
+        numerics=numerics, team=Team(), stop=Stop(),
+    )  # fmt: skip
 
 
 def usual_steps(recipe: Recipe, store: RandomStore, workers: int) -> Callable[[int], float]:
-    """Make the usual script; gives the seconds of a step."""
+    """Make the usual script; the result measures the seconds of a step."""
     model = make_network(recipe, CLASSES).module.train()
     optimizer = torch.optim.SGD(model.parameters(), 0.01, momentum=0.9, weight_decay=1e-3)
 
@@ -135,12 +138,12 @@ def usual_steps(recipe: Recipe, store: RandomStore, workers: int) -> Callable[[i
 
 
 def lowres_steps(made: Session) -> Callable[[int], float]:
-    """Make the loop of lowres; gives the seconds of a step, loading included."""
+    """Make the loop of lowres; the result measures the seconds of a step, with loading."""
 
     def endless() -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         epoch = 0
         while True:
-            yield from made.train.from_batch(epoch, 0)
+            yield from made.train_loader.batches(epoch)
             epoch += 1
 
     batches = endless()
@@ -148,7 +151,7 @@ def lowres_steps(made: Session) -> Callable[[int], float]:
     def run(count: int) -> float:
         began = time.perf_counter()
         for _ in range(count):
-            take_step(made, *next(batches), made.recipe.lr)
+            made.step(*next(batches), made.recipe.lr)
         if made.device.type == "cuda":
             torch.cuda.synchronize()
         return (time.perf_counter() - began) / count
@@ -179,7 +182,7 @@ def on_cpu(size: int, width: float, rounds: int) -> Iterator[tuple[str, list[flo
     for what in ("eager", "compiled"):
         ratios = [a / b for a, b in zip(found["usual"], found[what], strict=True)]
         yield f"{name}, {what} / usual", ratios, "x", "at least 2"
-    yield f"{name}, warm-up of compiling", [fast.compile_s], "s", ""
+    yield f"{name}, warm-up of compiling", [fast.forward.compile_s], "s", ""
 
 
 def on_gpu(
@@ -192,14 +195,14 @@ def on_gpu(
     name, run = made.network.name, lowres_steps(made)
     run(20)
     seconds = [run(200) for _ in range(rounds)]
-    loads = [_loading_s(made.train, 200) for _ in range(rounds)]
-    flops = 6 * made.network.macs * BATCH
+    loads = [_loading_s(made.train_loader, 200) for _ in range(rounds)]
+    flops = FLOPS_PER_MAC * TRAINING_PASSES * made.network.macs * BATCH
     rates = [BATCH / value for value in seconds]
     yield f"{name}, training", rates, "images/s", ""
     yield f"{name}, share of peak", [flops / value / peak for value in seconds], "", ""
     shares = [a / b for a, b in zip(loads, seconds, strict=True)]
     yield f"{name}, share of time in loading", shares, "", "at most 0.02"
-    yield f"{name}, warm-up of compiling", [made.compile_s], "s", ""
+    yield f"{name}, warm-up of compiling", [made.forward.compile_s], "s", ""
     days = [PAPER_IMAGES / rate / 86_400 for rate in rates]
     yield f"{name}, the paper's run (Titan X: {TITAN_X_DAYS[name]} days)", days, "days", ""
     batches = NumpyLoader(
@@ -215,8 +218,8 @@ def on_gpu(
 
 
 def _loading_s(loader: DeviceLoader, count: int) -> float:
-    """Give the seconds of a batch, without training."""
-    batches = loader.from_batch(0, 0)
+    """Return the seconds of a batch, without training."""
+    batches = loader.batches(0)
     for _ in range(5):
         next(batches)
     torch.cuda.synchronize()
@@ -242,7 +245,7 @@ def main() -> None:
             peak = arguments.peak_tflops * 1e12
             figures += [("cuda", *row) for row in on_gpu(size, width, arguments.rounds, peak)]
     else:
-        print("no CUDA GPU here: its loading and training are not measured")
+        print("no CUDA GPU here: GPU loading and training are not measured")
     about = {**machine(), "torch": torch.__version__}
     about["command"] = f"python bench/training.py --rounds {arguments.rounds}"
     with arguments.out.open("w", newline="") as file:

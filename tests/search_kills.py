@@ -15,8 +15,7 @@ from pathlib import Path
 
 import lowres
 from lowres.recipe import Recipe
-from lowres.study.costs import training_macs
-from lowres.study.search.plan import SearchPlan
+from lowres.study.search.plan import SearchPlan, training_macs
 from lowres.study.search.search import Search
 from lowres.training.run import Run
 from lowres.work.executor import Result
@@ -66,7 +65,7 @@ def error(recipe: Recipe) -> float:
 
 def plan(**others) -> SearchPlan:
     settings = {"budget": 8.0, "space": SPACE, "sizes": (8, 16), **others}
-    return SearchPlan.make(BASE, settings.pop("space"), settings.pop("sizes"), **settings)
+    return SearchPlan(base=BASE, **settings)
 
 
 def kill_before(last: int, folder: Path) -> None:

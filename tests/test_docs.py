@@ -1,9 +1,16 @@
-"""The documents: commands run as printed, links lead somewhere, every verb is there."""
+"""The documents: every block of code is run or parsed, links lead somewhere, every verb is there.
+
+The word after a fence says what happens to the block: `sh` runs line by line, `sh parse` is parsed
+by the command line without being run (it would take hours, a cluster or ImageNet), `python` runs,
+`toml` is read as a plan of a study, `text` is no code.
+"""
 
 import os
 import re
+import shlex
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -20,6 +27,17 @@ pytestmark = pytest.mark.skipif(not README.exists(), reason="the documents are n
 
 def blocks(path: Path, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", path.read_text(), re.MULTILINE | re.DOTALL)
+
+
+def fenced(path: Path) -> list[tuple[str, str]]:
+    """List the blocks of a page: what the fence says, and the text."""
+    return re.findall(r"^```([^\n]*)\n(.*?)^```", path.read_text(), re.MULTILINE | re.DOTALL)
+
+
+def commands_in(block: str) -> list[str]:
+    joined = block.replace("\\\n", " ")
+    lines = (line.split(" #")[0].strip() for line in joined.splitlines())
+    return [line for line in lines if line and not line.startswith("#")]
 
 
 def shell_commands() -> list[str]:
@@ -75,3 +93,56 @@ def test_links_between_documents_lead_somewhere(path):
     for target in re.findall(r"\]\(([^)]+)\)", path.read_text()):
         if not target.startswith("https://"):
             assert (path.parent / target).exists(), target
+
+
+PAGES = sorted([*ROOT.glob("docs/*.md"), ROOT / "CONTRIBUTING.md"])
+
+
+@pytest.mark.parametrize("path", [README, *PAGES], ids=lambda p: p.name)
+def test_every_block_says_what_it_is(path):
+    for kind, text in fenced(path):
+        assert kind in ("sh", "sh parse", "python", "toml", "text"), f"{path}: {kind!r}\n{text}"
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda p: p.name)
+def test_commands_that_are_not_run_are_understood(path):
+    from lowres.cli.app import app
+
+    for kind, block in fenced(path):
+        for command in commands_in(block) if kind.startswith("sh") else ():
+            for words in re.findall(
+                r"lowres (?!_)[^|;>&'\"()]*(?:\"[^\"]*\"[^|;>&'\"()]*)*", command
+            ):
+                tokens = shlex.split(words.replace("$SLURM_ARRAY_TASK_ID", "1"))[1:]
+                app.parse_args(tokens, exit_on_error=False, print_error=False)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("path", PAGES, ids=lambda p: p.name)
+def test_blocks_run_as_printed(path, places):
+    for kind, block in fenced(path):
+        for command in (
+            commands_in(block) if kind == "sh" and path.name != "CONTRIBUTING.md" else ()
+        ):
+            run = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
+            assert run.returncode == 0, f"{command}\n{run.stderr}"
+        if kind == "python" and path.name != "CONTRIBUTING.md":
+            words = [sys.executable, "-c", block]
+            run = subprocess.run(words, capture_output=True, text=True, check=False)
+            assert run.returncode == 0, f"{block}\n{run.stderr}"
+        if kind == "toml":
+            tomllib.loads(block)
+
+
+@pytest.fixture
+def places(workplace):
+    """What pages call SRC, STORE and STUDY, and a store of 8 and 16 px."""
+    from lowres.store.build import build
+    from lowres.store.options import BuildOptions
+    from made_runs import write_study
+
+    (workplace / "images").rename(workplace / "SRC")
+    build(workplace / "SRC", workplace / "STORE", BuildOptions(size=(8, 16), filter=("box",)))
+    (workplace / "store").symlink_to("STORE")
+    write_study(workplace / "STUDY", sizes=(8, 16), seeds=1)
+    return workplace

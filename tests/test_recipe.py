@@ -1,3 +1,5 @@
+import re
+
 import pytest
 
 from lowres.errors import RecipeError
@@ -83,3 +85,68 @@ def test_digest_changes_with_every_field():
     }
     digests |= {Recipe().digest("store"), Recipe().digest("another store")}
     assert len(digests) == len(FIELDS) + 2
+
+
+def test_run_names_are_readable_safe_and_unique():
+    names = [
+        Recipe(model=model, width=width).run_name("store")
+        for model, width in (
+            ("wrn", 2.0),
+            ("timm:resnet18.a1_in1k", 2.0),
+            ("own.nets:wide", 2.0),
+            ("own.nets_wide:" + 99 * "x", 2.0),
+            ("é:é", 2.0),
+            ("é:e", 3.0),
+        )
+    ]
+    starts = [name.rpartition("-lr0.01-e40-s0-")[0] for name in names]
+    assert starts[:3] == ["32-box-k2", "32-box-timm-resnet18.a1_in1k", "32-box-own.nets-wide"]
+    assert all(re.fullmatch(r"[A-Za-z0-9._-]{1,100}", name) for name in names)
+    assert len({name.rpartition("-")[2] for name in names}) == len(names)
+
+
+def test_steps():
+    assert Recipe(flip="both", batch_size=10).steps_per_epoch(24) == 4
+    assert Recipe(flip="random", batch_size=10, epochs=3).steps(24) == 6
+
+
+@pytest.mark.parametrize(
+    ("fields", "splits", "words"),
+    [
+        ({}, {"train": 24}, "the store has neither val nor test .*are train: .*--val-fraction 0.1"),
+        (
+            {"eval_split": "dev"},
+            {"train": 24, "val": 5},
+            "the store has no split dev .* train, val",
+        ),
+        ({"batch_size": 64}, {"train": 24, "val": 5}, "train has 24 images, fewer than a batch of"),
+        ({}, {"val": 5}, "train has 0 images"),
+    ],
+)
+def test_splits_on_which_a_recipe_cannot_be_trained(fields, splits, words):
+    with pytest.raises(RecipeError, match=words):
+        Recipe(**{"batch_size": 8, **fields}).check_splits(splits)
+
+
+def test_the_split_for_errors():
+    assert Recipe().measured_split(["train", "test", "val"]) == "val"
+    assert Recipe().measured_split(["train", "test"]) == "test"
+    assert Recipe(eval_split="test").measured_split(["train", "val"]) == "test"
+    Recipe(batch_size=48).check_splits({"train": 24, "test": 1})
+
+
+def test_schedule_is_the_papers():
+    recipe = Recipe()
+    steps = 40 * 100
+    by_epoch = [recipe.learning_rate(epoch * 100, steps) for epoch in range(40)]
+    assert by_epoch[:10] == [0.01] * 10
+    assert by_epoch[10:20] == pytest.approx([0.002] * 10)
+    assert by_epoch[20:30] == pytest.approx([0.0004] * 10)
+    assert by_epoch[30:] == pytest.approx([0.00008] * 10)
+    assert recipe.learning_rate(999, steps) == 0.01
+
+
+def test_warm_up_and_cool_down_are_lines():
+    recipe = Recipe(lr=1.0, lr_drop_at=(), warmup=0.2, cooldown=0.5)
+    rates = [recipe.learning_rate(step, 10) for step in range(10)]
+    assert rates == pytest.approx([0.25, 0.75, 1, 1, 1, 0.9, 0.7, 0.5, 0.3, 0.1])

@@ -1,6 +1,6 @@
 """The recipe: every decision of a training, each with its default and its source.
 
-The command line makes a flag of every field, with the text below it as help.
+The command line turns every field into a flag; the text below the field is the help of that flag.
 """
 
 from __future__ import annotations
@@ -8,6 +8,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, Self, get_args
 
@@ -44,87 +46,96 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "norm_average": get_args(NormAverage),
     "projection_of": get_args(ProjectionOf),
 }
-"""The fields that are one of some words."""
+"""The allowed words of every field that has a fixed list of them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Recipe:
     """Every decision of a training.
 
-    Defaults are those of the paper (arXiv 1707.08819) and its authors' script
-    `WRNs_imagenet.py`; where paper, script and the group's TensorFlow port differ, the field says
-    so. What is meant where they are silent is in docs/recipes.md.
+    Defaults are those of the paper (arXiv 1707.08819) and of its authors' script
+    `WRNs_imagenet.py`. A field says where paper, script and the group's TensorFlow port differ.
+    docs/recipes.md says what lowres does where all three are silent.
 
     Raises:
         RecipeError: a value is outside its range.
     """
 
     variant: str = "32-box"
-    """Which variant of the store to train on."""
+    """Variant of the store to train on."""
     model: str = "wrn"
-    """The network. wrn: the paper's Wide ResNet. timm:NAME: one of timm. package.module:function:
-    what that function returns for the number of classes and the size."""
+    """The network. wrn: the paper's Wide ResNet. timm:NAME: a model of timm.
+    package.module:function: your function of the number of classes and the size; it returns a
+    network."""
     width: float = 2.0
     """The k of WRN-N-k: stages have 16k, 32k, 64k, ... channels, rounded down."""
     blocks: int = 4
     """Residual blocks in each stage; N = 2 x blocks x stages + 4 (paper: 4)."""
     epochs: int = 40
-    """Passes over the train split; with --flip both, each shows every image twice."""
+    """Passes over the train split; with --flip both, one epoch shows each image twice."""
     batch_size: int = 128
-    """Images in one step; the remainder of an epoch is left out, other images each time."""
+    """Images in one step. Images that do not fill a last batch are skipped, different ones in each
+    epoch."""
     lr: float = 0.01
-    """Learning rate, per step on the mean loss of a batch; with muon, how far a step moves a
-    matrix, as its largest singular value."""
+    """Learning rate of a step, on the mean loss of a batch. With muon: the largest singular value
+    of the update of a matrix."""
     adam_lr: float = ADAM_LR
-    """With muon, the learning rate of Adam, which moves what is no hidden matrix: first and last
-    layer, biases and norms; how far a step moves each number."""
+    """With muon: learning rate of Adam, which updates the first and last layer, biases and norm
+    parameters."""
     warmup: float = 0.0
-    """Fraction of all steps over which the learning rate rises from 0 (paper: none)."""
+    """Fraction of all steps, at the start, over which the learning rate rises linearly from 0
+    (paper: none)."""
     cooldown: float = 0.0
-    """Fraction of all steps, the last ones, over which it falls to 0 in a line (paper: none)."""
+    """Fraction of all steps, at the end, over which the learning rate falls linearly to 0 (paper:
+    none)."""
     lr_drop: float = 0.2
     """Factor on the learning rate at each drop."""
     lr_drop_at: tuple[float, ...] = (0.25, 0.5, 0.75)
-    """When to drop, as fractions of all steps (paper: after epochs 10, 20 and 30 of 40)."""
+    """When the learning rate drops, as fractions of all steps (paper: after epochs 10, 20 and 30 of
+    40)."""
     optimizer: str = "momentum"
-    """The rule of updates. momentum: classical, lr inside the velocity (script and port). nesterov:
-    the same, looking ahead. muon: orthogonal steps for matrices, Adam for the rest.
-    package.module:function: that optimizer, such as torch.optim:AdamW."""
+    """The update rule. momentum: classical, lr inside the velocity (script and port). nesterov: the
+    same with Nesterov's look-ahead. muon: orthogonal updates for matrices, Adam for the rest.
+    package.module:function: your own, or one of torch's, such as torch.optim:AdamW."""
     momentum: float = 0.9
-    """Share of the velocity kept in each step; with muon, of the averaged gradient."""
+    """Fraction of the velocity that each step keeps; with muon, of the averaged gradient."""
     weight_decay: float = 0.001
     """L2 gradient per unit of weight (script: 0.0005 x the sum of squares, so 0.001; TensorFlow
-    port: 0.0005 x half of that sum, so 0.0005). With muon, weights shrink by the factor
-    exp(-weight_decay) over the run, whatever the learning rate."""
+    port: 0.0005 x half of that sum, so 0.0005). With muon: the whole run shrinks weights by the
+    factor exp(-weight_decay), at any learning rate."""
     decay_on: DecayOn = "weights-and-scales"
-    """What decays: weights of convolutions and dense layer and batch norm scales (script), or every
-    number that is trained (TensorFlow port)."""
+    """What decays. weights-and-scales: weights of convolutions and of the dense layer, and batch
+    norm scales (script). everything: all trainable parameters (TensorFlow port)."""
     label_smoothing: float = 0.0
-    """Share of each label's weight that is spread evenly over all classes (paper: none)."""
+    """Fraction of each label that is spread evenly over all classes (paper: none)."""
     flip: Flip = "both"
-    """Mirroring. both: every image plain and mirrored in each epoch (script and port). random:
-    half of them, drawn anew. alternating: half of them, and the others in the next epoch. none."""
+    """Mirroring. both: each epoch shows every image plain and mirrored (script and port). random: a
+    new random half is mirrored in each epoch. alternating: one half is mirrored, the other half in
+    the next epoch. none: no mirroring."""
     shift_px: int = 4
-    """Shift by up to this many pixels each way, filling with zeros after subtracting (script and
-    port: 4 at every size)."""
+    """Largest random shift in pixels, in each direction; uncovered pixels are 0 after subtraction
+    (script and port: 4 at every size)."""
     subtract: Subtract = "mean-image"
-    """What is subtracted: the mean of train at each pixel (script), or of each channel."""
+    """What is subtracted from an image. mean-image: the mean of train at each pixel (script).
+    mean-colour: the mean of each channel."""
     divide_by: DivideBy = "range"
-    """What is divided by: 255 (script), or the standard deviation of each channel."""
+    """What an image is divided by. range: 255 (script). deviation: the standard deviation of each
+    channel."""
     norm_average: NormAverage = "inverse-deviation"
-    """What batch norm averages over steps for use in evaluation: 1 / standard deviation (script, by
-    Lasagne), or the variance (TensorFlow port)."""
+    """What batch norm averages over steps for evaluation. inverse-deviation: 1 / standard deviation
+    (script, by Lasagne). variance: the variance (TensorFlow port)."""
     conv_bias: bool = True
-    """A bias in the second convolution of each block (script; none in the TensorFlow port)."""
+    """Add a bias to the second convolution of each block (script; the TensorFlow port has none)."""
     projection_of: ProjectionOf = "input"
-    """What a projection shortcut sees: the block's input (script), or what batch norm and ReLU made
-    of it (TensorFlow port)."""
+    """Input of a projection shortcut. input: the input of the block (script). activation: that
+    input after batch norm and ReLU (TensorFlow port)."""
     eval_split: str | None = None
-    """Split to measure errors on; val if not given, or test where there is no val."""
+    """Split on which errors are measured. Default: val, or test if there is no val."""
     precision: Precision = "auto"
-    """Numbers in the network: bfloat16 where the device computes it natively, or float32."""
+    """Number format in the network. auto: bfloat16 where the device computes it natively, float32
+    elsewhere. float32, bfloat16: that one."""
     seed: int = 0
-    """Decides the initial weights, the order of images and their augmentation."""
+    """Seed of the initial weights, the order of images and their augmentation."""
 
     def __post_init__(self) -> None:
         try:
@@ -164,7 +175,7 @@ class Recipe:
         return Variant.parse(self.variant).size
 
     def to_record(self) -> dict[str, Any]:
-        """Give the fields as JSON values."""
+        """Return the fields as JSON values."""
         return {**asdict(self), "lr_drop_at": list(self.lr_drop_at)}
 
     @classmethod
@@ -184,16 +195,75 @@ class Recipe:
             raise RecipeError(f"recipe cannot be read: {error!r}") from error
 
     def digest(self, store_digest: str) -> str:
-        """Hash recipe and store contents: equal digests, the same run (8 hexadecimal digits)."""
+        """Hash recipe and store contents (8 hexadecimal digits): equal digests, same run."""
         text = json.dumps([self.to_record(), store_digest], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:8]
 
     def run_name(self, store_digest: str) -> str:
-        """Name the run for people, and uniquely by the digest at the end."""
+        """Return a readable name of the run that is safe as a file name and unique by its digest.
+
+        `32-box-k2-lr0.01-e40-s0-` and the digest; other networks have their model in place of `k2`.
+        """
+        network = f"k{self.width:g}"
+        if self.model != "wrn":
+            network = re.sub(r"[^A-Za-z0-9._]+", "-", self.model)[:40].strip("-.") or "model"
         return (
-            f"{self.variant}-k{self.width:g}-lr{self.lr:g}-e{self.epochs}-s{self.seed}-"
+            f"{self.variant}-{network}-lr{self.lr:g}-e{self.epochs}-s{self.seed}-"
             f"{self.digest(store_digest)}"
         )
+
+    def steps_per_epoch(self, images: int) -> int:
+        """Count the steps of one epoch over a number of images; a last partial batch is skipped."""
+        return images * (2 if self.flip == "both" else 1) // self.batch_size
+
+    def steps(self, images: int) -> int:
+        """Count the steps of the whole run, for a number of images in train."""
+        return self.epochs * self.steps_per_epoch(images)
+
+    def learning_rate(self, step: int, steps: int) -> float:
+        """Return the learning rate of a step: `lr` times warm-up, drops and cool-down.
+
+        Warm-up and cool-down are lines through the middles of steps, so no step has rate 0.
+
+        Args:
+            step: number of the step, from 0.
+            steps: number of steps in the whole run.
+        """
+        drops = sum(step >= fraction * steps for fraction in self.lr_drop_at)
+        rate = self.lr * self.lr_drop**drops
+        middle = (step + 0.5) / steps
+        if middle < self.warmup:
+            rate *= middle / self.warmup
+        if 1 - middle < self.cooldown:
+            rate *= (1 - middle) / self.cooldown
+        return float(rate)
+
+    def measured_split(self, splits: Iterable[str]) -> str:
+        """Name the split on which errors are measured: `eval_split`, else val, else test."""
+        return self.eval_split or ("val" if "val" in splits else "test")
+
+    def check_splits(self, splits: Mapping[str, int]) -> None:
+        """Refuse splits of a store that this recipe cannot train and be measured on.
+
+        Args:
+            splits: number of images by name of the split.
+
+        Raises:
+            RecipeError: train has fewer images than a batch, or the split for errors is missing.
+        """
+        images = splits.get("train", 0)
+        if not self.steps_per_epoch(images):
+            raise RecipeError(
+                f"train has {images} images, fewer than a batch of {self.batch_size}: choose a "
+                "smaller --batch-size"
+            )
+        if self.measured_split(splits) not in splits:
+            missing = f"no split {self.eval_split}" if self.eval_split else "neither val nor test"
+            raise RecipeError(
+                f"the store has {missing} to measure errors on; its splits are "
+                f"{', '.join(splits)}: choose one with --eval-split, or build the store again with "
+                "--val-fraction 0.1"
+            )
 
 
 FIELDS = tuple(field.name for field in fields(Recipe))
@@ -218,25 +288,28 @@ RECIPES: dict[RecipeName, Recipe] = {
         shift_px=0,
     ),
 }
-"""Recipes by name: the authors' script; the port to TensorFlow by the same group, of which its
-README claims the same errors; and the best one that has been shown here (docs/recipes.md)."""
+"""Recipes by name (docs/recipes.md).
+
+paper: the authors' script. tensorflow-port: the port by the same group, whose README claims the
+same errors. fast: the best recipe measured with lowres at equal cost.
+"""
 
 
 def named_recipe(name: str) -> Recipe:
-    """Give a recipe by its name.
+    """Return a recipe by its name.
 
     Raises:
-        RecipeError: there is none of that name.
+        RecipeError: no recipe has that name.
     """
     _check("recipe", name, name in RECIPES, f"one of {', '.join(RECIPES)}")
     return RECIPES[name]  # type: ignore[index]
 
 
 def check_field(name: str) -> None:
-    """Refuse a name that is no field of the recipe.
+    """Refuse a name that is not a field of the recipe.
 
     Raises:
-        RecipeError: with the nearest field.
+        RecipeError: no field has that name; the message has the nearest one.
     """
     if name not in FIELDS:
         hint = nearest(name, FIELDS, f"fields are {', '.join(FIELDS)}")

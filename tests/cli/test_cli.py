@@ -53,7 +53,7 @@ def test_the_whole_way(tmp_path):
     assert "top-1 error" not in again.stderr
     report = lowres("report", "study", cwd=tmp_path)
     assert report.returncode == 0, report.stderr
-    assert "8-box for 16-box: cannot tell: 1 configuration, 1 seed" in report.stdout
+    assert "8-box for 16-box: undecided: 1 configuration, 1 seed" in report.stdout
     assert (tmp_path / "study" / "report.html").exists()
 
 
@@ -130,7 +130,7 @@ def test_every_recipe_field_is_a_flag_with_help_and_default(capsys):
         (
             ["study", "{store}", "--axis", "variant=8-box,16-box", "--axis", "size=8"],
             1,
-            "variant and its part size cannot both be given or swept",
+            "variant and its part size cannot both be set or swept",
         ),
         (["study", "{store}", "--axis", "lr=1", "--lr", "2"], 1, "lr is swept: leave --lr out"),
         (["study", "{store}", "--axis", "seed=1,2", "--seeds", "2"], 1, "not by both"),
@@ -249,7 +249,7 @@ def test_a_failed_run_gives_status_1_and_is_named(tmp_path, store_path):
     )  # fmt: skip
     assert study.returncode == 1
     assert "1 of 2 runs finished, 1 failed" in study.stdout
-    assert "RunError: train has 24 images, fewer than a batch of 999" in study.stdout
+    assert "RecipeError: train has 24 images, fewer than a batch of 999" in study.stdout
     report = lowres("report", "study", cwd=tmp_path)
     assert report.returncode == 0
     assert "fewer than a batch of 999" in (tmp_path / "study" / "report.html").read_text()
@@ -299,14 +299,14 @@ def test_a_plan_a_dry_run_commands_and_their_status(capsys, store_path, tmp_path
     left = call(capsys, "study", "it's here", "--print-commands", "--device", "cpu")[1]
     assert left.splitlines() == lines[1:]
     told = call(capsys, "status", "it's here")[1]
-    assert "1 finished, 5 planned; about " in told
+    assert "1 trained, 5 planned; about " in told
     record = json.loads(call(capsys, "status", "it's here", "--json")[1])
-    assert record["counts"]["finished"] == 1
+    assert record["counts"]["trained"] == 1
     text = call(capsys, "info", "it's here")[1]
-    assert "1 finished, 5 planned" in text
+    assert "1 trained, 5 planned" in text
     assert "axis size: 8, 16" in text
     assert "run it's here" not in text
-    assert "finished" in call(capsys, "info", words[2])[1]
+    assert "trained" in call(capsys, "info", words[2])[1]
 
 
 def test_a_swept_size_in_record_and_report(capsys, store_path, tmp_path, monkeypatch):

@@ -277,7 +277,7 @@ def test_on_the_command_line(store_path, folder, capsys, tmp_path):
     assert status == 1
     assert "d.csv: 36 lines" in text
     status, _, errors = run(store_path, "--out", table)
-    assert (status, "give --against, too" in errors) == (1, True)
+    assert (status, "add --against PATH" in errors) == (1, True)
     status, _, errors = run(store_path, "--against", store_path, "--out", table)
     assert (status, "choose one by --variant" in errors) == (1, True)
     assert run(store_path, "--against", tmp_path / "nowhere")[0] == 1

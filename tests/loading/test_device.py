@@ -1,4 +1,4 @@
-"""Batches that are made on the device are those of the NumPy loader, however they come there."""
+"""Batches made on the device equal those of the NumPy loader, resident or streamed."""
 
 import shutil
 import threading
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from lowres.loading.device import DeviceLoader, fits
+from lowres.loading.device_loader import DeviceLoader, fits
 from lowres.loading.loaders import NumpyLoader, TorchLoader
 
 CPU = torch.device("cpu")
@@ -23,8 +23,8 @@ def test_the_same_batches_resident_or_streamed(store, resident, flip, subtract):
     )  # fmt: skip
     loader = DeviceLoader(batches, CPU, torch.float32, resident=resident)
     for epoch, first in ((0, 0), (3, 2)):
-        expected = list(TorchLoader(batches).from_batch(epoch, first))
-        found = list(loader.from_batch(epoch, first))
+        expected = list(TorchLoader(batches).batches(epoch, first))
+        found = list(loader.batches(epoch, first))
         assert len(found) == len(expected) == len(batches) - first
         for (images, labels), (own, own_labels) in zip(expected, found, strict=True):
             assert torch.allclose(own, images, atol=1e-6)
@@ -34,8 +34,8 @@ def test_the_same_batches_resident_or_streamed(store, resident, flip, subtract):
 
 def test_shifts_beyond_the_edge_leave_nothing(store):
     batches = NumpyLoader(store, "8-box", batch_size=16, shuffle=True, shift_px=30, seed=1)
-    expected, _ = next(iter(TorchLoader(batches).from_batch(0, 0)))
-    found, _ = next(DeviceLoader(batches, CPU, torch.float32, resident=True).from_batch(0, 0))
+    expected, _ = next(iter(TorchLoader(batches).batches(0)))
+    found, _ = next(DeviceLoader(batches, CPU, torch.float32, resident=True).batches(0))
     assert torch.allclose(found, expected, atol=1e-6)
     assert (found.flatten(1) == 0).all(1).any()
 
@@ -44,28 +44,28 @@ def test_in_bfloat16_only_the_last_step_rounds(store):
     batches = NumpyLoader(store, "8-box", "val", batch_size=5)
     exact = DeviceLoader(batches, CPU, torch.float32, resident=True)
     rounded = DeviceLoader(batches, CPU, torch.bfloat16, resident=False)
-    for (images, _), (own, _) in zip(exact.from_batch(0, 0), rounded.from_batch(0, 0), strict=True):
+    for (images, _), (own, _) in zip(exact.batches(0), rounded.batches(0), strict=True):
         assert own.dtype == torch.bfloat16
         assert torch.equal(own, images.bfloat16())
 
 
 def test_a_stream_that_is_left_early_leaves_no_thread(store):
     batches = NumpyLoader(store, "8-box", batch_size=2, shuffle=True)
-    stream = DeviceLoader(batches, CPU, torch.float32, resident=False).from_batch(0, 0)
+    stream = DeviceLoader(batches, CPU, torch.float32, resident=False).batches(0)
     next(stream)
     stream.close()
     assert not [t for t in threading.enumerate() if t.name == "lowres-reader"]
 
 
-def test_an_error_while_reading_comes_where_batches_are_used(store, monkeypatch):
+def test_an_error_while_reading_is_raised_where_batches_are_used(store, monkeypatch):
     batches = NumpyLoader(store, "8-box", batch_size=2, shuffle=True)
     loader = DeviceLoader(batches, CPU, torch.float32, resident=False)
     monkeypatch.setattr(np, "take", lambda *_, **__: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        list(loader.from_batch(0, 0))
+        list(loader.batches(0))
 
 
-def test_a_set_stays_on_a_gpu_where_it_takes_part_of_the_free_memory(monkeypatch):
+def test_images_stay_on_a_gpu_if_they_take_a_part_of_its_free_memory(monkeypatch):
     images = np.zeros((10, 8, 8, 3), np.uint8)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (images.nbytes, 10**12))
     assert not fits(images, torch.device("cuda"))
@@ -88,13 +88,14 @@ def test_parts_of_batches_are_the_batches(store):
         assert sorted(map(bytes, together)) == sorted(map(bytes, images[0]))
 
 
+@pytest.mark.full
 @pytest.mark.skipif(shutil.which("g++") is None, reason="there is no C++ compiler")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")  # of torch, in its own compiler
 def test_compiled_batches_are_the_same(store, tmp_path, monkeypatch):
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
     batches = NumpyLoader(store, "8-box", batch_size=16, shuffle=True, flip="random", shift_px=3)
     loader = DeviceLoader(batches, CPU, torch.float32, resident=True)
-    expected = list(loader.from_batch(1, 0))
+    expected = list(loader.batches(1))
     loader.compile()
-    for (own, _), (images, _) in zip(loader.from_batch(1, 0), expected, strict=True):
+    for (own, _), (images, _) in zip(loader.batches(1), expected, strict=True):
         assert torch.allclose(own, images, atol=1e-6)

@@ -6,9 +6,8 @@ import torch
 
 import lowres
 from lowres.loading import augment
-from lowres.loading.augment import Draw, draw, gather
+from lowres.loading.augment import Draw, draw, gather, shuffled
 from lowres.loading.loaders import NumpyLoader
-from lowres.loading.order import shuffled
 
 
 def test_orders_are_permutations_that_never_change():
@@ -62,7 +61,7 @@ def test_alternating_mirrors_the_other_half_in_the_next_epoch():
 def test_both_shows_every_image_plain_and_mirrored(store):
     loader = NumpyLoader(store, "8-box", batch_size=8, shuffle=True, flip="both", shift_px=3)
     assert len(loader) == 2 * 24 // 8
-    places = np.concatenate(list(loader.place_batches(0)))
+    places = np.concatenate(list(loader.positions(0)))
     assert sorted(places) == list(range(48))
     rows, again = places % 24, places >= 24
     drawn = draw(rows, seed=0, epoch=0, flip="both", shift_px=3, second=again)
@@ -108,7 +107,7 @@ def reference(images, rows, drawn, mean, std):
 @pytest.fixture(params=["compiled", "NumPy"])
 def either_way(request, monkeypatch):
     if request.param == "NumPy":
-        monkeypatch.setattr(augment, "kernel", None)
+        monkeypatch.setattr(augment, "gather_rows", None)
     return request.param
 
 
@@ -135,7 +134,7 @@ def test_both_ways_give_the_same_bits(monkeypatch):
     drawn = Draw(random.random(40) < 0.5, *random.integers(-40, 41, (2, 40)))
     arguments = images, np.arange(40), drawn, random.random((32, 32, 3)) * 255, np.full(3, 61.7)
     compiled = gather(*arguments)
-    monkeypatch.setattr(augment, "kernel", None)
+    monkeypatch.setattr(augment, "gather_rows", None)
     np.testing.assert_array_equal(compiled, gather(*arguments))
 
 

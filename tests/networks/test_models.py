@@ -1,4 +1,4 @@
-"""Networks of recipes: the paper's, one of the user's own, and those of timm."""
+"""Networks of recipes: the paper's, your own, and those of timm."""
 
 import sys
 import types
@@ -47,7 +47,6 @@ def own(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(("size", "blocks", "width"), [(8, 1, 0.5), (16, 4, 1), (32, 2, 2)])
 def test_the_formula_of_cost_is_what_torch_counts(size, blocks, width):
-    """Multiply-adds of the paper's network, by formula, against torch's counter of operations."""
     from torch.utils.flop_counter import FlopCounterMode
 
     recipe = Recipe(variant=f"{size}-box", width=width, blocks=blocks)
@@ -59,7 +58,7 @@ def test_the_formula_of_cost_is_what_torch_counts(size, blocks, width):
     assert network.name == f"WRN-{2 * blocks * network.module.shape.stages + 4}-{width:g}"
 
 
-def test_a_function_of_ones_own(own, store, tmp_path):
+def test_your_own_function(own, store, tmp_path):
     recipe = Recipe(variant="8-box", model="own_networks:small", epochs=2, batch_size=8, lr=0.1)
     torch.manual_seed(3)
     state = torch.random.get_rng_state()
@@ -78,8 +77,8 @@ def test_a_function_of_ones_own(own, store, tmp_path):
 @pytest.mark.parametrize(
     ("model", "words"),
     [
-        ("own_networks:no_module", "must give a torch.nn.Module, gave a int"),
-        ("own_networks:too_few", r"must give logits of \(B, 4\) .* gave \(1, 3\)"),
+        ("own_networks:no_module", "must return a torch.nn.Module, returned a int"),
+        ("own_networks:too_few", r"must return logits of \(B, 4\) .* returned \(1, 3\)"),
         ("own_networks:other_size", r"does not take images of \(B, 3, 8, 8\)"),
         ("own_networks:broken", "cannot be made for 4 classes at 8 px: no such depth"),
         ("own_networks:number", "has no function 'number'; it has .*small"),
@@ -87,7 +86,7 @@ def test_a_function_of_ones_own(own, store, tmp_path):
         ("nowhere.at_all:net", "module nowhere.at_all cannot be imported"),
     ],
 )
-def test_functions_that_give_no_network(own, model, words):
+def test_functions_that_return_no_network(own, model, words):
     with pytest.raises(RunError, match=words):
         make_network(Recipe(variant="8-box", model=model), 4)
 
@@ -99,8 +98,8 @@ def test_models_are_named_in_one_of_three_ways():
         Recipe(model="resnet50")
 
 
-def test_timm_is_asked_for_with_the_size_where_a_family_needs_it(monkeypatch):
-    """timm itself needs torchvision, of which there is not always a build for torch's."""
+def test_timm_gets_the_size_if_a_family_needs_it(monkeypatch):
+    """A stub of timm, which needs a torchvision that matches torch."""
 
     def create_model(name, *, num_classes, in_chans, **sized):
         if name == "resnet":

@@ -5,7 +5,9 @@ import pytest
 import torch
 from torch import nn
 
-from lowres.networks.wrn import Block, Details, InverseDeviationNorm, Shape, WideResNet
+from lowres.networks.norms import InverseDeviationNorm
+from lowres.networks.shape import Shape
+from lowres.networks.wrn import Block, Details, WideResNet
 from lowres.recipe import Recipe, named_recipe
 
 # Trainable parameters as the authors' script prints them, for 1,000 classes; those of WRN-28-2,

@@ -8,15 +8,16 @@ from lowres.errors import StudyError
 from lowres.recipe import Recipe
 from lowres.report.analysis import NOTHING, analyse
 from lowres.report.reading import Row, label, read_rows, swept_fields
+from lowres.training.run import RunState
 from made_runs import fail_run, write_run, write_study
 
 
 def row(variant, lr, error, *, seed=0, width=2.0, seconds=1.0, macs=1000):
     recipe = Recipe(variant=variant, lr=lr, seed=seed, width=width)
     result = {"top1_error": error, "train_s": seconds, "train_macs": macs}
-    status = "diverged" if error is None else "trained"
+    state = RunState.DIVERGED if error is None else RunState.TRAINED
     epochs = [{"train_s": seconds / 2, "top1_error": value} for value in (error, error)]
-    return Row(f"{variant}-{lr}-{seed}", recipe, status, result, "", epochs, ("s", "d"))
+    return Row(f"{variant}-{lr}-{seed}", recipe, state, epochs, result)
 
 
 def grid(proxy_errors, target_errors):
@@ -81,8 +82,8 @@ def test_the_largest_target_comes_first_and_widths_are_compared_within_a_size():
 
 def test_an_unfinished_larger_size_does_not_hide_the_verdict():
     rows = grid([0.5, 0.4, 0.3], [0.9, 0.8, 0.7])
-    rows.append(Row("p", Recipe(variant="64-box"), "planned", {}, "", [], ("s", "d")))
-    assert analyse(rows).main_sentences[0].startswith("16-box for 32-box: cannot tell")
+    rows.append(Row("p", Recipe(variant="64-box")))
+    assert analyse(rows).main_sentences[0].startswith("16-box for 32-box: undecided")
 
 
 def test_the_optimum_and_its_shift(tmp_path):
@@ -153,7 +154,7 @@ def test_fields_in_words(tmp_path):
 def test_statuses_and_reasons(tmp_path):
     write_run(tmp_path, Recipe(lr=1.0), None)
     fail_run(tmp_path / "broken", Recipe(lr=2.0), "disk full")
-    rows = {row.status: row for row in read_rows(tmp_path)}
+    rows = {row.state: row for row in read_rows(tmp_path)}
     assert rows["failed"].reason == "OSError: disk full"
     assert "from step 7 on" in rows["diverged"].reason
     assert analyse(list(rows.values())).main_sentences == [NOTHING]

@@ -4,8 +4,10 @@ import subprocess
 import sys
 from typing import get_args, get_type_hints
 
+import pytest
+
 from lowres.cli import runs
-from lowres.report.writing import Format
+from lowres.report.files import Format
 from made_runs import write_study
 
 
@@ -14,6 +16,7 @@ def report(*arguments):
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.full
 def test_formats_are_written_and_verdicts_printed(tmp_path):
     folder = write_study(tmp_path / "study", sizes=(8, 16), widths=(1.0,))
     done = report(folder, "--format", "md", "csv", "--format", "png")
@@ -37,3 +40,26 @@ def test_an_unknown_format_is_refused(tmp_path):
 def test_the_flag_takes_every_format():
     flag = get_args(get_type_hints(runs.report)["format"])[0]
     assert get_args(flag) == get_args(Format)
+
+
+BARE = """
+import sys
+
+class Missing:
+    def find_spec(name, path=None, target=None):
+        if name in ("scipy", "jinja2", "matplotlib"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Missing)
+from lowres.cli import main
+main()
+"""
+
+
+def test_a_bare_install_is_asked_once_for_one_extra(tmp_path):
+    command = [sys.executable, "-c", BARE, "report", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert done.stderr.count("pip install") == 1
+    assert "[report]" in done.stderr
+    assert "[study]" not in done.stderr

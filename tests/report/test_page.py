@@ -11,7 +11,7 @@ import pytest
 import lowres
 from lowres.errors import LowresError, StudyError
 from lowres.recipe import Recipe
-from lowres.report.writing import FIGURES
+from lowres.report.files import FIGURES
 from lowres.study.axes import Axis
 from lowres.study.study import Study
 from lowres.training.run import Run
@@ -111,6 +111,17 @@ def test_csv_and_json_hold_the_same_numbers(study):
     assert len(first["configurations"]) == len(first["proxy_errors"]) == 6
 
 
+def test_columns_of_the_csv_are_unique(study):
+    with (study / "runs.csv").open() as file:
+        rows = list(csv.reader(file))
+    headings = rows[0]
+    assert len(headings) == len(set(headings))
+    trained = dict(zip(headings, next(row for row in rows if row[1] == "trained"), strict=True))
+    assert (trained["epochs"], trained["result_epochs"]) == ("4", "4")
+    assert (trained["eval_split"], trained["result_eval_split"]) == ("", "val")
+    assert (trained["precision"], trained["result_precision"]) == ("auto", "float32")
+
+
 def test_markdown_has_the_verdicts_and_whole_tables(study):
     text = (study / "report.md").read_text()
     for sentence in lowres.write_report(study, ("md",)).sentences:
@@ -121,7 +132,7 @@ def test_markdown_has_the_verdicts_and_whole_tables(study):
             assert len(columns) == 1, block
 
 
-def test_png_has_a_image_of_each_chart(study):
+def test_png_has_an_image_of_each_chart(study):
     names = {path.name for path in (study / FIGURES).iterdir()}
     assert {"learning-rate-1.png", "ranks-1.png", "anytime-seconds.png"} <= names
     assert {"front-flops.png", "filters-1.png", "filters-2.png"} <= names
@@ -138,6 +149,7 @@ def test_only_what_was_asked_for_is_written(study, tmp_path):
     assert set(copy.iterdir()) - before == {copy / "runs.csv"}
 
 
+@pytest.mark.full
 def test_same_runs_same_bytes(study):
     paths = [study / name for name in ("report.html", "report.md", "report.json")]
     paths += sorted((study / FIGURES).iterdir())[:2]
@@ -146,6 +158,7 @@ def test_same_runs_same_bytes(study):
     assert [path.read_bytes() for path in paths] == before
 
 
+@pytest.mark.full
 def test_a_page_of_500_runs_stays_small(tmp_path):
     write_study(tmp_path, sizes=(8, 16, 32, 64), widths=(1.0, 2.0, 4.0, 8.0, 10.0), seeds=4,
                 epochs=40)  # fmt: skip
@@ -175,6 +188,7 @@ def test_a_study_whose_run_is_gone_is_refused(store, tmp_path):
 BASE = Recipe(variant="8-box", width=0.5, blocks=1, epochs=1, batch_size=8)
 
 
+@pytest.mark.full
 def test_a_run_that_was_really_trained(store, tmp_path):
     lowres.train(store, BASE, tmp_path / "run")
     page, *_ = lowres.write_report(tmp_path / "run").files

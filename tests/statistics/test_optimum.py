@@ -78,7 +78,7 @@ def test_one_seed_takes_the_noise_from_the_fit():
     three = transfer.optimum(RATES[2:5], errors[2:5])
     assert three.lr is not None
     assert three.interval is None
-    assert three.reason == "one seed and three learning rates: the noise is not known"
+    assert three.reason == "one seed and three learning rates: the noise is unknown"
 
 
 def test_a_flat_curve_has_no_interval():
@@ -169,7 +169,7 @@ def test_overlapping_regions(low, high, both):
         ([0.0, 0.1], [[0.1], [0.2]], "above 0 and rising"),
         ([0.1, NAN], [[0.1], [0.2]], "above 0 and rising"),
         ([0.1, 0.2], [[0.1]], "a row for each of 2 learning rates, had 1"),
-        ([0.1, 0.2], [[INF], [NAN]], "must hold a learning rate that trained"),
+        ([0.1, 0.2], [[INF], [NAN]], "no learning rate trained"),
     ],
 )
 def test_bad_curves(rates, errors, words):

@@ -42,7 +42,7 @@ def test_what_cannot_be_told_has_a_reason():
     one = transfer.regret(rising, rising)
     assert one.regret.value == 0
     assert one.regret.interval is None
-    assert one.regret.reason == "one seed: the target's noise is not known"
+    assert one.regret.reason == "one seed: the noise of the target is unknown"
     assert transfer.regret([[0.1]], [[0.1]]).regret.reason.startswith("1 configuration has")
     assert transfer.regret(rising, [[INF]] * 3).regret.reason == "all runs on the target diverged"
     assert transfer.regret([[INF]] * 3, rising).regret.reason == "all runs on the proxy diverged"

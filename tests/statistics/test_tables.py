@@ -13,8 +13,8 @@ INF, NAN = np.inf, np.nan
 @pytest.mark.parametrize(
     ("errors", "words"),
     [
-        ([0.1, 0.2], r"proxy errors must be a table of 2 dimensions, .* was of shape \(2,\)"),
-        (np.zeros((3, 0)), r"none of them empty, was of shape \(3, 0\)"),
+        ([0.1, 0.2], r"proxy errors must be a table of 2 dimensions .* had shape \(2,\)"),
+        (np.zeros((3, 0)), r"and not empty, had shape \(3, 0\)"),
         ([[0.1, 31.0]], "shares from 0 to 1 .* was 31; divide percentages by 100"),
         ([[-0.1]], "was -0.1"),
         ([[-INF]], "was -inf"),

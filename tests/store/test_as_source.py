@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 import lowres
-from formats_contract import SourceContract
 from images import contents
 from lowres.errors import SourceError, StoreError, VariantError
 from lowres.store.as_source import StoreSource, open_source
+from lowres.testing import SourceContract
 
 
 class TestStoreSource(SourceContract):

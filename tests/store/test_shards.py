@@ -20,7 +20,7 @@ from lowres.store import render as rendering
 from lowres.store.manifest import Manifest
 from lowres.store.options import BuildOptions, Working
 from lowres.store.rows import RowFile
-from lowres.store.staging import Shard, locked, locked_part
+from lowres.store.staging import BUILDING, Shard, work_directory
 
 OPTIONS = BuildOptions(size=(8, 16), filter=("box", "lanczos"))
 FLAGS = ("--size", "8", "16", "--filter", "box", "lanczos")
@@ -176,19 +176,19 @@ def test_a_shard_that_is_killed_is_run_again(source, store_path, tmp_path):
 
 def test_one_process_at_a_time_for_each_part(source, store_path, tmp_path, capsys):
     store = tmp_path / "store"
-    with locked_part(store, Shard(2, 3).name, "shard 2/3"):
+    with work_directory(store).lock(BUILDING, part="build-2-of-3"):
         status, out, errors = run(capsys, source, store, "--shard", "2/3")
         assert (status, out) == (75, "")
-        assert errors == f"lowres: shard 2/3 of {store} is being built by another process\n"
+        assert errors == f"lowres: build-2-of-3 of {store} is being built by another process\n"
         assert build_shard(source, store, "1/3") == 24
         for flags in ([], ["--finish"]):
             status, _, errors = run(capsys, source, store, *flags)
             assert status == 75
-            assert errors == f"lowres: {store} is being built by another process\n"
-    with locked(store):
+            assert errors == f"lowres: store {store} is being built by another process\n"
+    with work_directory(store).lock(BUILDING):
         status, _, errors = run(capsys, source, store, "--shard", "2/3")
         assert status == 75
-        assert errors == f"lowres: {store} is being built by another process\n"
+        assert errors == f"lowres: store {store} is being built by another process\n"
         with pytest.raises(StoreBusyError):
             build_shard(source, store, "3/3")
     builder.build(source, store, OPTIONS)
@@ -284,7 +284,7 @@ def test_more_shards_than_images(tmp_path):
 def test_a_foreign_folder_is_left_alone(source, tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.tex").write_text("x")
-    with pytest.raises(StoreError, match="neither empty nor an unfinished store"):
+    with pytest.raises(StoreError, match="neither empty nor a store"):
         build_shard(source, tmp_path / "mine", "1/3")
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.tex"]
 

@@ -1,6 +1,7 @@
 """Studies: what is planned, skipped, failed and grown; with processes that are real and short."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -8,7 +9,7 @@ import lowres
 from lowres.errors import StudyError
 from lowres.recipe import Recipe
 from lowres.study.axes import Axis
-from lowres.study.study import Study
+from lowres.study.study import Study, cost
 from lowres.training import loop
 from lowres.training.run import Run
 from lowres.work.executor import BUSY_STATUS, Result
@@ -44,6 +45,35 @@ def test_a_run_for_each_combination_the_costly_first(store, tmp_path):
     assert [run.path for run in Study.open(tmp_path / "study").runs] == [
         run.path for run in study.runs
     ]
+
+
+NETWORKS = """
+from torch import nn
+
+def made(classes, channels):
+    layers = nn.Conv2d(3, channels, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+    return nn.Sequential(*layers, nn.Linear(channels, classes))
+
+def a_small(classes, size):
+    return made(classes, 2)
+
+def z_large(classes, size):
+    return made(classes, 64)
+"""
+
+
+def test_the_most_costly_networks_come_first(store, tmp_path, monkeypatch):
+    """Networks of the user's are made and counted; equal costs would be ordered by name."""
+    (tmp_path / "sized_networks.py").write_text(NETWORKS)
+    monkeypatch.syspath_prepend(tmp_path)
+    models = ("sized_networks:a_small", "wrn", "sized_networks:z_large")
+    study = Study.plan(tmp_path / "study", store, BASE, [Axis("model", models)])
+    order = ["wrn", "sized_networks:z_large", "sized_networks:a_small"]
+    assert [run.recipe.model for run in study.runs] == order
+    drafts = Study.draft(tmp_path / "draft", store, BASE, [Axis("model", models)])
+    assert [draft.recipe.model for draft in drafts] == order
+    assert not (tmp_path / "draft").exists()
+    assert cost(replace(BASE, model="missing:network")) == cost(BASE), "it cannot be made here"
 
 
 def test_finished_runs_are_skipped_and_failed_ones_tried_again(store, tmp_path):
@@ -124,7 +154,7 @@ def test_local_processes_give_the_numbers_of_this_process(store, tmp_path):
     assert summary.finished == 2
     assert len(summary.failed) == 2
     assert all("fewer than a batch of 999" in reason for reason in summary.failed.values())
-    run = next(run for run in study.runs if run.status == "finished")
+    run = next(run for run in study.runs if run.finished)
     again = lowres.train(
         store, run.recipe, tmp_path / "again", execution=lowres.Execution(threads=1)
     )
@@ -149,7 +179,7 @@ def test_a_study_grows_by_values_and_axes(store, tmp_path):
 def test_a_study_is_not_mixed_with_another(store, tmp_path):
     Study.plan(tmp_path / "study", store, BASE, AXES)
     longer = Recipe.from_record(BASE.to_record() | {"epochs": 2})
-    with pytest.raises(StudyError, match="was planned with epochs 1, and this asks for 2"):
+    with pytest.raises(StudyError, match="was planned differently: epochs was 1 and is now 2"):
         Study.plan(tmp_path / "study", store, longer, AXES)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "x").write_text("")

@@ -1,7 +1,9 @@
 """How a run is carried out: several processes, compiled, streamed, logged, published."""
 
+import dataclasses
 import json
-import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,14 +13,18 @@ import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
+from torch import nn
 
 import lowres
+from hooks import hooked, interrupted_after
 from lowres.errors import MissingExtraError, RunError
 from lowres.recipe import Recipe
 from lowres.training import compiling, loop
-from lowres.training.execution import Execution
-from lowres.training.weights import FILE_NAME
+from lowres.training.distributed import Team
+from lowres.training.run import WEIGHTS_FILE, Execution, Run
+from lowres.training.session import open_session
 
+CPU = Execution(device="cpu")
 TINY = Recipe(variant="8-box", width=0.5, blocks=1, epochs=3, batch_size=8, precision="float32")
 ARGUMENTS = [
     "--variant", "8-box", "--width", "0.5", "--blocks", "1", "--batch-size", "8",
@@ -26,36 +32,49 @@ ARGUMENTS = [
 ]  # fmt: skip
 
 
-def torchrun(processes, *arguments):
-    command = [
-        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node",
-        str(processes), "-m", "lowres", "train", *map(str, arguments),
-    ]  # fmt: skip
-    return [*command, *ARGUMENTS]
+def torchrun(*arguments):
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    return [*command, *map(str, arguments)]
 
 
-@pytest.mark.parametrize("average", ["inverse-deviation", "variance"])
-def test_two_processes_train_as_one_does(store, store_path, tmp_path, average):
-    fields = ("--epochs", "2", "--norm-average", average)
-    out = tmp_path / "two"
-    subprocess.run(torchrun(2, store_path, *fields, "--out", out), check=True, timeout=120)
-    recipe = Recipe.from_record(TINY.to_record() | {"epochs": 2, "norm_average": average})
-    one = lowres.train(store, recipe, tmp_path / "one", execution=Execution(device="cpu"))
-    two = json.loads((out / "result.json").read_text())
-    assert two["processes"] == 2
-    assert two["weights_sha256"] != one["weights_sha256"], "sums in another order"
-    for name in ("train_loss", "eval_loss", "top1_error", "top5_error"):
-        assert two[name] == pytest.approx(one[name], rel=2e-4, abs=1e-6), name
-    own, other = (lowres.load_network(tmp_path / name).module for name in ("one", "two"))
-    for (name, mine), theirs in zip(
-        own.state_dict().items(), other.state_dict().values(), strict=True
-    ):
-        assert torch.allclose(mine, theirs, rtol=1e-3, atol=1e-4), name
+AVERAGES = ("inverse-deviation", "variance")
+PAIR = """
+import sys
+from pathlib import Path
+from lowres.training.distributed import joined
+from lowres.training.loop import finish
+from lowres.training.run import Execution, Run
+
+with joined("cpu") as team:
+    for path in sys.argv[1:]:
+        finish(Run.open(Path(path)), execution=Execution(device="cpu"), team=team)
+"""
 
 
-def test_processes_end_when_asked_and_go_on(store_path, tmp_path):
+@pytest.mark.full
+def test_two_processes_train_as_one_does(store, tmp_path):
+    recipes = {name: dataclasses.replace(TINY, epochs=2, norm_average=name) for name in AVERAGES}
+    runs = [Run.plan(tmp_path / f"two-{name}", recipe, store) for name, recipe in recipes.items()]
+    (tmp_path / "pair.py").write_text(PAIR)
+    command = torchrun(tmp_path / "pair.py", *(run.path for run in runs))
+    subprocess.run(command, check=True, timeout=120)
+    for run, recipe in zip(runs, recipes.values(), strict=True):
+        one_path = run.path.with_name(run.path.name.replace("two", "one"))
+        one, two = lowres.train(store, recipe, one_path, execution=CPU), run.result()
+        assert two["processes"] == 2
+        assert two["weights_sha256"] != one["weights_sha256"], "sums in another order"
+        for name in ("train_loss", "eval_loss", "top1_error", "top5_error"):
+            assert two[name] == pytest.approx(one[name], rel=2e-4, abs=1e-6), name
+        theirs = lowres.load_network(run.path).module.state_dict()
+        for name, mine in lowres.load_network(one_path).module.state_dict().items():
+            assert torch.allclose(mine, theirs[name], rtol=1e-3, atol=1e-4), name
+
+
+@pytest.mark.slow
+def test_stopped_processes_leave_a_run_that_one_resumes(store_path, tmp_path):
     out = tmp_path / "run"
-    command = torchrun(2, store_path, "--epochs", "400", "--out", out)
+    train = ("-m", "lowres", "train", store_path, "--epochs", "400", "--out", out)
+    command = torchrun(*train, *ARGUMENTS)
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
     while not (out / "checkpoint.pt").exists():
@@ -63,78 +82,129 @@ def test_processes_end_when_asked_and_go_on(store_path, tmp_path):
         assert process.poll() is None
         time.sleep(0.05)
     process.send_signal(signal.SIGTERM)
-    _, told = process.communicate(timeout=60)
-    assert "go on with: lowres train" in told
-    run = lowres.training.run.Run.open(out)
-    assert run.status == "begun"
+    _, said = process.communicate(timeout=60)
+    assert "lowres train" in said
+    run = Run.open(out)
+    assert run.state == "started"
     done = len(run.metrics())
     assert 0 < done < 400
     # A run of few epochs from there, by one process.
     record = json.loads((out / "recipe.json").read_text())
     record["recipe"]["epochs"] = done + 1
     (out / "recipe.json").write_text(json.dumps(record))
-    assert loop.finish(lowres.training.run.Run.open(out))["epochs"] == done + 1
+    assert loop.finish(Run.open(out))["epochs"] == done + 1
 
 
-def test_batches_that_processes_cannot_share(store_path, tmp_path):
-    command = torchrun(2, store_path, "--epochs", "2", "--out", tmp_path / "run")
-    command[command.index("--batch-size") + 1] = "7"
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    assert ended.returncode
-    assert "--batch-size must be a multiple of the 2 processes" in ended.stderr
+def test_batches_that_processes_cannot_share(store, tmp_path):
+    run = Run.plan(tmp_path / "run", dataclasses.replace(TINY, batch_size=7), store)
+    words = "--batch-size must be a multiple of the 2 processes"
+    with pytest.raises(RunError, match=words), open_session(run, store, CPU, Team(0, 2)):
+        pass
 
 
-def test_streamed_images_give_the_same_run(store, tmp_path):
-    usual = lowres.train(store, TINY, tmp_path / "usual")
+def test_streamed_images_train_the_same(store, tmp_path):
+    usual = lowres.train(store, TINY, tmp_path / "usual", execution=CPU)
     for loading in ("resident", "streamed"):
-        found = lowres.train(store, TINY, tmp_path / loading, execution=Execution(loading=loading))
+        execution = Execution(device="cpu", loading=loading)
+        found = lowres.train(store, TINY, tmp_path / loading, execution=execution)
         assert found["train_loss"] == pytest.approx(usual["train_loss"], rel=1e-4)
         assert found["top1_error"] == usual["top1_error"]
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="there is no C++ compiler")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")  # of torch, in its own compiler
-def test_a_compiled_run_learns_the_same_and_goes_on_as_it_began(store, tmp_path, monkeypatch):
-    if compiling.shutil.which(os.environ.get("CXX", "g++")) is None:
-        pytest.skip("there is no C++ compiler")
+def test_a_compiled_run_learns_the_same_and_resumes_compiled(store, tmp_path, monkeypatch):
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))
-    usual = lowres.train(store, TINY, tmp_path / "usual", execution=Execution(compile="off"))
-    whole = lowres.train(store, TINY, tmp_path / "whole", execution=Execution(compile="on"))
+    on, off = (Execution(device="cpu", compile=word) for word in ("on", "off"))
+    usual = lowres.train(store, TINY, tmp_path / "usual", execution=off)
+    whole = lowres.train(store, TINY, tmp_path / "whole", execution=on)
     assert (usual["compiled"], whole["compiled"]) == (False, True)
     assert usual["compile_s"] == 0 < whole["compile_s"]
     assert whole["train_loss"] == pytest.approx(usual["train_loss"], rel=1e-3)
     assert whole["train_s"] < whole["compile_s"], "compiling is not counted as training"
-
-    def stop(run, session, keep=loop._save):
-        keep(run, session)
-        if len(session.progress.history) == 1:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(loop, "_save", stop)
     with pytest.raises(KeyboardInterrupt):
-        lowres.train(store, TINY, tmp_path / "run", execution=Execution(compile="on"))
-    monkeypatch.undo()
-    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))
-    again = lowres.train(store, TINY, tmp_path / "run", execution=Execution(compile="off"))
+        lowres.train(store, TINY, tmp_path / "run", execution=on, track=interrupted_after(1))
+    again = lowres.train(store, TINY, tmp_path / "run", execution=off)
     assert again["compiled"], "as it began"
     assert again["weights_sha256"] == whole["weights_sha256"]
 
 
-def test_compiling_where_it_pays(monkeypatch):
-    def settle(wanted="auto", macs=1e14, processes=1):
-        return compiling.settle(
-            wanted, train_macs=macs, device=torch.device("cpu"), threads=2, processes=processes
-        )
+def failing_compile(*_, **__):
+    def forward(_images):
+        raise NotImplementedError("first line\nsecond line")
 
-    monkeypatch.setattr(compiling.shutil, "which", lambda _: "/usr/bin/g++")
-    assert settle()
-    assert not settle(macs=1e13)
-    assert not settle(processes=2)
-    assert not settle("off")
-    assert settle("on", macs=1.0)
-    monkeypatch.setattr(compiling.shutil, "which", lambda _: None)
-    assert not settle()
-    with pytest.raises(RunError, match="--compile on needs a C\\+\\+ compiler"):
-        settle("on")
+    return forward
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("compile", "NotImplementedError: first line"),
+        ("which", "no C\\+\\+ compiler: install g\\+\\+, or set CXX"),
+    ],
+)
+def test_a_run_that_cannot_be_compiled(store, tmp_path, monkeypatch, name, reason):
+    """With auto it trains without, and says so once; with on it fails."""
+    monkeypatch.setitem(compiling.PAYS_FROM_MACS, "cpu", 0.0)
+    usual = lowres.train(
+        store, TINY, tmp_path / "off", execution=Execution(device="cpu", compile="off")
+    )
+    monkeypatch.setattr(compiling.shutil, "which", lambda _: "found" if name == "compile" else None)
+    monkeypatch.setattr(torch, "compile", failing_compile)
+    said = []
+    result = lowres.train(
+        store, TINY, tmp_path / "auto", execution=CPU, track=hooked(say=said.append)
+    )
+    assert not result["compiled"]
+    assert result["compile_s"] == 0
+    assert result["weights_sha256"] == usual["weights_sha256"], "the attempt leaves no trace"
+    assert re.fullmatch(f"training without torch.compile, which failed: {reason}", said[0])
+    assert len(said) == 1 + TINY.epochs
+    with pytest.raises(RunError, match=f"cannot compile this network .{reason}.: use --compile of"):
+        lowres.train(store, TINY, tmp_path / "on", execution=Execution(device="cpu", compile="on"))
+
+
+def test_compiling_where_it_pays():
+    def pays(macs=1e14, processes=1, device="cpu"):
+        return compiling.compile_pays(macs, torch.device(device), threads=2, processes=processes)
+
+    assert pays()
+    assert not pays(macs=1e13)
+    assert not pays(processes=2)
+    assert not pays(device="cuda")
+    assert pays(macs=1e17, device="cuda")
+
+
+def test_programs_that_compiling_on_a_gpu_needs(monkeypatch):
+    cuda, modules, programs = torch.device("cuda"), {"triton"}, {"clang"}
+    monkeypatch.setattr(compiling.importlib.util, "find_spec", lambda n: n in modules or None)
+    monkeypatch.setattr(compiling.shutil, "which", lambda n: n if n in programs else None)
+    monkeypatch.delenv("CC", raising=False)
+    assert compiling.missing_tools(cuda) == ""
+    monkeypatch.setenv("CC", "mycc")
+    assert compiling.missing_tools(cuda) == "no C compiler: install gcc, or set CC"
+    modules.clear()
+    assert compiling.missing_tools(cuda) == "no Triton: pip install triton"
+
+
+def test_the_warm_up_leaves_no_trace_and_no_gradient_between_passes():
+    """A CUDA graph reuses its memory, so gradients of the pass before must be gone."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(144, 5))
+    before, passes = {n: t.clone() for n, t in model.state_dict().items()}, []
+    batch = torch.rand(8, 3, 8, 8)
+
+    def forward(images):
+        passes.append([p.grad for p in model.parameters()])
+        return model(images)
+
+    state = torch.random.get_rng_state()
+    compiling.warm_up(forward, model, batch, torch.float32, passes=3)
+    assert passes == [[None] * 6] * 3
+    assert all(p.grad is None for p in model.parameters())
+    assert all(torch.equal(t, before[n]) for n, t in model.state_dict().items())
+    assert torch.equal(torch.random.get_rng_state(), state)
 
 
 @pytest.mark.parametrize(
@@ -168,27 +238,27 @@ def test_without_tensorboard(store, tmp_path, monkeypatch):
         lowres.train(store, TINY, tmp_path / "run", execution=Execution(log="tensorboard"))
 
 
-def test_published_weights_are_the_runs_and_tell_how_to_use_them(store, tmp_path):
+def test_published_weights_are_the_runs_and_say_how_to_use_them(store, tmp_path):
     result = lowres.train(store, TINY, tmp_path / "run")
-    with safe_open(tmp_path / "run" / FILE_NAME, framework="np") as opened:
+    with safe_open(tmp_path / "run" / WEIGHTS_FILE, framework="np") as opened:
         record = json.loads(opened.metadata()["lowres"])
         mean = opened.get_tensor("input.mean")
     assert record["recipe"] == TINY.to_record()
     assert record["classes"] == list(store.classes)
     assert record["store"] == store.manifest.digest
     assert np.allclose(mean, store.images("train", "8-box").mean(axis=0), atol=1e-4)
-    network = lowres.load_network(tmp_path / "run" / FILE_NAME)
+    network = lowres.load_network(tmp_path / "run" / WEIGHTS_FILE)
     wrong = network.logits(store.images("val", "8-box")).argmax(1).numpy() != store.labels("val")
     assert wrong.mean() == pytest.approx(result["top1_error"])
     with pytest.raises(ValueError, match=r"images must be \(B, 8, 8, 3\) uint8, were"):
         network.logits(store.images("val", "16-box"))
 
 
-def test_weights_that_are_not_there_or_damaged(store, tmp_path):
-    with pytest.raises(RunError, match="is not there: weights are written when a run is over"):
+def test_missing_and_damaged_weights(store, tmp_path):
+    with pytest.raises(RunError, match="does not exist: weights are written at the end of a run"):
         lowres.load_network(tmp_path)
     lowres.train(store, TINY, tmp_path / "run")
-    path = tmp_path / "run" / FILE_NAME
+    path = tmp_path / "run" / WEIGHTS_FILE
     whole = path.read_bytes()
     for damaged in (whole[:-100], b"{}", b"", whole[:8] + b"x" + whole[9:]):
         path.write_bytes(damaged)
@@ -196,25 +266,11 @@ def test_weights_that_are_not_there_or_damaged(store, tmp_path):
             lowres.load_network(path)
 
 
-def test_progress_tells_loss_and_errors(store, tmp_path, monkeypatch):
-    monkeypatch.setattr(loop, "TELL_EVERY_S", 0.0)
+def test_progress_shows_loss_and_errors(store, tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "NOTE_EVERY_S", 0.0)
     notes, counts = [], []
-
-    class Display(lowres.progress.Display):
-        def note(self, text):
-            notes.append(text)
-
-        def advance(self, count=1):
-            counts.append(count)
-
-    from contextlib import contextmanager
-
-    @contextmanager
-    def track(what, total, *, done=0):
-        counts.append(-total)
-        yield Display()
-
+    track = hooked(note=notes.append, advance=counts.append)
     lowres.train(store, TINY, tmp_path / "run", track=track)
     assert notes[0].startswith("epoch 1/3, loss ")
     assert ", top-1 error " in notes[-1]
-    assert sum(counts) == 0, "counted in images"
+    assert sum(counts) == 3 * 6 * 8, "counted in images"

@@ -16,7 +16,7 @@ class TestLocalProcesses(ExecutorContract):
         return LocalProcesses(jobs=2, threads=1)
 
 
-def test_processes_are_told_their_threads(tmp_path):
+def test_processes_get_their_threads(tmp_path):
     code = "import os; print(os.environ['OMP_NUM_THREADS'])"
     job = Job("a", (sys.executable, "-c", code), tmp_path / "log")
     list(LocalProcesses(jobs=1, threads=3).finish([job]))
@@ -51,12 +51,12 @@ def test_a_process_that_ignores_the_request_to_end_is_killed(tmp_path, monkeypat
         (2, 4, 8, (8, 1)),
     ],
 )
-def test_cores_are_shared_out(monkeypatch, cores, count, jobs, expected):
+def test_cores_are_shared(monkeypatch, cores, count, jobs, expected):
     monkeypatch.setattr("lowres.work.processes.available_cores", lambda: cores)
     assert share_cores(count, jobs) == expected
 
 
-def test_cores_that_are_shared_out_by_threads(monkeypatch):
+def test_cores_are_shared_by_threads(monkeypatch):
     monkeypatch.setattr("lowres.work.processes.available_cores", lambda: 8)
     assert share_cores(16, threads=3) == (2, 3)
     assert share_cores(16, threads=99) == (1, 99)
@@ -79,8 +79,8 @@ def test_names_of_gpus(monkeypatch, visible, count, names):
     assert gpu_names(count) == names
 
 
-def test_gpus_are_shared_out(tmp_path):
-    """Each process sees one; none has two while another has none; and it is given back."""
+def test_gpus_are_shared(tmp_path):
+    """Each process sees one; no GPU has two processes while another has none."""
     code = (
         "import os, pathlib, sys, time; folder = pathlib.Path(sys.argv[1]);"
         "mine = folder / os.environ['CUDA_VISIBLE_DEVICES']; mine.touch(exist_ok=False);"

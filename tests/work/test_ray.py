@@ -1,4 +1,4 @@
-"""Runs on a real Ray cluster of several nodes on this machine, one of which is killed."""
+"""Jobs on a real Ray cluster of several nodes on this machine, one of which is killed."""
 
 import os
 import signal
@@ -22,6 +22,7 @@ from ray_work import MEMORY, cluster_of
 ray = pytest.importorskip("ray", reason="ray is not installed")
 
 pytestmark = [
+    pytest.mark.slow,
     # Ray's own: sockets and files that it leaves to the garbage collector.
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
@@ -38,15 +39,15 @@ def cluster():
         yield made
 
 
-class TestRayRuns(ExecutorContract):
+class TestRayCluster(ExecutorContract):
     @pytest.fixture
     def executor(self, cluster):
         return RayCluster(cluster.address)
 
 
 def test_a_node_is_killed_while_it_trains(cluster, store, tmp_path):
-    """The study is complete all the same, and each run was finished once."""
-    study = Study.plan(tmp_path / "study", store, BASE, [Axis("seed", tuple(range(5)))])
+    """The study is complete, and each run was finished once."""
+    study = Study.plan(tmp_path / "study", store, BASE, [Axis("seed", tuple(range(3)))])
     doomed = cluster.add_node(num_cpus=1, **MEMORY)
     (raylet,) = doomed.all_processes["raylet"]
     lost = []
@@ -57,7 +58,7 @@ def test_a_node_is_killed_while_it_trains(cluster, store, tmp_path):
             time.sleep(0.02)
             runs = training(study.path)
             of_node = {one for one in runs if raylet.process.pid in ancestors(one)}
-            # Not one that has only just been started: it is to be at its work.
+            # Not one that has just been started: it must hold its run.
             of_node = {one for one in of_node if runs[one].busy}
         (train,) = of_node
         lost.append(training(study.path)[train].path.name)
@@ -71,7 +72,7 @@ def test_a_node_is_killed_while_it_trains(cluster, store, tmp_path):
     summary = study.finish(RayCluster(cluster.address))
     killer.join()
     assert lost
-    assert (summary.finished, summary.failed) == (5, {})
+    assert (summary.finished, summary.failed) == (3, {})
     for run in study.runs:
         assert (run.path / "train.log").read_text().count("result.json") == 1, run.path.name
         assert [record["epoch"] for record in run.metrics()] == [1, 2]
@@ -106,37 +107,57 @@ def ancestors(process: int) -> list[int]:
     return found
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_an_ended_driver_leaves_nothing_training(cluster, store_path, tmp_path, number):
-    """Nor where it is killed without a chance to say so; and the runs go on later."""
+def test_an_interrupted_study_leaves_nothing_training(cluster, store_path, tmp_path):
     command = [
-        *(sys.executable, "-m", "lowres", "study", store_path, "--seeds", "2", "--epochs", "500"),
+        *(sys.executable, "-m", "lowres", "study", store_path, "--seeds", "1", "--epochs", "500"),
         *("--variant", "8-box", "--width", "0.5", "--blocks", "1", "--batch-size", "8"),
         *("--executor", "ray", "--address", cluster.address),
     ]
     driver = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     study = tmp_path / "study"
-    wait_until(lambda: len(list(study.glob("runs/*/checkpoint.pt"))) == 2)
-    assert len(training(study)) == 2
-    driver.send_signal(number)
+    wait_until(lambda: list(study.glob("runs/*/checkpoint.pt")))
+    driver.send_signal(signal.SIGTERM)
     _, errors = driver.communicate(timeout=60)
-    if number != signal.SIGKILL:
-        assert driver.returncode == 130, errors
-        assert "interrupted; the same command goes on from here" in errors
-        assert not training(study)
-    wait_until(lambda: not training(study), 30)
-    wait_until(lambda: not any(run.busy for run in Study.open(study).runs))
-    assert {run.status for run in Study.open(study).runs} == {"begun"}
+    assert driver.returncode == 130, errors
+    assert "interrupted" in errors
+    assert not training(study)
+    assert {run.state for run in Study.open(study).runs} == {"started"}
 
 
-def test_a_piece_that_is_lost_every_time(cluster, tmp_path, monkeypatch):
+DRIVER = """
+import sys
+from pathlib import Path
+from lowres.work.executor import Job
+from lowres.work.ray import RayCluster
+
+code = "import os, time; print(os.getpid(), flush=True); time.sleep(60)"
+jobs = [Job(name, (sys.executable, "-c", code), Path(name).resolve()) for name in ("a", "b")]
+list(RayCluster(sys.argv[1]).finish(jobs))
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_an_ended_driver_leaves_nothing_running(cluster, tmp_path, number):
+    """Even if it is killed and cannot stop its jobs."""
+    driver = subprocess.Popen(
+        [sys.executable, "-c", DRIVER, cluster.address], cwd=tmp_path, stderr=subprocess.DEVNULL
+    )
+    logs = [tmp_path / "a", tmp_path / "b"]
+    wait_until(lambda: all(log.exists() and log.read_text() for log in logs))
+    driver.send_signal(number)
+    driver.wait(timeout=60)
+    processes = [Path("/proc") / log.read_text().strip() for log in logs]
+    wait_until(lambda: not any(process.exists() for process in processes), 30)
+
+
+def test_a_job_that_is_lost_every_time(cluster, tmp_path, monkeypatch):
     monkeypatch.setattr(ray_runs, "RETRIES", 1)
     code = "import os; os.kill(os.getppid(), 9)"  # of the actor
     with pytest.raises(LowresError, match="the Ray cluster lost fatal 2 times"):
         list(RayCluster(cluster.address).finish([python(tmp_path, "fatal", code)]))
 
 
-def test_what_has_no_room_anywhere(cluster, tmp_path):
+def test_a_job_without_room_anywhere(cluster, tmp_path):
     job = python(tmp_path, "wide", "")
     with pytest.raises(LowresError, match="no machine of the Ray cluster has 64 cores"):
         list(RayCluster(cluster.address, threads=64).finish([job]))

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
-from cyclopts import App, Parameter
+from cyclopts import App, Group, Parameter
 
-from lowres.cli.app import app, err, out
-from lowres.cli.flags import Commas, flags_of, given_values
+from lowres.cli.app import MORE, STORES, app, err, out
+from lowres.cli.flags import Commas, LocalPath, Output, Quiet, flags_of, given_values
 from lowres.errors import LowresError
-from lowres.progress import shown
+from lowres.progress import Track, shown, silent
 from lowres.store.manifest import FILE_NAME
 from lowres.store.options import BuildOptions, Working, class_names
 
@@ -20,22 +20,24 @@ if TYPE_CHECKING:
     Options: TypeAlias = Any
     WorkingFlags: TypeAlias = Any
 else:
-    Options = flags_of(BuildOptions, "What to make")
-    WorkingFlags = flags_of(Working, "How to work")
+    Options = flags_of(BuildOptions, Group("What to build", sort_key=1))
+    WorkingFlags = flags_of(Working, Group("How to build", sort_key=2))
 
 SHOWN_SKIPPED = 10
 """Skipped images that a build names."""
 
 
-@app.command
+@app.command(group=STORES)
 def build(
-    source: Path,
-    store: Path,
+    source: LocalPath,
+    store: LocalPath,
+    /,
     *,
     options: Options = None,
     working: WorkingFlags = None,
     shard: str | None = None,
-    finish: Annotated[bool, Parameter(negative=())] = False,
+    finish: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Build a store of small variants from labelled images.
 
@@ -43,14 +45,15 @@ def build(
     resumes.
 
     Args:
-        source: folder of images; ILSVRC2012's tars; released batches; Parquet or WebDataset
+        source: Folder of images; ILSVRC2012's tars; released batches; Parquet or WebDataset
             files; CIFAR; MNIST; an EDM ZIP: see docs/formats.md.
-        store: folder to write, new or empty.
-        options: sizes, filters and what is taken from the source.
-        working: how the build works; nothing here changes a byte of the store.
-        shard: build only a part, such as 2/8, while other processes or machines build the other
+        store: Folder to write, new or empty.
+        options: Sizes, filters and what is taken from the source.
+        working: How the build works; nothing here changes a byte of the store.
+        shard: Build only a part, such as 2/8, while other processes or machines build the other
             parts into the same folder; then run once with --finish.
-        finish: make the store of the parts that were built with --shard.
+        finish: Make the store of the parts that were built with --shard.
+        quiet: Show no progress.
     """
     # No library that is loaded below computes with more threads than it is given.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -58,18 +61,19 @@ def build(
     from lowres.store.staging import Shard
 
     chosen, ways = _options(options), Working(**given_values(working))
+    track: Track = silent if quiet else shown
     if shard is not None:
         if finish or ways.executor != "threads":
             raise LowresError("--shard builds a part in threads: leave --finish and --executor out")
         part = Shard.parse(shard)
-        left = builder.build_shard(source, store, chosen, shard=part, working=ways, track=shown)
+        left = builder.build_shard(source, store, chosen, shard=part, working=ways, track=track)
         rest = f"{left:,} images of other shards are left" if left else "all other shards are built"
         out.print(f"{store}: shard {shard} is built; {rest}. At the end run once with --finish")
         return
     if finish and (ways.executor, ways.on_change) != ("threads", "stop"):
         raise LowresError("--finish builds nothing: leave --executor and --on-change out")
     make = builder.finish_shards if finish else builder.build
-    manifest = make(source, store, chosen, working=ways, track=shown)
+    manifest = make(source, store, chosen, working=ways, track=track)
     for note in manifest.source["notes"]:
         err.print(f"note: {note}")
     if skipped := manifest.skipped:
@@ -92,51 +96,65 @@ def _counts(splits: dict[str, int]) -> str:
     return ", ".join(f"{count:,} {split}" for split, count in splits.items())
 
 
-@app.command
-def info(path: Path) -> None:
-    """Say what a store, a run, a study or a set of images is, and which ImageNet32.
+@app.command(group=STORES)
+def info(path: LocalPath, /, *, quiet: Quiet = False) -> None:
+    """Describe a store, run, study, search or set of images; say which ImageNet32 a set is.
 
     Args:
-        path: any of these; released batches are checked against the published checksums.
+        path: Any of these. Released batches are compared with the published checksums.
+        quiet: Show no progress.
     """
-    from lowres.cli import info as describe
+    from lowres.cli.info import describe
 
-    for line in describe.describe(path, track=shown):
+    for line in describe(path, track=silent if quiet else shown):
         out.print(line)
 
 
-@app.command
+@app.command(group=STORES)
 def verify(
-    store: Path,
+    store: LocalPath,
+    /,
     *,
-    against: Path | None = None,
+    against: LocalPath | None = None,
     variant: str | None = None,
     split: Annotated[tuple[str, ...], Commas] = (),
-    out_file: Annotated[Path | None, Parameter(name=("--out", "-o"))] = None,
+    out_file: Annotated[Path | None, Output] = None,
+    quiet: Quiet = False,
 ) -> int:
-    """Check a store by its checksums, or compare it with another set, whatever the order of either.
+    """Check a store by its checksums, or compare it with another set, image by image in any order.
 
-    Exit status 0 means whole, or the same images with the same classes; 1 that they are not.
+    Exit status 0: the store is whole, or both sets have the same images in the same classes. 1: it
+    is not, or they differ.
+
+    Example: lowres verify store --against Imagenet32_train
 
     Args:
-        store: the store to check.
-        against: another store, or small images in any format that build reads.
-        variant: which variant to compare, where it is not clear.
-        split: which splits to compare; all if not given.
-        out_file: CSV file to write with a line for each image that is not identical.
+        store: The store to check.
+        against: Another store, or small images in any format that build reads.
+        variant: Which variant to compare, if it is not clear.
+        split: Which splits to compare; all if not given.
+        out_file: CSV file to write, with one line for each image that is not identical.
+        quiet: Show no progress.
     """
     from lowres.store.store import open_store
 
+    track = silent if quiet else shown
     if against is not None:
-        return _compare(store, against, variant, split, out_file)
+        return _compare(store, against, variant, split, out_file, track)
     opened = open_store(store)
     if variant is not None or out_file is not None or split:
-        raise LowresError("--variant, --split and --out are for a comparison: give --against, too")
-    problems = list(opened.problems(shown))
+        raise LowresError("--variant, --split and --out are for a comparison: add --against PATH")
+    problems = list(opened.problems(track))
     for problem in problems:
-        out.print(f"{store}: {problem}")
-    if not problems:
-        out.print(f"{store}: whole; {len(opened.manifest.files)} files as in the manifest")
+        out.print(f"  {problem}")
+    count = len(opened.manifest.files)
+    if problems:
+        out.print(
+            f"{store}: damaged, {len(problems)} of its checks failed; to repair it, remove the "
+            "folder and run its lowres build again"
+        )
+    else:
+        out.print(f"{store}: whole; {count} files have the checksums of the manifest")
     return int(bool(problems))
 
 
@@ -146,6 +164,7 @@ def _compare(
     variant: str | None,
     splits: tuple[str, ...],
     out_file: Path | None,
+    track: Track,
 ) -> int:
     from lowres.comparing.compare import compare_sets
     from lowres.comparing.sets import open_pairs
@@ -157,7 +176,7 @@ def _compare(
         raise LowresError(f"--out {out_file}: its folder does not exist")
     status = 0
     for one, other in pairs:
-        comparison = compare_sets(one, other, splits=splits, track=shown)
+        comparison = compare_sets(one, other, splits=splits, track=track)
         for line in comparison.lines():
             out.print(line)
         if out_file is not None:
@@ -166,21 +185,22 @@ def _compare(
     return status
 
 
-@app.command
+@app.command(group=STORES)
 def show(
-    store: Path,
+    store: LocalPath,
+    /,
     *,
-    out_file: Annotated[Path, Parameter(name=("--out", "-o"))] = Path("contact-sheet.png"),
+    out_file: Annotated[Path, Output] = Path("contact-sheet.png"),
     split: str | None = None,
     count: int = 8,
 ) -> None:
     """Draw a contact sheet: the same images across sizes and filters.
 
     Args:
-        store: the store to look at.
+        store: The store to look at.
         out_file: PNG file to write.
-        split: which split; train if not given.
-        count: how many images.
+        split: Which split; train if not given.
+        count: Number of images.
     """
     from lowres.comparing.contact_sheet import contact_sheet
     from lowres.store.store import open_store
@@ -188,25 +208,31 @@ def show(
     out.print(str(contact_sheet(open_store(store), out_file, split=split, count=count)))
 
 
-@app.command
+@app.command(group=STORES)
 def export(
-    store: Path,
-    destination: Path,
+    store: LocalPath,
+    destination: LocalPath,
+    /,
     *,
-    to: Literal["folder", "batches", "batches-npz", "parquet", "webdataset", "edm"],
+    to: str,
     variant: str | None = None,
     split: Annotated[tuple[str, ...], Commas] = (),
+    quiet: Quiet = False,
 ) -> None:
     """Write one variant of a store in a format that other tools read.
 
+    Example: lowres export store imagenet32 --to parquet --variant 32-box
+
     Args:
-        store: the store to take images from.
-        destination: what to write; must not exist.
-        to: folder: PNG files as split/class/name.png. batches, batches-npz: the layout of the
-            released ImageNet8/16/32/64. parquet: for Hugging Face datasets, with card and
-            Croissant. webdataset: tar shards. edm: the ZIP of EDM and StyleGAN3.
-        variant: which variant, such as 32-box; the only one if not given.
-        split: which splits; if not given all, or train for edm, which holds one.
+        store: The store to take images from.
+        destination: What to write; it must not exist.
+        to: The format. folder: PNG files as split/class/name.png. batches, batches-npz: the layout
+            of the released ImageNet8/16/32/64. parquet: for Hugging Face datasets, with card and
+            Croissant. webdataset: tar shards. edm: the ZIP of EDM and StyleGAN3. Other packages
+            may add formats.
+        variant: Which variant, such as 32-box; needed if the store has several.
+        split: Which splits; if not given all, or train if the format holds one split.
+        quiet: Show no progress.
     """
     from lowres.store import export as exporter
     from lowres.store.store import open_store
@@ -214,48 +240,55 @@ def export(
     opened = open_store(store)
     if variant is None and len(opened.variants) > 1:
         raise LowresError(
-            f"{store} has {', '.join(map(str, opened.variants))}: choose one by --variant"
+            f"{store} has {', '.join(map(str, opened.variants))}: choose one, such as --variant "
+            f"{opened.variants[0]}"
         )
     chosen = variant or str(opened.variants[0])
-    counts = exporter.export(opened, destination, chosen, to=to, splits=split, track=shown)
-    out.print(f"{destination}: {_counts(counts)}")
+    track = silent if quiet else shown
+    counts = exporter.export(opened, destination, chosen, to=to, splits=split, track=track)
     for note in exporter.notes(opened, counts, to):
         err.print(f"note: {note}")
+    out.print(f"{destination}: {_counts(counts)}")
 
 
-bench = App(name="bench", help="Measure how fast this machine works on your own images.")
+bench = App(
+    name="bench", help="Measure how fast this machine works on your own images.", group=MORE
+)
 app.command(bench)
 
 
 @bench.command(name="build")
 def bench_build(
-    source: Path,
+    source: LocalPath,
+    /,
     *,
     options: Options = None,
     sample: int = 400,
     rounds: int = 3,
     images: int | None = None,
     workers: Annotated[int | None, Parameter(alias="-j")] = None,
-    scratch: Path | None = None,
+    scratch: LocalPath | None = None,
+    quiet: Quiet = False,
 ) -> None:
-    """Tell how fast a store would be built, where the time goes, and how long it would take.
+    """Measure how fast a store would be built, where the time goes, and estimate the whole time.
 
     Args:
-        source: what would be built from, as for build.
-        options: what would be made of it.
-        sample: how many of its images to measure with.
-        rounds: how often; medians are shown.
-        images: project the time for so many; for the source and all of ImageNet if not given.
-        workers: threads; all cores if not given.
-        scratch: folder to write to meanwhile, on the disk that is to be measured; the system's
-            temporary folder if not given.
+        source: What would be built from, as for build.
+        options: What would be made of it.
+        sample: How many of its images to measure with.
+        rounds: How often to measure; medians are shown.
+        images: Estimate the time for this many; for the source and all of ImageNet if not given.
+        workers: Threads; all cores if not given.
+        scratch: Folder on the disk to measure, for temporary files; the system's temporary folder
+            if not given.
+        quiet: Show no progress.
     """
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from lowres.store.speed import build_speed, lines
 
     speed = build_speed(
         source, _options(options), sample=sample, rounds=rounds, workers=workers, scratch=scratch,
-        track=shown,
+        track=silent if quiet else shown,
     )  # fmt: skip
     for line in lines(speed, images):
         out.print(line)

@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from lowres.errors import SourceError
 from lowres.formats.containers.pickle import load_plain
 from lowres.formats.containers.streams import damage_named, read_exactly
-from lowres.formats.source import Entry, Index, Source, check_name, indexed, interleaved
+from lowres.formats.indexing import indexed
+from lowres.formats.source import Entry, Index, Source, check_name, interleaved
 
 SIDE = 32
 MAX_FILE_BYTES = 1 << 30
@@ -94,7 +95,6 @@ class CifarSource(Source):
         return bool(_places(path))
 
     def index(self) -> Index:
-        """List all entries; see `Source.index`."""
         kind, classes, batches = self._loaded
         entries: dict[str, list[Entry]] = {}
         for split, names in kind.splits.items():

@@ -1,1 +1,1 @@
-"""Images of a store as batches: which rows, how each is augmented, and the loaders."""
+"""Loading: the images of a store as batches, shuffled, augmented and normalised."""

@@ -1,7 +1,7 @@
-"""Flips and shifts: drawn from (seed, epoch, row) alone, and applied while a batch is gathered.
+"""Order of the images in an epoch, and their flips and shifts.
 
-No generator carries state from one image to the next, so order, batch size, worker count or a
-restart never change which image meets which augmentation.
+Flips and shifts depend only on (seed, epoch, row). No generator carries state from one image to the
+next, so the augmentation of an image does not depend on order, batch size, processes or restarts.
 """
 
 from __future__ import annotations
@@ -14,12 +14,21 @@ from numpy.typing import NDArray
 from lowres.recipe import Flip
 
 try:
-    from lowres.loading import kernel
-except ImportError:  # without numba
-    kernel = None  # type: ignore[assignment]
+    from lowres.loading.gather_kernel import gather_rows
+except ImportError:  # numba is not installed
+    gather_rows = None  # type: ignore[assignment]
 
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-"""Increment and, below, multipliers of SplitMix64 (Steele, Lea, Flood 2014)."""
+"""Increment of SplitMix64; its multipliers are in `_mix` (Steele, Lea, Flood 2014)."""
+
+
+def shuffled(count: int, *, seed: int, epoch: int) -> NDArray[np.int64]:
+    """Permute the rows 0 to count - 1 for one epoch, (count,) int64.
+
+    It uses `RandomState` and not `Generator`, because NumPy promises never to change its streams.
+    """
+    state = np.random.RandomState(np.random.MT19937(np.random.SeedSequence([seed, epoch])))
+    return state.permutation(count).astype(np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +36,7 @@ class Draw:
     """Augmentation of some images.
 
     Attributes:
-        mirror: (B,) bool, which are mirrored.
+        mirror: (B,) bool, which images are mirrored.
         down: (B,) int64, shift in pixels, positive is down.
         right: (B,) int64, shift in pixels, positive is right.
     """
@@ -59,11 +68,11 @@ def draw(
         rows: (B,) int64 row numbers.
         seed: seed of the run.
         epoch: number of the epoch, from 0.
-        flip: `random`: mirror each with probability one half. `alternating`: the same in the
-            first epoch, and from then on the other way round each time. `both`: mirror those
-            that come for the second time. `none`.
-        shift_px: shift each way uniformly by -shift_px to shift_px pixels.
-        second: (B,) bool, for `both`: which are shown the second time in this epoch.
+        flip: `random`: mirror each image with probability one half. `alternating`: the same in the
+            first epoch, then the opposite choice in each next epoch. `both`: mirror the images in
+            `second`. `none`: mirror no image.
+        shift_px: largest shift in each direction; shifts are uniform.
+        second: (B,) bool, for `both`: which images this epoch shows for the second time.
     """
     if flip == "none" and not shift_px:
         zeros = np.zeros(len(rows), np.int64)
@@ -73,7 +82,7 @@ def draw(
     choices = np.uint64(2 * shift_px + 1)
 
     def uniform(from_bit: int) -> NDArray[np.int64]:
-        """Take 24 bits as one of the shifts; off uniform by less than 1 in 100,000 draws."""
+        """Turn 24 bits into a shift; probabilities are uniform to within 1 in 100,000."""
         part = (bits >> np.uint64(from_bit)) & np.uint64(0xFFFFFF)
         return ((part * choices) >> np.uint64(24)).astype(np.int64) - shift_px
 
@@ -88,7 +97,13 @@ def draw(
 
 
 def _bits(rows: NDArray[np.int64], seed: int, turns: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Give 64 random bits for each row, (B,); turns: (B,) or (1,), what time it is shown."""
+    """Return 64 random bits for each row, (B,).
+
+    Args:
+        rows: (B,) int64.
+        seed: seed of the run.
+        turns: (B,) or (1,), number of the showing: 2 x epoch, + 1 for the second one.
+    """
     stream = _mix(_mix(np.array([seed], np.uint64) + GOLDEN) + turns * GOLDEN)
     return _mix(stream + (rows.astype(np.uint64) + np.uint64(1)) * GOLDEN)
 
@@ -101,17 +116,17 @@ def gather(
     std: NDArray[np.float64],
     out: NDArray[np.float32] | None = None,
 ) -> NDArray[np.float32]:
-    """Pick rows, normalise, mirror and shift them in one go.
+    """Pick rows, normalise, mirror and shift them in one pass.
 
-    What a shift uncovers is 0, which after normalisation is the mean.
+    Pixels that a shift uncovers are 0, which is the mean after normalisation.
 
     Args:
         images: (N, H, W, 3) uint8.
         rows: (B,) int64.
-        drawn: their augmentation: mirrored first, then shifted.
-        mean: in levels, subtracted: a colour, (3,), or an image, (H, W, 3).
-        std: (3,) in levels, divided by.
-        out: (B, H, W, 3) float32, C order, filled in place of a new array.
+        drawn: augmentation of the rows: mirror first, then shift.
+        mean: subtracted, in levels: a colour, (3,), or an image, (H, W, 3).
+        std: divisor in levels, (3,).
+        out: (B, H, W, 3) float32, C order; filled and returned instead of a new array.
 
     Returns:
         (B, H, W, 3) float32.
@@ -119,17 +134,17 @@ def gather(
     _, height, width, _ = images.shape
     if out is None:
         out = np.empty((len(rows), height, width, 3), np.float32)
-    flat = images.view(np.ndarray).reshape(-1, height, 3 * width)  # numba knows no memory maps
+    flat = images.view(np.ndarray).reshape(-1, height, 3 * width)  # numba takes no memory maps
     scale = np.tile(1.0 / std, width).astype(np.float32)
     offset = np.broadcast_to(-mean / std, (height, width, 3))
     offsets = np.stack([offset, offset[:, ::-1]]).reshape(2, height, 3 * width).astype(np.float32)
     batch = out.reshape(len(rows), height, 3 * width)
-    fill = _fill if kernel is None else kernel.gather_rows
+    fill = _gather_rows_in_numpy if gather_rows is None else gather_rows
     fill(flat, rows, drawn.mirror, drawn.down, drawn.right, scale, offsets, batch)
     return out
 
 
-def _fill(
+def _gather_rows_in_numpy(
     images: NDArray[np.uint8],
     rows: NDArray[np.int64],
     mirror: NDArray[np.bool_],
@@ -139,7 +154,7 @@ def _fill(
     offsets: NDArray[np.float32],
     out: NDArray[np.float32],
 ) -> None:
-    """Do what `kernel.gather_rows` does, in NumPy, where numba is not installed."""
+    """Fill a batch as `gather_kernel.gather_rows` does, without numba."""
     _, height, length = images.shape
     out[...] = 0.0
     for b, row in enumerate(rows.tolist()):

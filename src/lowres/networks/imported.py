@@ -1,4 +1,4 @@
-"""`package.module:function` in a recipe: code of the user's own."""
+"""`package.module:function` in a recipe: your own code, imported by its name."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from lowres.errors import RunError
 
 
 def imported(specification: str, field: str) -> Callable[..., Any]:
-    """Import what a recipe's field names; the working directory is searched, too.
+    """Import the function that a field of a recipe names; the working directory is searched too.
 
     Args:
         specification: `package.module:function`.
-        field: of the recipe, for the message.
+        field: name of the field, for the message.
 
     Raises:
-        RunError: there is no such module, it cannot be imported, or has no such function.
+        RunError: the module does not exist, cannot be imported, or has no such function.
     """
     module_name, _, name = specification.partition(":")
     here = str(Path.cwd())
     if here not in sys.path:
-        sys.path.append(here)  # last: what is installed cannot be hidden by it
+        sys.path.append(here)  # last, so that it cannot hide an installed module
     try:
         found = import_module(module_name)
     except Exception as error:
@@ -43,7 +43,7 @@ def imported(specification: str, field: str) -> Callable[..., Any]:
 
 
 def check_named(model: str, optimizer: str) -> None:
-    """Import what a recipe names, so that a slip of the pen ends before anything is written.
+    """Import the functions that a recipe names, so that a typo fails before anything is written.
 
     Raises:
         RunError: as `imported`.

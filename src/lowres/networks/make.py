@@ -1,4 +1,4 @@
-"""The network of a recipe: the paper's, one of timm, or what a function of the user's returns."""
+"""The network of a recipe: the paper's, a model of timm, or the result of your own function."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class Network:
     """A network and its size.
 
     Attributes:
-        module: takes (B, 3, size, size) float and gives (B, classes) logits.
-        name: such as WRN-28-2, or as the recipe names it.
-        parameters: count of the numbers that are trained.
-        macs: multiply-adds of convolutions and matrix products for one image, one way.
+        module: maps (B, 3, size, size) float to (B, classes) logits.
+        name: such as WRN-28-2; or the model as the recipe names it.
+        parameters: number of trainable parameters.
+        macs: multiply-adds of convolutions and matrix products: one image, forward pass.
     """
 
     module: nn.Module
@@ -35,13 +35,13 @@ class Network:
 
 
 def make_network(recipe: Recipe, classes: int) -> Network:
-    """Make the network of a recipe, with initial weights by its seed.
+    """Make the network of a recipe; its seed decides the initial weights.
 
-    Torch's global generator is left as it was.
+    Torch's global generator keeps its state.
 
     Raises:
-        RunError: `model` names nothing that can be called, or makes no network of that size.
-        MissingExtraError: it names one of timm, which is not installed.
+        RunError: `model` cannot be called, or does not make a network for this size.
+        MissingExtraError: `model` is one of timm, which is not installed.
     """
     with torch.random.fork_rng():
         torch.manual_seed(recipe.seed)
@@ -49,16 +49,15 @@ def make_network(recipe: Recipe, classes: int) -> Network:
             module = WideResNet.of(recipe, classes)
             shape = module.shape
             return Network(module, shape.name, shape.parameters(), shape.macs())
-        foreign = _foreign(recipe, classes)
+        foreign = _make_foreign(recipe, classes)
         parameters = sum(p.numel() for p in foreign.parameters() if p.requires_grad)
-        return Network(foreign, recipe.model, parameters, _checked_macs(foreign, recipe, classes))
+        return Network(foreign, recipe.model, parameters, _count_macs(foreign, recipe, classes))
 
 
-def _foreign(recipe: Recipe, classes: int) -> nn.Module:
-    """Make a network by timm or by a function of the user's."""
+def _make_foreign(recipe: Recipe, classes: int) -> nn.Module:
     try:
         if recipe.model.startswith(TIMM):
-            made = _of_timm(recipe.model.removeprefix(TIMM), classes, recipe.size)
+            made = _make_timm(recipe.model.removeprefix(TIMM), classes, recipe.size)
         else:
             made = imported(recipe.model, "model")(classes, recipe.size)
     except RunError:
@@ -70,30 +69,26 @@ def _foreign(recipe: Recipe, classes: int) -> nn.Module:
         ) from error
     if not isinstance(made, nn.Module):
         raise RunError(
-            f"model {recipe.model} must give a torch.nn.Module, gave a {type(made).__name__}"
+            f"model {recipe.model} must return a torch.nn.Module, returned a {type(made).__name__}"
         )
     return made
 
 
-def _of_timm(name: str, classes: int, size: int) -> nn.Module:
+def _make_timm(name: str, classes: int, size: int) -> nn.Module:
     timm: Any = require("timm", "timm")
     if not timm.is_model(name):
-        near = ", ".join(timm.list_models(f"*{name}*")[:5]) or "none with such a name"
+        near = ", ".join(timm.list_models(f"*{name}*")[:5]) or "no similar name"
         raise RunError(f"timm {timm.__version__} has no model {name!r}; it has {near}")
     make = partial(timm.create_model, name, num_classes=classes, in_chans=3)
     try:
         made: nn.Module = make(img_size=size)
-    except TypeError:  # a family that takes images of any size
+    except TypeError:  # this family takes images of any size
         made = make()
     return made
 
 
-def _checked_macs(module: nn.Module, recipe: Recipe, classes: int) -> int:
-    """Count multiply-adds, trying the network on one image.
-
-    Raises:
-        RunError: it does not take the images, or does not give a logit for each class.
-    """
+def _count_macs(module: nn.Module, recipe: Recipe, classes: int) -> int:
+    """Count multiply-adds by running the network on one image, which also checks its output."""
     from torch.utils.flop_counter import FlopCounterMode
 
     image = torch.zeros(1, 3, recipe.size, recipe.size)
@@ -111,7 +106,7 @@ def _checked_macs(module: nn.Module, recipe: Recipe, classes: int) -> int:
     if not isinstance(logits, torch.Tensor) or logits.shape != (1, classes):
         found = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
         raise RunError(
-            f"model {recipe.model} must give logits of (B, {classes}) for images of "
-            f"{recipe.size} px, gave {found}"
+            f"model {recipe.model} must return logits of (B, {classes}) for images of "
+            f"{recipe.size} px, returned {found}"
         )
     return int(counter.get_total_flops()) // 2

@@ -8,17 +8,17 @@ import torch
 from torch import nn
 
 BATCH_NORM_EPS = 1e-4
-"""Lasagne's default, which the authors' network uses; the TensorFlow port has it, too."""
+"""Lasagne's default, which the authors' network and the TensorFlow port use."""
 
 BATCH_NORM_RATE = 0.1
-"""Share of a new batch in the running averages (Lasagne's `alpha`; 1 - 0.9 in the port)."""
+"""Weight of a new batch in the running averages (Lasagne's `alpha`; 1 - 0.9 in the port)."""
 
 
 class Pool(Protocol):
     """Several processes, each with an equal part of every batch.
 
     Attributes:
-        size: how many processes.
+        size: number of processes.
     """
 
     size: int
@@ -26,18 +26,18 @@ class Pool(Protocol):
     def pooled(
         self, mean: torch.Tensor, variance: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Turn mean and variance of this process's part, (C,), into those of the whole."""
+        """Turn mean and variance of this process's part, (C,), into those of the whole batch."""
 
 
 class InverseDeviationNorm(nn.BatchNorm2d):
     """Batch norm that averages 1 / standard deviation over steps, as Lasagne does.
 
-    Training is as ever. In evaluation the two differ where the deviation changes from batch to
-    batch: the mean of inverses is not the inverse of the mean.
+    It trains as torch's batch norm does. In evaluation the two differ if the deviation changes from
+    batch to batch: the mean of inverses is not the inverse of the mean.
 
     Attributes:
         running_inverse: (C,) float32, average of 1 / sqrt(variance + eps) over steps.
-        pool: joins the statistics of several processes; None where there is one.
+        pool: joins the statistics of several processes; None for one process.
     """
 
     running_inverse: torch.Tensor
@@ -48,14 +48,18 @@ class InverseDeviationNorm(nn.BatchNorm2d):
         self.register_buffer("running_inverse", torch.ones(channels))
         self.pool: Pool | None = None
 
+    def share(self, pool: Pool) -> None:
+        """Use the statistics of the whole batch from now on."""
+        self.pool = pool
+
     def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002  torch's name
-        """Normalise (B, C, H, W)."""
         if not self.training:
             scale = self.weight * self.running_inverse
             shift = self.bias - self.running_mean * scale  # type: ignore[operator]
             scaled: torch.Tensor = input * scale[:, None, None] + shift[:, None, None]
             return scaled.to(input.dtype)
-        # torch's compiler gives this one's statistics in the wrong precision, and fuses the other.
+        # torch.compile returns the statistics of native_batch_norm in the wrong precision; it
+        # fuses the other branch into one kernel.
         if self.pool is None and not torch.compiler.is_compiling():
             normal, mean, inverse = torch.native_batch_norm(
                 input, self.weight, self.bias, None, None, True, 0.0, self.eps
@@ -71,16 +75,24 @@ class InverseDeviationNorm(nn.BatchNorm2d):
 
 
 class PooledNorm(nn.BatchNorm2d):
-    """torch's batch norm over a batch that several processes share, on any device.
+    """Torch's batch norm over a batch that several processes share, on any device.
 
-    Attributes:
+    Args:
+        norm: the norm to replace; its tensors are used, not copied.
         pool: joins the statistics of the processes.
     """
 
-    pool: Pool
+    def __init__(self, norm: nn.BatchNorm2d, pool: Pool) -> None:
+        super().__init__(
+            norm.num_features, norm.eps, norm.momentum, norm.affine, norm.track_running_stats
+        )
+        self.pool = pool
+        self.weight, self.bias = norm.weight, norm.bias
+        self.running_mean, self.running_var = norm.running_mean, norm.running_var
+        self.num_batches_tracked = norm.num_batches_tracked
+        self.train(norm.training)
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002  torch's name
-        """Normalise (B, C, H, W)."""
         if not self.training:
             return super().forward(input)
         normal, mean, variance = _normalised(input, self, self.pool)
@@ -98,31 +110,19 @@ class PooledNorm(nn.BatchNorm2d):
 
 
 def share_batches(model: nn.Module, pool: Pool) -> None:
-    """Let every batch norm of a network see the whole of a batch that several processes share."""
+    """Make every batch norm of a network see the whole batch that several processes share."""
     for parent in list(model.modules()):
         for name, child in list(parent.named_children()):
             if isinstance(child, InverseDeviationNorm):
-                child.pool = pool
+                child.share(pool)
             elif isinstance(child, nn.BatchNorm2d):
-                setattr(parent, name, _pooling(child, pool))
-
-
-def _pooling(norm: nn.BatchNorm2d, pool: Pool) -> PooledNorm:
-    """Put a norm's own tensors into one that pools."""
-    tracks = norm.track_running_stats
-    made = PooledNorm(norm.num_features, norm.eps, norm.momentum, norm.affine, tracks)
-    made.pool = pool
-    made.weight, made.bias = norm.weight, norm.bias
-    made.running_mean, made.running_var = norm.running_mean, norm.running_var
-    made.num_batches_tracked = norm.num_batches_tracked
-    made.train(norm.training)
-    return made
+                setattr(parent, name, PooledNorm(child, pool))
 
 
 def _normalised(
     batch: torch.Tensor, norm: nn.BatchNorm2d, pool: Pool | None
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Give the normalised batch, in its own dtype, and the mean and variance, in float32."""
+    """Return the normalised batch in its own dtype, and mean and variance in float32."""
     x = batch.float()
     variance, mean = torch.var_mean(x, (0, 2, 3), correction=0)
     if pool is not None:

@@ -1,14 +1,13 @@
-"""The Wide ResNet of the paper, WRN-N-k, with its size and cost as formulas.
+"""The Wide ResNet of the paper, WRN-N-k, as a torch module (`shape.Shape` has its formulas).
 
-After the authors' `WRNs_imagenet.py`: as many stages as bring the image down to 8 x 8, four
-blocks a stage, pre-activation. Its quirks are kept, because the parameter counts depend on them:
-the second convolution of each block has a bias and the first has none; the first block starts
-without batch norm and ReLU and has a projection whatever the widths; projections see the raw input.
+It follows the authors' `WRNs_imagenet.py`: pre-activation, four blocks in a stage, and enough
+stages to bring the image down to 8 x 8. The parameter counts depend on its quirks, so lowres keeps
+them: the second convolution of each block has a bias and the first has none; the first block starts
+without batch norm and ReLU and always has a projection; projections see the raw input.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Self
 
@@ -17,70 +16,8 @@ from torch import nn
 from torch.nn import functional
 
 from lowres.networks.norms import BATCH_NORM_EPS, BATCH_NORM_RATE, InverseDeviationNorm
+from lowres.networks.shape import STEM_CHANNELS, Shape
 from lowres.recipe import NormAverage, ProjectionOf, Recipe
-
-STEM_CHANNELS = 16
-
-
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """What determines a WRN: everything about it is a formula of these.
-
-    Attributes:
-        size: side of the images in pixels.
-        width: the k of WRN-N-k; stages have 16k, 32k, ... channels, rounded down.
-        classes: number of outputs.
-        blocks: residual blocks in each stage.
-        conv_bias: the second convolution of each block has a bias.
-    """
-
-    size: int
-    width: float
-    classes: int
-    blocks: int = 4
-    conv_bias: bool = True
-
-    @property
-    def stages(self) -> int:
-        """Number of stages: log2(size / 8) + 1, rounded up, so that the last map is at most 8."""
-        return max(1, math.ceil(math.log2(self.size / 8)) + 1)
-
-    @property
-    def channels(self) -> tuple[int, ...]:
-        """Channels of each stage."""
-        return tuple(int(16 * 2**stage * self.width) for stage in range(self.stages))
-
-    @property
-    def name(self) -> str:
-        """WRN-N-k, such as WRN-28-10; N = 2 x blocks x stages + 4."""
-        return f"WRN-{2 * self.blocks * self.stages + 4}-{self.width:g}"
-
-    def parameters(self) -> int:
-        """Count the trainable numbers."""
-        total = 3 * STEM_CHANNELS * 9 + 2 * STEM_CHANNELS
-        incoming = STEM_CHANNELS
-        for stage, channels in enumerate(self.channels):
-            total += incoming * channels  # projection
-            for block in range(self.blocks):
-                if stage or block:
-                    total += 2 * incoming
-                total += 9 * incoming * channels + 2 * channels + 9 * channels**2
-                total += channels if self.conv_bias else 0
-                incoming = channels
-        return total + 2 * incoming + incoming * self.classes + self.classes
-
-    def macs(self) -> int:
-        """Count multiply-adds of convolutions and dense layer for one image, one way."""
-        side = self.size
-        total = 3 * STEM_CHANNELS * 9 * side**2
-        incoming = STEM_CHANNELS
-        for stage, channels in enumerate(self.channels):
-            side = math.ceil(side / 2) if stage else side
-            total += incoming * channels * side**2  # projection
-            for _ in range(self.blocks):
-                total += 9 * (incoming * channels + channels**2) * side**2
-                incoming = channels
-        return total + incoming * self.classes
 
 
 class Block(nn.Module):
@@ -88,11 +25,11 @@ class Block(nn.Module):
 
     Args:
         incoming: channels of the input.
-        channels: of the output.
-        stride: of the first convolution and the projection.
-        first: without batch norm and ReLU at its beginning.
-        project: with a 1 x 1 convolution in the shortcut.
-        details: of the network.
+        channels: channels of the output.
+        stride: stride of the first convolution and the projection.
+        first: leave out batch norm and ReLU at the start.
+        project: put a 1 x 1 convolution into the shortcut.
+        details: variations of the network.
     """
 
     def __init__(
@@ -114,7 +51,6 @@ class Block(nn.Module):
         self.projects_input = details.projection_of == "input"
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:  # (B, C, H, W)
-        """Add what the convolutions make of `x` to `x`."""
         active = x if self.norm1 is None else functional.relu(self.norm1(x))
         hidden = self.conv2(functional.relu(self.norm2(self.conv1(active))))
         if self.projection is not None:
@@ -132,17 +68,15 @@ class Details:
     projection_of: ProjectionOf = "input"
 
     def norm(self, channels: int) -> nn.BatchNorm2d:
-        """Make a batch norm."""
         if self.norm_average == "inverse-deviation":
             return InverseDeviationNorm(channels)
         return nn.BatchNorm2d(channels, eps=BATCH_NORM_EPS, momentum=BATCH_NORM_RATE)
 
 
 class WideResNet(nn.Module):
-    """WRN-N-k for images of `shape.size` pixels.
+    """WRN-N-k for images of `shape.size` pixels: (B, 3, H, W) float to (B, classes) logits.
 
-    Takes (B, 3, H, W) float, gives (B, classes) logits. Initial weights come from torch's global
-    generator, so set its seed first.
+    Initial weights come from torch's global generator, so set its seed first.
     """
 
     def __init__(self, shape: Shape, details: Details | None = None) -> None:
@@ -175,16 +109,14 @@ class WideResNet(nn.Module):
     @classmethod
     def of(cls, recipe: Recipe, classes: int) -> Self:
         """Make the network of a recipe."""
-        shape = Shape(recipe.size, recipe.width, classes, recipe.blocks, recipe.conv_bias)
         details = Details(
             conv_bias=recipe.conv_bias,
             norm_average=recipe.norm_average,
             projection_of=recipe.projection_of,
         )
-        return cls(shape, details)
+        return cls(Shape.of(recipe, classes), details)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Compute logits."""
         hidden = functional.relu(self.stem_norm(self.stem(images)))
         hidden = functional.relu(self.norm(self.blocks(hidden)))
         logits: torch.Tensor = self.dense(hidden.mean(dim=(2, 3)))

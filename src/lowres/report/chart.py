@@ -1,6 +1,6 @@
-"""What a chart is: series of marks on two scales. `svg` draws it for the page, `png` as an image.
+"""The parts of a chart: series of marks on two scales; svg.py draws it and png.py as files.
 
-Nothing in a chart depends on the time or on chance: the same numbers give the same bytes.
+Nothing in a chart depends on the time or on chance: equal numbers make equal bytes.
 """
 
 from __future__ import annotations
@@ -10,19 +10,22 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 COLOURS = ("#0072B2", "#C44E00", "#007A59", "#A8527F", "#8A6100", "#2F7FB5", "#444444")
-"""Okabe and Ito's hues, which people with colour blindness tell apart, dark enough to have a
-contrast of 3:1 or more with white; page.css has lighter ones for a dark page."""
+"""Okabe and Ito's hues, which people with colour blindness can distinguish, darkened to a contrast
+of 3:1 or more with white; page.css has lighter ones for a dark page."""
 
 MARKERS = ("circle", "square", "triangle", "diamond", "down", "plus", "star")
 DASHES = ("", "6 3", "2 3", "8 3 2 3")
 
+MOST_TICKS = 9
+"""On a logarithmic scale."""
+
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """How a series looks: told apart by colour, marker and dashes, never by colour alone.
+    """How a series looks; series differ in colour, marker and dashes, never in colour alone.
 
     Attributes:
-        colour: place in `COLOURS`; None for grey.
+        colour: index into `COLOURS`; None for grey.
         marker: one of `MARKERS`.
         dash: one of `DASHES`.
     """
@@ -33,7 +36,7 @@ class Style:
 
     @classmethod
     def of(cls, number: int) -> Style:
-        """Give the style of the so manieth series."""
+        """Return the style of the n-th series, from 0."""
         dash = DASHES[number // len(COLOURS) % len(DASHES)]
         return cls(number % len(COLOURS), MARKERS[number % len(MARKERS)], dash)
 
@@ -43,8 +46,8 @@ class Dots:
     """Markers, each with a text to show on hovering.
 
     Attributes:
-        dots: x, y and text of each; a y of inf is drawn as a cross at the top.
-        kind: full, hollow (small: single runs) or ring (around others).
+        dots: x, y and text of each; a y of inf becomes a cross at the top.
+        kind: full, hollow (small, for single runs) or ring (around other dots).
     """
 
     dots: tuple[tuple[float, float, str], ...]
@@ -53,7 +56,7 @@ class Dots:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line through points, or steps that hold their height until the next."""
+    """A line through points, or steps that keep their height until the next point."""
 
     points: tuple[tuple[float, float], ...]
     steps: bool = False
@@ -79,7 +82,7 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Arrow:
-    """Says that what is looked for may lie beyond an edge: to the left, or to the right."""
+    """Shows that the optimum may lie beyond the left or the right edge."""
 
     x: float
     y: float
@@ -104,10 +107,10 @@ class Scale:
     """One direction of a chart.
 
     Attributes:
-        title: what is measured, with its unit.
-        logarithmic: whether it is.
-        names: names of whole numbers from 0 on, where it is a list of things.
-        whole: whether only whole numbers make sense, as for ranks.
+        title: the quantity and its unit.
+        logarithmic: whether equal factors are equally far apart.
+        names: for a list of things, the names of 0, 1, 2 and so on.
+        whole: whether only whole numbers are marked, as for ranks.
     """
 
     title: str
@@ -116,7 +119,7 @@ class Scale:
     whole: bool = False
 
     def domain(self, values: Sequence[float]) -> tuple[float, float]:
-        """Give the ends of the scale around some values, with a margin."""
+        """Return both ends of the scale: the range of the values with a margin."""
         if self.names:
             return -0.6, len(self.names) - 0.4
         low, high = (min(values), max(values)) if values else (1.0, 2.0)
@@ -127,14 +130,14 @@ class Scale:
         return low - margin, high + margin
 
     def place(self, value: float, domain: tuple[float, float]) -> float:
-        """Give where a value is: 0 at the lower end, 1 at the upper one."""
+        """Return the position of a value: 0 at the lower end, 1 at the upper end."""
         low, high = domain
         if self.logarithmic:
             value, low, high = (math.log(max(each, 1e-300)) for each in (value, low, high))
         return (value - low) / (high - low)
 
     def ticks(self, domain: tuple[float, float]) -> list[tuple[float, str]]:
-        """Give values to mark, with their text."""
+        """Return the values to mark, with their text."""
         if self.names:
             return list(enumerate(self.names))
         low, high = domain
@@ -145,15 +148,13 @@ class Scale:
 
 
 def _logarithmic_ticks(low: float, high: float) -> list[float]:
-    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
-    for factors, most in (((1, 2, 5), 9), ((1, 3), 9), ((1,), 9)):
-        found = [
-            float(f"{factor}e{power}") for power in range(first, last + 1) for factor in factors
-        ]
-        found = [value for value in found if low <= value <= high]
-        if len(found) <= most:
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    for factors in ((1, 2, 5), (1, 3), (1,)):
+        every = [float(f"{factor}e{power}") for power in powers for factor in factors]
+        found = [value for value in every if low <= value <= high]
+        if len(found) <= MOST_TICKS:
             return found
-    return found[:: len(found) // 8 + 1]
+    return found[:: len(found) // (MOST_TICKS - 1) + 1]
 
 
 def _plain_ticks(low: float, high: float, least_step: float) -> list[float]:
@@ -169,12 +170,12 @@ class Chart:
 
     Attributes:
         slug: its file name as an image.
-        title: what it is of.
-        x: the scale across.
-        y: the scale upwards.
-        series: what is drawn, the last on top.
+        title: its heading.
+        x: the horizontal scale.
+        y: the vertical scale.
+        series: its marks, the last on top.
         note: a line below it.
-        bounds: values that the x scale must cover, where marks may reach beyond; all if empty.
+        bounds: values that the x scale covers; marks may reach beyond. All marks if empty.
         zero: whether a vertical line marks 0, which the x scale then covers.
     """
 
@@ -188,15 +189,16 @@ class Chart:
     zero: bool = False
 
     def domains(self) -> tuple[tuple[float, float], tuple[float, float]]:
-        """Give the ends of both scales."""
-        points = [point for series in self.series for mark in series.marks for point in _of(mark)]
+        """Return the ends of both scales."""
+        marks = [mark for series in self.series for mark in series.marks]
+        points = [point for mark in marks for point in _points(mark)]
         xs = [x for x, _ in points if math.isfinite(x)] + [0.0] * self.zero
         ys = [y for _, y in points if math.isfinite(y)]
         return self.x.domain(self.bounds or xs), self.y.domain(ys)
 
 
-def _of(mark: Mark) -> Iterator[tuple[float, float]]:
-    """Give the points that a mark covers."""
+def _points(mark: Mark) -> Iterator[tuple[float, float]]:
+    """Return the points that a mark covers."""
     if isinstance(mark, Dots):
         yield from ((x, y) for x, y, _ in mark.dots)
     elif isinstance(mark, Line):

@@ -1,4 +1,4 @@
-"""Charts as PNG, drawn by matplotlib: for papers, slides and a README."""
+"""Charts as PNG files, drawn by matplotlib: for papers, slides and a README."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def _colour(style: Style) -> str:
 
 
 def _look(series: Series) -> dict[str, Any]:
-    """Give what the legend shows of a series."""
+    """Return the look of a series in the legend."""
     style, kinds = series.style, {type(mark) for mark in series.marks}
     dots = [mark.kind for mark in series.marks if isinstance(mark, Dots)]
     filled = bool(dots) and dots[-1] == "full"

@@ -1,6 +1,6 @@
-"""Charts as SVG text for the page: colours are CSS variables, texts for hovering are attributes.
+"""Charts as SVG for the page: colours are CSS variables, texts for hovering are attributes.
 
-page.css colours it for light and dark, page.js shows the texts and hides series.
+page.css has the colours for a light and a dark page; page.js shows the texts and hides series.
 """
 
 from __future__ import annotations
@@ -9,17 +9,17 @@ import math
 from collections.abc import Callable
 from html import escape
 
-from lowres.report.chart import Arrow, Band, Chart, Dots, Line, Mark, Series, Span, Style
+from lowres.report.chart import Band, Chart, Dots, Line, Mark, Series, Span, Style
 
 WIDTH, HEIGHT = 460, 320
-"""In units that are pixels on a phone: text stays readable there."""
+"""In pixels of a phone, so that text stays readable there."""
 
 LEFT, RIGHT, TOP, BOTTOM = 52, 22, 14, 48
 ROW = 26
-"""Height of a line where the scale upwards is a list of names."""
+"""Height of a line if the vertical scale is a list of names."""
 
 LETTER = 7.4
-"""Mean width of a letter at 14 units of height, the largest in page.css."""
+"""Mean width of a letter 14 units high, the largest size in page.css."""
 
 Place = Callable[[float, float], tuple[float, float]]
 
@@ -35,7 +35,7 @@ SHAPES = {
 
 
 def shape(marker: str, radius: float) -> str:
-    """Give the outline of a marker around the origin."""
+    """Return the outline of a marker around the origin."""
     third = radius / 3
     sizes = {
         "r": radius,
@@ -51,24 +51,48 @@ def shape(marker: str, radius: float) -> str:
 
 def draw(chart: Chart) -> str:
     """Draw a chart as one SVG element."""
-    left = LEFT
-    if chart.y.names:
-        left = int(18 + LETTER * max(map(len, chart.y.names)))
-    height = TOP + BOTTOM + ROW * len(chart.y.names) if chart.y.names else HEIGHT
+    rows = chart.y.names
+    left = int(18 + LETTER * max(map(len, rows))) if rows else LEFT
+    height = TOP + BOTTOM + ROW * len(rows) if rows else HEIGHT
     x_ends, y_ends = chart.domains()
     across, up = WIDTH - left - RIGHT, height - TOP - BOTTOM
+    foot, right = height - BOTTOM, WIDTH - RIGHT
 
     def place(x: float, y: float) -> tuple[float, float]:
-        # What lies beyond the scale is drawn at its end.
+        # Points beyond the scale are drawn at its end.
         at_x = min(max(chart.x.place(x, x_ends), 0.0), 1.0)
         at_y = 1.0 if math.isinf(y) else chart.y.place(y, y_ends)
         return left + across * at_x, TOP + up * (1 - at_y)
 
-    parts = [_axes(chart, place, (left, height), (x_ends, y_ends))]
+    parts = []
+    for value, text in chart.x.ticks(x_ends):
+        at = _short(place(value, y_ends[0])[0])
+        parts.append(f'<path class="grid" d="M{at} {TOP}V{foot}"/>')
+        parts.append(f'<text x="{at}" y="{foot + 17}" text-anchor="middle">{text}</text>')
+    for value, text in chart.y.ticks(y_ends):
+        high = place(x_ends[0], value)[1]
+        parts.append(f'<path class="grid" d="M{left} {_short(high)}H{right}"/>')
+        parts.append(
+            f'<text x="{left - 7}" y="{_short(high + 4)}" text-anchor="end">{escape(text)}</text>'
+        )
+    parts.append(f'<path class="axis" d="M{left} {TOP}V{foot}H{right}"/>')
+    parts.append(
+        f'<text class="title" x="{_short((left + right) / 2)}" y="{height - 8}" '
+        f'text-anchor="middle">{escape(chart.x.title)}</text>'
+    )
+    if chart.y.title:
+        turned = f"translate(14 {_short((TOP + foot) / 2)}) rotate(-90)"
+        parts.append(
+            f'<text class="title" transform="{turned}" text-anchor="middle">'
+            f"{escape(chart.y.title)}</text>"
+        )
     if chart.zero:
-        at, _ = place(0.0, y_ends[0])
-        parts.append(f'<path class="axis" d="M{_short(at)} {TOP}v{up}"/>')
-    parts += [_series(series, place) for series in chart.series]
+        at = _short(place(0.0, y_ends[0])[0])
+        parts.append(f'<path class="axis" d="M{at} {TOP}v{up}"/>')
+    for series in chart.series:
+        marks = "".join(_mark(mark, series.style, place) for mark in series.marks)
+        name = escape(series.name)
+        parts.append(f'<g class="{_colour(series.style)}" data-series="{name}">{marks}</g>')
     return (
         f'<svg viewBox="0 0 {WIDTH} {height}" role="img" tabindex="0" '
         f'aria-label="{escape(chart.title)}; arrow keys go through its points">'
@@ -77,7 +101,7 @@ def draw(chart: Chart) -> str:
 
 
 def swatch(series: Series) -> str:
-    """Draw what a series looks like, for the legend."""
+    """Draw the look of a series, for the legend."""
     style, kinds = series.style, {type(mark) for mark in series.marks}
     dash = f' stroke-dasharray="{style.dash}"' if style.dash else ""
     parts = []
@@ -101,75 +125,43 @@ def _short(value: float) -> str:
     return f"{round(value, 1) + 0.0:g}"
 
 
+def _pair(point: tuple[float, float]) -> str:
+    return f"{_short(point[0])} {_short(point[1])}"
+
+
 def _colour(style: Style) -> str:
     return "grey" if style.colour is None else f"c{style.colour}"
-
-
-def _axes(
-    chart: Chart,
-    place: Place,
-    frame: tuple[int, int],
-    domains: tuple[tuple[float, float], tuple[float, float]],
-) -> str:
-    left, height = frame
-    x_ends, y_ends = domains
-    foot, right = height - BOTTOM, WIDTH - RIGHT
-    parts = []
-    for value, text in chart.x.ticks(x_ends):
-        at = _short(place(value, y_ends[0])[0])
-        parts.append(f'<path class="grid" d="M{at} {TOP}V{foot}"/>')
-        parts.append(f'<text x="{at}" y="{foot + 17}" text-anchor="middle">{text}</text>')
-    for value, text in chart.y.ticks(y_ends):
-        high = place(x_ends[0], value)[1]
-        parts.append(f'<path class="grid" d="M{left} {_short(high)}H{right}"/>')
-        parts.append(
-            f'<text x="{left - 7}" y="{_short(high + 4)}" text-anchor="end">{escape(text)}</text>'
-        )
-    parts.append(f'<path class="axis" d="M{left} {TOP}V{foot}H{right}"/>')
-    middle = (left + right) / 2
-    parts.append(
-        f'<text class="title" x="{_short(middle)}" y="{height - 8}" text-anchor="middle">'
-        f"{escape(chart.x.title)}</text>"
-    )
-    if chart.y.title:
-        turned = f"translate(14 {_short((TOP + foot) / 2)}) rotate(-90)"
-        parts.append(
-            f'<text class="title" transform="{turned}" text-anchor="middle">'
-            f"{escape(chart.y.title)}</text>"
-        )
-    return "".join(parts)
-
-
-def _series(series: Series, place: Place) -> str:
-    marks = "".join(_mark(mark, series.style, place) for mark in series.marks)
-    return f'<g class="{_colour(series.style)}" data-series="{escape(series.name)}">{marks}</g>'
 
 
 def _mark(mark: Mark, style: Style, place: Place) -> str:
     if isinstance(mark, Dots):
         return _dots(mark, style, place)
     if isinstance(mark, Line):
+        points = [place(*point) for point in mark.points]
+        path = "M" + "L".join(map(_pair, points))
+        if mark.steps:
+            corners = "".join(f"H{_short(x)}V{_short(y)}" for x, y in points[1:])
+            path = f"M{_pair(points[0])}{corners}"
         dash = f' stroke-dasharray="{style.dash}"' if style.dash else ""
-        return f'<path class="line"{dash} d="{_path(mark, place)}"/>'
+        return f'<path class="line"{dash} d="{path}"/>'
     if isinstance(mark, Band):
         upper = [place(x, high) for x, _, high in mark.points]
         lower = [place(x, low) for x, low, _ in mark.points[::-1]]
         return f'<path class="band" d="M{"L".join(map(_pair, upper + lower))}z"/>'
     if isinstance(mark, Span):
-        return _span(mark, place)
-    return _arrow(mark, place)
-
-
-def _pair(point: tuple[float, float]) -> str:
-    return f"{_short(point[0])} {_short(point[1])}"
-
-
-def _path(line: Line, place: Place) -> str:
-    points = [place(*point) for point in line.points]
-    if not line.steps:
-        return "M" + "L".join(map(_pair, points))
-    first, *others = points
-    return f"M{_pair(first)}" + "".join(f"H{_short(x)}V{_short(y)}" for x, y in others)
+        low, high, at = (place(x, mark.y) for x in (mark.low, mark.high, mark.value))
+        caps = f"M{_short(low[0])} {_short(low[1] - 5)}v10m0 -5H{_short(high[0])}m0 -5v10"
+        vertex = f'transform="translate({_pair(at)})" d="{shape("diamond", 5)}"'
+        return (
+            f'<path class="span" d="{caps}"/>'
+            f'<path class="vertex" {vertex} data-tip="{escape(mark.text)}"/>'
+        )
+    ahead, back = ("", "-") if mark.right else ("-", "")
+    return (
+        f'<path class="arrow" transform="translate({_pair(place(mark.x, mark.y))})" '
+        f'd="M{ahead}8 0h{ahead}16m{back}6 -5l{ahead}6 5l{back}6 5" '
+        f'data-tip="{escape(mark.text)}"/>'
+    )
 
 
 def _dots(mark: Dots, style: Style, place: Place) -> str:
@@ -177,31 +169,11 @@ def _dots(mark: Dots, style: Style, place: Place) -> str:
     outline = shape(style.marker, radius)
     parts = []
     for x, y, text in mark.dots:
-        at = _pair(place(x, y))
+        kind, drawn = mark.kind, outline
         if math.isinf(y):
             kind, drawn = "cross", "M-4 -4l8 8M4 -4l-8 8"
-        else:
-            kind, drawn = mark.kind, outline
         parts.append(
-            f'<path class="{kind}" transform="translate({at})" d="{drawn}" '
+            f'<path class="{kind}" transform="translate({_pair(place(x, y))})" d="{drawn}" '
             f'data-tip="{escape(text)}"/>'
         )
     return "".join(parts)
-
-
-def _span(mark: Span, place: Place) -> str:
-    low, high, at = (place(x, mark.y) for x in (mark.low, mark.high, mark.value))
-    caps = f"M{_short(low[0])} {_short(low[1] - 5)}v10m0 -5H{_short(high[0])}m0 -5v10"
-    return (
-        f'<path class="span" d="{caps}"/><path class="vertex" transform="translate({_pair(at)})" '
-        f'd="{shape("diamond", 5)}" data-tip="{escape(mark.text)}"/>'
-    )
-
-
-def _arrow(mark: Arrow, place: Place) -> str:
-    ahead, back = ("", "-") if mark.right else ("-", "")
-    return (
-        f'<path class="arrow" transform="translate({_pair(place(mark.x, mark.y))})" '
-        f'd="M{ahead}8 0h{ahead}16m{back}6 -5l{ahead}6 5l{back}6 5" '
-        f'data-tip="{escape(mark.text)}"/>'
-    )

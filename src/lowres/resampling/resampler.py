@@ -90,8 +90,10 @@ class Resampler:
         out = np.empty(int(self.sizes_bytes.sum()), np.uint8)
         ends = np.cumsum(self.sizes_bytes)
         self.into(image, out, ends - self.sizes_bytes)
-        parts = np.split(out, ends[:-1])
-        return [p.reshape(v.size, v.size, 3) for p, v in zip(parts, self.variants, strict=True)]
+        return [
+            out[end - 3 * variant.size**2 : end].reshape(variant.size, variant.size, 3)
+            for end, variant in zip(ends, self.variants, strict=True)
+        ]
 
     def into(self, image: NDArray[np.uint8], out: NDArray[np.uint8], positions: Indices) -> None:
         """Turn one image into every variant, written into one array.

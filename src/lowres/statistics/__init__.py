@@ -1,9 +1,10 @@
 """How far a proxy stands in for a target: plain functions on arrays of errors.
 
 Errors are `(configurations, seeds)` float64, shares from 0 to 1, +inf for a run that diverged and
-nan for one that is missing. Every interval is of 95 %; what each figure estimates, and how often
-its interval holds that, is in docs/statistics.md. Results are frozen records for
-`dataclasses.asdict`; what cannot be told is None with a reason. Needs SciPy: `lowres[study]`.
+nan for one that is missing. Every interval is of 95 %; docs/statistics.md says what each figure
+estimates and how often its interval contains that. Results are frozen records for
+`dataclasses.asdict`. If a figure cannot be estimated, it is None and `reason` says why. This
+package needs SciPy.
 """
 
 from lowres.statistics.cost import (
@@ -16,14 +17,14 @@ from lowres.statistics.cost import (
     speed_up,
 )
 from lowres.statistics.estimate import Figure, Interval
-from lowres.statistics.filters import (
+from lowres.statistics.optimum import Optimum, Region, optimum, overlap, region, shift
+from lowres.statistics.paired import (
     Difference,
     FilterComparison,
     compare_filters,
     equal_within,
     worse_than_all,
 )
-from lowres.statistics.optimum import Optimum, Region, optimum, overlap, region, shift
 from lowres.statistics.ranking import ceiling, rank_correlation
 from lowres.statistics.regret import Regret, regret
 from lowres.statistics.tables import Pair, mean_errors, pair_up

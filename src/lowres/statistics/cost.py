@@ -1,6 +1,6 @@
-"""Cost: error against seconds or FLOPs, what no other point beats, and how much a proxy saves.
+"""Cost: error against seconds or FLOPs, the Pareto front, and how much a proxy saves.
 
-A cost is in any one unit, the same throughout a call.
+A cost is in any unit, the same throughout a call.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from numpy.typing import ArrayLike, NDArray
 
 from lowres.errors import StudyError
 from lowres.statistics.estimate import Array
-from lowres.statistics.tables import mean_errors, on_both, there
+from lowres.statistics.tables import SAME, has_runs, mean_errors, on_both
 
 DIVERGED_ERROR = 1.0
-"""Error of a diverged configuration where a mean over choices is taken: it knows no image."""
+"""Error of a diverged configuration in a mean over choices: it classifies no image."""
 
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """Best error reached by some cost: a step curve.
+    """Best error reached by a cost: a step curve.
 
     Attributes:
-        cost: where the best error falls, rising; the last one is the cost of everything.
+        cost: the costs at which the best error falls, rising; the last one is the total cost.
         error: best error from that cost on, share; at the last cost the same as before it.
     """
 
@@ -35,15 +35,15 @@ class Curve:
 
 @dataclass(frozen=True, slots=True)
 class SpeedUp:
-    """What a search on the target costs over one on the proxy with the same regret.
+    """The cost of a search on the target over that of a search on the proxy with equal regret.
 
     Attributes:
         regret: target error of the proxy's choice less the least, by mean errors; a share.
         proxy_cost: every configuration once on the proxy, and the choice once on the target.
         target_runs: configurations to try on the target, in random order, for that regret.
-        target_cost: what they cost.
-        ratio: target_cost / proxy_cost; None where `reason` says why.
-        reason: why there is none.
+        target_cost: their cost.
+        ratio: target_cost / proxy_cost; None if `reason` says why.
+        reason: why there is no ratio.
     """
 
     regret: float | None
@@ -55,15 +55,15 @@ class SpeedUp:
 
 
 def anytime(costs: Sequence[ArrayLike], errors: Sequence[ArrayLike]) -> Curve | None:
-    """Give the best error reached by each cost when runs are made one after another.
+    """Return the best error reached by each cost if runs are made one after another.
 
     Args:
         costs: of each run, its cost from its start to the end of each epoch, rising.
-        errors: of each run, its error after each of these epochs; inf where it diverged, nan where
-            it was not measured.
+        errors: of each run, its error after each of these epochs; inf if it diverged, nan if it
+            was not measured.
 
     Returns:
-        The curve; None where no error was measured.
+        The curve; None if no error was measured.
 
     Raises:
         StudyError: costs and errors do not fit, or costs fall.
@@ -87,13 +87,13 @@ def anytime(costs: Sequence[ArrayLike], errors: Sequence[ArrayLike]) -> Curve | 
 
 
 def best_by(curve: Curve, cost: float) -> float | None:
-    """Give the best error that a curve has reached by a cost; None before its first."""
+    """Return the best error that a curve has reached by a cost; None before its first."""
     place = int(np.searchsorted(curve.cost, cost, side="right"))
     return curve.error[place - 1] if place else None
 
 
 def pareto_front(costs: ArrayLike, errors: ArrayLike) -> NDArray[np.bool_]:
-    """Mark the points that no other beats: none is as cheap and as good, and better in one.
+    """Mark the points that no other point beats: as cheap and as good, and better in one.
 
     Args:
         costs: `(N,)`.
@@ -121,7 +121,7 @@ def hypervolume(
         costs: `(N,)`, above 0 with `log_cost`.
         errors: `(N,)`, shares.
         reference: cost and error that bound the area from above; points beyond add nothing.
-        log_cost: count cost in decades, log10.
+        log_cost: measure cost in decades, log10.
 
     Returns:
         The area, in cost (or decades) times share of error.
@@ -150,10 +150,10 @@ def speed_up(
     """Compare the cost of searching on the target with searching on the proxy, at equal regret.
 
     The proxy's search runs every configuration once on the proxy and its choice once on the
-    target. The target's search runs configurations in random order and keeps the best; its regret
-    after m of n is a mean over all orders, in closed form, joined by straight lines between whole
-    m. Mean errors are taken as true on both sides, so luck of the best one flatters both alike;
-    there is no interval.
+    target. The target's search runs configurations in random order and keeps the best. Its regret
+    after m of n runs is a mean over all orders, in closed form, with linear interpolation between
+    whole m. Mean errors count as true on both sides, so luck of the best flatters both; there is
+    no interval.
 
     Args:
         proxy: `(configurations, seeds)` errors, shares, inf for diverged, nan for missing.
@@ -165,38 +165,33 @@ def speed_up(
         StudyError: the arrays do not fit, or a cost is not above 0.
     """
     first, second = on_both(proxy, target)
-    cheap, dear = (_run_costs(costs, proxy, target) for costs in (proxy_costs, target_costs))
+    cheap, costly = (_run_costs(costs, proxy, target) for costs in (proxy_costs, target_costs))
     if len(first) < 2:
         return SpeedUp(None, None, None, None, None, "fewer than 2 configurations on both sides")
     x, y = mean_errors(first), mean_errors(second)
     if np.isinf(x).all() or np.isinf(y).all():
         return SpeedUp(None, None, None, None, None, "all runs of one side diverged")
     chosen = int(x.argmin())
-    proxy_cost = float(cheap.sum() + dear[chosen])
+    proxy_cost = float(cheap.sum() + costly[chosen])
     truth = np.sort(np.minimum(y, DIVERGED_ERROR))
     regret = float(min(y[chosen], DIVERGED_ERROR) - truth[0])
-    runs = _runs_for(truth, regret)
-    target_cost = runs * float(dear.mean())
+    # The number of random configurations after which the expected regret is as small.
+    regrets = np.round(expected_best(truth) - truth[0], SAME)
+    # np.interp needs rising values; of equal regrets the fewest runs count.
+    values, first_runs = np.unique(regrets, return_index=True)
+    runs = float(np.interp(regret, values, first_runs + 1.0))
+    target_cost = runs * float(costly.mean())
     return SpeedUp(regret, proxy_cost, runs, target_cost, target_cost / proxy_cost)
 
 
 def expected_best(sorted_errors: Array) -> Array:
-    """Give the mean of the least of m errors drawn without repeats, for m from 1 to n: `(n,)`."""
+    """Return the mean of the least of m errors drawn without repeats, m from 1 to n: `(n,)`."""
     count = len(sorted_errors)
     means = []
     for drawn in range(1, count + 1):
         ways = [math.comb(count - 1 - place, drawn - 1) for place in range(count)]
         means.append(float(np.dot(ways, sorted_errors)) / math.comb(count, drawn))
     return np.array(means)
-
-
-def _runs_for(truth: Array, regret: float) -> float:
-    """Find after how many random configurations the regret is expected to be this small."""
-    regrets = expected_best(truth) - truth[0]
-    runs = np.arange(1, len(truth) + 1, dtype=np.float64)
-    # np.interp wants rising values; at equal regrets fewer runs will do.
-    values, first = np.unique(np.round(regrets, 12), return_index=True)
-    return float(np.interp(regret, values, runs[first]))
 
 
 def _trace(costs: ArrayLike, errors: ArrayLike, number: int) -> tuple[Array, Array]:
@@ -224,7 +219,7 @@ def _points(costs: ArrayLike, errors: ArrayLike) -> tuple[Array, Array]:
 def _run_costs(costs: ArrayLike, proxy: ArrayLike, target: ArrayLike) -> Array:
     """Check costs and keep those of configurations with runs on both sides."""
     cost = np.asarray(costs, dtype=np.float64)
-    both = there(proxy) & there(target)
+    both = has_runs(proxy) & has_runs(target)
     if cost.shape != both.shape or not (cost[both] > 0).all():
         raise StudyError(
             f"costs must be above 0, one for each of {len(both)} configurations; were "

@@ -1,4 +1,4 @@
-"""What the figures of a study are kept in: a value, its interval, and why one is missing."""
+"""An estimate: a value, its interval, and the reason if one of them is missing."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class Figure:
     """An estimate.
 
     Attributes:
-        value: the estimate; None where there is none.
-        interval: its 95 % interval; None where there is none.
-        reason: why value or interval is missing; empty where nothing is.
+        value: the estimate; None if there is none.
+        interval: its 95 % interval; None if there is none.
+        reason: why value or interval is missing; empty if neither is.
     """
 
     value: float | None
@@ -41,6 +41,6 @@ class Figure:
 
 
 def quantile_interval(draws: Array) -> Interval:
-    """Give the middle 95 % of some draws, leaving out those that are nan."""
+    """Return the middle 95 % of some draws; nan is ignored."""
     low, high = np.nanquantile(draws, TAILS)
     return Interval(float(low), float(high))

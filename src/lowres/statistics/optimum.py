@@ -1,4 +1,4 @@
-"""The best learning rate: where it is, how far it moves between sizes, what is as good."""
+"""The best learning rate: its value, its shift between sizes, and the rates that are as good."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from lowres.statistics.tables import checked, counts_of, mean_errors
 stats = require("scipy.stats", "study")
 
 REACH = 2
-"""Learning rates on either side of the best one that a curve is fitted to. One on either side
-leaves nothing to see its lean by; farther away no curve is a parabola."""
+"""Learning rates on either side of the best one in a fit. With one on either side the lean of the
+curve is not visible; farther away no curve is a parabola."""
 
 LEAN = 0.6
 """How much a curve may lean, in curvatures a decade: the standard deviation of the cubic
-coefficient over the quadratic one. Curves rise faster where training becomes unstable, by how much
-is not known before; with 0 the intervals of leaning curves hold their optima in few studies."""
+coefficient over the quadratic one. Curves rise faster where training becomes unstable, by an
+unknown amount; with 0, intervals of leaning curves contain their optima in few studies."""
 
 LEAST_VARIANCE = 1e-10
-"""Of a run's error, so that errors without noise can be weighed: (half an image of 50,000)^2."""
+"""Of a run's error, so that errors without noise have a weight: (half an image of 50,000)^2."""
 
 FARTHEST = 10.0
-"""Decades from the optimum beyond which an interval's end says nothing any more."""
+"""Decades from the optimum beyond which an interval's end means nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +36,11 @@ class Optimum:
     """The best learning rate of a curve.
 
     Attributes:
-        lr: the fitted optimum; None where there is none, which `reason` explains.
-        interval: its 95 % interval; None where there is none.
+        lr: the fitted optimum; None if there is none, for the reason in `reason`.
+        interval: its 95 % interval; None if there is none.
         best_lr: the learning rate of the grid with the least mean error.
         at_edge: whether that is the first or last one that trained.
-        reason: why something is missing; empty where nothing is.
+        reason: why lr or interval is missing; empty if neither is.
     """
 
     lr: float | None
@@ -58,7 +58,7 @@ class Region:
         low: the smallest.
         high: the largest.
         learning_rates: all of the grid between them.
-        bar: mean error up to which they count: the least one plus its standard error.
+        bar: their largest allowed mean error: the least one plus its standard error.
     """
 
     low: float
@@ -69,7 +69,7 @@ class Region:
 
 @dataclass(frozen=True, slots=True)
 class _Curve:
-    """The good part of a curve: log10 learning rates around their mean, errors, numbers of runs."""
+    """The good part of a curve: log10 learning rates less their mean, errors, numbers of runs."""
 
     x: Array
     means: Array
@@ -80,11 +80,12 @@ class _Curve:
 def optimum(learning_rates: ArrayLike, errors: ArrayLike) -> Optimum:
     """Fit the optimum of error over log10 learning rate.
 
-    Estimated is the learning rate with the least true error (mean over all seeds). Fitted is a
-    parabola that may lean, to the best learning rate and up to two neighbours on either side: a
-    cubic whose last coefficient is normal around 0, `LEAN` times the curvature. The interval holds
-    all learning rates at which the slope is not told from 0 (Fieller's way), with t for the noise
-    pooled over all learning rates that trained, or with one seed for what a parabola leaves.
+    The estimate is of the learning rate with the least true error (mean over all seeds). A parabola
+    that may lean is fitted to the best learning rate and up to two neighbours on either side: a
+    cubic whose last coefficient is normal around 0, `LEAN` times the curvature. The interval
+    contains all learning rates whose slope does not differ from 0 significantly (Fieller), with t
+    for the noise pooled over all learning rates that trained; with one seed, for the residuals of a
+    parabola.
 
     Args:
         learning_rates: `(L,)`, above 0, rising.
@@ -101,7 +102,9 @@ def optimum(learning_rates: ArrayLike, errors: ArrayLike) -> Optimum:
         reason = f"the best learning rate is the {end} that trained: the optimum may lie beyond"
         return Optimum(None, None, best_lr, True, reason)
     window = slice(max(0, best - REACH), best + REACH + 1)
-    near = _near(rates[window], table[window])
+    x = np.log10(rates[window])
+    centre = float(x.mean())  # without it the powers of x are collinear
+    near = _Curve(x - centre, mean_errors(table[window]), counts_of(table[window]), centre)
     if _parabola(near)[2] <= 0:
         reason = "the curve around the best learning rate is not convex"
         return Optimum(None, None, best_lr, False, reason)
@@ -113,9 +116,9 @@ def optimum(learning_rates: ArrayLike, errors: ArrayLike) -> Optimum:
         return Optimum(None, None, best_lr, False, reason)
     lr = 10 ** (near.centre + vertex)
     if not freedom:
-        reason = "one seed and three learning rates: the noise is not known"
+        reason = "one seed and three learning rates: the noise is unknown"
         return Optimum(lr, None, best_lr, False, reason)
-    found = _not_told_from_0(slope, spread, vertex, freedom)
+    found = _not_significant(slope, spread, vertex, freedom)
     if found is None:
         reason = "noise hides the curvature: the optimum may lie anywhere"
         return Optimum(lr, None, best_lr, False, reason)
@@ -124,9 +127,9 @@ def optimum(learning_rates: ArrayLike, errors: ArrayLike) -> Optimum:
 
 
 def shift(first: Optimum, second: Optimum) -> Figure:
-    """Tell how far the optimum moves from one curve to another, in decades of learning rate.
+    """Estimate how far the optimum moves from one curve to another, in decades of learning rate.
 
-    Positive where the second is larger. The interval joins those of the two curves (MOVER: the
+    Positive if the second is larger. The interval combines those of the two curves (MOVER: the
     method of variance estimates recovery), which are independent: they share no run.
     """
     if first.lr is None or second.lr is None:
@@ -144,11 +147,11 @@ def shift(first: Optimum, second: Optimum) -> Figure:
 
 
 def region(learning_rates: ArrayLike, errors: ArrayLike) -> Region | None:
-    """Give the learning rates around the best whose mean error is within its standard error.
+    """Return the learning rates around the best whose mean error is within its standard error.
 
     The standard error is of the noise pooled over all learning rates that trained. The region ends
-    where the first learning rate on either side is worse. None with one seed: there is no
-    standard error.
+    at the first worse learning rate on either side. None with one seed: there is no standard
+    error.
 
     Args:
         learning_rates: `(L,)`, above 0, rising.
@@ -174,12 +177,12 @@ def region(learning_rates: ArrayLike, errors: ArrayLike) -> Region | None:
 
 
 def overlap(first: Region, second: Region) -> bool:
-    """Tell whether a learning rate is in both regions."""
+    """Return whether two regions have a learning rate in common."""
     return max(first.low, second.low) <= min(first.high, second.high)
 
 
 def _curve(learning_rates: ArrayLike, errors: ArrayLike) -> tuple[Array, Array]:
-    """Check a curve and leave out learning rates that diverged or are missing."""
+    """Check a curve and drop learning rates that diverged or are missing."""
     rates = checked_rates(learning_rates)
     table = checked(errors, "errors")
     if len(rates) != len(table):
@@ -188,12 +191,12 @@ def _curve(learning_rates: ArrayLike, errors: ArrayLike) -> tuple[Array, Array]:
         )
     trained = np.isfinite(mean_errors(table))
     if not trained.any():
-        raise StudyError("errors must hold a learning rate that trained; all diverged or missing")
+        raise StudyError("no learning rate trained: all errors are inf or nan")
     return rates[trained], table[trained]
 
 
 def checked_rates(learning_rates: ArrayLike) -> Array:
-    """Give learning rates as float64.
+    """Return learning rates as float64.
 
     Raises:
         StudyError: they are not above 0 and rising.
@@ -211,19 +214,13 @@ def _pooled(table: Array) -> tuple[float, int]:
     return (float(squares / freedom), freedom) if freedom else (0.0, 0)
 
 
-def _near(rates: Array, table: Array) -> _Curve:
-    x = np.log10(rates)
-    # Around their mean, or the powers of x are too alike to be told apart.
-    return _Curve(x - x.mean(), mean_errors(table), counts_of(table), float(x.mean()))
-
-
 def _parabola(curve: _Curve) -> Array:
     """Fit the coefficients of a parabola, the constant one first."""
     return np.asarray(polynomial.polyfit(curve.x, curve.means, 2, w=np.sqrt(curve.counts)))
 
 
 def _noise(near: _Curve, table: Array) -> tuple[float, int]:
-    """Give the variance of a run, with its degrees of freedom."""
+    """Return the variance of a run and its degrees of freedom."""
     variance, freedom = _pooled(table)
     if freedom or len(near.x) <= 3:
         return variance, freedom
@@ -239,32 +236,32 @@ def _slope(near: _Curve, variance: float) -> tuple[Array, Array]:
         `(3,)` and `(5,)` coefficients, the constant one first.
     """
     powers = np.vander(near.x, 4, increasing=True)
-    weighed = powers.T * (near.counts / variance)
-    precision = weighed @ powers
+    weighted = powers.T * (near.counts / variance)
+    precision = weighted @ powers
     precision[3, 3] += 1 / (LEAN * _parabola(near)[2]) ** 2
     covariance = np.linalg.inv(precision)
     factors = np.array([1.0, 2.0, 3.0])  # of 1, x and x^2 in the slope
-    slope = factors * (covariance @ weighed @ near.means)[1:]
+    slope = factors * (covariance @ weighted @ near.means)[1:]
     each = np.outer(factors, factors) * covariance[1:, 1:]
     spread = np.array([np.fliplr(each).trace(2 - power) for power in range(5)])
     return np.asarray(slope), spread
 
 
 def _vertex(slope: Array, near: _Curve) -> float | None:
-    """Find where the slope rises through 0; None outside the learning rates of the fit."""
+    """Find where the slope rises through 0; None if that is outside the rates of the fit."""
     constant, linear, square = slope.tolist()
     under_root = linear**2 - 4 * square * constant
     below = linear + math.sqrt(max(0.0, under_root))
     if under_root < 0 or below <= 0:
         return None
-    vertex = -2 * constant / below  # this form holds where there is no lean, too
+    vertex = -2 * constant / below  # this form is valid without a lean, too
     return vertex if near.x[0] <= vertex <= near.x[-1] else None
 
 
-def _not_told_from_0(
+def _not_significant(
     slope: Array, spread: Array, vertex: float, freedom: int
 ) -> tuple[float, float] | None:
-    """Find the ends of where |slope| is at most t standard errors; None where there is no end."""
+    """Find the ends of where |slope| is at most t standard errors; None if there is no end."""
     t = float(stats.t.ppf(TAILS[1], freedom))
     roots = polynomial.polyroots(np.convolve(slope, slope) - t**2 * spread)
     ends = [float(root.real) for root in roots if abs(root.imag) < 1e-9]

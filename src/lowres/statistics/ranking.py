@@ -1,8 +1,8 @@
-"""Rank correlations of a proxy with a target, and the most that seed noise lets them be.
+"""Rank correlations of a proxy with a target, and their ceiling: the most that seed noise allows.
 
 Both coefficients are written for weighted configurations, so that all resamples of a bootstrap are
-one matrix product. With whole weights they are the coefficients of SciPy on a sample in which each
-configuration is repeated so often.
+one matrix product. With whole weights they equal SciPy's coefficients on a sample in which each
+configuration is repeated as often as its weight says.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ RESAMPLES = 2_000
 """At 2,000 the ends of an interval move by a hundredth from one bootstrap seed to another."""
 
 FEWEST = 5
-"""Configurations below which no interval is given: of 4, one in 24 orders is right by chance."""
+"""Configurations below which there is no interval: of 4, one in 24 orders is right by chance."""
 
 TURNED = 3
-"""An interval reaches at least as far as this many more pairs in the other order could take the
-figure. A bootstrap of configurations in perfect order has no width at all; by the rule of three,
-what never happened in n tries may have a probability of 3 / n."""
+"""An interval reaches at least as far as the figure would move if this many more pairs had the
+other order. A bootstrap of configurations in perfect order has no width at all; by the rule of
+three, an event that never happened in n tries may have a probability of 3 / n."""
 
 MOST_SPLITS = 64
-"""Splits of the seeds in halves that a ceiling averages; beyond that many, a random choice."""
+"""Splits of the seeds in halves that a ceiling averages; if there are more, a random choice."""
 
 
 def rank_correlation(
@@ -45,16 +45,16 @@ def rank_correlation(
 ) -> Figure:
     """Correlate the ranks of mean errors on a proxy with those on a target.
 
-    Estimated is the coefficient's mean over studies like this one: as many configurations from the
-    same population, as many seeds. Noise of the seeds is part of it, as it is of `ceiling`.
+    The estimate is of the coefficient's mean over studies like this one: as many configurations
+    from the same population, as many seeds. Seed noise is part of it, as it is of `ceiling`.
 
-    The interval is a percentile bootstrap over configurations, each of which takes its seeds, and
-    with them their noise, along. Drawing the seeds again within it would add that noise a second
-    time: measured in docs/statistics.md.
+    The interval is a percentile bootstrap over configurations, each with all its seeds and so with
+    their noise. Drawing the seeds again within it would add that noise a second time: measured in
+    docs/statistics.md.
 
     Args:
         proxy: `(configurations, seeds)` errors, shares, inf for diverged, nan for missing.
-        target: the same configurations on the target, with as many seeds as there are.
+        target: the same configurations on the target, with any number of seeds.
         coefficient: kendall (tau-b) or spearman.
         seed: of the bootstrap.
 
@@ -79,33 +79,33 @@ def ceiling(
     seeds: float | None = None,
     seed: int = 0,
 ) -> Figure:
-    """Estimate the correlation that noise of the seeds alone allows.
+    """Estimate the correlation that seed noise alone allows.
 
-    That is: the mean rank correlation between the target's mean errors and those of an independent
-    repetition of it, same configurations, other seeds, `seeds` of them on either side. A proxy that
-    orders configurations just as the target does, with noise as large, reaches this and no more.
+    It is the mean rank correlation between the target's mean errors and those of an independent
+    repetition of the target: same configurations, other seeds, `seeds` of them on either side. A
+    proxy that orders configurations exactly as the target does, with equal noise, reaches this.
 
-    The seeds are split into two halves in every way, and the coefficient between halves averaged.
-    A half of S seeds has m = floor(S / 2), so the figure is carried from m to `seeds` by
-    Spearman and Brown's formula, r' = k r / (1 + (k - 1) r) with k = seeds / m, on the normal
-    correlation r that belongs to the coefficient: sin(pi tau / 2), or 2 sin(pi rho / 6).
+    The seeds are split into two halves in every way, and the coefficient between halves is
+    averaged. A half of S seeds has m = floor(S / 2) seeds, so the figure is extrapolated from m to
+    `seeds` by Spearman and Brown's formula, r' = k r / (1 + (k - 1) r) with k = seeds / m, on the
+    normal correlation r of the coefficient: sin(pi tau / 2), or 2 sin(pi rho / 6).
 
     Args:
-        target: `(configurations, seeds)` errors; configurations with a single run are left out.
+        target: `(configurations, seeds)` errors; configurations with a single run are omitted.
         coefficient: kendall (tau-b) or spearman.
-        seeds: seeds on each side of the comparison it is a ceiling for; if not given, as many as
-            the target has (the harmonic mean, where that differs between configurations).
+        seeds: seeds on each side of the comparison that it limits; by default as many as the
+            target has (the harmonic mean, if that differs between configurations).
         seed: of the bootstrap over configurations.
 
     Raises:
-        StudyError: target is no table of errors, or `seeds` is below 1.
+        StudyError: target is not a table of errors, or `seeds` is below 1.
     """
     table = checked(target, "target errors")
     if seeds is not None and not seeds >= 1:
         raise StudyError(f"seeds of a ceiling must be 1 or more, was {seeds}")
     table = table[counts_of(table) > 1]
     if len(table) < 2:
-        return Figure(None, None, "one seed: how far it repeats itself is not known")
+        return Figure(None, None, "one seed: the noise of the target is unknown")
     reason = _no_ranks(mean_errors(table), "target")
     if reason:
         return Figure(None, None, reason)
@@ -115,18 +115,20 @@ def ceiling(
     between = [weighted(coefficient, everything, *half) for half in halves]
     draws = np.mean(between, axis=0)
     if not math.isfinite(draws[0]):
-        return Figure(None, None, "the target's errors are all alike with half of the seeds")
-    value = _carried(draws[0], coefficient, per_side / size)
+        return Figure(None, None, "with half of the seeds all errors of the target are equal")
+    value = _extrapolated(draws[0], coefficient, per_side / size)
     if len(table) < FEWEST:
         return Figure(value, None, f"{len(table)} configurations are too few for an interval")
     found = _widened(quantile_interval(draws[1:]), float(draws[0]), coefficient, len(table))
-    low, high = (_carried(end, coefficient, per_side / size) for end in (found.low, found.high))
+    low, high = (
+        _extrapolated(end, coefficient, per_side / size) for end in (found.low, found.high)
+    )
     return Figure(value, Interval(low, high))
 
 
-@lru_cache(maxsize=4)  # all figures of a pair are of the same samples
+@lru_cache(maxsize=4)  # all figures of a pair use the same samples
 def resampled(configurations: int, seed: int) -> Array:
-    """Draw how often each configuration is in each bootstrap sample: `(resamples, count)`."""
+    """Draw how often each bootstrap sample has each configuration: `(resamples, count)`."""
     random = np.random.default_rng(seed)
     share = np.full(configurations, 1 / configurations)
     weights = random.multinomial(configurations, share, size=RESAMPLES).astype(np.float64)
@@ -144,7 +146,7 @@ def weighted(coefficient: Coefficient, weights: Array, x: Array, y: Array) -> Ar
         y: the same.
 
     Returns:
-        `(samples,)`; nan where all of x or all of y in a sample are one value.
+        `(samples,)`; nan if all of x or all of y in a sample are equal.
     """
     if coefficient == "kendall":
         return _weighted_kendall(weights, x, y)
@@ -180,14 +182,14 @@ def _weighted_spearman(weights: Array, x: Array, y: Array) -> Array:
 
 
 def _divided(above: Array, below: Array) -> Array:
-    # What is left of a spread of 0 after rounding is of the order of 1e-16.
+    # Rounding turns a spread of 0 into one of about 1e-16.
     found = np.full(len(above), np.nan)
     np.divide(above, below, out=found, where=below > 1e-12)
     return np.asarray(np.clip(found, -1.0, 1.0))
 
 
 def _no_ranks(means: Array, name: str) -> str:
-    """Say why there is nothing to rank; empty where there is."""
+    """Return why there is no ranking; an empty text if there is one."""
     if len(means) < 2:
         have = "1 configuration has" if len(means) else "no configuration has"
         return f"{have} runs on both sides, and a ranking needs two"
@@ -201,19 +203,19 @@ def _no_ranks(means: Array, name: str) -> str:
 def _widened(
     interval: Interval, value: float, coefficient: Coefficient, configurations: int
 ) -> Interval:
-    """Let an interval reach as far as `TURNED` pairs in the other order can take it."""
+    """Widen an interval to where `TURNED` pairs in the other order would move the figure."""
     if coefficient == "kendall":
         away = 4 * TURNED / (configurations**2 - configurations)
-    else:  # most where they are of one configuration, which so moves as many places
+    else:  # most if all are pairs of one configuration, which then moves as many places
         away = 6 * (TURNED**2 + TURNED) / (configurations**3 - configurations)
     low, high = value - away, value + away
     return Interval(max(-1.0, min(interval.low, low)), min(1.0, max(interval.high, high)))
 
 
 def _halves(table: Array, seed: int) -> tuple[list[tuple[Array, Array]], int]:
-    """Split the seeds into disjoint halves in every way: mean errors of each, and their size."""
+    """Split the seeds into disjoint halves in every way; return their mean errors and size."""
     fewest = int(counts_of(table).min())
-    # Seeds are exchangeable, so those that are there can move to the front of their row.
+    # Seeds are exchangeable, so runs can move to the front of their row.
     packed = np.take_along_axis(table, np.argsort(np.isnan(table), axis=1, kind="stable"), axis=1)
     size = fewest // 2
     splits = _splits(fewest, size, seed)
@@ -231,9 +233,9 @@ def _splits(count: int, size: int, seed: int) -> list[tuple[tuple[int, ...], tup
     return [(one, other) for one, other in pairs if not set(one) & set(other)]
 
 
-def _carried(value: float, coefficient: Coefficient, factor: float) -> float:
-    """Carry a coefficient between two halves over to `factor` times as many seeds."""
-    value = max(0.0, value)  # it is a mean of squares, whatever noise makes of it
+def _extrapolated(value: float, coefficient: Coefficient, factor: float) -> float:
+    """Extrapolate a coefficient between two halves to `factor` times as many seeds."""
+    value = max(0.0, value)  # its true value is not negative; noise can make it so
     normal = math.sin(math.pi * value / 2)
     if coefficient == "spearman":
         normal = 2 * math.sin(math.pi * value / 6)

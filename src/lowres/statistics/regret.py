@@ -1,4 +1,4 @@
-"""Regret: what choosing on the proxy costs on the target."""
+"""Regret: the error on the target that choosing on the proxy costs."""
 
 from __future__ import annotations
 
@@ -9,27 +9,29 @@ from numpy.typing import ArrayLike
 
 from lowres.errors import StudyError, require
 from lowres.statistics.estimate import TAILS, Array, Figure, Interval, Places, quantile_interval
-from lowres.statistics.tables import counts_of, mean_errors, on_both, there
+from lowres.statistics.tables import counts_of, has_runs, mean_errors, on_both
 
 stats = require("scipy.stats", "study")
 
 DRAWS = 4_000
-"""Draws of the true errors; ends of intervals then move by some hundredths of their length."""
+"""Draws of the true errors; ends of intervals then move by a few hundredths of their length."""
+
+DIVERGED_CHOICE = "the proxy's choice diverged on the target"
 
 FEWEST = 3
-"""Configurations below which their spread, and with it an interval, is not estimated."""
+"""Configurations below which their spread, and so an interval, is not estimated."""
 
 
 @dataclass(frozen=True, slots=True)
 class Regret:
-    """What the proxy's choice costs.
+    """The cost of the proxy's choice, in error on the target.
 
     Attributes:
-        k: how many of the proxy's best were allowed.
-        chosen: rows of the proxy's k best, the best first, in the tables given.
+        k: how many of the proxy's best are tried on the target.
+        chosen: rows of the proxy's k best in the tables, the best first.
         regret: estimate and interval, share of images (0.01 is a point of error).
-        observed: the same with mean errors taken as true; too high where the choice is wrong,
-            because the best of noisy means is lucky. None where the choice diverged.
+        observed: the regret if mean errors were true errors; too high if the choice is wrong,
+            because the best of noisy means is lucky. None if the choice diverged.
     """
 
     k: int
@@ -41,18 +43,17 @@ class Regret:
 def regret(proxy: ArrayLike, target: ArrayLike, *, k: int = 1, seed: int = 0) -> Regret:
     """Estimate the target's error of the proxy's choice less the least error of all configurations.
 
-    Both are true errors: means over all seeds that one could have run. The choice is the one made
-    in this study, by the proxy's mean errors; with k above 1 it is the best on the target among the
-    proxy's k best.
+    Both are true errors: means over all possible seeds. The choice is the one of this study, by the
+    proxy's mean errors; with k above 1 it is the best on the target among the proxy's k best.
 
-    The least of noisy means lies below the least true error (winner's curse), so means are not
-    compared as they are. A true error is taken as normal around its mean error drawn towards the
-    mean of all, with as much as noise has added to their spread; noise is that of the better half
-    of the configurations. From this 4,000 sets of true errors are drawn, with the uncertainty of
-    noise and spread; the figure is the median regret in them, the interval their middle 95 %. As
-    true errors need not be normal, its lower end is at most that of Hsu's comparison with the best,
-    which holds whatever they are.
-    Configurations that diverged on the target cannot be its best and are left out of the model.
+    The least of noisy means lies below the least true error (winner's curse), so the means are not
+    compared directly. A true error is modelled as normal around its mean error, shrunk towards the
+    mean of all by the share of noise in their spread. The noise is that of the better half of the
+    configurations. 4,000 sets of true errors are drawn, with the uncertainty of noise and spread;
+    the figure is their median regret, the interval their middle 95 %. True errors need not be
+    normal, so the lower end is at most that of Hsu's comparison with the best, which assumes no
+    population.
+    Configurations that diverged on the target cannot be its best; the model omits them.
 
     Args:
         proxy: `(configurations, seeds)` errors, shares, inf for diverged, nan for missing.
@@ -67,7 +68,7 @@ def regret(proxy: ArrayLike, target: ArrayLike, *, k: int = 1, seed: int = 0) ->
     if not 1 <= k <= max(1, len(first)):
         raise StudyError(f"k must be from 1 to {len(first)} configurations, was {k}")
     x, y = mean_errors(first), mean_errors(second)
-    rows = np.flatnonzero(there(proxy) & there(target))
+    rows = np.flatnonzero(has_runs(proxy) & has_runs(target))
     order = np.argsort(x, kind="stable")[:k]
     chosen = tuple(int(rows[place]) for place in order)
     reason = _impossible(x, y, order)
@@ -88,7 +89,7 @@ def _impossible(x: Array, y: Array, order: Places) -> str:
     if np.isinf(x).all():
         return "all runs on the proxy diverged"
     if np.isinf(y[order]).all():
-        return "the proxy's choice diverged on the target"
+        return DIVERGED_CHOICE
     return ""
 
 
@@ -96,7 +97,7 @@ def _true_regret(table: Array, places: Places, observed: float, seed: int) -> Fi
     means, counts = mean_errors(table), counts_of(table)
     noise, freedom = better_half_noise(table)
     if freedom == 0:
-        return Figure(observed, None, "one seed: the target's noise is not known")
+        return Figure(observed, None, "one seed: the noise of the target is unknown")
     if len(means) < FEWEST:
         return Figure(observed, None, f"{len(means)} configurations are too few for an interval")
     truths = _draw_true_errors(means, noise / counts, freedom, np.random.default_rng(seed))
@@ -107,7 +108,7 @@ def _true_regret(table: Array, places: Places, observed: float, seed: int) -> Fi
 
 
 def _surely_lost(means: Array, variances: Array, freedom: int, places: Places) -> float:
-    """Give what the chosen are worse by than any other, each pair with its share of a tail."""
+    """Return by how much the chosen are surely worse than another, by Hsu's comparison."""
     comparisons = len(places) * (len(means) - 1)
     t = stats.t.ppf(1 - TAILS[0] / comparisons, freedom)
     reach = t * np.sqrt(variances[places, None] + variances)
@@ -118,10 +119,10 @@ def _surely_lost(means: Array, variances: Array, freedom: int, places: Places) -
 def better_half_noise(table: Array) -> tuple[float, int]:
     """Pool the variance between seeds over the half of configurations with the least error.
 
-    Noise grows with error, and what is compared are good configurations. At least three are pooled.
+    Noise grows with error, and regret compares good configurations. At least three are pooled.
 
     Returns:
-        The variance of a single run, and its degrees of freedom, 0 without a repeated run.
+        The variance of a single run, and its degrees of freedom: 0 without a repeated run.
     """
     means = mean_errors(table)
     half = np.argsort(means, kind="stable")[: max(3, len(means) // 2)]

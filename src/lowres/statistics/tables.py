@@ -1,8 +1,8 @@
-"""Tables of errors: configurations by seeds, checked, averaged, paired; and made from rows.
+"""Tables of errors, configurations by seeds: made from rows, checked, averaged, paired.
 
 A table is `(configurations, seeds)` float64, top-1 errors as shares from 0 to 1, +inf for a run
-that diverged and nan for one that is missing. The columns of a row are exchangeable: nothing is
-made of a seed's number.
+that diverged and nan for one that is missing. The columns of a row are exchangeable: the number of
+a seed has no meaning.
 """
 
 from __future__ import annotations
@@ -17,22 +17,23 @@ from lowres.errors import StudyError
 from lowres.statistics.estimate import Array, Mask
 
 SAME = 12
-"""Decimals to which mean errors are compared: 0.1 + 0.3 and 0.2 + 0.2 are a tie."""
+"""Decimals to which mean errors are rounded: 0.1 + 0.3 and 0.2 + 0.2 are a tie."""
 
 Row = tuple[Hashable, int, float]
 """Configuration, seed, error."""
 
 
 def checked(errors: ArrayLike, name: str, *, dimensions: int = 2) -> Array:
-    """Give errors as float64.
+    """Return errors as float64.
 
     Raises:
-        StudyError: they are no table with a row and a column, or not shares, +inf or nan.
+        StudyError: the table is empty, has other dimensions, or holds values that are not shares,
+            +inf or nan.
     """
     table = np.asarray(errors, dtype=np.float64)
     if table.ndim != dimensions or 0 in table.shape:
         raise StudyError(
-            f"{name} must be a table of {dimensions} dimensions, none of them empty, was of shape "
+            f"{name} must be a table of {dimensions} dimensions and not empty, had shape "
             f"{table.shape}"
         )
     wrong = table[(table < 0) | ((table > 1) & (table < np.inf))]
@@ -45,10 +46,10 @@ def checked(errors: ArrayLike, name: str, *, dimensions: int = 2) -> Array:
 
 
 def mean_errors(table: Array) -> Array:
-    """Average each configuration over the seeds that are there.
+    """Average each configuration over its runs.
 
     Returns:
-        `(configurations,)`; inf where any seed diverged, nan where none is there.
+        `(configurations,)`; inf if any run diverged, nan if there is no run.
     """
     present = ~np.isnan(table)
     totals = np.where(present, table, 0.0).sum(axis=1)
@@ -63,7 +64,7 @@ def counts_of(table: Array) -> Array:
     return np.asarray((~np.isnan(table)).sum(axis=1), dtype=np.float64)
 
 
-def there(errors: ArrayLike) -> Mask:
+def has_runs(errors: ArrayLike) -> Mask:
     """Mark the configurations that have a run."""
     return np.asarray((~np.isnan(np.asarray(errors, dtype=np.float64))).any(axis=1))
 
@@ -72,7 +73,7 @@ def on_both(proxy: ArrayLike, target: ArrayLike) -> tuple[Array, Array]:
     """Check a pair of tables and keep the configurations that have a run in both.
 
     Raises:
-        StudyError: one is no table of errors, or they differ in their number of rows.
+        StudyError: one is not a table of errors, or the numbers of rows differ.
     """
     first, second = checked(proxy, "proxy errors"), checked(target, "target errors")
     if len(first) != len(second):
@@ -80,7 +81,7 @@ def on_both(proxy: ArrayLike, target: ArrayLike) -> tuple[Array, Array]:
             f"proxy and target errors must have a row for each of the same configurations, had "
             f"{len(first)} and {len(second)}; make them with pair_up"
         )
-    both = there(first) & there(second)
+    both = has_runs(first) & has_runs(second)
     return first[both], second[both]
 
 
@@ -89,13 +90,13 @@ class Pair:
     """Errors of the same configurations on a proxy and on a target.
 
     Attributes:
-        configurations: those run on both, in the order of the proxy's rows.
+        configurations: those with runs on both sides, in the order of the proxy's rows.
         proxy: `(configurations, proxy seeds)` errors.
         target: `(configurations, target seeds)` errors.
         proxy_missing: cells of `proxy` without a run.
         target_missing: cells of `target` without a run.
-        proxy_only: configurations left out because the target has none of their runs.
-        target_only: configurations left out because the proxy has none.
+        proxy_only: omitted configurations, because the target has no run of them.
+        target_only: omitted configurations, because the proxy has no run of them.
     """
 
     configurations: tuple[Hashable, ...]
@@ -111,15 +112,15 @@ def pair_up(proxy: Iterable[Row], target: Iterable[Row]) -> Pair:
     """Make the two tables of a pair from rows (configuration, seed, error).
 
     Raises:
-        StudyError: a configuration has a seed twice, or nothing was run on both.
+        StudyError: a configuration has a seed twice, or no configuration was run on both sides.
     """
     first, second = _cells(proxy, "proxy"), _cells(target, "target")
-    ours, theirs = _keys(first), _keys(second)
-    common = tuple(key for key in ours if key in theirs)
+    on_proxy, on_target = _configurations(first), _configurations(second)
+    common = tuple(key for key in on_proxy if key in on_target)
     if not common:
         raise StudyError(
-            f"proxy and target have no configuration in common: {len(ours)} were run on the "
-            f"proxy, {len(theirs)} on the target"
+            f"proxy and target have no configuration in common: {len(on_proxy)} were run on the "
+            f"proxy, {len(on_target)} on the target"
         )
     tables = [_table(cells, common) for cells in (first, second)]
     return Pair(
@@ -128,8 +129,8 @@ def pair_up(proxy: Iterable[Row], target: Iterable[Row]) -> Pair:
         target=tables[1],
         proxy_missing=int(np.isnan(tables[0]).sum()),
         target_missing=int(np.isnan(tables[1]).sum()),
-        proxy_only=tuple(key for key in ours if key not in theirs),
-        target_only=tuple(key for key in theirs if key not in ours),
+        proxy_only=tuple(key for key in on_proxy if key not in on_target),
+        target_only=tuple(key for key in on_target if key not in on_proxy),
     )
 
 
@@ -142,7 +143,7 @@ def _cells(rows: Iterable[Row], name: str) -> dict[tuple[Hashable, int], float]:
     return cells
 
 
-def _keys(cells: dict[tuple[Hashable, int], float]) -> dict[Hashable, None]:
+def _configurations(cells: dict[tuple[Hashable, int], float]) -> dict[Hashable, None]:
     return dict.fromkeys(key for (key, _), error in cells.items() if not np.isnan(error))
 
 

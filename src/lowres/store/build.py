@@ -39,15 +39,15 @@ from lowres.store.prepare import Prepared, prepare
 from lowres.store.render import STAMP_DIGITS, Rendering, stamps_of
 from lowres.store.rows import RowFile
 from lowres.store.staging import (
+    BUILDING,
     PLAN,
     Shard,
     Staging,
     clean,
     images_built,
-    locked,
-    locked_part,
-    refuse_changes,
+    work_directory,
 )
+from lowres.work.directory import differences
 from lowres.work.files import sha256_of_file, sync, write_bytes
 from lowres.work.threads import in_threads
 
@@ -82,7 +82,7 @@ def build(
     """
     store, working = Path(store), working or Working()
     prepared = prepare(Path(source), store, options)
-    with _at_work(), locked(store):
+    with _at_work(), work_directory(store).lock(BUILDING):
         if (store / FILE_NAME).exists():
             return _already_built(store, prepared)
         with closing(_staged(store, prepared, working)) as staging:
@@ -124,7 +124,7 @@ def build_shard(
     """
     store, working = Path(store), working or Working()
     prepared = prepare(Path(source), store, options)
-    with _at_work(), locked_part(store, shard.name, f"shard {shard}"):
+    with _at_work(), work_directory(store).lock(BUILDING, part=shard.name):
         if (store / FILE_NAME).exists():
             _already_built(store, prepared)
             return 0
@@ -181,7 +181,8 @@ def _already_built(store: Path, prepared: Prepared) -> Manifest:
     manifest = Manifest.read(store)
     then = {"source": manifest.source, "options": manifest.options}
     now = {part: prepared.plan[part] for part in then}
-    refuse_changes(store, then, now, "is finished and was built")
+    work = work_directory(store)
+    work.refuse(differences(then, now, work.ignored), "is finished and was built")
     clean(store)
     return manifest
 
@@ -247,7 +248,7 @@ def _build_rows(staging: Staging, prepared: Prepared, working: Working, track: T
 
 
 def _finish_shards(store: Path, prepared: Prepared, working: Working, track: Track) -> Manifest:
-    with _at_work(), locked(store):
+    with _at_work(), work_directory(store).lock(BUILDING):
         if (store / FILE_NAME).exists():
             return _already_built(store, prepared)
         anyway = Working(on_error="skip")  # nothing is dropped here

@@ -15,13 +15,18 @@ from lowres.errors import StoreBusyError, StoreError, require
 from lowres.progress import Track
 from lowres.store.options import Working
 from lowres.store.prepare import Prepared
-from lowres.store.staging import Shard, images_built, locked_part
+from lowres.store.staging import BUILDING, Shard, images_built, work_directory
 from lowres.work.executor import BUSY_STATUS, Job, Result
-from lowres.work.ray import RayCluster
-from lowres.work.ray_connection import connected
+from lowres.work.ray import RayCluster, connected
+
+DRIVER = "build-on-ray"
+"""The part of a build that the process which hands out the shards has locked."""
 
 SHARDS_A_SLOT = 3
 """Shards for each job that the cluster has room for, so that machines which join get some, too."""
+
+SHARD_IMAGES = 500
+"""Images for which a shard more is not worth its start."""
 
 BUSY_ROUNDS = 10
 """How often busy shards are tried again: a process on a lost machine may take a while to end."""
@@ -41,14 +46,15 @@ def build_on_ray(store: Path, prepared: Prepared, working: Working, track: Track
     """
     ray = require("ray", "ray")
     with (
-        locked_part(store, "build-ray", "the Ray build"),
+        work_directory(store).lock(BUILDING, part=DRIVER),
         track("build", prepared.images, done=images_built(store)) as display,
         connected(ray, working.address),
     ):
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         cores = [int(node["CPU"]) for node in nodes if node.get("CPU", 0) >= 1] or [1]
         threads = working.workers or (1 if prepared.source.in_order else min(cores))
-        shards = SHARDS_A_SLOT * max(sum(c // threads for c in cores), 1)
+        slots = max(sum(c // threads for c in cores), 1)
+        shards = max(slots, min(SHARDS_A_SLOT * slots, prepared.images // SHARD_IMAGES))
         waiting = [
             _shard_job(store, prepared, working, Shard(number + 1, shards), threads)
             for number in range(shards)

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from lowres.errors import StoreError
-from lowres.formats import WRITERS
-from lowres.formats.source import Outline
+from lowres.formats import writers
+from lowres.formats.sink import Outline
 from lowres.progress import Track, silent
 from lowres.store.store import Store
 from lowres.variant import Variant
@@ -46,9 +46,10 @@ def export(
         StoreError: the store lacks the variant or split, the format is unknown or cannot contain
             them, or the destination is not empty.
     """
-    if to not in WRITERS:
-        raise StoreError(f"--to must be one of {', '.join(WRITERS)}, was {to!r}")
-    writer = WRITERS[to]
+    known = writers()
+    if to not in known:
+        raise StoreError(f"--to must be one of {', '.join(known)}, was {to!r}")
+    writer = known[to]
     chosen = list(dict.fromkeys(splits)) or list(store.splits)
     if writer.one_split and len(splits) > 1:
         raise StoreError(f"{to} has one split: choose one --split, was {', '.join(splits)}")
@@ -93,7 +94,7 @@ def notes(store: Store, written: Collection[str], to: str) -> Iterator[str]:
     """
     left = [split for split in store.splits if split not in written]
     if left:
-        yield f"left out {', '.join(left)}" + (f": {to} has one split" * WRITERS[to].one_split)
+        yield f"left out {', '.join(left)}" + (f": {to} has one split" * writers()[to].one_split)
     for split in written if to == "folder" else ():
         empty = len(store.classes) - len(np.unique(store.labels(split)))
         if empty:

@@ -10,13 +10,11 @@ a build that is killed at any moment resumes from its folder.
 
 from __future__ import annotations
 
-import json
 import shutil
 import threading
 import uuid
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from fnmatch import fnmatchcase
+from collections.abc import Collection, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -38,12 +36,14 @@ from lowres.store.content import DIGEST_BYTES
 from lowres.store.journal import Built, Chunk, Journal
 from lowres.store.manifest import FILE_NAME
 from lowres.store.prepare import Prepared
-from lowres.work.files import claim, held, write_json
+from lowres.work.directory import WorkDirectory, differences
+from lowres.work.files import write_json_once
 
 PLAN = "build.json"
 ENTRIES = "build.entries"
 OWN_FILES = (PLAN, f"{PLAN}.*", ENTRIES, f"{ENTRIES}.*", "build*.journal", "build*.journal.*",
              "build*.lock", "build*.log")  # fmt: skip
+BUILDING = "being built"
 SHOWN = 3
 """Images named in a message."""
 
@@ -83,70 +83,29 @@ class Shard(NamedTuple):
         return f"{self.number}/{self.of}"
 
 
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Make a store's folder and lock it, so that no other process builds there.
-
-    On leaving, the folder is removed if it is empty.
-
-    Raises:
-        StoreBusyError: another process has locked it.
-        StoreError: it is a file.
-    """
-    with _locked_folder(path, shared=False):
-        yield
-
-
-@contextmanager
-def locked_part(path: Path, name: str, what: str) -> Iterator[None]:
-    """Lock one part of a build, while other processes may lock other parts.
-
-    Args:
-        path: the store's folder.
-        name: name of the lock file, without its suffix.
-        what: the part, for the message.
-
-    Raises:
-        StoreBusyError: another process has locked the part, or the whole store.
-        StoreError: the folder is a file, or contains other files.
-    """
-    with _locked_folder(path, shared=True):
-        _refuse_foreign(path)
-        lock = path / f"{name}.lock"
-        lock.touch()
-        with held(lock) as free:
-            if not free:
-                raise StoreBusyError(f"{what} of {path} is being built by another process")
-            yield
+def work_directory(path: Path) -> WorkDirectory:
+    """Return the folder of a store as a work directory: plan, lock, and last the manifest."""
+    return WorkDirectory(
+        path,
+        "store",
+        PLAN,
+        FILE_NAME,
+        StoreError,
+        StoreBusyError,
+        own=OWN_FILES,
+        ignored=frozenset({"notes"}),
+        check=_checked,
+        advice="choose another folder",
+    )
 
 
-@contextmanager
-def _locked_folder(path: Path, *, shared: bool) -> Iterator[None]:
-    if path.exists() and not path.is_dir():
-        raise StoreError(f"store {path} must be a folder, and is a file")
-    path.mkdir(parents=True, exist_ok=True)
-    with held(path, shared=shared) as free:
-        if not free:
-            raise StoreBusyError(f"{path} is being built by another process")
-        try:
-            yield
-        finally:
-            with suppress(OSError):  # not empty, most of the time
-                path.rmdir()
+def _checked(plan: dict[str, Any]) -> dict[str, Any]:
+    """Return a plan that was read; raise KeyError or TypeError if it is damaged."""
+    _ = plan["source"]["index_sha256"], plan["options"], plan["versions"]
+    return plan
 
 
-def _refuse_foreign(path: Path) -> None:
-    # Listed once, and the plan looked for afterwards: other processes may begin meanwhile.
-    names = [file.name for file in path.iterdir()]
-    others = [n for n in names if not any(fnmatchcase(n, pattern) for pattern in OWN_FILES)]
-    if others and not (path / PLAN).exists() and not (path / FILE_NAME).exists():
-        raise StoreError(
-            f"{path} is neither empty nor an unfinished store, and lowres does not write among "
-            "other files: choose a new folder"
-        )
-
-
-def begin(path: Path, plan: Mapping[str, Any], index: Index) -> None:
+def _begin(work: WorkDirectory, plan: dict[str, Any], index: Index) -> None:
     """Begin a build in an empty folder, or check that the same build was begun there.
 
     Several processes may begin the same build at once.
@@ -154,65 +113,18 @@ def begin(path: Path, plan: Mapping[str, Any], index: Index) -> None:
     Raises:
         StoreError: the folder contains something else, or a build of something else.
     """
-    if not (path / PLAN).exists():
-        _refuse_foreign(path)
-        one = uuid.uuid4().hex[:12]
-        temporary = path / f"{ENTRIES}.{one}"
+    if not work.planned:
+        work.refuse_foreign()
+        temporary = work.path / f"{ENTRIES}.{uuid.uuid4().hex[:12]}"
         with temporary.open("wb") as file:
             file.writelines(index.lines())
-        temporary.replace(path / ENTRIES)
-        temporary = path / f"{PLAN}.{one}"
-        write_json(temporary, plan)
-        claim(temporary, path / PLAN)
-    try:
-        begun = json.loads((path / PLAN).read_bytes())
-        same = begun["source"]["index_sha256"] == plan["source"]["index_sha256"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise StoreError(f"{path / PLAN} is damaged; remove {path} and build again") from error
-    entries = None if same else _changed_entries(path, index)
-    refuse_changes(path, begun, plan, "was begun", entries)
-
-
-def refuse_changes(
-    path: Path,
-    then: Mapping[str, Any],
-    now: Mapping[str, Any],
-    verb: str,
-    entries: str | None = None,
-) -> None:
-    """Refuse to resume if a plan has changed; notes do not count.
-
-    Args:
-        path: the store.
-        then: the plan of the store.
-        now: the plan of this build.
-        verb: what happened to the store by its plan.
-        entries: which images differ, if that is known.
-
-    Raises:
-        StoreError: names every value that changed.
-    """
-    changes = [
-        f"{part} {name} was {_text(then.get(part, {}).get(name))} and is now {_text(value)}"
-        for part, values in now.items()
-        for name, value in values.items()
-        if name != "notes" and then.get(part, {}).get(name) != value
-        if not (entries and name == "index_sha256")
-    ]
-    changes += [entries] if entries else []
-    if changes:
-        raise StoreError(
-            f"store {path} {verb} differently: {'; '.join(changes)}. Build with the same source "
-            "and options, or choose another folder"
-        )
-
-
-def _text(value: Any) -> str:  # noqa: ANN401  a JSON value
-    if isinstance(value, dict):
-        return ", ".join(f"{name} {each}" for name, each in value.items())
-    if isinstance(value, list):
-        return ", ".join(map(str, value)) or "not given"
-    return str(value)
+        temporary.replace(work.path / ENTRIES)
+        write_json_once(work.path / PLAN, plan)
+    changes = differences(work.read(), plan, work.ignored)
+    named = [change for change in changes if not change.startswith("source index_sha256")]
+    if named != changes and (entries := _changed_entries(work.path, index)):
+        changes = [*named, entries]
+    work.refuse(changes, "was begun")
 
 
 def _changed_entries(path: Path, index: Index) -> str | None:
@@ -275,7 +187,7 @@ class Staging:
         self.rows = {split: len(entries) for split, entries in self.index.splits.items()}
         self._lock = threading.Lock()
         self._check_space()
-        begin(path, prepared.plan, self.index)
+        _begin(work_directory(path), prepared.plan, self.index)
         if shard is None:
             # Arrays are large: what killed processes left, again and again, would fill the disk.
             for file in path.glob("*/*.tmp"):

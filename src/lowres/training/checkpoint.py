@@ -12,18 +12,18 @@ import torch
 from torch import nn
 
 from lowres.errors import RunError
-from lowres.training.optimizers.make import Optimizer
+from lowres.training.optimizers import Optimizer
 from lowres.work.files import write_bytes
 
 FILE_NAME = "checkpoint.pt"
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Partial:
-    """How far an epoch is.
+    """The part of an epoch that is trained.
 
     Attributes:
-        steps: taken.
+        steps: steps taken.
         loss: sum of their losses.
         bad_step: number in the run of the first step whose loss was not finite, or -1.
         train_s: seconds spent on them.
@@ -40,54 +40,70 @@ class Progress:
     """How far a run is.
 
     Attributes:
-        history: one record for each epoch that is over.
-        partial: the epoch that is under way.
-        precision: the numbers settled on when the run began.
-        threads: CPU threads used so far; with others, sums round differently.
-        compiled: whether the network is compiled; None before that is settled.
+        history: one record for each finished epoch.
+        partial: the epoch in progress.
     """
 
     history: list[dict[str, Any]] = field(default_factory=list)
     partial: Partial = field(default_factory=Partial)
-    precision: str = ""
-    threads: int = 0
-    compiled: bool | None = None
+
+    def pause(self, partial: Partial) -> None:
+        """Note how far the epoch in progress is."""
+        self.partial = partial
+
+    def finish_epoch(self, record: dict[str, Any]) -> None:
+        """Add the record of an epoch and begin the next one."""
+        self.history.append(record)
+        self.partial = Partial()
 
 
-def save(folder: Path, model: nn.Module, optimizer: Optimizer, progress: Progress) -> None:
-    """Write a checkpoint at once: the file is whole, or as it was before."""
+@dataclass(frozen=True, slots=True)
+class Numerics:
+    """What decides the bits of a result beside the recipe; a resumed run uses the same again.
+
+    Attributes:
+        precision: number format in the network, such as `bfloat16`.
+        threads: CPU threads; another number rounds sums differently.
+        compiled: whether the network is compiled.
+    """
+
+    precision: str
+    threads: int
+    compiled: bool
+
+
+def save(
+    folder: Path, model: nn.Module, optimizer: Optimizer, progress: Progress, numerics: Numerics
+) -> None:
+    """Write a checkpoint; after a crash the file is the new one or the earlier one."""
     buffer = io.BytesIO()
     state = {
         "model": model.state_dict(),
         "optimizer": optimizer.state(),
-        "history": progress.history,
-        "partial": asdict(progress.partial),
-        "precision": progress.precision,
-        "threads": progress.threads,
-        "compiled": progress.compiled,
+        **asdict(progress),
+        **asdict(numerics),
     }
     torch.save(state, buffer)
     write_bytes(folder / FILE_NAME, buffer.getvalue())
 
 
-def load(folder: Path, model: nn.Module, optimizer: Optimizer) -> Progress:
-    """Take up the state that `save` wrote; fresh progress where there is none.
+def load(folder: Path, model: nn.Module, optimizer: Optimizer) -> tuple[Progress, Numerics | None]:
+    """Load what `save` wrote into network and optimizer; without a file, start from the beginning.
 
-    Nothing but tensors and plain values is read, so a checkpoint cannot run code.
+    It reads tensors and plain values only, so a checkpoint cannot run code.
 
     Raises:
         RunError: the checkpoint is damaged or of another network.
     """
     path = folder / FILE_NAME
     if not path.exists():
-        return Progress()
+        return Progress(), None
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
         model.load_state_dict(state["model"])
         optimizer.load(state["optimizer"])
-        partial = Partial(**state["partial"])
-        settled = (state[name] for name in ("precision", "threads", "compiled"))
-        return Progress(state["history"], partial, *settled)
+        progress = Progress(state["history"], Partial(**state["partial"]))
+        return progress, Numerics(state["precision"], state["threads"], state["compiled"])
     except (
         OSError,
         RuntimeError,

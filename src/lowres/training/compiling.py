@@ -2,94 +2,165 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import time
-from typing import Literal, get_args
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import nn
 from torch.nn import functional
 
 from lowres.errors import RunError
-
-Compile = Literal["auto", "on", "off"]
+from lowres.loading.device_loader import DeviceLoader
+from lowres.training.run import Compile
 
 PAYS_FROM_MACS = {"cpu": 2e13, "cuda": 1e16}
-"""Multiply-adds of a run from which the compiler's minute comes back.
+"""Multiply-adds of a run from which on compiling saves more time than it takes.
 
-CPU, for each thread, measured (docs/log.md): 16 to 22 s of compiling on a quiet machine and 63 to
-77 s on a busy one save 19 to 36 % of a step of WRN-20-1 at 16 px and WRN-28-2 at 32 px, so it pays
-after some 100 to 220 s at 0.6e11 to 1.3e11 multiply-adds a second.
-CUDA: three minutes at 6e13 a second, assumed and not measured. A count and not a clock decides, so
-that the same run always decides alike.
+CPU, for each thread, measured (docs/log.md): compiling takes 16 to 22 s on a quiet machine and 63
+to 77 s on a busy one. It saves 19 to 36 % of a step of WRN-20-1 at 16 px and WRN-28-2 at 32 px. So
+it pays after about 100 to 220 s at 0.6e11 to 1.3e11 multiply-adds a second.
+CUDA: three minutes at 6e13 a second, assumed and not measured. The decision counts multiply-adds
+and reads no clock, so that equal runs decide equally.
 """
 
 
-def settle(
-    wanted: Compile, *, train_macs: float, device: torch.device, threads: int, processes: int
-) -> bool:
-    """Decide whether to compile.
+class BatchLoader(Protocol):
+    """A split as batches on a device: images, (B, 3, H, W), and labels, (B,) int64."""
+
+    def __len__(self) -> int:
+        """Count the batches of an epoch."""
+
+    def batches(self, epoch: int, first: int = 0) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Yield the batches of an epoch from batch `first` on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Forward:
+    """A network as training calls it.
+
+    Attributes:
+        module: compiled, or not.
+        compiled: whether it is compiled.
+        compile_s: seconds of compiling.
+        note: why it is not compiled although that was planned; empty otherwise.
+    """
+
+    module: nn.Module
+    compiled: bool = False
+    compile_s: float = 0.0
+    note: str = ""
+
+
+def compile_pays(train_macs: float, device: torch.device, *, threads: int, processes: int) -> bool:
+    """Return whether compiling pays back within a run.
 
     Args:
-        wanted: `auto`: where it pays back within the run, a compiler is there, and one process
-            trains (batch norm that processes share breaks the graph into pieces).
         train_macs: multiply-adds of the whole run.
         device: where it runs.
         threads: CPU threads.
-        processes: how many train the run.
+        processes: number of processes that train the run. For several the answer is no, because
+            batch norm that they share breaks the graph into pieces.
+    """
+    pays_from = PAYS_FROM_MACS[device.type] * (threads if device.type == "cpu" else 1)
+    return processes == 1 and train_macs >= pays_from
+
+
+def compile_forward(
+    wanted: Compile,
+    forward: nn.Module,
+    model: nn.Module,
+    loader: BatchLoader,
+    precision: torch.dtype,
+    device: torch.device,
+) -> Forward:
+    """Compile a network, and the batches of a `DeviceLoader`, before training.
+
+    Args:
+        wanted: with `on`, a failure raises; otherwise it is a note, and the run trains without.
+        forward: the network as training calls it.
+        model: the network itself.
+        loader: batches of train.
+        precision: number format in the network.
+        device: where it runs.
 
     Raises:
-        RunError: `on`, and there is no C++ compiler for the CPU.
+        RunError: `on`, and the network cannot be compiled.
     """
-    if wanted not in get_args(Compile):
-        raise RunError(f"compile must be one of {', '.join(get_args(Compile))}, was {wanted!r}")
-    if wanted == "off":
-        return False
-    missing = device.type == "cpu" and shutil.which(os.environ.get("CXX", "g++")) is None
+    cause, reason = None, missing_tools(device)
+    if not reason:
+        began = time.perf_counter()
+        # CUDA graphs on a GPU
+        mode = "reduce-overhead" if device.type == "cuda" else None
+        try:
+            module: nn.Module = torch.compile(forward, dynamic=False, mode=mode)  # type: ignore[assignment]
+            images, _ = next(loader.batches(0))
+            # CUDA graphs are recorded in the second and third pass.
+            warm_up(module, model, images, precision, passes=3 if device.type == "cuda" else 1)
+            if isinstance(loader, DeviceLoader):
+                loader.compile()
+        except Exception as error:  # noqa: BLE001  torch.compile raises errors of all its parts
+            cause = error
+            reason = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+        else:
+            return Forward(module, compiled=True, compile_s=time.perf_counter() - began)
     if wanted == "on":
-        if missing:
-            raise RunError("--compile on needs a C++ compiler for the CPU: install g++, or set CXX")
-        return True
-    pays_from = PAYS_FROM_MACS[device.type] * (threads if device.type == "cpu" else 1)
-    return not missing and processes == 1 and train_macs >= pays_from
+        raise RunError(
+            f"torch.compile cannot compile this network ({reason}): use --compile off"
+        ) from cause
+    return Forward(forward, note=f"training without torch.compile, which failed: {reason}")
 
 
-def compiled(model: nn.Module, device: torch.device) -> nn.Module:
-    """Give a network that is compiled when it is first called; on CUDA, with CUDA graphs."""
-    mode = "reduce-overhead" if device.type == "cuda" else None
-    made: nn.Module = torch.compile(model, dynamic=False, mode=mode)  # type: ignore[assignment]
-    return made
+def missing_tools(device: torch.device) -> str:
+    """Name the programs that torch.compile lacks on this machine, with a remedy; empty if none."""
+    if device.type == "cpu":
+        found = shutil.which(os.environ.get("CXX", "g++"))
+        return "" if found else "no C++ compiler: install g++, or set CXX"
+    if importlib.util.find_spec("triton") is None:
+        return "no Triton: pip install triton"
+    names = [os.environ["CC"]] if os.environ.get("CC") else ["gcc", "clang", "cc"]
+    return "" if any(map(shutil.which, names)) else "no C compiler: install gcc, or set CC"
 
 
 def warm_up(
-    forward: nn.Module, model: nn.Module, images: torch.Tensor, precision: torch.dtype
-) -> float:
-    """Compile by one step that leaves no trace in the network; give the seconds it took.
+    forward: nn.Module,
+    model: nn.Module,
+    images: torch.Tensor,
+    precision: torch.dtype,
+    *,
+    passes: int = 1,
+) -> None:
+    """Compile by forward and backward passes that leave the network unchanged.
 
     Args:
         forward: the compiled network.
         model: the network itself.
         images: (B, 3, H, W), as in training.
-        precision: numbers in the network.
+        precision: number format in the network.
+        passes: number of passes.
     """
-    began = time.perf_counter()
     kept = {name: buffer.clone() for name, buffer in model.named_buffers()}
     device = images.device
+    labels = torch.zeros(len(images), dtype=torch.int64, device=device)
     model.train()
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        for _ in range(3 if device.type == "cuda" else 1):  # CUDA graphs are recorded later
-            with torch.autocast(device.type, torch.bfloat16, enabled=precision == torch.bfloat16):
-                logits = forward(images)
-            labels = torch.zeros(len(images), dtype=torch.int64, device=device)
-            loss = functional.cross_entropy(logits.float(), labels)
-            loss.backward()  # type: ignore[no-untyped-call]
-            # A CUDA graph reuses its memory: gradients of the pass before must be gone by then.
-            for parameter in model.parameters():
-                parameter.grad = None
-    with torch.no_grad():
-        for name, buffer in model.named_buffers():
-            buffer.copy_(kept[name])
+    try:
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+            for _ in range(passes):
+                reduced = precision == torch.bfloat16
+                with torch.autocast(device.type, torch.bfloat16, enabled=reduced):
+                    logits = forward(images)
+                loss = functional.cross_entropy(logits.float(), labels)
+                loss.backward()  # type: ignore[no-untyped-call]
+                # A CUDA graph reuses its memory, so no gradient may survive until the next pass.
+                model.zero_grad(set_to_none=True)
+    finally:
+        model.zero_grad(set_to_none=True)
+        with torch.no_grad():
+            for name, buffer in model.named_buffers():
+                buffer.copy_(kept[name])
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-    return time.perf_counter() - began

@@ -1,7 +1,8 @@
-"""Where a run is trained, and in which numbers."""
+"""Where a run is trained, and in which number format."""
 
 from __future__ import annotations
 
+import os
 import platform
 from pathlib import Path
 from typing import Any
@@ -13,54 +14,66 @@ from lowres.recipe import Precision
 
 
 def choose_device(name: str) -> torch.device:
-    """Settle a device name; `auto` is a CUDA GPU where there is one, and the CPU elsewhere.
+    """Return the device of a name; `auto` is a CUDA GPU if there is one, and the CPU otherwise.
 
     Raises:
         RunError: the name is unknown, or there is no such device.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
+    unknown = f"device must be auto, cpu, cuda or cuda:N, was {name!r}"
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise RunError(f"device must be auto, cpu, cuda or cuda:N, was {name!r}") from error
+        raise RunError(unknown) from error
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise RunError(
-            f"device {name} is not there: torch {torch.__version__} sees "
+            f"device {name} does not exist: torch {torch.__version__} sees "
             f"{torch.cuda.device_count()} CUDA GPUs"
         )
     if device.type not in ("cpu", "cuda"):
-        raise RunError(f"device must be auto, cpu, cuda or cuda:N, was {name!r}")
+        raise RunError(unknown)
     return device
 
 
+def local_device(name: str) -> str:
+    """Return the device of this process; `torchrun` gets a GPU for each of its processes.
+
+    Args:
+        name: device as the user wrote it.
+
+    Raises:
+        RunError: one GPU is named for several processes.
+    """
+    number, processes = os.environ.get("LOCAL_RANK"), os.environ.get("LOCAL_WORLD_SIZE", "1")
+    if number is None or name == "cpu" or not torch.cuda.is_available():
+        return name
+    if name.startswith("cuda:") and processes != "1":
+        raise RunError(
+            f"device {name} is one GPU, and torchrun started {processes} processes here: leave "
+            "--device out"
+        )
+    return name if name.startswith("cuda:") else f"cuda:{number}"
+
+
 def choose_precision(wanted: Precision, device: torch.device) -> torch.dtype:
-    """Settle `auto`: bfloat16 where the device has instructions for it, else float32."""
-    if wanted == "auto":
-        return torch.bfloat16 if _computes_bfloat16(device) else torch.float32
-    return torch.bfloat16 if wanted == "bfloat16" else torch.float32
-
-
-def _computes_bfloat16(device: torch.device) -> bool:
+    """Return the dtype of a precision; `auto` is bfloat16 if the device has instructions for it."""
+    if wanted != "auto":
+        return torch.bfloat16 if wanted == "bfloat16" else torch.float32
     if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    if not hasattr(torch.cpu, "get_capabilities"):  # torch older than 2.10
-        return False
-    found = torch.cpu.get_capabilities()
-    return bool(found.get("avx512_bf16") or found.get("amx_bf16") or found.get("bf16"))
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:  # torch older than 2.10 has no get_capabilities
+        found: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+        native = any(found.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+    return torch.bfloat16 if native else torch.float32
 
 
 def describe_hardware(device: torch.device) -> dict[str, Any]:
-    """Name what a run was trained on, for its result."""
+    """Name the hardware of a run, for its result."""
     if device.type == "cuda":
         return {"device": torch.cuda.get_device_name(device)}
-    return {"device": _cpu_name(), "threads": torch.get_num_threads()}
-
-
-def _cpu_name() -> str:
     listing = Path("/proc/cpuinfo")
-    if listing.exists():
-        for line in listing.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
+    lines = listing.read_text().splitlines() if listing.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    name = names[0] if names else platform.processor() or platform.machine()
+    return {"device": name, "threads": torch.get_num_threads()}

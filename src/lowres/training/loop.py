@@ -1,21 +1,26 @@
-"""The training loop: a run's directory in, its result out, going on from where it was stopped.
+"""The training loop: a run's directory in, its result out; an interrupted run resumes.
 
-A checkpoint is written after each epoch, and between two steps when SIGINT or SIGTERM asks for an
-end.
+A checkpoint is written after each epoch, and between two steps if SIGINT or SIGTERM requests a
+stop.
 """
 
 from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterable
 from contextlib import nullcontext
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
+from torch import nn
 from torch.nn import functional
 
+from lowres.errors import require
+from lowres.networks.shape import TRAINING_PASSES
 from lowres.progress import Display, Track, silent
 from lowres.recipe import Recipe
 from lowres.store.store import Store
@@ -23,19 +28,18 @@ from lowres.training import checkpoint
 from lowres.training.checkpoint import Partial
 from lowres.training.device import describe_hardware
 from lowres.training.distributed import Team
-from lowres.training.evaluate import evaluate
-from lowres.training.execution import Execution
-from lowres.training.logs import EventLog
-from lowres.training.run import Run
-from lowres.training.schedule import learning_rate
-from lowres.training.session import Session, compile_session, open_session, using_threads
-from lowres.training.weights import publish, weights_digest
+from lowres.training.run import WEIGHTS_FILE, Execution, Log, Run
+from lowres.training.session import Session, open_session
+from lowres.training.weights import weights_digest
 
-TELL_EVERY_S = 2.0
+NOTE_EVERY_S = 2.0
 """How often the display gets a new loss; reading it makes a GPU wait."""
 
 NEVER = 2**62
-"""Stands for the number of a step that did not come."""
+"""The number of a step that did not happen."""
+
+TOP_K = 5
+EVENTS_FOLDER = "tensorboard"
 
 
 def train(
@@ -46,7 +50,7 @@ def train(
     execution: Execution | None = None,
     track: Track = silent,
 ) -> dict[str, Any]:
-    """Train a recipe on a store in a run's directory, or go on with it.
+    """Train a recipe on a store in a run's directory, or resume the run that is there.
 
     Args:
         store: the images.
@@ -60,7 +64,8 @@ def train(
 
     Raises:
         RunError: the directory holds something else, or the run cannot be trained here.
-        StoreError: the store lacks the variant or the split.
+        RecipeError: the store has too few images or lacks the split for errors.
+        StoreError: the store lacks the variant.
     """
     run = Run.plan(Path(path), recipe, store)
     return finish(run, execution=execution, track=track)
@@ -79,120 +84,135 @@ def finish(
     A failure is recorded in the run's directory before it is raised.
 
     Args:
-        run: what to train.
+        run: the run.
         store: where its store is now, if it has moved.
         execution: device, threads, compiling, loading and logs.
-        team: the processes that train it, each calling this; one if not given.
+        team: the processes that train it, each calling this; default: this process alone.
         track: shows progress.
 
     Raises:
         RunError: the run cannot be trained here.
         RunBusyError: another process is training it.
+        RecipeError: the store has too few images or lacks the split for errors.
         StoreError: its store is missing or damaged.
     """
     execution, team = execution or Execution(), team or Team()
-    if team.told(run.status == "finished"):
+    if team.broadcast(run.finished):
         return run.result()
     with run.locked() if team.first else nullcontext():
         try:
             if team.first:
                 run.clear_error()
-            session = open_session(run, run.open_store(store), execution, team)
-            with using_threads(execution.threads, session.progress), session.stop.listening():
-                result = _train(run, session, execution, track if team.first else silent)
+            with open_session(run, run.open_store(store), execution, team) as session:
+                _train(run, session, execution.log, track if team.first else silent)
+                result = _result(session)
         except Exception as error:  # a network of the user's may raise anything
             if team.first:
                 run.fail(error)
             raise
         if team.first:
-            if not _diverged(session.progress.history):
-                publish(run, session)
+            if result["status"] == "trained":
+                session.trained.save(run.path / WEIGHTS_FILE, run.store_digest)
             run.finish(result)
     team.wait()
     return result
 
 
-def _train(run: Run, session: Session, execution: Execution, track: Track) -> dict[str, Any]:
-    progress, per_epoch = session.progress, len(session.train)
-    batch_size, first = session.recipe.batch_size, session.team.first
-    compile_session(session, execution.compile)
+def _train(run: Run, session: Session, log: Log, track: Track) -> None:
+    progress, per_epoch = session.progress, len(session.train_loader)
+    batch_size, epochs = session.recipe.batch_size, session.recipe.epochs
+    first, history = session.team.first, progress.history
     if first:
-        run.write_metrics(progress.history)
-    done = len(progress.history) * per_epoch + progress.partial.steps
+        run.write_metrics(history)
+    done = len(history) * per_epoch + progress.partial.steps
     with (
-        EventLog(run.path, execution.log, len(progress.history), writes=first) as log,
-        track("train", session.images, done=done * batch_size) as display,
+        EventLog(run.path, log, len(history), writes=first) as events,
+        track("train", session.steps * batch_size, done=done * batch_size) as display,
     ):
-        if session.compile_s:
-            display.say(f"compiled in {session.compile_s:.0f} s, not counted as training")
-        while len(progress.history) < session.recipe.epochs and not _diverged(progress.history):
-            _train_epoch(session, len(progress.history), display)
+        if session.forward.compiled:
+            seconds = session.forward.compile_s
+            display.say(f"compiled in {seconds:.0f} s, not counted as training")
+        if session.forward.note:
+            display.say(session.forward.note)
+        while len(history) < epochs and not _diverged(history):
+            _train_epoch(session, len(history), display)
             if progress.partial.steps < per_epoch:
                 _save(run, session)
                 raise KeyboardInterrupt
-            record = _finish_epoch(session, len(progress.history))
-            progress.history.append(record)
-            progress.partial = Partial()
+            record = _measure_epoch(session, len(history))
+            progress.finish_epoch(record)
             _save(run, session)
-            log.write(record)
-            display.say(_epoch_line(record, session.recipe.epochs))
-    return _result(session)
+            events.write(record)
+            display.say(_epoch_line(record, epochs))
 
 
 def _save(run: Run, session: Session) -> None:
-    """Write the checkpoint, and then the metrics that it holds."""
+    """Write the checkpoint, and then its metrics, so that these are never ahead of it."""
     if session.team.first:
-        checkpoint.save(run.path, session.network.module, session.optimizer, session.progress)
-        run.write_metrics(session.progress.history)
+        model, progress = session.network.module, session.progress
+        checkpoint.save(run.path, model, session.optimizer, progress, session.numerics)
+        run.write_metrics(progress.history)
 
 
 def _train_epoch(session: Session, epoch: int, display: Display) -> None:
-    """Train on the batches of an epoch that are left, unless an end is asked for."""
+    """Train on the remaining batches of an epoch, or until a stop is requested."""
     session.network.module.train()
-    partial, per_epoch, team = session.progress.partial, len(session.train), session.team
-    began, device = time.perf_counter(), session.device
-    earlier, earlier_steps = partial.loss if team.first else 0.0, partial.steps
-    total = torch.tensor(earlier, dtype=torch.float64, device=device)
-    bad_step = torch.tensor(_or_never(partial.bad_step), device=device)
-    told = began
-    for images, labels in session.train.from_batch(epoch, partial.steps):
-        step = epoch * per_epoch + partial.steps
-        loss = take_step(
-            session, images, labels, learning_rate(session.recipe, step, session.steps)
-        )
+    session.optimizer.train()
+    recipe, team, progress = session.recipe, session.team, session.progress
+    began, partial, history = time.perf_counter(), progress.partial, progress.history
+    # Each process adds up its own losses; the first one starts from the sum of the checkpoint.
+    earlier = partial.loss if team.first else 0.0
+    total = torch.tensor(earlier, dtype=torch.float64, device=session.device)
+    bad_step = torch.tensor(
+        NEVER if partial.bad_step < 0 else partial.bad_step, device=session.device
+    )
+    taken, noted = partial.steps, began
+    for images, labels in session.train_loader.batches(epoch, taken):
+        step = epoch * len(session.train_loader) + taken
+        loss = session.step(images, labels, recipe.learning_rate(step, session.steps))
         total += loss.double() / team.size
         bad_step = torch.where(loss.isfinite() | (bad_step < step), bad_step, step)
-        partial.steps += 1
-        display.advance(session.recipe.batch_size)
-        if time.perf_counter() - told > TELL_EVERY_S:
-            told = time.perf_counter()
-            here = team.size * (float(total) - earlier) / (partial.steps - earlier_steps)
-            display.note(_live(session, epoch, here))
-        if team.any(session.stop.asked, step):
+        taken += 1
+        display.advance(recipe.batch_size)
+        if time.perf_counter() - noted > NOTE_EVERY_S:
+            noted = time.perf_counter()
+            mean = team.size * (float(total) - earlier) / (taken - partial.steps)
+            note = f"epoch {epoch + 1}/{recipe.epochs}, loss {mean:.3f}"
+            if history and history[-1]["top1_error"] is not None:
+                note += f", top-1 error {100 * history[-1]['top1_error']:.2f} %"
+            display.note(note)
+        if team.any(session.stop.requested, step):
             break
-    partial.loss = float(team.added(total))  # waits for the device
-    first_bad = int(team.least(bad_step))
-    partial.bad_step = -1 if first_bad == NEVER else first_bad
-    partial.train_s += time.perf_counter() - began
+    total_loss = float(team.sum(total))  # waits for the device
+    first_bad = int(team.min(bad_step))
+    progress.pause(
+        Partial(
+            steps=taken,
+            loss=total_loss,
+            bad_step=-1 if first_bad == NEVER else first_bad,
+            train_s=partial.train_s + time.perf_counter() - began,
+        )
+    )
 
 
-def _finish_epoch(session: Session, epoch: int) -> dict[str, Any]:
-    """Measure errors after an epoch and give its record."""
+def _measure_epoch(session: Session, epoch: int) -> dict[str, Any]:
+    """Measure errors after an epoch and return its record."""
     began, partial = time.perf_counter(), session.progress.partial
-    loss, last_step = partial.loss / partial.steps, (epoch + 1) * len(session.train) - 1
+    loss, last_step = partial.loss / partial.steps, (epoch + 1) * len(session.train_loader) - 1
     record: dict[str, Any] = {
         "epoch": epoch + 1,
-        "lr": learning_rate(session.recipe, last_step, session.steps),
+        "lr": session.recipe.learning_rate(last_step, session.steps),
         "train_loss": loss if math.isfinite(loss) else None,
         "train_s": partial.train_s,
     }
     if not math.isfinite(loss):
-        bad_lr = learning_rate(session.recipe, partial.bad_step, session.steps)
+        bad_lr = session.recipe.learning_rate(partial.bad_step, session.steps)
         record |= {"bad_step": partial.bad_step, "bad_lr": bad_lr}
         return record | {"top1_error": None, "top5_error": None, "eval_loss": None, "eval_s": 0.0}
+    session.optimizer.eval()
     errors = evaluate(
         session.network.module,
-        session.evaluation.from_batch(0, 0),
+        session.eval_loader.batches(0),
         session.device,
         session.precision,
         session.team,
@@ -205,24 +225,6 @@ def _finish_epoch(session: Session, epoch: int) -> dict[str, Any]:
     }
 
 
-def _or_never(step: int) -> int:
-    return NEVER if step < 0 else step
-
-
-def take_step(
-    session: Session, images: torch.Tensor, labels: torch.Tensor, lr: float
-) -> torch.Tensor:
-    """Take one step on (B, 3, H, W) and (B,) int64 of the device; return the mean loss."""
-    reduced = session.precision == torch.bfloat16
-    with torch.autocast(session.device.type, torch.bfloat16, enabled=reduced):
-        logits = session.forward(images)
-    smoothing = session.recipe.label_smoothing
-    loss = functional.cross_entropy(logits.float(), labels, label_smoothing=smoothing)
-    loss.backward()  # type: ignore[no-untyped-call]
-    session.optimizer.step(lr)
-    return loss.detach()
-
-
 def _diverged(history: list[dict[str, Any]]) -> bool:
     return bool(history) and history[-1]["train_loss"] is None
 
@@ -230,8 +232,8 @@ def _diverged(history: list[dict[str, Any]]) -> bool:
 def _epoch_line(record: dict[str, Any], epochs: int) -> str:
     if record["train_loss"] is None:
         return (
-            f"epoch {record['epoch']}/{epochs}: the loss is no longer finite from step "
-            f"{record['bad_step']} on, at learning rate {record['bad_lr']:g}; stopping"
+            f"epoch {record['epoch']}/{epochs}: training stops, because the loss is not finite "
+            f"from step {record['bad_step']} on, at learning rate {record['bad_lr']:g}"
         )
     return (
         f"epoch {record['epoch']}/{epochs}: loss {record['train_loss']:.3f}, top-1 error "
@@ -240,20 +242,11 @@ def _epoch_line(record: dict[str, Any], epochs: int) -> str:
     )
 
 
-def _live(session: Session, epoch: int, loss: float) -> str:
-    """Tell in words where training is."""
-    history = session.progress.history
-    line = f"epoch {epoch + 1}/{session.recipe.epochs}, loss {loss:.3f}"
-    if history and history[-1]["top1_error"] is not None:
-        line += f", top-1 error {100 * history[-1]['top1_error']:.2f} %"
-    return line
-
-
 def _result(session: Session) -> dict[str, Any]:
     history, network = session.progress.history, session.network
     last = history[-1]
     train_s = sum(record["train_s"] for record in history)
-    images = len(history) * len(session.train) * session.recipe.batch_size
+    images = len(history) * len(session.train_loader) * session.recipe.batch_size
     return {
         "status": "diverged" if _diverged(history) else "trained",
         "eval_split": session.eval_split,
@@ -267,11 +260,11 @@ def _result(session: Session) -> dict[str, Any]:
         "network": network.name,
         "parameters": network.parameters,
         "macs": network.macs,
-        "train_macs": 3 * network.macs * images,  # backward counts twice
+        "train_macs": TRAINING_PASSES * network.macs * images,
         "weights_sha256": weights_digest(network.module),
-        "precision": session.progress.precision,
-        "compiled": session.progress.compiled,
-        "compile_s": session.compile_s,
+        "precision": session.numerics.precision,
+        "compiled": session.numerics.compiled,
+        "compile_s": session.forward.compile_s,
         "processes": session.team.size,
         "train_s": train_s,
         "eval_s": sum(record["eval_s"] for record in history),
@@ -279,3 +272,94 @@ def _result(session: Session) -> dict[str, Any]:
         "hardware": describe_hardware(session.device),
         "versions": {"lowres": version("lowres"), "torch": torch.__version__},
     }
+
+
+@dataclass(frozen=True, slots=True)
+class Errors:
+    """Errors of a network on a split.
+
+    Attributes:
+        top1: share of images whose class is not the highest logit, 0 to 1.
+        top5: share of images whose class is not among the five highest logits; 0 for at most five
+            classes.
+        loss: mean cross-entropy in nats.
+    """
+
+    top1: float
+    top5: float
+    loss: float
+
+
+@torch.no_grad()
+def evaluate(
+    model: nn.Module,
+    batches: Iterable[tuple[torch.Tensor, torch.Tensor]],
+    device: torch.device,
+    precision: torch.dtype,
+    team: Team | None = None,
+) -> Errors:
+    """Measure a network on every image of a split, one view each.
+
+    Args:
+        model: returns (B, K) logits.
+        batches: images, (B, 3, H, W), and labels, (B,) int64.
+        device: where the network is.
+        precision: number format in the network.
+        team: the processes that measure parts of one split.
+    """
+    model.eval()
+    counts = torch.zeros(3, dtype=torch.int64, device=device)  # right, among five, all
+    loss = torch.zeros((), dtype=torch.float64, device=device)
+    for images, labels in batches:
+        if not len(labels):  # more processes than images in the last batch
+            continue
+        images, labels = images.to(device), labels.to(device)
+        with torch.autocast(device.type, torch.bfloat16, enabled=precision == torch.bfloat16):
+            logits = model(images)
+        logits = logits.float()  # (B, K)
+        hits = logits.topk(min(TOP_K, logits.shape[1])).indices == labels[:, None]
+        counts += torch.stack([hits[:, 0].sum(), hits.sum(), torch.ones_like(labels).sum()])
+        loss += functional.cross_entropy(logits, labels, reduction="sum").double()
+    if team is not None:
+        counts, loss = team.sum(counts), team.sum(loss)
+    right1, right5, count = counts.tolist()
+    return Errors(1 - right1 / count, 1 - right5 / count, float(loss) / count)
+
+
+class EventLog:
+    """TensorBoard's event files beside metrics.jsonl: the record of each epoch as scalars.
+
+    Args:
+        run: directory of the run.
+        log: event files are written only for `tensorboard`.
+        epochs: number of finished epochs; later ones in files of an earlier attempt are hidden.
+        writes: whether this process writes.
+
+    Raises:
+        MissingExtraError: tensorboard is wanted and not installed.
+    """
+
+    def __init__(self, run: Path, log: Log, epochs: int, *, writes: bool) -> None:
+        self.writer: Any = None
+        if log == "tensorboard" and writes:
+            require("tensorboard", "tensorboard")
+            from torch.utils.tensorboard import SummaryWriter
+
+            self.writer = SummaryWriter(str(run / EVENTS_FOLDER), purge_step=epochs + 1)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.writer is not None:
+            self.writer.close()
+
+    def write(self, record: dict[str, Any]) -> None:
+        """Write the scalars of an epoch, at its number."""
+        if self.writer is None:
+            return
+        for name, value in record.items():
+            if name != "epoch" and value is not None:
+                group = "eval" if name in ("top1_error", "top5_error", "eval_loss") else "train"
+                self.writer.add_scalar(f"{group}/{name}", value, record["epoch"])
+        self.writer.flush()

@@ -1,198 +1,208 @@
-"""What a run works with: network, optimizer and images, made from its recipe."""
+"""What a run works with: network, optimizer and batches, ready for the first step."""
 
 from __future__ import annotations
 
-import time
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import dataclass, replace
+from types import FrameType
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import nn
+from torch.nn import functional
 
 from lowres.errors import RunError
-from lowres.loading.device import DeviceLoader, fits
+from lowres.loading.device_loader import DeviceLoader, fits
 from lowres.loading.loaders import NumpyLoader, TorchLoader
 from lowres.networks.make import Network, make_network
 from lowres.networks.norms import share_batches
+from lowres.networks.shape import TRAINING_PASSES
 from lowres.recipe import Recipe
 from lowres.store.store import Store
-from lowres.training import checkpoint, compiling
-from lowres.training.carrying import carry
-from lowres.training.checkpoint import Progress
+from lowres.training import checkpoint
+from lowres.training.checkpoint import Numerics, Progress
+from lowres.training.compiling import BatchLoader, Forward, compile_forward, compile_pays
 from lowres.training.device import choose_device, choose_precision
 from lowres.training.distributed import Team
-from lowres.training.execution import Execution, Loading
-from lowres.training.optimizers.make import Optimizer, make_optimizer
-from lowres.training.run import Run, eval_split
-from lowres.training.stopping import Stop
+from lowres.training.optimizers import Optimizer, make_optimizer
+from lowres.training.run import Execution, Loading, Run
+from lowres.training.weights import TrainedNetwork, warm_start
 
 EVAL_BATCH_SIZE = 500
-"""As in the authors' script; has no effect on the result."""
-
-Batch = tuple[torch.Tensor, torch.Tensor]
+"""As in the authors' script; it does not change the result."""
 
 
-class Batches(Protocol):
-    """A split as batches on a device: images, (B, 3, H, W), and labels, (B,) int64."""
-
-    def __len__(self) -> int:
-        """Count the batches of an epoch."""
-
-    def from_batch(self, epoch: int, first: int) -> Iterator[Batch]:
-        """Give the batches of an epoch, from the first that is wanted on."""
-
-
-@dataclass(slots=True)
-class Session:
-    """What one call of `finish` works with.
+class Stop:
+    """Whether a signal has requested to stop between two steps.
 
     Attributes:
-        forward: the network, as it is called in training: compiled, or in several processes.
-        mean: (3,) or (H, W, 3) float32 in levels, subtracted from images.
-        std: (3,) float32 in levels, divided by.
-        compile_s: seconds of warm-up before training.
+        requested: whether SIGINT or SIGTERM has come since `listening` began.
+    """
+
+    def __init__(self) -> None:
+        self.requested = False
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Note SIGINT and SIGTERM instead of ending at once; a second signal ends at once.
+
+        Python delivers signals to the main thread; in other threads this does nothing.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        numbers = (signal.SIGINT, signal.SIGTERM)
+        before = {number: signal.signal(number, self._note) for number in numbers}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _note(self, _number: int, _frame: FrameType | None) -> None:
+        if self.requested:
+            raise KeyboardInterrupt
+        self.requested = True
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """What one call of `finish` works with; while it trains, only `progress` and weights change.
+
+    Attributes:
+        recipe: every decision of the training.
+        network: the network, without compiling and without processes.
+        forward: the network as training calls it: compiled, or joined to other processes.
+        optimizer: the optimizer.
+        train_loader: batches of train.
+        eval_loader: batches of the split on which errors are measured.
+        eval_split: name of that split.
+        trained: the network with what its users need to know.
+        device: where it runs.
+        progress: how far the run is.
+        numerics: what decides the bits of the result beside the recipe.
+        team: processes that train the run.
+        stop: whether a signal has requested to stop.
     """
 
     recipe: Recipe
     network: Network
-    forward: nn.Module
+    forward: Forward
     optimizer: Optimizer
-    train: Batches
-    evaluation: Batches
+    train_loader: BatchLoader
+    eval_loader: BatchLoader
     eval_split: str
-    classes: tuple[str, ...]
-    mean: NDArray[np.float32]
-    std: NDArray[np.float32]
+    trained: TrainedNetwork
     device: torch.device
-    precision: torch.dtype
     progress: Progress
+    numerics: Numerics
     team: Team
-    compile_s: float = 0.0
-    stop: Stop = field(default_factory=Stop)
+    stop: Stop
+
+    @property
+    def precision(self) -> torch.dtype:
+        """Number format in the network."""
+        found: torch.dtype = getattr(torch, self.numerics.precision)
+        return found
 
     @property
     def steps(self) -> int:
         """Steps of the whole run."""
-        return len(self.train) * self.recipe.epochs
+        return len(self.train_loader) * self.recipe.epochs
 
-    @property
-    def images(self) -> int:
-        """Images that the whole run shows."""
-        return self.steps * self.recipe.batch_size
+    def step(self, images: torch.Tensor, labels: torch.Tensor, lr: float) -> torch.Tensor:
+        """Train one step on (B, 3, H, W) and (B,) int64 of the device; return the mean loss."""
+        reduced = self.precision == torch.bfloat16
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=reduced):
+            logits = self.forward.module(images)
+        smoothing = self.recipe.label_smoothing
+        loss = functional.cross_entropy(logits.float(), labels, label_smoothing=smoothing)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step(lr)
+        return loss.detach()
 
 
-def open_session(run: Run, store: Store, execution: Execution, team: Team) -> Session:
-    """Make what a run works with, and take up its checkpoint.
+@contextmanager
+def open_session(
+    run: Run, store: Store, execution: Execution, team: Team | None = None
+) -> Iterator[Session]:
+    """Open a run for training: load its checkpoint, set the threads, compile the network.
+
+    Signals are noted, and torch uses the run's number of threads, until the session is closed.
 
     Raises:
         RunError: the run cannot be trained here.
-        StoreError: the store lacks the variant or the split.
+        RecipeError: the store has too few images or lacks the split for errors.
+        StoreError: the store lacks the variant.
     """
-    recipe, device = run.recipe, choose_device(execution.device)
-    measured_on = _eval_split(recipe, store)
-    train = _train_batches(recipe, store, team)
+    recipe, device, team = run.recipe, choose_device(execution.device), team or Team()
+    recipe.check_splits(store.splits)
+    eval_split = recipe.measured_split(store.splits)
+    train, evaluation = _loaders(recipe, store, eval_split, team)
     network = make_network(recipe, len(store.classes))
     model = network.module
-    carry(run, model)
+    warm_start(run, model)
     if team.size > 1:
         share_batches(model, team)
     model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = make_optimizer(recipe, model, len(train) * recipe.epochs)
-    progress = checkpoint.load(run.path, model, optimizer)
-    if not progress.precision:
-        settled = choose_precision(recipe.precision, device)
-        progress.precision = str(settled).removeprefix("torch.")
-    precision = getattr(torch, progress.precision)
-    evaluation = _eval_batches(recipe, store, measured_on, team)
-    return Session(
-        recipe=recipe,
-        network=network,
-        forward=team.wrapped(model, device),
-        optimizer=optimizer,
-        train=_on_device(train, device, precision, execution.loading),
-        evaluation=_on_device(evaluation, device, precision, execution.loading),
-        eval_split=measured_on,
-        classes=tuple(store.classes),
-        mean=train.mean.astype(np.float32),
-        std=train.std.astype(np.float32),
-        device=device,
-        precision=precision,
-        progress=progress,
-        team=team,
+    progress, earlier = checkpoint.load(run.path, model, optimizer)
+    numerics = earlier or Numerics(
+        str(choose_precision(recipe.precision, device)).removeprefix("torch."),
+        threads=torch.get_num_threads(),
+        compiled=False,
     )
-
-
-def compile_session(session: Session, wanted: compiling.Compile) -> None:
-    """Compile the network, if that is wanted and pays back; a run goes on as it began.
-
-    Raises:
-        RunError: it is wanted, and the network cannot be compiled.
-    """
-    progress = session.progress
-    if progress.compiled is None:
-        progress.compiled = compiling.settle(
-            wanted,
-            train_macs=3 * session.network.macs * session.images,
-            device=session.device,
-            threads=torch.get_num_threads(),
-            processes=session.team.size,
+    numerics = replace(numerics, threads=execution.threads or numerics.threads)
+    precision: torch.dtype = getattr(torch, numerics.precision)
+    train_loader = _on_device(train, device, precision, execution.loading)
+    eval_loader = _on_device(evaluation, device, precision, execution.loading)
+    forward, stop = Forward(team.wrapped(model, device)), Stop()
+    with _using_threads(numerics.threads), stop.listening():
+        images = len(train) * recipe.epochs * recipe.batch_size
+        macs = TRAINING_PASSES * network.macs * images
+        begins_compiled = execution.compile == "on" or (
+            execution.compile == "auto"
+            and compile_pays(macs, device, threads=numerics.threads, processes=team.size)
         )
-    if not progress.compiled:
-        return
-    forward = compiling.compiled(session.forward, session.device)
-    images, _ = next(session.train.from_batch(0, 0))
-    try:
-        session.compile_s = compiling.warm_up(
-            forward, session.network.module, images, session.precision
+        if earlier.compiled if earlier else begins_compiled:  # a run resumes as it began
+            forward = compile_forward(
+                execution.compile, forward.module, model, train_loader, precision, device
+            )
+        yield Session(
+            recipe=recipe,
+            network=network,
+            forward=forward,
+            optimizer=optimizer,
+            train_loader=train_loader,
+            eval_loader=eval_loader,
+            eval_split=eval_split,
+            trained=TrainedNetwork(
+                model,
+                recipe,
+                tuple(store.classes),
+                train.mean.astype(np.float32),
+                train.std.astype(np.float32),
+            ),
+            device=device,
+            progress=progress,
+            numerics=replace(numerics, compiled=forward.compiled),
+            team=team,
+            stop=stop,
         )
-    except Exception as error:  # the compiler raises whatever its parts raise
-        if wanted == "on" or session.recipe.model == "wrn":
-            raise RunError(
-                f"torch.compile cannot compile {session.network.name}: use --compile off ({error})"
-            ) from error
-        progress.compiled = False
-        return
-    session.forward = forward
-    if isinstance(session.train, DeviceLoader):
-        began = time.perf_counter()
-        session.train.compile()
-        next(session.train.from_batch(0, 0))
-        session.compile_s += time.perf_counter() - began
 
 
-def _eval_split(recipe: Recipe, store: Store) -> str:
-    found = eval_split(store, recipe)
-    if found not in store.splits:
-        raise RunError(
-            f"{store.path} has no split {found} to measure errors on (it has "
-            f"{', '.join(store.splits)}): build it with --val-fraction, or choose --eval-split"
-        )
-    return found
-
-
-def _eval_batches(recipe: Recipe, store: Store, split: str, team: Team) -> NumpyLoader:
-    return NumpyLoader(
-        store,
-        recipe.variant,
-        split,
-        batch_size=EVAL_BATCH_SIZE,
-        subtract=recipe.subtract,
-        divide_by=recipe.divide_by,
-        part=(team.rank, team.size),
-    )
-
-
-def _train_batches(recipe: Recipe, store: Store, team: Team) -> NumpyLoader:
+def _loaders(
+    recipe: Recipe, store: Store, eval_split: str, team: Team
+) -> tuple[NumpyLoader, NumpyLoader]:
     if recipe.batch_size % team.size:
         raise RunError(
             f"--batch-size must be a multiple of the {team.size} processes that share each batch, "
             f"was {recipe.batch_size}"
         )
-    batches = NumpyLoader(
+    part = (team.rank, team.size)
+    train = NumpyLoader(
         store,
         recipe.variant,
         batch_size=recipe.batch_size,
@@ -202,32 +212,33 @@ def _train_batches(recipe: Recipe, store: Store, team: Team) -> NumpyLoader:
         subtract=recipe.subtract,
         divide_by=recipe.divide_by,
         seed=recipe.seed,
-        part=(team.rank, team.size),
+        part=part,
     )
-    if not len(batches):
-        raise RunError(
-            f"train has {store.splits['train']} images, fewer than a batch of "
-            f"{recipe.batch_size}: choose a smaller --batch-size"
-        )
-    return batches
+    evaluation = NumpyLoader(
+        store,
+        recipe.variant,
+        eval_split,
+        batch_size=EVAL_BATCH_SIZE,
+        subtract=recipe.subtract,
+        divide_by=recipe.divide_by,
+        part=part,
+    )
+    return train, evaluation
 
 
 def _on_device(
-    batches: NumpyLoader, device: torch.device, precision: torch.dtype, loading: Loading
-) -> Batches:
-    """Choose how images come to the device."""
+    loader: NumpyLoader, device: torch.device, precision: torch.dtype, loading: Loading
+) -> BatchLoader:
     if device.type == "cpu" and loading == "auto":
-        return TorchLoader(batches)
-    resident = loading == "resident" or (loading == "auto" and fits(batches.images, device))
-    return DeviceLoader(batches, device, precision, resident=resident)
+        return TorchLoader(loader)
+    resident = loading == "resident" or (loading == "auto" and fits(loader.images, device))
+    return DeviceLoader(loader, device, precision, resident=resident)
 
 
 @contextmanager
-def using_threads(wanted: int | None, progress: Progress) -> Iterator[None]:
-    """Use as many threads as the run began with, so that it ends with the same bits."""
+def _using_threads(count: int) -> Iterator[None]:
     before = torch.get_num_threads()
-    progress.threads = wanted or progress.threads or before
-    torch.set_num_threads(progress.threads)
+    torch.set_num_threads(count)
     try:
         yield
     finally:

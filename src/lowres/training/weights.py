@@ -1,9 +1,18 @@
-"""Published weights: safetensors with what it takes to use them, and no code.
+"""Weights: what a finished run publishes, and how another run starts from them.
 
 ::
 
     RUN/weights.safetensors    the network's tensors by their names, input.mean and input.std, and
                                as metadata, JSON: recipe, class names and the store's digest
+
+The file holds no code. A warm start copies the weights of another run, such as the same
+configuration at a smaller size, into the layers that both networks have. A layer counts as common
+if all its tensors have the same names and shapes: weights, scales, biases and the running averages
+of batch norm. Other layers keep their random initialisation; optimizer state is never transferred.
+
+Two of the paper's networks have the stem and the first stages in common, since stages are counted
+from the image's side and their widths do not depend on the size. If the number of stages differs
+(it rises at 16, 32 and 64 px), the dense layer and the last batch norm start fresh.
 """
 
 from __future__ import annotations
@@ -22,10 +31,8 @@ from lowres.errors import RunError, require
 from lowres.networks.make import make_network
 from lowres.recipe import Recipe
 from lowres.training.run import WEIGHTS_FILE, Run
-from lowres.training.session import Session
-from lowres.work.files import write_bytes
+from lowres.work.files import sha256_of_file, write_bytes
 
-FILE_NAME = WEIGHTS_FILE
 METADATA = "lowres"
 MEAN, STD = "input.mean", "input.std"
 
@@ -36,10 +43,10 @@ class TrainedNetwork:
 
     Attributes:
         module: the network, in evaluation mode.
-        recipe: what it was trained by.
+        recipe: the recipe that trained it.
         classes: names, by label.
         mean: (3,) or (H, W, 3) float32 in levels, subtracted from images.
-        std: (3,) float32 in levels, divided by.
+        std: (3,) float32 in levels, divisor of images.
     """
 
     module: nn.Module
@@ -50,10 +57,10 @@ class TrainedNetwork:
 
     @torch.no_grad()
     def logits(self, images: NDArray[np.uint8]) -> torch.Tensor:
-        """Give (B, K) float32 logits of (B, size, size, 3) uint8 RGB images.
+        """Return (B, K) float32 logits of (B, size, size, 3) uint8 RGB images.
 
         Raises:
-            ValueError: images have another form.
+            ValueError: images have another shape or dtype.
         """
         size = self.recipe.size
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != (size, size, 3):
@@ -64,37 +71,36 @@ class TrainedNetwork:
         logits: torch.Tensor = self.module(values).float()
         return logits
 
-
-def publish(run: Run, session: Session) -> None:
-    """Write the weights of a run that is over."""
-    save = require("safetensors.torch", "train").save
-    tensors = {
-        # a copy each, because tensors that share memory cannot be written
-        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
-        for name, tensor in session.network.module.state_dict().items()
-    }
-    tensors |= {MEAN: torch.from_numpy(session.mean), STD: torch.from_numpy(session.std)}
-    record = {
-        "recipe": session.recipe.to_record(),
-        "classes": session.classes,
-        "store": run.store_digest,
-    }
-    # One entry, because several are written in an order that changes from time to time.
-    write_bytes(run.path / FILE_NAME, save(tensors, {METADATA: json.dumps(record)}))
+    def save(self, file: Path, store_digest: str) -> None:
+        """Write the weights, with recipe and class names in the metadata."""
+        save = require("safetensors.torch", "train").save
+        tensors = {
+            # a copy each, because safetensors refuses tensors that share memory
+            name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+            for name, tensor in self.module.state_dict().items()
+        }
+        tensors |= {MEAN: torch.from_numpy(self.mean), STD: torch.from_numpy(self.std)}
+        record = {
+            "recipe": self.recipe.to_record(),
+            "classes": self.classes,
+            "store": store_digest,
+        }
+        # One entry, because safetensors writes several in an order that varies.
+        write_bytes(file, save(tensors, {METADATA: json.dumps(record)}))
 
 
 def load_network(path: Path | str) -> TrainedNetwork:
     """Load the network of a finished run, or of its weights.safetensors alone.
 
-    A network of a recipe that names a function of its own needs that function to be there.
+    If the recipe names a function of yours, that function must be importable.
 
     Args:
         path: the directory of a run, or the file.
 
     Raises:
-        RunError: there are no such weights, they are damaged, or of another network.
+        RunError: the weights are missing, damaged, or of another network.
     """
-    file = Path(path) / FILE_NAME if Path(path).is_dir() else Path(path)
+    file = Path(path) / WEIGHTS_FILE if Path(path).is_dir() else Path(path)
     safetensors = require("safetensors", "train")
     try:
         with safetensors.safe_open(file, framework="pt") as opened:
@@ -105,7 +111,10 @@ def load_network(path: Path | str) -> TrainedNetwork:
         module = make_network(recipe, len(classes)).module
         module.load_state_dict(tensors)
     except FileNotFoundError:
-        raise RunError(f"{file} is not there: weights are written when a run is over") from None
+        raise RunError(
+            f"{file} does not exist: weights are written at the end of a run; finish it with: "
+            f"lowres train {file.parent}"
+        ) from None
     except (OSError, RuntimeError, LookupError, ValueError, safetensors.SafetensorError) as error:
         raise RunError(f"{file} is damaged or of another network: {error}") from error
     return TrainedNetwork(module.eval(), recipe, classes, mean, std)
@@ -118,3 +127,49 @@ def weights_digest(model: nn.Module) -> str:
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
+
+
+def warm_start(run: Run, model: nn.Module) -> tuple[str, ...]:
+    """Copy the weights with which a run starts into the layers that both networks have.
+
+    Args:
+        run: the run; one without such weights leaves the network unchanged.
+        model: its network, with initial weights.
+
+    Returns:
+        The names of the tensors that were copied.
+
+    Raises:
+        RunError: the weights are missing, differ from the planned ones, or fit no layer.
+    """
+    start = run.warm_start
+    if start is None:
+        return ()
+    safetensors, again = require("safetensors", "train"), "remove the run, and plan it again"
+    try:
+        if sha256_of_file(start.file) != start.sha256:
+            raise RunError(
+                f"{start.file} is damaged: it does not hold the weights of {start.run} that "
+                f"{run.path} was planned with; {again}"
+            )
+        with safetensors.safe_open(start.file, framework="pt") as opened:
+            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+    except (OSError, safetensors.SafetensorError) as error:
+        raise RunError(f"{start.file} cannot be read: {error}; {again}") from error
+    own = model.state_dict()
+    layers = {name: name.rpartition(".")[0] for name in own}
+    differing = {
+        layers[name]
+        for name, tensor in own.items()
+        if name not in tensors or tensors[name].shape != tensor.shape
+    }
+    names = tuple(name for name in own if layers[name] not in differing)
+    if not names:
+        raise RunError(
+            f"{run.path} starts from the weights of {start.run}, and no layer of its network has "
+            "the same name and shapes as one of these: train it without them"
+        )
+    with torch.no_grad():
+        for name in names:
+            own[name].copy_(tensors[name])
+    return names

@@ -1,1 +1,1 @@
-"""What finishes pieces of work: each executor is one file behind the protocol in `base.py`."""
+"""How work survives: durable files, resumable directories, and executors that run jobs."""

@@ -1,7 +1,7 @@
-"""A program that runs another and has it asked to end when the process that started it is gone.
+"""A program that runs another one, which gets SIGTERM when its parent process ends.
 
-For a piece on a machine of a cluster, whose worker may be killed at any moment:
-`python tied.py PARENT PROGRAM ARGUMENT...`. Needs nothing but the standard library.
+`python die_with_parent.py PARENT PROGRAM ARGUMENT...` runs a job on a machine of a cluster, where
+the parent may be killed at any moment. It needs the standard library alone.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import signal
 import sys
 
 ON_PARENTS_DEATH = 1
-"""`PR_SET_PDEATHSIG` of Linux's prctl; it outlives the call of another program."""
+"""`PR_SET_PDEATHSIG` of Linux's prctl; it stays when the process becomes another program."""
 
 
 def main() -> None:
@@ -20,7 +20,7 @@ def main() -> None:
     parent, command = int(sys.argv[1]), sys.argv[2:]
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(ON_PARENTS_DEATH, signal.SIGTERM)
-    if os.getppid() != parent:  # it was gone before
+    if os.getppid() != parent:  # it has ended already
         sys.exit(128 + signal.SIGTERM)
     os.execvp(command[0], command)
 

@@ -1,7 +1,7 @@
-"""The protocol of executors: jobs of work are commands, and an executor runs them to their end.
+"""The protocol of executors: a job is a command, and an executor runs jobs to their end.
 
-A command and not a function, because then a process on this machine, a task on a cluster and a
-line in a queue's script are the same work, and a job that crashes takes nothing with it.
+A job is a command and not a function. So a process on this machine, a task on a cluster and a line
+in the script of a queue do the same, and a job that crashes ends nothing else.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from pathlib import Path
 from typing import Protocol
 
 BUSY_STATUS = 75
-"""Exit status of a job that another process is at already (EX_TEMPFAIL of sysexits.h)."""
+"""Exit status of a job that another process does already (EX_TEMPFAIL of sysexits.h)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One job of work.
+    """A command to run.
 
     Attributes:
-        name: tells it apart from the others.
-        command: program and arguments; doing it twice must be harmless.
-        log: file that gets what the command prints, after what is there.
+        name: unique among the jobs of a call.
+        command: program and arguments; running it twice must be harmless.
+        log: file to which the output of the command is appended.
     """
 
     name: str
@@ -32,7 +32,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """How a job ended: its exit status, negative for the signal that killed it."""
+    """How a job ended: its exit status, or the negative number of the signal that killed it."""
 
     job: Job
     exit_status: int
@@ -42,8 +42,8 @@ class Executor(Protocol):
     """Runs jobs, several at a time."""
 
     def finish(self, jobs: Sequence[Job]) -> Iterator[Result]:
-        """Run every job, starting in the order given, and give each result as it comes.
+        """Run every job, starting in the given order, and yield each result when it comes.
 
-        A job that fails is an result like another and stops nothing. Where the caller stops
-        early (an interrupt, or closing the iterator), no job of it is left running.
+        A job that fails is a result like another and stops nothing. If the caller stops early (an
+        interrupt, or closing the iterator), no job keeps running.
         """

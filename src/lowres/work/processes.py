@@ -1,4 +1,4 @@
-"""Pieces of work as processes on this machine."""
+"""Jobs as processes on this machine."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lowres.work.executor import Job, Result
 
 POLL_S = 0.05
 STOP_S = 10.0
-"""How long a process may take to stop when asked, before it is killed."""
+"""How long a process may take to end when asked, before it is killed."""
 
 GPU_VARIABLE = "CUDA_VISIBLE_DEVICES"
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -23,15 +23,14 @@ def available_cores() -> int:
 
 
 def share_cores(count: int, jobs: int | None = None, threads: int | None = None) -> tuple[int, int]:
-    """Share the cores out: how many processes at a time, and threads for each.
+    """Share the cores among processes: return processes at a time and threads of each.
 
-    One thread each as long as there are enough jobs, because small networks gain little from
-    more threads.
+    Each process gets one thread if there are enough jobs: small networks gain little from more.
 
     Args:
-        count: how many jobs there are.
+        count: number of jobs.
         jobs: processes at a time, if the user has decided.
-        threads: threads of each, likewise.
+        threads: threads of each process, if the user has decided.
     """
     cores = available_cores()
     jobs = jobs or max(1, min(cores // (threads or 1), count))
@@ -39,17 +38,17 @@ def share_cores(count: int, jobs: int | None = None, threads: int | None = None)
 
 
 def gpu_names(count: int) -> tuple[str, ...]:
-    """Name the GPUs to be shared out, as `CUDA_VISIBLE_DEVICES` does.
+    """Return the names of the GPUs to share, as `CUDA_VISIBLE_DEVICES` has them.
 
     Args:
-        count: how many this process sees.
+        count: how many GPUs this process sees.
     """
     visible = [name for name in os.environ.get(GPU_VARIABLE, "").split(",") if name.strip()]
     return tuple(visible[:count]) if visible else tuple(map(str, range(count)))
 
 
 def thread_environment(threads: int) -> dict[str, str]:
-    """Give the variables that tell libraries how many threads to use."""
+    """Return the environment variables that set the number of threads of libraries."""
     return dict.fromkeys(THREAD_VARIABLES, str(threads))
 
 
@@ -57,10 +56,10 @@ class LocalProcesses:
     """Runs several processes at a time.
 
     Args:
-        jobs: how many.
-        threads: threads that each is told to use.
-        gpus: names of GPUs to share out; each process then sees one of them, that with the fewest
-            processes. Without any, processes see what this one sees.
+        jobs: processes at a time.
+        threads: threads of the libraries of each.
+        gpus: names of GPUs to share; each process sees the one with the fewest processes. Without
+            names, processes see what this one sees.
     """
 
     def __init__(self, jobs: int, threads: int, gpus: Sequence[str] = ()) -> None:
@@ -77,10 +76,18 @@ class LocalProcesses:
             while waiting or running:
                 while waiting and len(running) < self.jobs:
                     job = waiting.pop()
-                    in_use = list(taken.values())
+                    environment = dict(self.environment)
                     if self.gpus:
-                        taken[job] = min(self.gpus, key=in_use.count)
-                    running[job] = self._start(job, taken.get(job))
+                        taken[job] = min(self.gpus, key=list(taken.values()).count)
+                        environment[GPU_VARIABLE] = taken[job]
+                    with job.log.open("ab") as log:
+                        running[job] = subprocess.Popen(
+                            job.command,
+                            env=environment,
+                            stdin=subprocess.DEVNULL,
+                            stdout=log,
+                            stderr=subprocess.STDOUT,
+                        )
                 for job, process in list(running.items()):
                     if process.poll() is not None:
                         del running[job]
@@ -89,17 +96,6 @@ class LocalProcesses:
                 time.sleep(POLL_S)
         finally:
             end_processes(list(running.values()))
-
-    def _start(self, job: Job, gpu: str | None) -> subprocess.Popen[bytes]:
-        seen = {} if gpu is None else {GPU_VARIABLE: gpu}
-        with job.log.open("ab") as log:
-            return subprocess.Popen(
-                job.command,
-                env=self.environment | seen,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
 
 
 def end_processes(processes: Sequence[subprocess.Popen[bytes]]) -> None:

@@ -1,58 +1,73 @@
-"""Pieces of work as processes on the machines of a Ray cluster, which share a file system.
+"""Jobs as processes on the machines of a Ray cluster, which share a file system.
 
-Each job has an actor, which starts its process and can be told to end it. A task that is
-cancelled would be simpler, but brings down the process that cancels where it is just done
-(ray-project/ray, #54798).
+Each job has an actor, which starts the process and can be asked to end it. Cancelling a task would
+be simpler, but crashes the process that cancels if the task has just ended (ray-project/ray,
+#54798).
 """
 
 from __future__ import annotations
 
 import os
+import signal
+import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
-from itertools import islice
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from lowres.errors import LowresError, require
-from lowres.work import die_with_parent as tied
+from lowres.work import die_with_parent
 from lowres.work.executor import Job, Result
 from lowres.work.processes import end_processes, thread_environment
-from lowres.work.ray_connection import CANNOT_IMPORT, NOT_IMPORTED, connected
+
+Ray: TypeAlias = Any
+"""The module, and what it returns: it has no types of its own."""
 
 RETRIES = 5
-"""How often a job is begun again whose machine or actor was lost."""
+"""How often a job is started again after its machine or its actor was lost."""
 
 POLL_S = 1.0
 """How long to wait for results before the cluster is counted again."""
 
 STOP_S = 15.0
-"""How long jobs may take to end when told to; then their actors are killed."""
+"""How long jobs may take to end when asked; then their actors are killed."""
+
+CONNECT_S = 5.0
+"""How long a cluster may take to answer."""
+
+NOT_IMPORTED = "failed to import on the worker"
+"""Part of Ray's RuntimeError if a machine lacks the module of a function."""
+
+CANNOT_IMPORT = (
+    "a machine of the Ray cluster cannot import lowres: install the same lowres, with the same "
+    "Pillow and NumPy, on every machine"
+)
 
 
 class Worker:
-    """Runs one job on some machine of the cluster."""
+    """Runs one job on a machine of the cluster."""
 
     def __init__(self) -> None:
         self.stopping = threading.Event()
 
     def run(self, command: Sequence[str], log: str, threads: int, home: str) -> int:
-        """Run a command to its end and give its exit status.
+        """Run a command to its end and return its exit status.
 
         Args:
-            command: program and arguments; where the program is `home`, this machine's own Python
+            command: program and arguments; if the program is `home`, this machine's own Python
                 takes its place.
-            log: file that gets what it prints.
-            threads: threads that it is told to use.
-            home: the Python of the process that hands out the jobs.
+            log: file to which the output is appended.
+            threads: number of threads for the program's libraries.
+            home: the Python of the process that starts the jobs.
         """
         program = sys.executable if command[0] == home else command[0]
-        tie = (sys.executable, "-I", tied.__file__, str(os.getpid()))
+        tied = (sys.executable, "-I", die_with_parent.__file__, str(os.getpid()))
         with Path(log).open("ab") as file:
             process = subprocess.Popen(
-                (*tie, program, *command[1:]),
+                (*tied, program, *command[1:]),
                 env={**os.environ, **thread_environment(threads)},
                 stdin=subprocess.DEVNULL,
                 stdout=file,
@@ -64,20 +79,20 @@ class Worker:
         return process.returncode
 
     def stop(self) -> None:
-        """End what runs, and what would still be started."""
+        """End the process, or the one that would be started."""
         self.stopping.set()
 
 
 class RayCluster:
     """Runs jobs on a Ray cluster, as many at a time as it has room for.
 
-    Machines may join and leave; what ran on a lost one is begun again elsewhere, so `Job.log`
-    and what a job writes must be on a file system that all share.
+    Machines may join and leave. If a machine is lost, its jobs are started again elsewhere, so
+    `Job.log` and the files that a job writes must be on a file system that all machines share.
 
     Args:
-        address: of the cluster, as `ray.init` takes it; auto for the one this machine belongs to.
-        threads: cores that each job is given, and threads that it is told to use.
-        gpus: give each job a GPU; if not said, where the cluster has any.
+        address: of the cluster, as `ray.init` takes it; auto for the one of this machine.
+        threads: cores for each job, and threads of its libraries.
+        gpus: whether each job gets a GPU. Default: if the cluster has any.
         jobs: jobs at a time, at most.
     """
 
@@ -94,46 +109,42 @@ class RayCluster:
 
         Raises:
             MissingExtraError: ray is not installed.
-            LowresError: no cluster is there, it cannot import lowres or has no room for a job,
-                or a job was lost too often.
+            LowresError: no cluster answers, it cannot import lowres or has no room for a job, or a
+                job was lost too often.
         """
         ray = require("ray", "ray")
         if not jobs:
             return
+        waiting, lost = list(reversed(jobs)), dict.fromkeys(jobs, 0)
+        running: dict[Ray, tuple[Job, Ray]] = {}
         with connected(ray, self.address):
             self._check_room(ray)
-            running: dict[Any, tuple[Job, Any]] = {}
             try:
-                yield from self._finish(ray, jobs, running)
+                while waiting or running:
+                    while waiting and len(running) < self._room(ray):
+                        job = waiting.pop()
+                        actor = self._make_actor(ray)
+                        log, command = str(job.log.resolve()), list(job.command)
+                        reference = actor.run.remote(command, log, self.threads, sys.executable)
+                        running[reference] = job, actor
+                    for reference in ray.wait(list(running), timeout=POLL_S)[0]:
+                        job, actor = running.pop(reference)
+                        status = _exit_status(ray, reference)
+                        ray.kill(actor)
+                        if status is not None:
+                            yield Result(job, status)
+                            continue
+                        lost[job] += 1
+                        if lost[job] > RETRIES:
+                            raise LowresError(
+                                f"the Ray cluster lost {job.name} {RETRIES + 1} times; its log is "
+                                f"{job.log}"
+                            )
+                        waiting.append(job)
             finally:
                 _stop(ray, running)
 
-    def _finish(
-        self,
-        ray: Any,  # noqa: ANN401  the module
-        jobs: Sequence[Job],
-        running: dict[Any, tuple[Job, Any]],
-    ) -> Iterator[Result]:
-        waiting, lost = list(reversed(jobs)), dict.fromkeys(jobs, 0)
-        while waiting or running:
-            room = self._room(ray) - len(running)
-            for job in islice(iter(waiting.pop, None), min(max(room, 0), len(waiting))):
-                actor, reference = self._start(ray, job)
-                running[reference] = job, actor
-            done, _ = ray.wait(list(running), timeout=POLL_S)
-            for reference in done:
-                job, actor = running.pop(reference)
-                status = _status(ray, reference)
-                ray.kill(actor)
-                if status is not None:
-                    yield Result(job, status)
-                    continue
-                lost[job] += 1
-                if lost[job] > RETRIES:
-                    raise LowresError(f"the Ray cluster lost {job.name} {RETRIES + 1} times")
-                waiting.append(job)
-
-    def _check_room(self, ray: Any) -> None:  # noqa: ANN401  the module
+    def _check_room(self, ray: Ray) -> None:
         gpu = self._with_gpus(ray.cluster_resources())
         for node in ray.nodes():
             has = node["Resources"] if node["Alive"] else {}
@@ -141,41 +152,35 @@ class RayCluster:
                 return
         raise LowresError(
             f"no machine of the Ray cluster has {self.threads} cores{' and a GPU' * gpu} for a "
-            "run: choose fewer --threads or another --device, or wait until it has machines"
+            "job: choose fewer --threads or another --device, or wait until it has machines"
         )
 
-    def _with_gpus(self, total: dict[str, float]) -> bool:
+    def _with_gpus(self, total: Mapping[str, float]) -> bool:
         return total.get("GPU", 0) > 0 if self.gpus is None else self.gpus
 
-    def _room(self, ray: Any) -> int:  # noqa: ANN401  the module
-        """Count the jobs that the cluster has room for at a time."""
+    def _room(self, ray: Ray) -> int:
+        """Return how many jobs the cluster has room for at a time."""
         total = ray.cluster_resources()
         room = int(total.get("CPU", 0)) // self.threads
         if self._with_gpus(total):
             room = min(room, int(total.get("GPU", 0)))
-        # Where it has none now, machines may be on their way: let one wait, so that Ray knows.
+        # If it has no room, a machine may be on its way: one job waits, so that Ray knows.
         return max(1, min(room, self.jobs or room))
 
-    def _start(self, ray: Any, job: Job) -> tuple[Any, Any]:  # noqa: ANN401
-        gpus = int(self._with_gpus(ray.cluster_resources()))
+    def _make_actor(self, ray: Ray) -> Ray:
         # A restart or retry by Ray itself would hide that a machine was lost.
-        actor = (
-            ray.remote(Worker)
-            .options(
-                num_cpus=self.threads,
-                num_gpus=gpus,
-                max_restarts=0,
-                max_task_retries=0,
-                max_concurrency=2,  # `stop` while `run` runs
-            )
-            .remote()
-        )
-        log, command = str(job.log.resolve()), list(job.command)
-        return actor, actor.run.remote(command, log, self.threads, sys.executable)
+        options = {
+            "num_cpus": self.threads,
+            "num_gpus": int(self._with_gpus(ray.cluster_resources())),
+            "max_restarts": 0,
+            "max_task_retries": 0,
+            "max_concurrency": 2,  # `stop` while `run` runs
+        }
+        return ray.remote(Worker).options(**options).remote()
 
 
-def _status(ray: Any, reference: Any) -> int | None:  # noqa: ANN401
-    """Give the exit status of a job, or None where its actor was lost."""
+def _exit_status(ray: Ray, reference: Ray) -> int | None:
+    """Return the exit status of a job, or None if its actor was lost."""
     try:
         return int(ray.get(reference))
     except ray.exceptions.RayTaskError as error:
@@ -188,12 +193,52 @@ def _status(ray: Any, reference: Any) -> int | None:  # noqa: ANN401
         return None
 
 
-def _stop(ray: Any, running: dict[Any, tuple[Job, Any]]) -> None:  # noqa: ANN401
-    """Leave nothing running."""
-    if not running:
+def _stop(ray: Ray, running: Mapping[Ray, tuple[Job, Ray]]) -> None:
+    """End all jobs."""
+    if running:
+        for _, actor in running.values():
+            actor.stop.remote()
+        ray.wait(list(running), num_returns=len(running), timeout=STOP_S)
+        for _, actor in running.values():
+            ray.kill(actor)
+
+
+@contextmanager
+def connected(ray: Ray, address: str) -> Iterator[bool]:
+    """Connect this process to a cluster if it is not connected yet; yield whether this was done.
+
+    Raises:
+        LowresError: no cluster answers.
+    """
+    if ray.is_initialized():
+        yield False
         return
-    for _, actor in running.values():
-        actor.stop.remote()
-    ray.wait(list(running), num_returns=len(running), timeout=STOP_S)
-    for _, actor in running.values():
-        ray.kill(actor)
+    answer = signal.getsignal(signal.SIGTERM)
+    try:
+        _knock(address)
+        ray.init(address, log_to_driver=False, logging_level="ERROR")
+    except (OSError, ValueError, RuntimeError, OverflowError) as error:
+        reason = " ".join(str(error).split())
+        raise LowresError(
+            f"no Ray cluster answers at --address {address}: start one with 'ray start --head', "
+            f"or use the address that it printed ({reason})"
+        ) from error
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, answer)  # Ray replaces it
+    try:
+        yield True
+    finally:
+        ray.shutdown()
+
+
+def _knock(address: str) -> None:
+    """Check that something answers at an address; Ray itself tries for minutes and prints much.
+
+    Raises:
+        OSError, OverflowError: nothing does.
+    """
+    address = os.environ.get("RAY_ADDRESS", address) if address == "auto" else address
+    host, _, port = address.rpartition(":")
+    if "://" not in address and host and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_S).close()

@@ -49,19 +49,25 @@ def in_threads(
     try:
         for thread in threads:
             thread.start()
-        running = len(threads)
-        while running:
-            if done.empty():
-                time.sleep(GATHER_S)
-            result = done.get()
-            if isinstance(result, BaseException):
-                raise result
-            if result is None:
-                running -= 1
-            else:
-                yield result
+        yield from _results(done, len(threads))
     finally:
         stopping.set()
         for thread in threads:
             if thread.ident is not None:
                 thread.join()
+
+
+def _results(
+    done: queue.SimpleQueue[tuple[Item, Result] | BaseException | None], threads: int
+) -> Iterator[tuple[Item, Result]]:
+    """Yield results until each thread has sent None; raise the first error."""
+    while threads:
+        if done.empty():
+            time.sleep(GATHER_S)
+        result = done.get()
+        if isinstance(result, BaseException):
+            raise result
+        if result is None:
+            threads -= 1
+        else:
+            yield result

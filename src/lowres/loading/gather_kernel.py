@@ -1,4 +1,4 @@
-"""Rows to a batch in one pass: picked, mirrored, shifted, normalised."""
+"""The compiled loop behind `augment.gather`: it picks, mirrors, shifts and normalises rows."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lowres.jit import compiled
 
 I8, I32 = ir.IntType(8), ir.IntType(32)
 MIRRORED_PX = 8
-"""Pixels that are mirrored together, by one shuffle of bytes."""
+"""Number of pixels that one shuffle of bytes mirrors."""
 
 
 @intrinsic
@@ -51,17 +51,17 @@ def _mirror_row(images, row, y, mirrored):  # type: ignore[no-untyped-def]  # no
 def gather_rows(images, rows, mirror, down, right, scale, offset, out):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
     """Fill a batch; see `augment.gather`.
 
-    Without views of parts inside the loops: each would be counted, twice as long as a row takes.
+    The loops make no array views: counting references to a view takes twice as long as a row.
 
     Args:
         images: (N, H, 3 W) uint8, C order.
         rows: (B,) int64.
         mirror: (B,) bool.
-        down: (B,) int64, positive is down.
-        right: (B,) int64, positive is right.
-        scale: (3 W,) float32, multiplied with.
-        offset: (2, H, 3 W) float32, added; the second for mirrored images.
-        out: (B, H, 3 W) float32.
+        down: (B,) int64, shift in pixels, positive is down.
+        right: (B,) int64, shift in pixels, positive is right.
+        scale: (3 W,) float32, factor.
+        offset: (2, H, 3 W) float32, summand; [0] for plain images and [1] for mirrored ones.
+        out: (B, H, 3 W) float32, the result.
     """
     _, height, length = images.shape
     mirrored = np.empty(length, np.uint8)

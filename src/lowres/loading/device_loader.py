@@ -1,7 +1,7 @@
-"""Batches made on the device: images stay bytes until the last step, which is one expression.
+"""Batches made on the device: images stay bytes until one expression turns them into a batch.
 
-A set that fits lives on the device; one that does not is streamed from the store, the rows of a
-batch at a time, through pinned memory. Both give the batches of the `NumpyLoader` they are made of.
+If all images fit, they stay on the device. If not, a thread reads the rows of each batch from the
+store and sends them through pinned memory. Both yield the batches of the `NumpyLoader`.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Iterator
+from itertools import repeat
 
 import numpy as np
 import torch
@@ -17,11 +18,13 @@ from numpy.typing import NDArray
 from lowres.loading.loaders import NumpyLoader
 
 FREE_SHARE = 0.6
-"""How much of a GPU's free memory images may take; the rest is for activations."""
+"""Share of a GPU's free memory that images may take; the rest is for activations."""
 
 CHUNK_BYTES = 2**28
+"""Bytes of images that the host holds while it copies them to the device."""
+
 AHEAD = 3
-"""Batches that are read ahead while the device works."""
+"""Batches to read ahead while the device works."""
 
 
 def assembled(
@@ -34,17 +37,17 @@ def assembled(
     offset: torch.Tensor,
     dtype: torch.dtype,
 ) -> torch.Tensor:
-    """Pick rows, normalise, mirror, shift and cast them; `augment.gather`, on any device.
+    """Pick rows, normalise, mirror, shift and cast them: `augment.gather` on any device.
 
     Args:
         stored: (N, H, W, 3) uint8.
         rows: (B,) int64.
-        mirror: (B,) bool, which are mirrored, before they are shifted.
+        mirror: (B,) bool, which images are mirrored, before the shift.
         down: (B,) int64, shift in pixels, positive is down.
-        right: (B,) int64, positive is right.
-        scale: (3,) float32, multiplied with.
-        offset: (H, W, 3) float32, added.
-        dtype: of the result; everything before is float32.
+        right: (B,) int64, shift in pixels, positive is right.
+        scale: (3,) float32, factor.
+        offset: (H, W, 3) float32, summand.
+        dtype: dtype of the result; everything before is float32.
 
     Returns:
         (B, 3, H, W), channels last in memory.
@@ -63,76 +66,73 @@ class DeviceLoader:
     """The batches of a `NumpyLoader`, made on a device.
 
     Args:
-        batches: decides rows and augmentation.
+        loader: decides rows and augmentation.
         device: where batches are made.
-        dtype: of the images.
-        resident: keep the set on the device; else stream it.
+        dtype: dtype of the images.
+        resident: keep all images on the device; otherwise stream them.
 
     Yields:
         Images, (B, 3, H, W) in channels-last memory, and labels, (B,) int64, on the device.
     """
 
     def __init__(
-        self, batches: NumpyLoader, device: torch.device, dtype: torch.dtype, *, resident: bool
+        self, loader: NumpyLoader, device: torch.device, dtype: torch.dtype, *, resident: bool
     ) -> None:
-        self.batches, self.device, self.dtype = batches, device, dtype
+        self.loader, self.device, self.dtype = loader, device, dtype
         self.assemble = assembled
-        mean, std = batches.mean, batches.std
-        image = np.broadcast_to(-mean / std, batches.images.shape[1:]).astype(np.float32)
+        mean, std = loader.mean, loader.std
+        image = np.broadcast_to(-mean / std, loader.images.shape[1:]).astype(np.float32)
         self.scale = torch.from_numpy((1.0 / std).astype(np.float32)).to(device)
         self.offset = torch.from_numpy(image).to(device)
-        self.labels = torch.from_numpy(np.array(batches.labels, np.int64)).to(device)
-        self.stored = _copied(batches.images, device) if resident else None
+        self.labels = torch.from_numpy(np.array(loader.labels, np.int64)).to(device)
+        self.stored = _copied(loader.images, device) if resident else None
 
     def compile(self) -> None:
-        """Make one kernel of what makes a batch; the first batch then waits for the compiler."""
+        """Compile the expression that makes a batch into one kernel, by making a batch.
+
+        If the compiler raises, the loader stays as it was.
+        """
         self.assemble = torch.compile(assembled, dynamic=False)
+        try:
+            next(self.batches(0))
+        except Exception:
+            self.assemble = assembled
+            raise
 
     def __len__(self) -> int:
         """Count the batches of an epoch."""
-        return len(self.batches)
+        return len(self.loader)
 
-    def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        epoch, self.batches.epoch = self.batches.epoch, self.batches.epoch + 1
-        return self.from_batch(epoch, 0)
-
-    def from_batch(self, epoch: int, first: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Give the batches of an epoch, from the first that is wanted on."""
-        places = list(self.batches.place_batches(epoch, first))
-        if not places:
+    def batches(self, epoch: int, first: int = 0) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Yield the batches of an epoch from batch `first` on."""
+        positions = list(self.loader.positions(epoch, first))
+        if not positions:
             return
-        rows, draw = self.batches.drawn(np.concatenate(places), epoch)
-        sent = self._sent(rows)
-        drawn = [self._sent(part) for part in (draw.mirror, draw.down, draw.right)]
-        ends = np.cumsum([len(part) for part in places]).tolist()
+        rows, drawn = self.loader.draw(np.concatenate(positions), epoch)
+        sent, mirror, down, right = (
+            torch.from_numpy(np.ascontiguousarray(values)).to(self.device)
+            for values in (rows, drawn.mirror, drawn.down, drawn.right)
+        )
+        ends = np.cumsum([len(part) for part in positions]).tolist()
         bounds = list(zip([0, *ends[:-1]], ends, strict=True))
-        for (start, stop), stored in zip(bounds, self._holders(rows, bounds), strict=True):
-            chosen = sent[start:stop]
-            inside = chosen
-            if self.stored is None:  # the batch itself, in order
-                inside = torch.arange(stop - start, device=self.device)
-            mirror, down, right = (part[start:stop] for part in drawn)
+        resident = self.stored is not None
+        holders = (
+            _streamed(self.loader.images, rows, bounds, self.device)
+            if self.stored is None
+            else repeat(self.stored)
+        )
+        for (start, stop), stored in zip(bounds, holders, strict=False):
+            part = slice(start, stop)
+            chosen = sent[part] if resident else torch.arange(stop - start, device=self.device)
             images = self.assemble(
-                stored, inside, mirror, down, right, self.scale, self.offset, self.dtype
-            )
-            yield images, self.labels[chosen]
-
-    def _sent(self, values: NDArray[np.generic]) -> torch.Tensor:
-        return torch.from_numpy(np.ascontiguousarray(values)).to(self.device)
-
-    def _holders(
-        self, rows: NDArray[np.int64], bounds: list[tuple[int, int]]
-    ) -> Iterator[torch.Tensor]:
-        """Give what holds the images of each batch: the whole set, or its rows in order."""
-        if self.stored is not None:
-            for _ in bounds:
-                yield self.stored
-        else:
-            yield from _streamed(self.batches.images, rows, bounds, self.device)
+                stored, chosen, mirror[part], down[part], right[part], self.scale, self.offset,
+                self.dtype,
+            )  # fmt: skip
+            yield images, self.labels[sent[part]]
 
 
 def fits(images: NDArray[np.uint8], device: torch.device) -> bool:
-    """Tell whether images may live on a device: always on CPU."""
+    """Return whether images may stay on a device; on the CPU they always may."""
     if device.type != "cuda":
         return True
     free, _ = torch.cuda.mem_get_info(device)
@@ -140,7 +140,7 @@ def fits(images: NDArray[np.uint8], device: torch.device) -> bool:
 
 
 def _copied(images: NDArray[np.uint8], device: torch.device) -> torch.Tensor:
-    """Copy images to a device, some at a time, so that the host never holds them all."""
+    """Copy images to a device in chunks, so that the host never holds all of them."""
     stored = torch.empty(images.shape, dtype=torch.uint8, device=device)
     step = max(1, CHUNK_BYTES // images[0].nbytes)
     for start in range(0, len(images), step):
@@ -155,7 +155,7 @@ def _streamed(
     bounds: list[tuple[int, int]],
     device: torch.device,
 ) -> Iterator[torch.Tensor]:
-    """Read the rows of batch after batch in a thread, and send them while the device works."""
+    """Yield the rows of each batch; a thread reads ahead while the device works."""
     ready: queue.Queue[torch.Tensor | BaseException] = queue.Queue(AHEAD)
     ended = threading.Event()
 
@@ -176,7 +176,7 @@ def _streamed(
                 put(batch)
                 if ended.is_set():
                     return
-        except BaseException as error:  # noqa: BLE001  told where the batches are used
+        except BaseException as error:  # noqa: BLE001  raised again where batches are used
             put(error)
 
     reader = threading.Thread(target=read, name="lowres-reader", daemon=True)
@@ -186,7 +186,7 @@ def _streamed(
             item = ready.get()
             if isinstance(item, BaseException):
                 raise item
-            # torch keeps a pinned block from reuse until the copy that was queued is over.
+            # torch does not reuse a pinned block before the queued copy has ended.
             yield item.to(device, non_blocking=True)
     finally:
         ended.set()

@@ -1,4 +1,4 @@
-"""Weights that are taken over from a smaller size: which, and that they are refused when wrong."""
+"""Published weights, and warm starts from those of a smaller size."""
 
 import json
 
@@ -11,8 +11,8 @@ from lowres.errors import RunError
 from lowres.networks.make import make_network
 from lowres.recipe import Recipe
 from lowres.training import loop
-from lowres.training.carrying import carry
-from lowres.training.run import Run, Start
+from lowres.training.run import Run, WarmStart
+from lowres.training.weights import warm_start
 
 SMALL = Recipe(variant="8-box", width=0.5, blocks=1, epochs=1, batch_size=8)
 LARGE = Recipe(variant="16-box", width=0.5, blocks=1, epochs=1, batch_size=8)
@@ -24,10 +24,10 @@ def small(store, tmp_path):
     return tmp_path / "small"
 
 
-def test_what_both_networks_have_is_carried(store, small, tmp_path):
-    run = Run.plan(tmp_path / "large", LARGE, store, Start.of(small))
+def test_layers_that_both_networks_have_are_copied(store, small, tmp_path):
+    run = Run.plan(tmp_path / "large", LARGE, store, WarmStart.of(small))
     fresh, model = (make_network(LARGE, 4).module for _ in range(2))
-    names = carry(Run.open(run.path), model)
+    names = warm_start(Run.open(run.path), model)
     # One stage at 8 px and two at 16: the stem and the first stage, which is one block here.
     assert {name.rpartition(".")[0] for name in names} == {
         "stem", "stem_norm", "blocks.0.conv1", "blocks.0.norm2", "blocks.0.conv2",
@@ -39,48 +39,48 @@ def test_what_both_networks_have_is_carried(store, small, tmp_path):
         assert torch.equal(tensor, given[name] if name in names else was[name])
 
 
-def test_a_run_begins_with_what_it_carries_and_has_a_name_of_its_own(store, small, tmp_path):
-    start = Start.of(small)
-    run = Run.plan(tmp_path / "carried", LARGE, store, start)
+def test_a_warm_start_changes_the_run_and_its_name(store, small, tmp_path):
+    start = WarmStart.of(small)
+    run = Run.plan(tmp_path / "warm", LARGE, store, start)
     assert json.loads((run.path / "recipe.json").read_text())["start"] == {
         "run": "small",
         "sha256": start.sha256,
     }
     digest = store.manifest.digest
     assert Run.name(LARGE, digest, start) != Run.name(LARGE, digest) == LARGE.run_name(digest)
-    carried, plain = loop.finish(run), lowres.train(store, LARGE, tmp_path / "plain")
-    assert carried["weights_sha256"] != plain["weights_sha256"]
+    warm, plain = loop.finish(run), lowres.train(store, LARGE, tmp_path / "plain")
+    assert warm["weights_sha256"] != plain["weights_sha256"]
     again = loop.finish(Run.plan(tmp_path / "again", LARGE, store, start))
-    assert again["weights_sha256"] == carried["weights_sha256"]
+    assert again["weights_sha256"] == warm["weights_sha256"]
 
 
-def test_planning_goes_on_where_it_was_killed(store, small, tmp_path):
-    start = Start.of(small)
+def test_planning_resumes_after_a_kill(store, small, tmp_path):
+    start = WarmStart.of(small)
     run = Run.plan(tmp_path / "large", LARGE, store, start)
     (run.path / "initial.safetensors").unlink()
     with pytest.raises(RunError, match=r"initial\.safetensors cannot be read"):
-        carry(Run.open(run.path), make_network(LARGE, 4).module)
+        warm_start(Run.open(run.path), make_network(LARGE, 4).module)
     Run.plan(tmp_path / "large", LARGE, store, start)
-    assert carry(Run.open(run.path), make_network(LARGE, 4).module)
+    assert warm_start(Run.open(run.path), make_network(LARGE, 4).module)
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "recipe.json.tmp").write_text("{")
-    assert Run.plan(tmp_path / "other", LARGE, store).status == "planned"
+    assert Run.plan(tmp_path / "other", LARGE, store).state == "planned"
 
 
-def test_other_weights_are_refused(store, small, tmp_path):
-    run = Run.plan(tmp_path / "large", LARGE, store, Start.of(small))
-    with pytest.raises(RunError, match="holds another run"):
+def test_changed_weights_are_refused(store, small, tmp_path):
+    run = Run.plan(tmp_path / "large", LARGE, store, WarmStart.of(small))
+    with pytest.raises(RunError, match="was planned differently: start was run small"):
         Run.plan(tmp_path / "large", LARGE, store)
     file = run.path / "initial.safetensors"
     file.write_bytes(file.read_bytes()[:-1] + b"x")
-    with pytest.raises(RunError, match="is damaged: it is not the weights of small"):
+    with pytest.raises(RunError, match="is damaged: it does not hold the weights of small"):
         loop.finish(Run.open(run.path))
     assert "is damaged" in Run.open(run.path).error()["message"]
     with pytest.raises(RunError, match=r"weights\.safetensors is missing"):
-        Start.of(tmp_path / "large")
+        WarmStart.of(tmp_path / "large")
 
 
-def test_weights_of_which_nothing_fits_are_refused(store, small, tmp_path):
-    run = Run.plan(tmp_path / "large", LARGE, store, Start.of(small))
+def test_weights_that_fit_no_layer_are_refused(store, small, tmp_path):
+    run = Run.plan(tmp_path / "large", LARGE, store, WarmStart.of(small))
     with pytest.raises(RunError, match="no layer of its network has the same name"):
-        carry(run, torch.nn.Linear(2, 2))
+        warm_start(run, torch.nn.Linear(2, 2))

@@ -1,16 +1,24 @@
-"""Optimizers against the same rules written out, or against torch's own."""
+"""Optimizers against the same rules written out in NumPy, or against torch's own."""
+
+import sys
 
 import numpy as np
 import pytest
 import torch
 
 from lowres.errors import RunError
-from lowres.networks.wrn import Shape, WideResNet
+from lowres.networks.shape import Shape
+from lowres.networks.wrn import WideResNet
 from lowres.recipe import Recipe
-from lowres.training.optimizers.make import make_optimizer
-from lowres.training.optimizers.momentum import Momentum
-from lowres.training.optimizers.muon import ADAM_BETAS, Muon, orthogonalised
-from lowres.training.optimizers.parameters import matrix_names
+from lowres.training.optimizers import (
+    ADAM_BETAS,
+    Momentum,
+    Muon,
+    decayed_names,
+    make_optimizer,
+    matrix_names,
+    orthogonalised,
+)
 
 
 def network(seed=0):
@@ -21,12 +29,58 @@ def network(seed=0):
 
 
 def train(model, step, count=4):
-    """Take steps on a loss whose gradients change; give the weights."""
+    """Take steps on a loss whose gradients change; return the weights."""
     inputs = torch.randn(16, 4, generator=torch.Generator().manual_seed(1))
     for number in range(count):
         (model(inputs) ** 2).sum().backward()
         step(number)
     return [p.detach().clone() for p in model.parameters()]
+
+
+def test_updates_equal_the_rule_written_out():
+    random = np.random.default_rng(0)
+    model = torch.nn.Linear(5, 3).double()
+    optimizer = Momentum(model, momentum=0.9, weight_decay=0.01)
+    weight = model.weight.detach().numpy().copy()
+    bias = model.bias.detach().numpy().copy()
+    weight_velocity, bias_velocity = np.zeros_like(weight), np.zeros_like(bias)
+    for lr in (0.1, 0.1, 0.02, 0.02):
+        weight_gradient, bias_gradient = random.normal(size=(3, 5)), random.normal(size=3)
+        model.weight.grad = torch.from_numpy(weight_gradient.copy())
+        model.bias.grad = torch.from_numpy(bias_gradient.copy())
+        optimizer.step(lr)
+        weight_velocity = 0.9 * weight_velocity - lr * (weight_gradient + 0.01 * weight)
+        bias_velocity = 0.9 * bias_velocity - lr * bias_gradient
+        weight, bias = weight + weight_velocity, bias + bias_velocity
+        np.testing.assert_allclose(model.weight.detach().numpy(), weight, rtol=1e-12)
+        np.testing.assert_allclose(model.bias.detach().numpy(), bias, rtol=1e-12)
+    assert model.weight.grad is None
+
+
+@pytest.mark.parametrize(("second_lr", "alike"), [(0.1, True), (0.02, False)])
+def test_torchs_rule_differs_only_after_a_drop(second_lr, alike):
+    ours, theirs = torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)
+    theirs.load_state_dict(ours.state_dict())
+    optimizer = Momentum(ours, momentum=0.9, weight_decay=0)
+    reference = torch.optim.SGD(theirs.parameters(), lr=0.1, momentum=0.9)
+    for lr in (0.1, second_lr):
+        reference.param_groups[0]["lr"] = lr
+        for model in (ours, theirs):
+            model(torch.ones(1, 2)).sum().backward()
+        optimizer.step(lr)
+        reference.step()
+        reference.zero_grad()
+    assert torch.allclose(ours.weight, theirs.weight) == alike
+
+
+def test_decay_is_on_weights_and_norm_scales_or_on_everything():
+    model = WideResNet(Shape(16, 1, 3))
+    parameters = dict(model.named_parameters())
+    some = {id(parameters[name]) for name in decayed_names(model, "weights-and-scales")}
+    modules = [m for m in model.modules() if hasattr(m, "weight")]
+    assert some == {id(module.weight) for module in modules}
+    assert any(isinstance(module, torch.nn.BatchNorm2d) for module in modules)
+    assert decayed_names(model, "everything") == set(parameters)
 
 
 def test_nesterov_is_lasagnes_rule_written_out():
@@ -88,7 +142,7 @@ def test_matrices_move_as_torchs_muon_moves_them():
         assert (own - before).abs().max() > 0.004
 
 
-def test_the_whole_decay_of_a_run_is_the_recipes_whatever_its_rates():
+def test_the_decay_of_a_run_does_not_depend_on_its_rates():
     for rates in ((0.1, 0.2, 0.3), (0.5,)):
         model = network()
         before = [p.detach().clone() for p in model.parameters()]
@@ -125,7 +179,7 @@ def test_an_optimizer_of_torch_by_its_name():
 
 
 @pytest.mark.parametrize("name", ["momentum", "nesterov", "muon", "torch.optim:AdamW"])
-def test_state_goes_on_where_it_was(name):
+def test_a_loaded_state_continues(name):
     recipe = Recipe(optimizer=name, lr=0.01, weight_decay=0.1)
     whole, first, second = network(), network(), network()
     optimizer = make_optimizer(recipe, whole, 4)
@@ -140,7 +194,7 @@ def test_state_goes_on_where_it_was(name):
 
 
 @pytest.mark.parametrize("name", ["momentum", "nesterov", "muon"])
-def test_what_gets_no_gradient_stays(name):
+def test_parameters_without_gradient_stay(name):
     model = network()
     model.unused = torch.nn.Linear(3, 3)
     frozen = model[1].weight.requires_grad_(False)
@@ -162,8 +216,22 @@ def test_what_gets_no_gradient_stays(name):
         ("torch.optim:Adamw", "torch.optim has no function 'Adamw'; it has .*AdamW"),
         ("builtins:dict", "must make a torch.optim.Optimizer, made a dict|does not take"),
         ("torch.nn:Linear", "does not take parameter groups and lr"),
+        ("torch.optim:LBFGS", "torch.optim:LBFGS needs a closure.*--optimizer torch.optim:AdamW"),
     ],
 )
-def test_optimizers_that_are_none(name, words):
+def test_names_that_make_no_optimizer(name, words):
     with pytest.raises(RunError, match=words):
         make_optimizer(Recipe(optimizer=name), network(), 4)
+
+
+def test_a_function_that_makes_an_lbfgs_is_refused(tmp_path, monkeypatch):
+    """torch would raise a bare TypeError in the first step."""
+    (tmp_path / "own_lbfgs.py").write_text(
+        "import torch\n"
+        "def make(groups, lr):\n"
+        "    return torch.optim.LBFGS([p for g in groups for p in g['params']], lr=lr)\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    with pytest.raises(RunError, match="optimizer own_lbfgs:make needs a closure"):
+        make_optimizer(Recipe(optimizer="own_lbfgs:make"), network(), 4)

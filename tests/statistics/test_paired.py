@@ -93,7 +93,7 @@ def test_with_one_configuration_seeds_are_the_units():
     assert (found.units, found.unit) == (5, "seed")
     none = transfer.compare_filters(table[:, :, :1], NAMES)
     assert none.differences == ()
-    assert none.reason == "1 whole seeds, and differences need two"
+    assert none.reason == "1 whole seed, and differences need two"
     assert not transfer.worse_than_all(none, "nearest")
 
 
@@ -125,6 +125,7 @@ def test_unknown_filters():
         transfer.equal_within(found, ("box", "area"))
 
 
+@pytest.mark.full
 def test_all_pairs_hold_the_truth_at_once_in_19_of_20_studies():
     random = np.random.default_rng(8)
     held = 0

@@ -1,0 +1,143 @@
+"""What a network is and what its training costs, without torch: formulas of the paper's networks.
+
+A network without a formula (one of timm, or yours) is made once and counted.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cache
+from typing import Self
+
+from lowres.recipe import Recipe
+
+STEM_CHANNELS = 16
+
+TRAINING_PASSES = 3
+"""Cost of a training step in forward passes: the backward pass costs two, one for the gradients of
+the activations and one for those of the weights."""
+
+FLOPS_PER_MAC = 2
+"""Floating-point operations in a multiply-add."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """The numbers that determine a WRN; its parameters and cost are formulas of them.
+
+    Attributes:
+        size: side of the images in pixels.
+        width: the k of WRN-N-k; stages have 16k, 32k, ... channels, rounded down.
+        classes: number of outputs.
+        blocks: residual blocks in each stage.
+        conv_bias: whether the second convolution of each block has a bias.
+    """
+
+    size: int
+    width: float
+    classes: int
+    blocks: int = 4
+    conv_bias: bool = True
+
+    @classmethod
+    def of(cls, recipe: Recipe, classes: int) -> Self:
+        """Read the shape from a recipe."""
+        return cls(recipe.size, recipe.width, classes, recipe.blocks, recipe.conv_bias)
+
+    @property
+    def stages(self) -> int:
+        """Number of stages: log2(size / 8) + 1, rounded up, so that the last map is at most 8."""
+        return max(1, math.ceil(math.log2(self.size / 8)) + 1)
+
+    @property
+    def channels(self) -> tuple[int, ...]:
+        """Channels of each stage."""
+        return tuple(int(16 * 2**stage * self.width) for stage in range(self.stages))
+
+    @property
+    def name(self) -> str:
+        """WRN-N-k, such as WRN-28-10; N = 2 x blocks x stages + 4."""
+        return f"WRN-{2 * self.blocks * self.stages + 4}-{self.width:g}"
+
+    def parameters(self) -> int:
+        """Count the trainable parameters."""
+        total = 3 * STEM_CHANNELS * 9 + 2 * STEM_CHANNELS
+        incoming = STEM_CHANNELS
+        for stage, channels in enumerate(self.channels):
+            total += incoming * channels  # projection
+            for block in range(self.blocks):
+                if stage or block:
+                    total += 2 * incoming
+                total += 9 * incoming * channels + 2 * channels + 9 * channels**2
+                total += channels if self.conv_bias else 0
+                incoming = channels
+        return total + 2 * incoming + incoming * self.classes + self.classes
+
+    def macs(self) -> int:
+        """Count multiply-adds of convolutions and dense layer: one image, forward pass."""
+        side = self.size
+        total = 3 * STEM_CHANNELS * 9 * side**2
+        incoming = STEM_CHANNELS
+        for stage, channels in enumerate(self.channels):
+            side = math.ceil(side / 2) if stage else side
+            total += incoming * channels * side**2  # projection
+            for _ in range(self.blocks):
+                total += 9 * (incoming * channels + channels**2) * side**2
+                incoming = channels
+        return total + incoming * self.classes
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkSize:
+    """How large a recipe's network is.
+
+    Attributes:
+        name: such as WRN-28-2; or the model as the recipe names it.
+        parameters: number of trainable parameters.
+        macs: multiply-adds of the forward pass of one image.
+    """
+
+    name: str
+    parameters: int
+    macs: int
+
+    @classmethod
+    def of(cls, recipe: Recipe, classes: int) -> Self:
+        """Compute the size of a recipe's network; only a network without a formula is made.
+
+        Raises:
+            RunError: the network cannot be made.
+            MissingExtraError: the network is one of timm, which is not installed.
+        """
+        if recipe.model != "wrn":
+            return cls(recipe.model, *_counted(recipe.model, recipe.size, classes))
+        shape = Shape.of(recipe, classes)
+        return cls(shape.name, shape.parameters(), shape.macs())
+
+
+@cache
+def _counted(model: str, size: int, classes: int) -> tuple[int, int]:
+    """Count parameters and multiply-adds of a network by making it, once in a process."""
+    from lowres.networks.make import make_network
+
+    made = make_network(Recipe(variant=f"{size}-box", model=model), classes)
+    return made.parameters, made.macs
+
+
+def training_macs(recipe: Recipe, images: int, classes: int) -> int:
+    """Count the multiply-adds of a whole training, forward and backward.
+
+    A run that does not diverge has this number as `train_macs` in its `result.json`.
+
+    Args:
+        recipe: what is trained.
+        images: number of images in train.
+        classes: number of classes.
+
+    Raises:
+        RunError: the network cannot be made.
+        MissingExtraError: the network is one of timm, which is not installed.
+    """
+    macs = NetworkSize.of(recipe, classes).macs
+    return TRAINING_PASSES * macs * recipe.steps(images) * recipe.batch_size

@@ -1,0 +1,376 @@
+"""Optimizers: momentum as the paper's scripts have it, Muon, and any torch optimizer by its name.
+
+Momentum (classical, and Nesterov's): the learning rate is inside the velocity, v = m v - lr (g +
+wd w), then w = w + v. So a drop of the learning rate leaves the velocity unchanged (Lasagne's
+`updates.momentum`). `torch.optim.SGD` has the rate outside: each drop scales the whole velocity.
+Nesterov's, w = w + m v - lr g with the new v, is Lasagne's `updates.nesterov_momentum`. Momentum
+also starts faster: creating any optimizer of torch imports its compiler, which takes two seconds.
+
+Muon (K. Jordan 2024, kellerjordan.github.io/posts/muon): all singular values of a matrix update are
+near one; Adam updates everything else. The fields of a recipe can then be tuned one at a time. The
+learning rate is how far a step moves a matrix, for any gradient, batch size and momentum. The
+weight decay is how much weights shrink over the whole run, for any learning rate and step count.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+
+from lowres.errors import RunError
+from lowres.networks.imported import imported
+from lowres.recipe import DecayOn, Recipe
+
+NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
+"""Coefficients of the quintic iteration, chosen by Jordan for the steepest slope at 0."""
+
+NEWTON_SCHULZ_STEPS = 5
+"""Jordan's number: singular values end between 0.7 and 1.2."""
+
+ADAM_BETAS = (0.9, 0.99)
+ADAM_EPS = 1e-10
+"""Betas and eps of Jordan's own script for CIFAR-10."""
+
+
+class Optimizer(Protocol):
+    """Updates the weights of a network in place."""
+
+    def step(self, lr: float) -> None:
+        """Update the weights by their gradients at a learning rate, and clear the gradients."""
+
+    def state(self) -> dict[str, Any]:
+        """Return what a checkpoint must hold: tensors and plain values."""
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Continue from what `state` returned; raise ValueError if it is of another network."""
+
+    def train(self) -> None:
+        """Prepare the weights for training; only schedule-free optimizers change them."""
+        return
+
+    def eval(self) -> None:
+        """Prepare the weights for evaluation; only schedule-free optimizers change them."""
+        return
+
+
+def make_optimizer(recipe: Recipe, model: nn.Module, steps: int) -> Optimizer:
+    """Make the optimizer of a recipe.
+
+    Args:
+        recipe: has optimizer, momentum, weight decay and `decay_on`.
+        model: the network.
+        steps: number of steps in the whole run.
+
+    Raises:
+        RunError: `optimizer` cannot be called, does not make an optimizer, or needs a closure.
+    """
+    if recipe.optimizer == "muon":
+        return Muon(
+            model,
+            lr=recipe.lr,
+            adam_lr=recipe.adam_lr,
+            lr_total=sum(recipe.learning_rate(step, steps) for step in range(steps)),
+            momentum=recipe.momentum,
+            weight_decay=recipe.weight_decay,
+            decay_on=recipe.decay_on,
+        )
+    if recipe.optimizer in ("momentum", "nesterov"):
+        return Momentum(
+            model,
+            momentum=recipe.momentum,
+            weight_decay=recipe.weight_decay,
+            decay_on=recipe.decay_on,
+            nesterov=recipe.optimizer == "nesterov",
+        )
+    return TorchOptimizer(model, recipe)
+
+
+def decayed_names(model: nn.Module, decay_on: DecayOn) -> frozenset[str]:
+    """Name the tensors that decay.
+
+    Args:
+        model: the network.
+        decay_on: `weights-and-scales`: tensors named `weight`: of convolutions, dense layers and
+            norm scales, but not biases and norm offsets (Lasagne's tag `regularizable`).
+            `everything`: all trainable tensors.
+    """
+    return frozenset(
+        name
+        for name, _ in model.named_parameters()
+        if decay_on == "everything" or name.rpartition(".")[2] == "weight"
+    )
+
+
+def matrix_names(model: nn.Module) -> frozenset[str]:
+    """Name the weights of hidden layers that have two or more dimensions.
+
+    The first and the last weight are left out: they see pixels and compute logits (advice of Muon's
+    author, K. Jordan 2024).
+    """
+    weights = [
+        name
+        for name, parameter in model.named_parameters()
+        if parameter.ndim >= 2 and name.rpartition(".")[2] == "weight"
+    ]
+    return frozenset(weights[1:-1])
+
+
+def _with_gradient(
+    parameters: Sequence[torch.Tensor], *states: Sequence[torch.Tensor]
+) -> tuple[list[torch.Tensor], ...]:
+    """Select the parameters that have a gradient; frozen and unused ones have none.
+
+    Returns:
+        The parameters, their gradients, and the matching tensors of each of `states`.
+    """
+    rows = [
+        (parameter, parameter.grad, *kept)
+        for parameter, *kept in zip(parameters, *states, strict=True)
+        if parameter.grad is not None
+    ]
+    return tuple([row[column] for row in rows] for column in range(2 + len(states)))
+
+
+def _copy_all(own: Sequence[torch.Tensor], saved: Sequence[torch.Tensor], what: str) -> None:
+    """Copy tensors of a checkpoint; raise ValueError if their number or shapes differ."""
+    for mine, theirs in zip(own, saved, strict=True):
+        if mine.shape != theirs.shape:
+            raise ValueError(f"{what} must be {tuple(mine.shape)}, was {tuple(theirs.shape)}")
+        mine.copy_(theirs)
+
+
+class Momentum(Optimizer):
+    """Classical momentum with the learning rate inside the velocity, or Nesterov's.
+
+    Args:
+        model: the network.
+        momentum: fraction of the velocity that each step keeps.
+        weight_decay: L2 gradient per unit of weight.
+        decay_on: what decays, as in `decayed_names`.
+        nesterov: look ahead by one step of the velocity.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        momentum: float,
+        weight_decay: float,
+        decay_on: DecayOn = "weights-and-scales",
+        nesterov: bool = False,
+    ) -> None:
+        names, named = decayed_names(model, decay_on), dict(model.named_parameters())
+        self.momentum = momentum
+        self.weight_decay = weight_decay
+        self.nesterov = nesterov
+        self.parameters: list[torch.Tensor] = list(named.values())
+        self.decayed: list[torch.Tensor] = [p for name, p in named.items() if name in names]
+        self.velocity = [torch.zeros_like(p) for p in self.parameters]
+
+    @torch.no_grad()
+    def step(self, lr: float) -> None:
+        if self.weight_decay:
+            decayed, gradients = _with_gradient(self.decayed)
+            torch._foreach_add_(gradients, decayed, alpha=self.weight_decay)
+        parameters, gradients, velocity = _with_gradient(self.parameters, self.velocity)
+        torch._foreach_mul_(velocity, self.momentum)
+        torch._foreach_add_(velocity, gradients, alpha=-lr)
+        if self.nesterov:
+            torch._foreach_add_(parameters, velocity, alpha=self.momentum)
+            torch._foreach_add_(parameters, gradients, alpha=-lr)
+        else:
+            torch._foreach_add_(parameters, velocity)
+        for parameter in parameters:
+            parameter.grad = None
+
+    def state(self) -> dict[str, Any]:
+        return {"velocity": self.velocity}
+
+    def load(self, state: dict[str, Any]) -> None:
+        _copy_all(self.velocity, state["velocity"], "a velocity")
+
+
+def orthogonalised(matrices: torch.Tensor) -> torch.Tensor:
+    """Bring the singular values of matrices near 1 and keep their singular vectors, in bfloat16.
+
+    Args:
+        matrices: (count, rows, columns), any float dtype.
+
+    Returns:
+        (count, rows, columns) bfloat16; 0 where a matrix is 0.
+    """
+    a, b, c = NEWTON_SCHULZ
+    x: torch.Tensor = matrices.bfloat16()
+    upright = x.shape[1] > x.shape[2]
+    x = x.mT if upright else x
+    x = x / (torch.linalg.matrix_norm(x, keepdim=True) + 1e-7)
+    for _ in range(NEWTON_SCHULZ_STEPS):
+        gram = x @ x.mT
+        x = a * x + (b * gram + c * gram @ gram) @ x
+    return x.mT if upright else x
+
+
+class Muon(Optimizer):
+    """Muon for the matrices of hidden layers, Adam for all other parameters.
+
+    Args:
+        model: the network.
+        lr: learning rate at the peak of the schedule.
+        adam_lr: Adam's learning rate at the peak of the schedule.
+        lr_total: sum of the learning rates of all steps of the run.
+        momentum: fraction of the averaged gradient that each step keeps, with look-ahead.
+        weight_decay: decrease of the logarithm of a decaying weight over the run.
+        decay_on: what decays, as in `decayed_names`; norm scales never decay here.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        lr: float,
+        adam_lr: float,
+        lr_total: float,
+        momentum: float,
+        weight_decay: float,
+        decay_on: DecayOn = "weights-and-scales",
+    ) -> None:
+        named = dict(model.named_parameters())
+        matrices, decayed = matrix_names(model), decayed_names(model, decay_on)
+        self.lr, self.adam_lr, self.lr_total = lr, adam_lr, lr_total
+        self.momentum, self.weight_decay = momentum, weight_decay
+        self.matrices: list[torch.Tensor] = [p for n, p in named.items() if n in matrices]
+        self.others: list[torch.Tensor] = [p for n, p in named.items() if n not in matrices]
+        self.decayed: list[torch.Tensor] = [
+            p for n, p in named.items() if n in decayed and p.ndim >= 2
+        ]
+        self.averages = [torch.zeros_like(p) for p in (*self.matrices, *self.others)]
+        self.squares = [torch.zeros_like(p) for p in self.others]
+        self.steps = 0
+
+    @torch.no_grad()
+    def step(self, lr: float) -> None:
+        self.steps += 1
+        torch._foreach_mul_(self.decayed, math.exp(-self.weight_decay * lr / self.lr_total))
+        self._step_matrices(lr)
+        self._step_others(self.adam_lr * lr / self.lr)
+        for parameter in (*self.matrices, *self.others):
+            parameter.grad = None
+
+    def _step_matrices(self, lr: float) -> None:
+        """Take a step of Muon; one batched product handles all matrices of one shape."""
+        shapes: dict[tuple[int, int], list[tuple[torch.Tensor, torch.Tensor]]]
+        shapes = defaultdict(list)
+        averages = self.averages[: len(self.matrices)]
+        for parameter, gradient, average in zip(
+            *_with_gradient(self.matrices, averages), strict=True
+        ):
+            average.lerp_(gradient, 1 - self.momentum)
+            ahead = gradient.lerp(average, self.momentum)
+            matrix = ahead.flatten(1)
+            shapes[matrix.shape[0], matrix.shape[1]].append((parameter, matrix))
+        for (rows, columns), members in shapes.items():
+            steps = orthogonalised(torch.stack([matrix for _, matrix in members])).float()
+            # A step then changes the output of a tall matrix as much as that of a square one.
+            length = lr * math.sqrt(max(1.0, rows / columns))
+            for (parameter, _), step in zip(members, steps, strict=True):
+                parameter.add_(step.view(parameter.shape), alpha=-length)
+
+    def _step_others(self, lr: float) -> None:
+        """Take a step of Adam."""
+        averages = self.averages[len(self.matrices) :]
+        others, gradients, first, second = _with_gradient(self.others, averages, self.squares)
+        beta1, beta2 = ADAM_BETAS
+        torch._foreach_lerp_(first, gradients, 1 - beta1)
+        torch._foreach_mul_(second, beta2)
+        torch._foreach_addcmul_(second, gradients, gradients, 1 - beta2)
+        scales = torch._foreach_sqrt(second)
+        torch._foreach_mul_(scales, 1 / math.sqrt(1 - beta2**self.steps))
+        torch._foreach_add_(scales, ADAM_EPS)
+        torch._foreach_addcdiv_(others, first, scales, -lr / (1 - beta1**self.steps))
+
+    def state(self) -> dict[str, Any]:
+        return {"averages": self.averages, "squares": self.squares, "steps": self.steps}
+
+    def load(self, state: dict[str, Any]) -> None:
+        _copy_all(self.averages, state["averages"], "an averaged gradient")
+        _copy_all(self.squares, state["squares"], "an averaged square")
+        self.steps = int(state["steps"])
+
+
+class TorchOptimizer(Optimizer):
+    """An optimizer of torch's interface, which the recipe names; lowres sets its learning rates.
+
+    It is made from parameter groups, `lr` and, if it takes that, `fused`. Tensors that do not decay
+    are a group with weight decay 0. The recipe's `momentum` is not passed on, because its meaning
+    differs between optimizers: set it in a function of your own.
+    """
+
+    def __init__(self, model: nn.Module, recipe: Recipe) -> None:
+        make = imported(recipe.optimizer, "optimizer")
+        decayed = decayed_names(model, recipe.decay_on)
+        named = dict(model.named_parameters())
+        parts = (
+            (recipe.weight_decay, [p for n, p in named.items() if n in decayed]),
+            (0.0, [p for n, p in named.items() if n not in decayed]),
+        )
+        groups = [{"params": part, "weight_decay": decay} for decay, part in parts if part]
+        on_gpu = any(p.is_cuda for p in named.values())
+        fused = {"fused": True} if on_gpu and "fused" in _parameters_of(make) else {}
+        _refuse_closure(make, recipe.optimizer)
+        try:
+            made = make(groups, lr=recipe.lr, **fused)
+        except (TypeError, ValueError) as error:
+            raise RunError(
+                f"optimizer {recipe.optimizer} does not take parameter groups and lr: {error}"
+            ) from error
+        if not isinstance(made, torch.optim.Optimizer):
+            raise RunError(
+                f"optimizer {recipe.optimizer} must make a torch.optim.Optimizer, made a "
+                f"{type(made).__name__}"
+            )
+        _refuse_closure(type(made), recipe.optimizer)
+        self.optimizer = made
+        self.shares = [group["lr"] / recipe.lr for group in made.param_groups]
+
+    def step(self, lr: float) -> None:
+        for group, share in zip(self.optimizer.param_groups, self.shares, strict=True):
+            group["lr"] = lr * share
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+
+    def state(self) -> dict[str, Any]:
+        return self.optimizer.state_dict()
+
+    def load(self, state: dict[str, Any]) -> None:
+        self.optimizer.load_state_dict(state)
+
+    def train(self) -> None:
+        if callable(switch := getattr(self.optimizer, "train", None)):
+            switch()
+
+    def eval(self) -> None:
+        if callable(switch := getattr(self.optimizer, "eval", None)):
+            switch()
+
+
+def _refuse_closure(kind: Any, name: str) -> None:  # noqa: ANN401  a class, or any function
+    """Raise RunError if a step of an optimizer class needs a closure, as that of LBFGS does."""
+    closure = _parameters_of(getattr(kind, "step", None)).get("closure")
+    if closure is not None and closure.default is inspect.Parameter.empty:
+        raise RunError(
+            f"optimizer {name} needs a closure, which computes the loss several times in a step; "
+            "lowres computes it once: choose another, such as --optimizer torch.optim:AdamW"
+        )
+
+
+def _parameters_of(function: Any) -> dict[str, inspect.Parameter]:  # noqa: ANN401
+    try:
+        return dict(inspect.signature(function).parameters)
+    except (TypeError, ValueError):  # not a function, or built in and without a signature
+        return {}
