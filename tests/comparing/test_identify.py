@@ -2,6 +2,7 @@
 
 import hashlib
 import pickle
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -109,30 +110,35 @@ def test_the_other_small_imagenet(tmp_path):
         lowres.build(tmp_path, tmp_path.with_name("store"))
 
 
-@pytest.mark.parametrize("filter_name", ["lanczos", "box"])
-def test_a_repack_of_imagenet_in_another_format(shared, tmp_path, filter_name):
-    """500 real images as Parquet; the classes that lack one are filled with copies."""
-    import tarfile
-
+@pytest.fixture(scope="module")
+def photographs(shared, tmp_path_factory):
+    """A store of 500 real images; the classes that lack one have copies."""
+    folder = tmp_path_factory.mktemp("photographs")
     with tarfile.open(shared / "imagenet-1-per-class.tar") as archive:
         members = sorted((m for m in archive if m.isfile()), key=lambda member: member.name)
-        archive.extractall(tmp_path / "set", members[::2], filter="data")
-        for copied, member in zip(members[::2], members[1::2], strict=True):
-            target = tmp_path / "set" / member.name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.hardlink_to(tmp_path / "set" / copied.name)
-    options = lowres.BuildOptions(size=(32,), filter=(filter_name,))
-    lowres.build(tmp_path / "set" / "imagenet-1-per-class", tmp_path / "store", options)
-    store = lowres.open_store(tmp_path / "store")
-    assert store.classes == wnids()
-    lowres.export(store, tmp_path / "repack", f"32-{filter_name}", to="parquet")
+        archive.extractall(folder / "set", members[::2], filter="data")
+    for copied, member in zip(members[::2], members[1::2], strict=True):
+        target = folder / "set" / member.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.hardlink_to(folder / "set" / copied.name)
+    options = lowres.BuildOptions(size=32, filter=("lanczos", "box"))
+    lowres.build(folder / "set" / "imagenet-1-per-class", folder / "store", options)
+    return lowres.open_store(folder / "store")
+
+
+@pytest.mark.parametrize(
+    ("filter_name", "words"),
+    [
+        ("lanczos", "a lanczos repack of ImageNet; not the released ImageNet32"),
+        ("box", "made with box like the released ImageNet32. Compare the two: lowres verify"),
+    ],
+)
+def test_a_repack_of_imagenet_in_another_format(photographs, tmp_path, filter_name, words):
+    assert photographs.classes == wnids()
+    lowres.export(photographs, tmp_path / "repack", f"32-{filter_name}", to="parquet")
     lines = described(tmp_path / "repack")
     assert f"images: 32 x 32; made with {filter_name}, by their spectrum" in lines
-    expected = {
-        "lanczos": "a lanczos repack of ImageNet; not the released ImageNet32",
-        "box": "made with box like the released ImageNet32. Compare",
-    }
-    assert expected[filter_name] in lines
+    assert words in lines
 
 
 def test_a_labelled_set_beside_small_imagenet_is_itself(tmp_path, source):
@@ -144,8 +150,6 @@ def test_a_labelled_set_beside_small_imagenet_is_itself(tmp_path, source):
 
 
 def test_the_filter_of_jpegs_is_unknown(shared, tmp_path):
-    import tarfile
-
     with tarfile.open(shared / "tiny-imagenet-20.tar.xz") as archive:
         members = [m for m in archive if m.isfile() and "/train/" in m.name][:600]
         archive.extractall(tmp_path, members, filter="data")

@@ -8,7 +8,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -62,15 +61,20 @@ class SmallImages:
     def __init__(
         self, source: Source, variant: Variant | None = None, index: Index | None = None
     ) -> None:
-        self.source, self.variant = source, variant
-        self.index = index or source.index()
-        self.classes = self.index.classes
-        self.splits = {split: len(entries) for split, entries in self.index.splits.items()}
-        if variant is not None:
-            self.name, self.size = f"{source.path} {variant}", variant.size
+        self.source, self.variant, self.name = source, variant, str(source.path)
+        if isinstance(source, StoreSource) and variant is not None:
+            # Its arrays are read directly: a million entries would take half a gigabyte.
+            self.name += f" {variant}"
+            self.classes, self.splits, self.size = (
+                source.store.classes,
+                source.store.splits,
+                variant.size,
+            )
             return
-        self.name = str(source.path)
-        first = next(iter(self.index.splits.values()))[0]
+        self._index = index or source.index()
+        self.classes = self._index.classes
+        self.splits = {split: len(entries) for split, entries in self._index.splits.items()}
+        first = next(iter(self._index.splits.values()))[0]
         height, width, _ = self._image(first).shape
         if height != width:
             raise SourceError(
@@ -98,7 +102,7 @@ class SmallImages:
         """
         if isinstance(self.source, StoreSource) and self.variant is not None:
             return self.source.images(split, self.variant, rows)
-        entries = self.index.splits[split]
+        entries = self._index.splits[split]
         images = np.empty((len(rows), self.size, self.size, 3), np.uint8)
         for number, row in enumerate(rows):
             image = self._image(entries[row])
@@ -120,15 +124,15 @@ class SmallImages:
 
     def labels(self, split: str) -> NDArray[np.int64]:
         """Return all labels of a split, (N,) int64."""
-        return np.fromiter((entry.label for entry in self.index.splits[split]), np.int64)
+        if isinstance(self.source, StoreSource):
+            return self.source.store.labels(split)
+        return np.fromiter((entry.label for entry in self._index.splits[split]), np.int64)
 
     def keys(self, split: str) -> list[str]:
         """Return all keys of a split."""
-        return self._keys[split]
-
-    @cached_property
-    def _keys(self) -> dict[str, list[str]]:
-        return {split: [e.key for e in entries] for split, entries in self.index.splits.items()}
+        if isinstance(self.source, StoreSource):
+            return self.source.store.keys(split)
+        return [entry.key for entry in self._index.splits[split]]
 
     def fingerprints(self, split: str, track: Track) -> Fingerprints:
         """Read every image of a split once."""
