@@ -20,6 +20,7 @@ arrays, and on memory that the caller keeps alive.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import wraps
 
 import numpy as np
 from llvmlite import ir
@@ -46,13 +47,22 @@ TILE_BYTES = 3 * VECTOR
 
 I8, I32, I64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
 WORDS, BYTES = ir.VectorType(I32, VECTOR), ir.VectorType(I8, LANES)
-ADDRESSES = [types.int64] * 5
 
 
-def _intrinsic(emitting: Callable[..., tuple[object, object]]) -> Callable[..., None]:
-    """Type numba's decorator of a function that returns a signature and an emitter of LLVM code."""
-    function: Callable[..., None] = intrinsic(emitting)
-    return function
+def _emitted(emit: Callable[..., None]) -> Callable[..., None]:
+    """Make a function for compiled code of one that emits LLVM code for integer arguments."""
+
+    @wraps(emit)  # numba reads the number of arguments from its signature
+    def function(_typing: object, *arguments: object) -> tuple[object, object]:
+        return types.void(*[types.int64] * len(arguments)), generate
+
+    def generate(
+        _context: object, builder: ir.IRBuilder, _signature: object, arguments: list[ir.Value]
+    ) -> None:
+        emit(builder, *arguments)
+
+    called: Callable[..., None] = intrinsic(function)
+    return called
 
 
 def _same(value: int) -> ir.Constant:
@@ -140,15 +150,15 @@ def _weighing(arithmetic_of: type[_Products]) -> Callable[..., None]:
     to the next; number of groups; address of the weights, four words for each group.
     """
 
+    @_emitted
     def weigh(
-        _typing: object, out: object, pixels: object, stride: object, groups: object, table: object
-    ) -> tuple[object, object]:
-        return types.void(*ADDRESSES), generate
-
-    def generate(
-        _context: object, builder: ir.IRBuilder, _signature: object, arguments: list[ir.Value]
+        builder: ir.IRBuilder,
+        out: ir.Value,
+        pixels: ir.Value,
+        stride: ir.Value,
+        groups: ir.Value,
+        table: ir.Value,
     ) -> None:
-        out, pixels, stride, groups, table = arguments
         arithmetic = arithmetic_of(builder)
         blocks = range(0, LANES * TAPS, VECTOR * TAPS)
         cells = [
@@ -176,7 +186,7 @@ def _weighing(arithmetic_of: type[_Products]) -> Callable[..., None]:
                 total = builder.select(within, total, _same(limit))
             _store(builder, builder.trunc(total, ir.VectorType(I8, VECTOR)), out, VECTOR * number)
 
-    return _intrinsic(weigh)
+    return weigh
 
 
 _weigh = _weighing(_Digits if VNNI else _Products)
@@ -197,66 +207,42 @@ def _transposed(builder: ir.IRBuilder, rows: list[ir.Value]) -> list[ir.Value]:
     return rows
 
 
-@_intrinsic
-def _turn(
-    _typing: object, source: object, target: object, target_stride: object
-) -> tuple[object, object]:
+@_emitted
+def _turn(builder: ir.IRBuilder, source: ir.Value, target: ir.Value, stride: ir.Value) -> None:
     """Transpose 16 x 16 words, from adjacent rows of 64 bytes at `source`."""
-
-    def generate(
-        _context: object, builder: ir.IRBuilder, _signature: object, arguments: list[ir.Value]
-    ) -> None:
-        source, target, stride = arguments
-        rows = [_load(builder, source, LANES * row, WORDS) for row in range(VECTOR)]
-        for number, column in enumerate(_transposed(builder, rows)):
-            row_at = builder.add(target, builder.mul(stride, ir.Constant(I64, number)))
-            _store(builder, column, row_at, 0)
-
-    return types.void(*ADDRESSES[:3]), generate
+    rows = [_load(builder, source, LANES * row, WORDS) for row in range(VECTOR)]
+    for number, column in enumerate(_transposed(builder, rows)):
+        row_at = builder.add(target, builder.mul(stride, ir.Constant(I64, number)))
+        _store(builder, column, row_at, 0)
 
 
-@_intrinsic
+@_emitted
 def _fold_tile(
-    _typing: object, source: object, row_bytes: object, words: object
-) -> tuple[object, object]:
+    builder: ir.IRBuilder, source: ir.Value, row_bytes: ir.Value, words: ir.Value
+) -> None:
     """Fold 16 rows of 16 pixels; 64 bytes of each row are read, 48 count.
 
-    Its arguments: address of the first pixel; bytes from one row to the next; address of the first
-    of 12 x 16 words, of which each 16 lie 4 x 64 bytes behind the last.
+    `source` is the address of the first pixel; `words` that of the first of 12 x 16 words, of which
+    each 16 lie 4 x 64 bytes behind the last.
     """
     grouped = [12 * group + channel + 3 * tap
                for group in range(4) for channel in range(3) for tap in range(TAPS)]  # fmt: skip
     order = ir.Constant(ir.VectorType(I32, LANES), [*grouped, *range(48, LANES)])
-
-    def generate(
-        _context: object, builder: ir.IRBuilder, _signature: object, arguments: list[ir.Value]
-    ) -> None:
-        source, row_bytes, words = arguments
-        rows = []
-        for row in range(VECTOR):
-            row_at = builder.add(source, builder.mul(row_bytes, ir.Constant(I64, row)))
-            pixels = _load(builder, row_at, 0, BYTES)
-            shuffled = builder.shuffle_vector(pixels, ir.Constant(BYTES, ir.Undefined), order)
-            rows.append(builder.bitcast(shuffled, WORDS))
-        for number, column in enumerate(_transposed(builder, rows)[:12]):
-            _store(builder, column, words, WORD_BYTES * LANES * number)
-
-    return types.void(*ADDRESSES[:3]), generate
+    rows = []
+    for row in range(VECTOR):
+        row_at = builder.add(source, builder.mul(row_bytes, ir.Constant(I64, row)))
+        pixels = _load(builder, row_at, 0, BYTES)
+        shuffled = builder.shuffle_vector(pixels, ir.Constant(BYTES, ir.Undefined), order)
+        rows.append(builder.bitcast(shuffled, WORDS))
+    for number, column in enumerate(_transposed(builder, rows)[:12]):
+        _store(builder, column, words, WORD_BYTES * LANES * number)
 
 
-@_intrinsic
-def _copy_bytes(
-    _typing: object, target: object, source: object, count: object
-) -> tuple[object, object]:
+@_emitted
+def _copy_bytes(builder: ir.IRBuilder, target: ir.Value, source: ir.Value, count: ir.Value) -> None:
     """Copy `count` bytes between addresses."""
-
-    def generate(
-        _context: object, builder: ir.IRBuilder, _signature: object, arguments: list[ir.Value]
-    ) -> None:
-        target, source = (builder.inttoptr(at, I8.as_pointer()) for at in arguments[:2])
-        cgutils.raw_memcpy(builder, target, source, arguments[2], 1)
-
-    return types.void(*ADDRESSES[:3]), generate
+    pointers = (builder.inttoptr(at, I8.as_pointer()) for at in (target, source))
+    cgutils.raw_memcpy(builder, *pointers, count, 1)
 
 
 @compiled
