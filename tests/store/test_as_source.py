@@ -7,6 +7,8 @@ import lowres
 from images import contents
 from lowres.errors import SourceError, StoreError, VariantError
 from lowres.store.as_source import StoreSource, open_source
+from lowres.store.build import build_shard, finish_shards
+from lowres.store.staging import Shard
 from lowres.testing import SourceContract
 
 
@@ -118,3 +120,12 @@ def test_the_mean_image_of_the_source_is_copied_with_its_size(store, tmp_path, m
     monkeypatch.setattr(lowres.Store, "source_mean", lambda self: mean)
     assert open_source(store.path, "8-box").mean() is mean
     assert open_source(store.path, "16-box").mean() is None
+
+
+def test_shards_of_a_copy(store, tmp_path):
+    options = lowres.BuildOptions(classes=("bee", "cat"))
+    lowres.build(store.path, tmp_path / "whole", options)
+    for shard in ("2/2", "1/2"):
+        build_shard(store.path, tmp_path / "parts", options, shard=Shard.parse(shard))
+    finish_shards(store.path, tmp_path / "parts", options)
+    assert contents(tmp_path / "parts") == contents(tmp_path / "whole")
