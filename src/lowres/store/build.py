@@ -235,7 +235,7 @@ def _build_rows(staging: Staging, prepared: Prepared, working: Working, track: T
     try:
         with track("build", left + done, done=done) as display:
             if todo:
-                note = "compiling the resampler, once: about ten seconds"
+                note = "compiling the resampler, once: a few seconds"
                 compiling = threading.Timer(COMPILING_S, display.say, [note])
                 compiling.start()
                 try:

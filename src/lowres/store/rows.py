@@ -129,7 +129,7 @@ class RowFile:
 
     def write(self, start: int, images: NDArray[np.uint8]) -> None:
         """Write adjacent rows, the first one at `start`."""
-        left = np.ascontiguousarray(images).data.cast("B")
+        left = np.ascontiguousarray(images).reshape(-1).data
         offset = self._offset + start * self.row_bytes
         while left:
             written = os.pwrite(self._descriptor, left, offset)

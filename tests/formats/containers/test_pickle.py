@@ -1,6 +1,7 @@
 """Plain pickles: equal to what pickle.load gives, and nothing hostile is ever run."""
 
 import copyreg
+import gc
 import io
 import os
 import pickle
@@ -8,6 +9,7 @@ import random
 import struct
 import time
 import tracemalloc
+import weakref
 from contextlib import suppress
 from datetime import date
 from pathlib import Path
@@ -111,6 +113,18 @@ def test_batches_of_old_and_new_numpy(protocol, name):
 def test_array_uses_the_bytes_that_were_read():
     made = load(pickle.dumps(np.arange(9, dtype=np.uint8)))
     assert isinstance(made.base, bytes | bytearray)
+
+
+def test_an_array_is_freed_with_its_last_use():
+    """Files of gigabytes are read one after the other: none may wait for the garbage collector."""
+    gc.disable()
+    try:
+        array = load_plain(io.BytesIO(pickle.dumps(np.arange(9))), "file")
+        alive = weakref.ref(array)
+        del array
+        assert alive() is None
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)

@@ -121,9 +121,9 @@ def load_plain(stream: IO[bytes], where: str, *, skip_above: int | None = None) 
         SourceError: the pickle is damaged, or asks for anything else; nothing was run.
         OSError: the stream cannot be read.
     """
-    bounded = _Bounded(stream, where)
+    unpickler = PlainUnpickler(_Bounded(stream, where), skip_above)
     try:
-        return _checked(PlainUnpickler(bounded, skip_above).load(), where)
+        return _checked(unpickler.load(), where)
     except SourceError:
         raise
     except (
@@ -141,6 +141,8 @@ def load_plain(stream: IO[bytes], where: str, *, skip_above: int | None = None) 
             f"{where} is no whole pickle of plain values ({str(error)[:200]}); "
             "fetch or write it again"
         ) from error
+    finally:
+        unpickler.memo.clear()  # it refers to the unpickler, so arrays would outlive their use
 
 
 class _Bounded:
