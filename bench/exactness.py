@@ -20,7 +20,7 @@ from PIL import Image, __version__
 
 from lowres.formats import open_source
 from lowres.resampling.decode import decode, quiet_decoder
-from lowres.resampling.passes import resample
+from lowres.resampling.resampler import resample
 from lowres.variant import FILTERS, Variant
 from lowres.work.processes import available_cores
 

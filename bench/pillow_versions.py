@@ -31,7 +31,7 @@ import numba
 import numpy as np
 from pillow_worker import FILTERS, Case, cases, image
 
-from lowres.resampling.passes import resample
+from lowres.resampling.resampler import resample
 from lowres.variant import Variant
 
 VERSIONS = ("9.5.0", "10.4.0", "11.3.0", "12.2.0", "13.0.0")

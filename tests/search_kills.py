@@ -66,7 +66,7 @@ def error(recipe: Recipe) -> float:
 
 def plan(**others) -> SearchPlan:
     settings = {"budget": 8.0, "space": SPACE, "sizes": (8, 16), **others}
-    return SearchPlan.make(BASE, settings.pop("space"), settings.pop("sizes"), **settings)
+    return SearchPlan(base=BASE, **settings)
 
 
 def kill_before(last: int, folder: Path) -> None:

@@ -13,21 +13,21 @@ if TYPE_CHECKING:
     from lowres.errors import LowresError
     from lowres.loading.loaders import NumpyLoader, TorchLoader, torch_loader
     from lowres.recipe import Recipe
-    from lowres.report.writing import write_report
-    from lowres.resampling.passes import resample
+    from lowres.report.files import write_report
+    from lowres.resampling.resampler import resample
     from lowres.store.build import build
     from lowres.store.export import export
     from lowres.store.options import BuildOptions
     from lowres.store.store import Store, open_store
-    from lowres.training.execution import Execution
     from lowres.training.loop import train
+    from lowres.training.run import Execution
     from lowres.training.weights import TrainedNetwork, load_network
     from lowres.variant import FILTERS, Variant
 
 _HOMES = {
     "FILTERS": "lowres.variant",
     "BuildOptions": "lowres.store.options",
-    "Execution": "lowres.training.execution",
+    "Execution": "lowres.training.run",
     "LowresError": "lowres.errors",
     "NumpyLoader": "lowres.loading.loaders",
     "Recipe": "lowres.recipe",
@@ -40,10 +40,10 @@ _HOMES = {
     "export": "lowres.store.export",
     "load_network": "lowres.training.weights",
     "open_store": "lowres.store.store",
-    "resample": "lowres.resampling.passes",
+    "resample": "lowres.resampling.resampler",
     "torch_loader": "lowres.loading.loaders",
     "train": "lowres.training.loop",
-    "write_report": "lowres.report.writing",
+    "write_report": "lowres.report.files",
 }
 
 __all__ = [

@@ -1,15 +1,15 @@
-"""Every error that lowres raises on purpose.
+"""Every error that lowres raises on purpose, and the words for missing extras and misspellings.
 
-All of them inherit from `LowresError`, and from the built-in that fits::
+All errors inherit from `LowresError`, and from the built-in that fits::
 
     LowresError
     ├── SourceError        (ValueError)    a source cannot be read as labelled images
-    │   └── ImageError   (ValueError)    one image cannot be decoded
+    │   └── ImageError     (ValueError)    one image cannot be decoded
     ├── VariantError       (ValueError)    a size or filter that does not exist
     ├── StoreError         (ValueError)    a store is missing, unfinished, foreign or damaged
     │   └── StoreBusyError (ValueError)    another process is building or writing it
     ├── RecipeError        (ValueError)    a training decision outside its range
-    ├── RunError           (RuntimeError)  a run cannot be started or continued
+    ├── RunError           (RuntimeError)  a run cannot be started or resumed
     │   └── RunBusyError   (RuntimeError)  another process is training it
     ├── StudyError         (ValueError)    a study's plan or directory does not fit
     └── MissingExtraError  (ImportError)   an optional dependency is not installed
@@ -17,8 +17,18 @@ All of them inherit from `LowresError`, and from the built-in that fits::
 
 from __future__ import annotations
 
+import difflib
 import importlib
+import json
+import shlex
+from collections.abc import Iterable
+from pathlib import Path
 from types import ModuleType
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+NEAR = 0.65
+"""Similarity by `difflib` from which a word is a misspelling: bea of bee, but quiet not of fit."""
 
 
 class LowresError(Exception):
@@ -42,7 +52,7 @@ class StoreError(LowresError, ValueError):
 
 
 class StoreBusyError(StoreError):
-    """Another process is building the store, or writing what is to be written."""
+    """Another process is building the store, or writing to the same destination."""
 
 
 class RecipeError(LowresError, ValueError):
@@ -50,7 +60,7 @@ class RecipeError(LowresError, ValueError):
 
 
 class RunError(LowresError, RuntimeError):
-    """A run cannot be started or continued."""
+    """A run cannot be started or resumed."""
 
 
 class RunBusyError(RunError):
@@ -70,7 +80,7 @@ def require(module: str, extra: str) -> ModuleType:
 
     Args:
         module: name of the module to import, such as `torch`.
-        extra: the extra of lowres that brings it.
+        extra: the extra of lowres that installs it.
 
     Raises:
         MissingExtraError: the module is not installed.
@@ -81,5 +91,41 @@ def require(module: str, extra: str) -> ModuleType:
         if error.name != module.split(".")[0]:
             raise
         raise MissingExtraError(
-            f"this needs {module}, which is not installed: pip install 'lowres[{extra}]'"
+            f"this needs {module}, which is not installed; run: {install_command(extra)}"
         ) from error
+
+
+def install_command(extra: str) -> str:
+    """Return the shell command that adds an extra to lowres from where lowres was installed.
+
+    An installer records that place in `direct_url.json` (PEP 610), unless it was an index.
+    """
+    from importlib import metadata
+
+    origin: dict[str, Any] = {}
+    options = []
+    source = Path(__file__).resolve().parents[2]
+    try:
+        origin = json.loads(metadata.distribution("lowres").read_text("direct_url.json") or "{}")
+    except metadata.PackageNotFoundError:  # a checkout on PYTHONPATH
+        if (source / "pyproject.toml").is_file():
+            origin = {"url": source.as_uri(), "dir_info": {"editable": True}}
+    if "dir_info" in origin:
+        options = ["-e"] if origin["dir_info"].get("editable") else []
+        wanted = f"{unquote(urlsplit(origin['url']).path)}[{extra}]"
+    elif origin:
+        version_control = origin.get("vcs_info")
+        url = origin["url"]
+        if version_control:
+            url = f"{version_control['vcs']}+{url}@{version_control['commit_id']}"
+        wanted = f"lowres[{extra}] @ {url}"
+    else:
+        wanted = f"lowres[{extra}]"
+    return shlex.join(["pip", "install", *options, wanted])
+
+
+def nearest(word: str, known: Iterable[str], otherwise: str = "") -> str:
+    """Return "did you mean X?" for the nearest known word, or `otherwise` if none is near."""
+    plain = {name.lstrip("-"): name for name in known}
+    near = difflib.get_close_matches(word.lstrip("-"), plain, n=1, cutoff=NEAR)
+    return f"did you mean {plain[near[0]]}?" if near else otherwise

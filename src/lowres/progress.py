@@ -1,4 +1,4 @@
-"""Progress of long work: a bar on a terminal, a plain line now and then in a log, or nothing.
+"""Progress of long work: a bar on a terminal, a line every ten seconds in a log, or nothing.
 
 Library functions take a `Track` and are silent by default; the command line passes `shown`.
 """
@@ -9,22 +9,28 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 LOG_EVERY_S = 10.0
 
 
 class Display:
-    """Shows one piece of work; this one shows nothing."""
+    """Progress of one piece of work; this one shows nothing."""
 
     def advance(self, count: int = 1) -> None:
         """Count steps as done."""
 
+    def restart(self) -> None:
+        """Start the estimate here: what came before, such as compiling, was preparation."""
+
     def say(self, text: str) -> None:
-        """Print a line without disturbing the rest."""
+        """Print a line above the bar."""
 
     def note(self, text: str) -> None:
-        """Show some words beside the count, until there are others."""
+        """Show some words beside the count, in place of the last ones."""
 
 
 class Track(Protocol):
@@ -42,55 +48,76 @@ def silent(what: str, total: int, *, done: int = 0) -> Iterator[Display]:
 
 @contextmanager
 def shown(what: str, total: int, *, done: int = 0) -> Iterator[Display]:
-    """Show a bar on standard error where that is a terminal, and plain lines where it is not."""
+    """Show a bar on standard error if that is a terminal, else lines; at the end, one line."""
     if sys.stderr.isatty():
-        with _bar(what, total, done) as display:
+        with _columns() as progress:
+            display: _Lines = _Bar(what, total, done, progress)
             yield display
     else:
-        lines = _Lines(what, total, done)
-        yield lines
-        lines.end()
-
-
-def _rate(per_s: float) -> str:
-    return f"{per_s:,.0f}/s" if per_s >= 100 else f"{per_s:.3g}/s"
+        display = _Lines(what, total, done)
+        yield display
+    took_s = time.monotonic() - display.began
+    print(f"{what}: {display.done}/{total}, {took_s:.1f} s", file=sys.stderr, flush=True)  # noqa: T201
 
 
 class _Lines(Display):
-    """A line every ten seconds, and one at the end."""
+    """Prints a line every ten seconds."""
 
     def __init__(self, what: str, total: int, done: int) -> None:
-        self.what, self.total, self.earlier = what, total, done
-        self.new = 0
+        self.what, self.total, self.done = what, total, done
         self.noted = ""
-        self.began = self.said = time.monotonic()
+        self.began = self.last_line = time.monotonic()
+        self.restart()
+
+    def restart(self) -> None:
+        self.counted_from, self.done_before = time.monotonic(), self.done
 
     def advance(self, count: int = 1) -> None:
-        self.new += count
+        self.done += count
+        elapsed_s = max(time.monotonic() - self.counted_from, 1e-9)
+        self.show(max(self.done - self.done_before, 1e-9) / elapsed_s)
+
+    def show(self, per_s: float) -> None:
+        """Show the count, if it is time to."""
         now = time.monotonic()
-        done = self.earlier + self.new
-        if now - self.said >= LOG_EVERY_S and done < self.total:
-            self.said = now
-            rate = self.new / (now - self.began)
+        if now - self.last_line >= LOG_EVERY_S and self.done < self.total:
+            self.last_line = now
             noted = f"{self.noted}, " if self.noted else ""
+            left_s = (self.total - self.done) / per_s
             self.say(
-                f"{self.what}: {noted}{done}/{self.total}, {_rate(rate)}, "
-                f"{(self.total - done) / rate:.0f} s left"
+                f"{self.what}: {noted}{self.done}/{self.total}, {_rate(per_s)}, {left_s:.0f} s left"
             )
 
     def note(self, text: str) -> None:
         self.noted = text
 
     def say(self, text: str) -> None:
-        print(text, file=sys.stderr, flush=True)  # noqa: T201  this is the display
-
-    def end(self) -> None:
-        took_s = time.monotonic() - self.began
-        self.say(f"{self.what}: {self.earlier + self.new}/{self.total}, {took_s:.1f} s")
+        print(text, file=sys.stderr, flush=True)  # noqa: T201
 
 
-@contextmanager
-def _bar(what: str, total: int, done: int) -> Iterator[Display]:
+class _Bar(_Lines):
+    """Draws a bar."""
+
+    def __init__(self, what: str, total: int, done: int, progress: Progress) -> None:
+        self.progress = progress
+        self.task = progress.add_task(what, total=total, completed=done, rate="", noted="")
+        super().__init__(what, total, done)
+
+    def show(self, per_s: float) -> None:
+        self.progress.update(self.task, completed=self.done, rate=_rate(per_s))
+
+    def note(self, text: str) -> None:
+        self.progress.update(self.task, noted=text)
+
+    def say(self, text: str) -> None:
+        self.progress.console.print(text, markup=False, highlight=False)
+
+
+def _rate(per_s: float) -> str:
+    return f"{per_s:,.0f}/s" if per_s >= 100 else f"{per_s:.3g}/s"
+
+
+def _columns() -> Progress:
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -101,7 +128,7 @@ def _bar(what: str, total: int, done: int) -> Iterator[Display]:
         TimeRemainingColumn,
     )
 
-    columns = (
+    return Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
@@ -110,23 +137,6 @@ def _bar(what: str, total: int, done: int) -> Iterator[Display]:
         TextColumn("left"),
         TimeRemainingColumn(),
         TextColumn("{task.fields[noted]}", markup=False),
+        console=Console(stderr=True, emoji=False),
+        transient=True,  # or the `^C` of a terminal leaves a second bar
     )
-    with Progress(*columns, console=Console(stderr=True, emoji=False)) as progress:
-        task = progress.add_task(what, total=total, completed=done, rate="", noted="")
-        began = time.monotonic()
-
-        class Bar(Display):
-            new = 0
-
-            def advance(self, count: int = 1) -> None:
-                self.new += count
-                rate = self.new / max(time.monotonic() - began, 1e-9)
-                progress.update(task, advance=count, rate=_rate(rate))
-
-            def note(self, text: str) -> None:
-                progress.update(task, noted=text)
-
-            def say(self, text: str) -> None:
-                progress.console.print(text, markup=False, highlight=False)
-
-        yield Bar()

@@ -5,14 +5,13 @@ The command line makes a flag of every field, with the text below it as help.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import math
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, Self, get_args
 
-from lowres.errors import RecipeError, VariantError
+from lowres.errors import RecipeError, VariantError, nearest
 from lowres.variant import Variant
 
 Precision = Literal["auto", "float32", "bfloat16"]
@@ -240,6 +239,5 @@ def check_field(name: str) -> None:
         RecipeError: with the nearest field.
     """
     if name not in FIELDS:
-        near = difflib.get_close_matches(name, FIELDS, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"fields are {', '.join(FIELDS)}"
+        hint = nearest(name, FIELDS, f"fields are {', '.join(FIELDS)}")
         raise RecipeError(f"the recipe has no field {name!r}; {hint}")

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 from typing import Literal, Self, get_args
 
-from lowres.errors import VariantError
+from lowres.errors import VariantError, nearest
 
 Filter = Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"]
 """The six filters of Pillow that the paper compares, by Pillow's names in lower case."""
@@ -88,6 +87,7 @@ class Variant:
 
 def _check(part: str, value: str, known: tuple[str, ...]) -> None:
     if value not in known:
-        near = difflib.get_close_matches(str(value), known, n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        raise VariantError(f"{part} must be one of {', '.join(known)}, was {value!r}{hint}")
+        hint = nearest(str(value), known)
+        raise VariantError(
+            f"{part} must be one of {', '.join(known)}, was {value!r}; {hint}".rstrip("; ")
+        )

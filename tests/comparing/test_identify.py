@@ -13,6 +13,8 @@ from lowres.cli.info import describe
 from lowres.comparing import identify
 from lowres.comparing.identify import Published, published
 from lowres.errors import SourceError
+from lowres.formats import Format
+from lowres.formats.source import Entry, Index, Source
 from lowres.imagenet import wnids
 
 TRAIN = [f"train_data_batch_{number}" for number in range(1, 11)]
@@ -157,3 +159,28 @@ def test_a_store_tells_presets_order_and_contents(store, store_path):
     lines = told(store_path)
     assert f"16-box: content {store.manifest.contents['16-box']}" in lines
     assert "labels: 0 to 3, in sorted order" in lines
+
+
+class NoiseSource(Source):
+    """A format as docs/architecture.md asks for: nothing but its own class."""
+
+    kind = "noise"
+
+    @classmethod
+    def recognises(cls, path):
+        return path.suffix == ".noise"
+
+    def index(self):
+        entries = tuple(Entry(f"{number}", number % 2, str(self.path)) for number in range(4))
+        return Index(classes=("ant", "bee"), splits={"train": entries}, layout="noise")
+
+    def read(self, entry):
+        return np.random.default_rng(int(entry.key)).integers(0, 256, (9, 9, 3), np.uint8)
+
+
+def test_a_format_without_words_on_its_labels_is_described(tmp_path, monkeypatch):
+    (tmp_path / "set.noise").touch()
+    monkeypatch.setattr("lowres.formats.FORMATS", (Format(NoiseSource),))
+    lines = told(tmp_path / "set.noise")
+    assert "labels in the files: 0-based, in the sorted order of the class names" in lines
+    assert "images: 9 x 9" in lines

@@ -11,15 +11,14 @@ import numpy as np
 import pytest
 
 import lowres
-from formats_contract import SourceContract
 from lowres.errors import SourceError, StoreError
 from lowres.formats import batch_file, open_source
-from lowres.formats.batch_writer import PickleWriter
-from lowres.formats.batches import BatchesSink as Sink
-from lowres.formats.batches import BatchesSource
-from lowres.formats.source import Outline
+from lowres.formats.batch_file import PickleWriter
+from lowres.formats.batches import BatchesNpzSink, BatchesSink, BatchesSource
+from lowres.formats.sink import Outline
 from lowres.imagenet import devkit_wnids, wnids
 from lowres.store.export import export
+from lowres.testing import SinkContract, SourceContract
 from lowres.variant import Variant
 
 SIDE = 4
@@ -109,6 +108,16 @@ def check_equal(source: BatchesSource, batches: Batches) -> None:
             assert (planar(source.read(entry)) == row).all()
             assert index.classes[entry.label] == devkit_wnids()[label - 1]
     assert not any(list(left) for left in rows.values())
+
+
+class TestBatchesSink(SinkContract):
+    @pytest.fixture(params=[BatchesSink, BatchesNpzSink])
+    def sink(self, request):
+        return request.param
+
+    @pytest.fixture
+    def reader(self):
+        return BatchesSource
 
 
 class TestBatchesSource(SourceContract):
@@ -310,10 +319,10 @@ def only(batches: Batches, *numbers: int) -> Batches:
 def test_missing_files(tmp_path):
     batches = drawn()
     part = flat(tmp_path / "part 1", only(batches, 1, 2, 3, 4, 5))
-    with pytest.raises(SourceError, match="batch_6 is missing: it has part 1 of train; part 2"):
+    with pytest.raises(SourceError, match="batch_6 is missing: it has part 1 of train; put part 2"):
         open_source(part).index()
     part = flat(tmp_path / "part 2", only(batches, 6, 7, 8, 9, 10), ".npz")
-    with pytest.raises(SourceError, match="batch_1 is missing: it has part 2 of train; part 1"):
+    with pytest.raises(SourceError, match="batch_1 is missing: it has part 2 of train; put part 1"):
         open_source(part).index()
     with pytest.raises(SourceError, match="train_data_batch_1 is missing: train is 10 files"):
         open_source(part / "train_data_batch_6.npz").index()
@@ -358,7 +367,7 @@ def test_wrong_kinds_of_file(tmp_path):
     (folder / ONE).rename(folder / "x")
     np.savez(folder / f"{ONE}.npz", a=DATA)
     (folder / f"{ONE}.npz").rename(folder / ONE)
-    with pytest.raises(SourceError, match=rf"{ONE} must be a pickle by .* call it {ONE}\.npz"):
+    with pytest.raises(SourceError, match=rf"{ONE} must be a pickle by .* rename it to {ONE}\.npz"):
         BatchesSource(folder).index()
     (folder / ONE).write_bytes(pickle.dumps([1, 2]))
     with pytest.raises(SourceError, match=f"{ONE} must be a pickle of a dict .*it is a list"):
@@ -368,7 +377,7 @@ def test_wrong_kinds_of_file(tmp_path):
         BatchesSource(folder).index()
     folder = flat(tmp_path / "npz", drawn(), ".npz")
     (folder / f"{ONE}.npz").write_bytes(pickle.dumps({}))
-    with pytest.raises(SourceError, match=rf"{ONE}\.npz must be an npz file .*a pickle: call it"):
+    with pytest.raises(SourceError, match=rf"{ONE}\.npz must be an npz file .*a pickle: rename it"):
         BatchesSource(folder).index()
     (folder / f"{ONE}.npz").write_bytes(b"nothing")
     with pytest.raises(SourceError, match=rf"{ONE}\.npz must be an npz file .* it is b'noth'"):
@@ -471,7 +480,7 @@ def test_a_file_that_changes_after_it_was_listed(tmp_path):
     source = BatchesSource(flat(tmp_path, drawn()))
     entry = source.index().splits["train"][0]
     dump(tmp_path / "train_data_batch_1", {"data": DATA[:1], "labels": [1]})
-    with pytest.raises(SourceError, match="batch_1 has changed while it was read"):
+    with pytest.raises(SourceError, match="batch_1 changed while lowres read it"):
         source.read(entry)
 
 
@@ -541,7 +550,7 @@ def test_imagenet_classes_keep_their_numbers(tmp_path):
 
 
 def test_fewer_images_than_files(tmp_path):
-    sink = Sink(tmp_path / "out", outline(3))
+    sink = BatchesSink(tmp_path / "out", outline(3))
     for label in (0, 1, 1):
         sink.write("train", "x", label, np.full((2, 2, 3), label, np.uint8))
     sink.finish()
@@ -553,15 +562,15 @@ def test_fewer_images_than_files(tmp_path):
 
 
 def test_an_unfinished_export_leaves_nothing_that_looks_whole(tmp_path):
-    sink = Sink(tmp_path / "out", outline(3))
+    sink = BatchesSink(tmp_path / "out", outline(3))
     sink.write("train", "x", 0, np.zeros((2, 2, 3), np.uint8))
-    with pytest.raises(StoreError, match="was to have more images"):
+    with pytest.raises(StoreError, match="fewer images than the outline"):
         sink.finish()
     assert not (tmp_path / "out").exists()
 
 
 def test_pickles_beyond_four_gigabytes(tmp_path, monkeypatch):
-    monkeypatch.setattr("lowres.formats.batch_writer.MAX_SHORT_BYTES", 10)
+    monkeypatch.setattr("lowres.formats.batch_file.MAX_SHORT_BYTES", 10)
     writer = PickleWriter(tmp_path / "x", 1, 2)
     writer.add(bytes(range(12)), 7)
     writer.finish(None)

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 import lowres
-from formats_contract import SourceContract
 from lowres.errors import SourceError
 from lowres.formats import open_source
 from lowres.formats.cifar import CifarSource
 from lowres.store.export import export
+from lowres.testing import SourceContract
 
 Files = dict[str, dict[str, object]]
 

@@ -12,12 +12,12 @@ import PIL.Image
 import pytest
 
 import lowres
-from formats_contract import SourceContract
 from images import draw_image, encoded
 from lowres.errors import ImageError, SourceError, StoreError
 from lowres.formats import open_source
-from lowres.formats.edm import EdmSource
+from lowres.formats.edm import EdmSink, EdmSource
 from lowres.store.export import export
+from lowres.testing import SinkContract, SourceContract
 
 PNG = encoded(draw_image(1, 16, 16), "PNG")
 LABELS = "dataset.json"
@@ -63,6 +63,18 @@ class ReaderOfEdm:
         data = self.zip.read(self.names[number])
         with PIL.Image.open(io.BytesIO(data)) as opened:
             return np.array(opened).transpose(2, 0, 1)
+
+
+class TestEdmSink(SinkContract):
+    suffix = ".zip"
+
+    @pytest.fixture
+    def sink(self):
+        return EdmSink
+
+    @pytest.fixture
+    def reader(self):
+        return EdmSource
 
 
 class TestEdmZip(SourceContract):

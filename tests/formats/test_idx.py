@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 import lowres
-from formats_contract import SourceContract
 from lowres.errors import SourceError
 from lowres.formats import open_source
 from lowres.formats.idx import FASHION, IdxSource
 from lowres.store.export import export
+from lowres.testing import SourceContract
 
 Arrays = dict[str, np.ndarray]
 

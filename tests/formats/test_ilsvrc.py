@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 import lowres
-from formats_contract import SourceContract
 from images import draw_image, encoded
 from lowres.errors import SourceError
 from lowres.formats import open_source
 from lowres.formats.ilsvrc import IlsvrcSource, small_imagenet
 from lowres.formats.source import Index
 from lowres.imagenet import devkit_wnids
+from lowres.testing import SourceContract
 
 IDS = (490, 361, 490, 171)
 """Devkit ids of the synthetic validation images; the real list begins with these numbers."""

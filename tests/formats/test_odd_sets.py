@@ -15,7 +15,7 @@ from images import draw_image, encoded
 from lowres import imagenet as labels
 from lowres.errors import SourceError
 from lowres.formats import open_source
-from lowres.formats.source import missing_number
+from lowres.formats.indexing import missing_number
 from lowres.store.options import class_names
 
 

@@ -15,14 +15,14 @@ import pytest
 from PIL import Image
 
 import lowres
-from formats_contract import SourceContract
 from images import draw_image, encoded
 from lowres.errors import SourceError
 from lowres.formats import cards, open_source, parquet
 from lowres.formats import parquet_tables as tables
-from lowres.formats.parquet import ParquetSource
+from lowres.formats.parquet import ParquetSink, ParquetSource
 from lowres.imagenet import imagenet_classes, wnids
 from lowres.store.export import export
+from lowres.testing import SinkContract, SourceContract
 
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
@@ -78,6 +78,16 @@ def write_set(root: Path) -> Path:
 def refused(path: Path, words: str) -> None:
     with pytest.raises(SourceError, match=f"(?s){words}"):
         ParquetSource(path).index()
+
+
+class TestParquetSink(SinkContract):
+    @pytest.fixture
+    def sink(self):
+        return ParquetSink
+
+    @pytest.fixture
+    def reader(self):
+        return ParquetSource
 
 
 class TestParquetSource(SourceContract):
@@ -516,9 +526,9 @@ def test_the_card_is_one_that_the_hub_reads(exported, store):
     assert "ImageNet" not in card.text
 
 
-def outline(classes: tuple[str, ...], name: str = "odd") -> lowres.formats.source.Outline:
+def outline(classes: tuple[str, ...], name: str = "odd") -> lowres.formats.sink.Outline:
     variant = lowres.Variant(8, "box")
-    return lowres.formats.source.Outline(
+    return lowres.formats.sink.Outline(
         name=name, variant=variant, classes=classes, splits={"train": 1}, content="0f"
     )
 

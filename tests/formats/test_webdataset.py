@@ -11,14 +11,15 @@ import numpy as np
 import pytest
 
 import lowres
-from formats_contract import SourceContract
 from images import draw_image, encoded
 from lowres.errors import SourceError
 from lowres.formats import open_source, webdataset
 from lowres.formats.containers.shards import expanded
 from lowres.formats.source import Index
+from lowres.formats.webdataset import WebDatasetSink, WebDatasetSource
 from lowres.imagenet import wnids
 from lowres.store.export import export
+from lowres.testing import SinkContract, SourceContract
 
 JPEG = encoded(draw_image(1, 20, 20))
 
@@ -53,6 +54,16 @@ def index(path: Path) -> Index:
 
 def keys(path: Path) -> dict[str, list[str]]:
     return {split: [e.key for e in entries] for split, entries in index(path).splits.items()}
+
+
+class TestWebDatasetSink(SinkContract):
+    @pytest.fixture
+    def sink(self):
+        return WebDatasetSink
+
+    @pytest.fixture
+    def reader(self):
+        return WebDatasetSource
 
 
 class TestWebDatasetSource(SourceContract):

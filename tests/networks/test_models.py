@@ -137,5 +137,5 @@ def test_real_timm():
 
 def test_without_timm(monkeypatch):
     monkeypatch.setitem(sys.modules, "timm", None)
-    with pytest.raises(MissingExtraError, match=r"pip install 'lowres\[timm\]'"):
+    with pytest.raises(MissingExtraError, match=r"pip install .*\[timm\]"):
         make_network(Recipe(model="timm:resnet18"), 5)

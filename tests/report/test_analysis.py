@@ -82,7 +82,7 @@ def test_the_largest_target_comes_first_and_widths_are_compared_within_a_size():
 def test_an_unfinished_larger_size_does_not_hide_the_verdict():
     rows = grid([0.5, 0.4, 0.3], [0.9, 0.8, 0.7])
     rows.append(Row("p", Recipe(variant="64-box"), "planned", {}, "", [], ("s", "d")))
-    assert analyse(rows).main_sentences[0].startswith("16-box for 32-box: cannot tell")
+    assert analyse(rows).main_sentences[0].startswith("16-box for 32-box: undecided")
 
 
 def test_the_optimum_and_its_shift(tmp_path):

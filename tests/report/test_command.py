@@ -5,7 +5,7 @@ import sys
 from typing import get_args, get_type_hints
 
 from lowres.cli import runs
-from lowres.report.writing import Format
+from lowres.report.files import Format
 from made_runs import write_study
 
 

@@ -11,7 +11,7 @@ import pytest
 import lowres
 from lowres.errors import LowresError, StudyError
 from lowres.recipe import Recipe
-from lowres.report.writing import FIGURES
+from lowres.report.files import FIGURES
 from lowres.study.axes import Axis
 from lowres.study.study import Study
 from lowres.training.run import Run

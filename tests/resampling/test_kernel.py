@@ -10,8 +10,8 @@ import sys
 import numpy as np
 import pytest
 
-from lowres.resampling import passes
-from lowres.resampling.passes import Resampler
+from lowres.resampling import resampler as passes
+from lowres.resampling.resampler import Resampler
 from lowres.variant import FILTERS, FITS, RULES, Variant
 
 SIZES = (1, 2, 7, 16, 21, 22, 32, 43, 64, 65)
@@ -87,7 +87,7 @@ def test_vnni_is_used_where_numba_compiles_for_it(monkeypatch, name, features, e
 GUARDED = """
 import ctypes, sys
 import numpy as np
-from lowres.resampling.passes import Resampler
+from lowres.resampling.resampler import Resampler
 from test_kernel import ALL
 
 PAGE = 4096

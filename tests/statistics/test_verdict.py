@@ -64,21 +64,21 @@ def test_noise_is_not_held_against_the_proxy():
     proxy, target = 0.4 + 0.001 * random.standard_normal((2, 24, 2))
     found = transfer.judge(proxy, target, NAMES)
     assert found.kendall.interval.high < 0.5
-    assert found.answer == "cannot tell"
+    assert found.answer == "undecided"
     assert "(noise of the seeds may be all that keeps ranks apart)" in found.sentence
 
 
 def test_wide_intervals_tell_nothing():
     found = transfer.judge(*study(8, 2, noise=0.05), NAMES)
-    assert found.answer == "cannot tell"
+    assert found.answer == "undecided"
     assert found.sentence.startswith(
-        "32 px for 64 px: cannot tell (the intervals are too wide): 8 configurations, 2 seeds; tau"
+        "32 px for 64 px: undecided (the intervals are too wide): 8 configurations, 2 seeds; tau"
     )
 
 
 def test_one_seed_tells_nothing_sure():
     found = transfer.judge(*study(seeds=1), NAMES)
-    assert found.answer == "cannot tell"
+    assert found.answer == "undecided"
     assert "16 configurations, 1 seed; tau" in found.sentence
     assert "no ceiling, regret 0.0 points (no interval)" in found.sentence
     assert found.kendall_ceiling.reason.startswith("one seed")
@@ -87,21 +87,21 @@ def test_one_seed_tells_nothing_sure():
 @pytest.mark.parametrize(("count", "what"), [(3, "3 configurations"), (1, "1 configuration")])
 def test_few_configurations(count, what):
     found = transfer.judge(*study(count, 1), NAMES)
-    assert found.sentence == f"32 px for 64 px: cannot tell: {what}, 1 seed"
+    assert found.sentence == f"32 px for 64 px: undecided: {what}, 1 seed"
 
 
 def test_nothing_in_common():
     found = transfer.judge([[0.1], [NAN]], [[NAN], [0.1]], NAMES)
-    assert found.sentence == "32 px for 64 px: cannot tell: 0 configurations, 0 seeds"
+    assert found.sentence == "32 px for 64 px: undecided: 0 configurations, 0 seeds"
     assert found.regret is None
 
 
 def test_all_diverged_and_all_equal():
     gone = transfer.judge(np.full((6, 2), INF), np.full((6, 2), INF), NAMES)
-    assert gone.answer == "cannot tell"
+    assert gone.answer == "undecided"
     assert "all runs on the target diverged" in gone.sentence
     equal = transfer.judge(np.full((6, 2), 0.9), np.full((6, 2), 0.9), NAMES)
-    assert equal.answer == "cannot tell"
+    assert equal.answer == "undecided"
     assert "all configurations have the same error on the proxy" in equal.sentence
 
 

@@ -52,13 +52,13 @@ def test_values_get_the_type_of_their_field(text, name, values):
         ("size=8.5", "size must be a whole number, was '8.5'"),
         ("lr=log:0:1:3", "lr: range 'log:0:1:3' must have ends above 0"),
         ("lr=log:-1:1:3", "must have ends above 0"),
-        ("lr=lin:1:1:3", "two values or more between two ends, or one end alone"),
-        ("lr=lin:1:2:1", "two values or more between two ends, or one end alone"),
+        ("lr=lin:1:1:3", "two or more values between two ends, or one end alone"),
+        ("lr=lin:1:2:1", "two or more values between two ends, or one end alone"),
         ("lr=lin:1:2:0", "must have 1 to 1000 values"),
         ("lr=lin:1:2:-3", "must have 1 to 1000 values"),
         ("lr=log:1:2:1000000000", "must have 1 to 1000 values"),
-        ("lr=log:1:2", "is written lin:FIRST:LAST:COUNT or log:FIRST:LAST:COUNT"),
-        ("lr=log:1:2:3:4", "is written lin:FIRST:LAST:COUNT or log:FIRST:LAST:COUNT"),
+        ("lr=log:1:2", "must be written lin:FIRST:LAST:COUNT or log:FIRST:LAST:COUNT"),
+        ("lr=log:1:2:3:4", "must be written lin:FIRST:LAST:COUNT or log:FIRST:LAST:COUNT"),
         ("lr=log:a:2:3", "two numbers and a whole number of values"),
         ("lr=log:1:2:2.5", "two numbers and a whole number of values"),
         ("lr=lin:1:inf:3", "must have finite ends"),
@@ -81,14 +81,14 @@ def test_expansion_is_the_product_with_the_last_axis_fastest():
 
 
 def test_an_axis_given_twice_and_a_bad_value():
-    with pytest.raises(LowresError, match="axis lr is given twice"):
+    with pytest.raises(LowresError, match="axis lr is swept twice"):
         expand(Recipe(), [Axis("lr", (0.1,)), Axis("lr", (0.2,))])
     with pytest.raises(LowresError, match="lr must be above 0"):
         expand(Recipe(), [Axis("lr", (0.1, -1.0))])
 
 
 def test_an_axis_without_values():
-    with pytest.raises(StudyError, match="axis lr must have a value or more, and has none"):
+    with pytest.raises(StudyError, match="axis lr must have one or more values, and has none"):
         Axis("lr", ())
 
 
@@ -114,7 +114,7 @@ def test_parts_change_the_variant_of_the_base():
         (["filter=box", "variant=8-box"], "variant and its part filter cannot both be"),
         (["filter=boxx"], "filter must be one of .*did you mean box"),
         (["size=0"], "size must be 1 to 1024 pixels, was 0"),
-        (["seed=lin:0:999:1000", "lr=lin:1:50:50"], "10,000 runs at most, .* span 50,000"),
+        (["seed=lin:0:999:1000", "lr=lin:1:50:50"], "at most 10,000 runs, .* span 50,000"),
     ],
 )
 def test_axes_that_do_not_go_together(axes, words):
@@ -134,9 +134,9 @@ def test_what_varies_together():
     assert [(r.width, r.epochs, r.lr) for r in recipes] == [
         (1.0, 4, 0.1), (1.0, 4, 0.2), (2.0, 2, 0.1), (2.0, 2, 0.2), (2.0, 1, 0.1), (2.0, 1, 0.2),
     ]  # fmt: skip
-    with pytest.raises(StudyError, match="as many values each: width has 2, epochs has 1"):
+    with pytest.raises(StudyError, match="equally many values: width has 2, epochs has 1"):
         Together((Axis("width", (1.0, 2.0)), Axis("epochs", (4,))))
-    with pytest.raises(StudyError, match="axis width is given twice"):
+    with pytest.raises(StudyError, match="axis width is swept twice"):
         expand(Recipe(), [zipped, Axis("width", (1.0,))])
 
 

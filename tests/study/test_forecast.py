@@ -1,4 +1,4 @@
-"""What a dry run tells, and that it writes nothing."""
+"""What a dry run shows, and that it writes nothing."""
 
 import sys
 
@@ -7,13 +7,11 @@ import pytest
 from lowres.errors import StudyError
 from lowres.networks.wrn import Shape
 from lowres.recipe import Recipe
-from lowres.study import probe as module
 from lowres.study.axes import Axis
-from lowres.study.estimate import speed_group
-from lowres.study.forecast import Forecast, Size, forecast, lines, swept
-from lowres.study.probe import Network, Speed, probe
-from lowres.study.study import Draft, Study
-from lowres.training.run import Run
+from lowres.study.costs import Size
+from lowres.study.forecast import Forecast, Network, forecast, lines, probe, speed_group, swept
+from lowres.study.study import Study
+from lowres.training.run import Run, RunSummary
 from lowres.work.processes import LocalProcesses
 
 BASE = Recipe(variant="8-box", width=0.5, blocks=1, epochs=4, batch_size=8)
@@ -21,7 +19,7 @@ AXES = [Axis("size", (8, 16)), Axis("lr", (0.01, 0.05))]
 
 
 class Pretended(LocalProcesses):
-    """Trains as fast as it is told: seconds by multiply-adds, and a second to start."""
+    """Pretends to train: seconds by multiply-adds."""
 
     s_per_mac = 1e-9
 
@@ -49,22 +47,22 @@ def drafts_of(store, tmp_path, axes=AXES, base=BASE):
 
 def test_seconds_are_those_of_steps_and_evaluation(store, tmp_path, monkeypatch):
     """24 images of train, each twice an epoch, are 6 steps; 12 of val take a quarter second."""
-    monkeypatch.setattr(module.time, "monotonic", lambda: 0.0)  # no time passes to start a run
+    monkeypatch.setattr("time.monotonic", lambda: 0.0)  # no time passes to start a run
     executor = Pretended(jobs=2)
-    told = forecast(store, drafts_of(store, tmp_path), executor)
+    found = forecast(store, drafts_of(store, tmp_path), executor)
     macs = {size: Shape(size, 0.5, 4, 1).macs() for size in (8, 16)}
-    for draft, seconds, flops in zip(told.drafts, told.seconds, told.flops, strict=True):
+    for draft, seconds, flops in zip(found.drafts, found.seconds, found.flops, strict=True):
         epoch_s = 6 * 8 * macs[draft.recipe.size] * 1e-9 + 0.25
         assert seconds == pytest.approx(4 * epoch_s)
         assert flops == 6 * macs[draft.recipe.size] * 48 * 4
-    assert told.total_s == pytest.approx(sum(told.seconds) / 2)
+    assert found.total_s == pytest.approx(sum(found.seconds) / 2)
     assert not (tmp_path / "study").exists()
     # First the cheapest one alone, then both of them side by side: each in its turn.
     assert [probed[:2] for probed in executor.probed] == [(8, 0.5), (8, 0.5), (16, 0.5)]
 
 
-def test_networks_that_take_too_long_are_told_by_their_flops(store, monkeypatch):
-    monkeypatch.setattr(module.time, "monotonic", lambda: 0.0)
+def test_networks_that_take_too_long_are_estimated_by_their_flops(store, monkeypatch):
+    monkeypatch.setattr("time.monotonic", lambda: 0.0)
     shapes = [Shape(8, width, 4, 1) for width in (0.5, 1.0, 64.0)]
     networks = [
         Network(Recipe(variant="8-box", blocks=1, batch_size=8, width=s.width), s.macs() * 8)
@@ -79,38 +77,44 @@ def test_networks_that_take_too_long_are_told_by_their_flops(store, monkeypatch)
     assert {width for _, width, _ in executor.probed} == {0.5, 1.0}
 
 
-def test_more_steps_where_they_are_cheap_and_fewer_where_time_is_short():
-    known = Network(BASE, 1000)
-    networks = [Network(BASE, 1000), Network(BASE, 10_000)]
-    steps = module._steps(networks, known, Speed(0.1, 0.0, 1.0, 2), 21.0, 500)
-    assert steps == [40, 10]
-    assert module._steps(networks, known, Speed(0.1, 0.0, 1.0, 2), 1.3, 500) is None
+def test_a_budget_buys_steps(store, monkeypatch):
+    monkeypatch.setattr("time.monotonic", lambda: 0.0)
+    macs = Shape(8, 0.5, 4, 1).macs() * 8
+    executor = Pretended(jobs=1)
+    executor.s_per_mac = 1 / macs  # a second a step
+    # Evaluation takes 2 x 0.25 s; what is left of 8.6 s are 4 steps in each of 2 epochs.
+    (speed,) = probe(store, [Network(BASE, macs)], executor, budget_s=8.6)
+    assert speed.step_s == pytest.approx(1)
+    assert [steps for *_, steps in executor.probed] == [2, 4]
 
 
+@pytest.mark.full
 def test_a_real_probe(store, tmp_path):
-    """Of networks that are real, with processes that are real."""
-    drafts = drafts_of(store, tmp_path)
-    told = forecast(store, drafts, LocalProcesses(jobs=2, threads=1), ("--device", "cpu"))
-    assert len(told.speeds) == 2
-    assert all(speed.step_s > 0 and speed.steps == 6 for speed in told.speeds.values())
-    assert all(seconds > 0.5 for seconds in told.seconds), "starting counts"
-    text = "\n".join(lines(told))
-    assert "probed: 2 of 2 networks, 6 steps each" in text
-    assert "4 runs, 0 of them finished" in text
+    """A real network in real processes."""
+    drafts = drafts_of(store, tmp_path, AXES[1:])
+    found = forecast(store, drafts, LocalProcesses(jobs=1, threads=1), ("--device", "cpu"))
+    (speed,) = found.speeds.values()
+    assert speed.step_s > 0
+    assert speed.steps == 6
+    assert all(seconds > 0.5 for seconds in found.seconds), "the start of a run counts"
+    text = "\n".join(lines(found))
+    assert "probed: 1 of 1 network, 6 timed steps each" in text
+    assert "2 runs, 0 finished" in text
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.full
 def test_a_probe_that_fails_says_why(store, tmp_path):
     with pytest.raises(StudyError, match=r"ended with status 1: .*device must be auto, cpu"):
         forecast(store, drafts_of(store, tmp_path), LocalProcesses(1, 1), ("--device", "nowhere"))
     assert list(tmp_path.iterdir()) == []
 
 
-def test_runs_that_cannot_be_trained_are_told(store, tmp_path):
+def test_runs_that_cannot_be_trained_are_named(store, tmp_path):
     drafts = drafts_of(store, tmp_path, [Axis("batch_size", (999,))])
-    told = forecast(store, drafts, LocalProcesses(1, 1))
-    assert told.total_s == 0
-    assert "1 runs have fewer images than a batch, and will fail" in "\n".join(lines(told))
+    found = forecast(store, drafts, LocalProcesses(1, 1))
+    assert found.total_s == 0
+    assert "1 run will fail: train has fewer images than --batch-size" in "\n".join(lines(found))
 
 
 def test_what_is_finished_takes_no_time(store, tmp_path):
@@ -121,9 +125,9 @@ def test_what_is_finished_takes_no_time(store, tmp_path):
     drafts = drafts_of(store, tmp_path, [*AXES, Axis("seed", (0, 1))])
     assert sum(draft.finished for draft in drafts) == 4
     assert len(drafts) == 8
-    told = forecast(store, study.drafts(), LocalProcesses(1, 1))
-    assert told.total_s == 0
-    assert "4 runs, 4 of them finished" in "\n".join(lines(told))
+    found = forecast(store, study.summaries(), LocalProcesses(1, 1))
+    assert found.total_s == 0
+    assert "4 runs, 4 finished" in "\n".join(lines(found))
     assert before == sorted(path.stat().st_mtime_ns for path in study.path.rglob("*"))
 
 
@@ -131,16 +135,16 @@ def test_the_table(store):
     recipes = [Recipe(variant=v, seed=s) for v in ("8-box", "16-box-crop") for s in (0, 1)]
     assert swept(recipes) == ["size", "fit"]
     sizes = [Size.of(recipe, 4) for recipe in recipes]
-    drafts = [Draft(str(n), recipe) for n, recipe in enumerate(recipes)]
-    told = Forecast(drafts, sizes, [1e15] * 4, [50.0, 60.0, 7200.0, 7200.0], 2, 1, {})
-    rows = [line.split() for line in lines(told)]
+    drafts = [RunSummary(str(n), recipe) for n, recipe in enumerate(recipes)]
+    found = Forecast(drafts, sizes, [1e15] * 4, [50.0, 60.0, 7200.0, 7200.0], 2, 1, {})
+    rows = [line.split() for line in lines(found)]
     assert rows[1] == ["8", "squash", "2", "WRN-12-2", f"{sizes[0].parameters:,}", "1e+15",
                        "60", "s"]  # fmt: skip
     assert rows[2][:4] == ["16", "crop", "2", "WRN-20-2"]
     assert rows[2][-2:] == ["2.0", "h"]
 
 
-def test_what_makes_no_difference_to_speed():
+def test_fields_that_do_not_change_the_speed():
     assert speed_group(Recipe(lr=1, seed=3, epochs=1, variant="32-lanczos")) == speed_group(
         Recipe()
     )
@@ -148,6 +152,7 @@ def test_what_makes_no_difference_to_speed():
         assert speed_group(other) != speed_group(Recipe())
 
 
+@pytest.mark.full
 def test_networks_without_a_formula_are_made(tmp_path, monkeypatch):
     code = """from torch import nn
 

@@ -1,10 +1,11 @@
-"""How runs stand, by their files and locks, and the time that is left by what others took."""
+"""How runs stand, by their files and locks, and the time left by the speed of other runs."""
 
 import json
 import os
 import shutil
 import time
 from contextlib import ExitStack
+from dataclasses import replace
 
 import pytest
 
@@ -12,15 +13,16 @@ from lowres.errors import StudyError
 from lowres.recipe import Recipe
 from lowres.study import status
 from lowres.study.axes import Axis
-from lowres.study.estimate import in_words, makespan
-from lowres.study.study import Study
+from lowres.study.forecast import makespan
+from lowres.study.study import Study, cost
 
 BASE = Recipe(variant="8-box", width=1.0, blocks=1, epochs=4, batch_size=8)
 SMALL, LARGE = 1.0, 2.0
+RATIO = cost(replace(BASE, width=LARGE)) / cost(BASE)
 
 
 def epochs(run, count, seconds, *, idle_s=0.0):
-    """Write epochs that took so many seconds each, the last of which ended a while ago."""
+    """Write epochs of `seconds` each; the last one ended `idle_s` ago."""
     records = [
         {"epoch": n, "train_s": 0.75 * seconds, "eval_s": 0.25 * seconds} for n in range(count)
     ]
@@ -36,7 +38,7 @@ def finish(run, seconds, end="trained", done=4):
 
 @pytest.fixture
 def study(store, tmp_path):
-    """Two widths and four seeds: the larger network costs four times as much."""
+    """Two widths and four seeds: the larger network costs `RATIO` times as much."""
     axes = [Axis("width", (SMALL, LARGE)), Axis("seed", (0, 1, 2, 3))]
     return Study.plan(tmp_path / "study", store, BASE, axes)
 
@@ -46,7 +48,7 @@ def runs(study):
     return {(run.recipe.width, run.recipe.seed): run for run in study.runs}
 
 
-def told(study):
+def standing(study):
     found = status.standings(study.path)
     return {(one.run.recipe.width, one.run.recipe.seed): one for one in found}
 
@@ -60,12 +62,12 @@ def test_every_state(study, runs):
     epochs(runs[LARGE, 0], 3, 8.0, idle_s=6.0)
     runs[LARGE, 1].record_error("RunError", "of an earlier attempt")
     with runs[LARGE, 0].locked(), runs[LARGE, 1].locked():
-        found = told(study)
+        found = standing(study)
         line = status.summary(list(found.values()))
         lines = list(status.lines(list(found.values())))
     states = {key: one.state for key, one in found.items()}
     assert states == {
-        (SMALL, 0): "finished", (SMALL, 1): "diverged", (SMALL, 2): "failed", (SMALL, 3): "begun",
+        (SMALL, 0): "trained", (SMALL, 1): "diverged", (SMALL, 2): "failed", (SMALL, 3): "started",
         (LARGE, 0): "running", (LARGE, 1): "running", (LARGE, 2): "planned", (LARGE, 3): "planned",
     }  # fmt: skip
     assert found[SMALL, 0].left_s == found[SMALL, 1].left_s == 0
@@ -75,42 +77,42 @@ def test_every_state(study, runs):
     assert found[LARGE, 2].left_s == pytest.approx(4 * 8.0)
     # 2 and 32 s under way, then 32, 32 and 6 s: 2 + 32 = 34, 32 + 32 = 64, 34 + 6 = 40.
     assert line == (
-        "1 finished, 1 diverged, 2 running, 1 failed, 1 begun, 2 planned; about 64 s left, 2 at a "
+        "1 trained, 1 diverged, 1 failed, 2 running, 1 started, 2 planned; about 64 s left, 2 at a "
         "time"
     )
     words = " | ".join(lines)
-    assert "running, epoch 3 of 4 done, about 2 s left" in words
-    assert "diverged: in epoch 2" in words
+    assert "running, epoch 3 of 4 finished, about 2 s left" in words
+    assert "diverged: its loss is not finite" in words
     assert "failed: RunError: no room (see " in words
-    assert "begun and stopped, epoch 1 of 4 done" in words
+    assert "started and stopped, epoch 1 of 4 finished" in words
     assert "of an earlier attempt" not in words, "it runs again"
     assert len(lines) == 5
 
 
-def test_kinds_that_have_not_run_are_told_by_their_cost(study, runs):
+def test_a_network_without_a_finished_epoch_is_estimated_by_its_cost(study, runs):
     finish(runs[SMALL, 0], 2.0)
-    assert told(study)[LARGE, 0].left_s == pytest.approx(4 * 2.0 * 4)
+    assert standing(study)[LARGE, 0].left_s == pytest.approx(4 * 2.0 * RATIO)
 
 
-def test_nothing_is_known_before_an_epoch_is_done(study, runs):
+def test_the_time_left_is_unknown_until_an_epoch_is_finished(study, runs):
     found = status.standings(study.path)
     assert {one.left_s for one in found} == {None}
-    assert status.summary(found) == "8 planned; time left: not known before an epoch is done"
+    assert status.summary(found) == "8 planned; time left: unknown until an epoch is finished"
 
 
-def test_no_time_is_left_where_all_has_ended(study, runs):
+def test_no_time_is_left_when_all_runs_have_ended(study, runs):
     for run in runs.values():
         finish(run, 1.0)
-    assert status.summary(status.standings(study.path)) == "8 finished"
+    assert status.summary(status.standings(study.path)) == "8 trained"
     runs[SMALL, 0].path.joinpath("result.json").unlink()
     runs[SMALL, 0].record_error("RunError", "no room")
-    assert status.summary(status.standings(study.path)) == "7 finished, 1 failed"
+    assert status.summary(status.standings(study.path)) == "7 trained, 1 failed"
 
 
 def test_a_run_and_a_folder_of_runs(study, runs, tmp_path):
     finish(runs[SMALL, 0], 2.0)
     (one,) = status.standings(runs[SMALL, 0].path)
-    assert one.state == "finished"
+    assert one.state == "trained"
     assert len(status.standings(tmp_path)) == 8
     (tmp_path / "empty").mkdir()
     for path in (tmp_path / "empty", tmp_path / "missing", study.path / "study.json"):
@@ -128,17 +130,17 @@ def test_many_run_at_once(study, runs):
             stack.enter_context(runs[SMALL, seed].locked())
         found = status.standings(study.path)
         assert status.counts(found)["running"] == 3
-        assert status.left_s(found) == pytest.approx(8 + 2 * 32)
+        assert status.left_s(found) == pytest.approx(8 + 2 * 8 * RATIO)
 
 
 def test_the_record_is_json(study, runs):
     finish(runs[SMALL, 0], 2.0)
     record = json.loads(json.dumps(status.record(study.path, status.standings(study.path))))
     assert record["counts"] == {
-        "finished": 1, "diverged": 0, "running": 0, "failed": 0, "begun": 0, "planned": 7,
+        "trained": 1, "diverged": 0, "failed": 0, "running": 0, "started": 0, "planned": 7,
     }  # fmt: skip
-    assert record["left_s"] == pytest.approx(3 * 8 + 4 * 32)
-    one = next(one for one in record["runs"] if one["state"] == "finished")
+    assert record["left_s"] == pytest.approx(3 * 8 + 4 * 8 * RATIO)
+    one = next(one for one in record["runs"] if one["state"] == "trained")
     assert (one["epochs_done"], one["epochs"], one["spent_s"]) == (4, 4, 8.0)
     assert one["recipe"]["width"] == 1.0
 
@@ -156,11 +158,3 @@ def test_the_record_is_json(study, runs):
 )
 def test_makespan(seconds, jobs, running, expected):
     assert makespan(seconds, jobs, running) == expected
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"),
-    [(0, "0 s"), (99, "99 s"), (100, "2 min"), (6000, "1.7 h"), (400_000, "4.6 days")],
-)
-def test_times_in_words(seconds, words):
-    assert in_words(seconds) == words

@@ -124,7 +124,7 @@ def test_local_processes_give_the_numbers_of_this_process(store, tmp_path):
     assert summary.finished == 2
     assert len(summary.failed) == 2
     assert all("fewer than a batch of 999" in reason for reason in summary.failed.values())
-    run = next(run for run in study.runs if run.status == "finished")
+    run = next(run for run in study.runs if run.finished)
     again = lowres.train(
         store, run.recipe, tmp_path / "again", execution=lowres.Execution(threads=1)
     )
@@ -149,7 +149,7 @@ def test_a_study_grows_by_values_and_axes(store, tmp_path):
 def test_a_study_is_not_mixed_with_another(store, tmp_path):
     Study.plan(tmp_path / "study", store, BASE, AXES)
     longer = Recipe.from_record(BASE.to_record() | {"epochs": 2})
-    with pytest.raises(StudyError, match="was planned with epochs 1, and this asks for 2"):
+    with pytest.raises(StudyError, match="was planned differently: epochs was 1 and is now 2"):
         Study.plan(tmp_path / "study", store, longer, AXES)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "x").write_text("")

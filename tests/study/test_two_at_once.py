@@ -99,7 +99,7 @@ def test_a_planner_that_does_not_end(store, tmp_path, monkeypatch):
     from lowres.errors import StudyError
     from lowres.work.files import held
 
-    monkeypatch.setattr("lowres.study.record.WAIT_S", 0.2)
+    monkeypatch.setattr("lowres.study.study.PLANNING_S", 0.2)
     (tmp_path / "study").mkdir()
     with (
         held(tmp_path / "study"),

@@ -12,7 +12,7 @@ from lowres.networks.make import make_network
 from lowres.recipe import Recipe
 from lowres.training import loop
 from lowres.training.carrying import carry
-from lowres.training.run import Run, Start
+from lowres.training.run import Run, WarmStart
 
 SMALL = Recipe(variant="8-box", width=0.5, blocks=1, epochs=1, batch_size=8)
 LARGE = Recipe(variant="16-box", width=0.5, blocks=1, epochs=1, batch_size=8)
@@ -25,7 +25,7 @@ def small(store, tmp_path):
 
 
 def test_what_both_networks_have_is_carried(store, small, tmp_path):
-    run = Run.plan(tmp_path / "large", LARGE, store, Start.of(small))
+    run = Run.plan(tmp_path / "large", LARGE, store, WarmStart.of(small))
     fresh, model = (make_network(LARGE, 4).module for _ in range(2))
     names = carry(Run.open(run.path), model)
     # One stage at 8 px and two at 16: the stem and the first stage, which is one block here.
@@ -40,7 +40,7 @@ def test_what_both_networks_have_is_carried(store, small, tmp_path):
 
 
 def test_a_run_begins_with_what_it_carries_and_has_a_name_of_its_own(store, small, tmp_path):
-    start = Start.of(small)
+    start = WarmStart.of(small)
     run = Run.plan(tmp_path / "carried", LARGE, store, start)
     assert json.loads((run.path / "recipe.json").read_text())["start"] == {
         "run": "small",
@@ -55,7 +55,7 @@ def test_a_run_begins_with_what_it_carries_and_has_a_name_of_its_own(store, smal
 
 
 def test_planning_goes_on_where_it_was_killed(store, small, tmp_path):
-    start = Start.of(small)
+    start = WarmStart.of(small)
     run = Run.plan(tmp_path / "large", LARGE, store, start)
     (run.path / "initial.safetensors").unlink()
     with pytest.raises(RunError, match=r"initial\.safetensors cannot be read"):
@@ -64,12 +64,12 @@ def test_planning_goes_on_where_it_was_killed(store, small, tmp_path):
     assert carry(Run.open(run.path), make_network(LARGE, 4).module)
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "recipe.json.tmp").write_text("{")
-    assert Run.plan(tmp_path / "other", LARGE, store).status == "planned"
+    assert Run.plan(tmp_path / "other", LARGE, store).state == "planned"
 
 
 def test_other_weights_are_refused(store, small, tmp_path):
-    run = Run.plan(tmp_path / "large", LARGE, store, Start.of(small))
-    with pytest.raises(RunError, match="holds another run"):
+    run = Run.plan(tmp_path / "large", LARGE, store, WarmStart.of(small))
+    with pytest.raises(RunError, match="was planned differently: start was run small"):
         Run.plan(tmp_path / "large", LARGE, store)
     file = run.path / "initial.safetensors"
     file.write_bytes(file.read_bytes()[:-1] + b"x")
@@ -77,10 +77,10 @@ def test_other_weights_are_refused(store, small, tmp_path):
         loop.finish(Run.open(run.path))
     assert "is damaged" in Run.open(run.path).error()["message"]
     with pytest.raises(RunError, match=r"weights\.safetensors is missing"):
-        Start.of(tmp_path / "large")
+        WarmStart.of(tmp_path / "large")
 
 
 def test_weights_of_which_nothing_fits_are_refused(store, small, tmp_path):
-    run = Run.plan(tmp_path / "large", LARGE, store, Start.of(small))
+    run = Run.plan(tmp_path / "large", LARGE, store, WarmStart.of(small))
     with pytest.raises(RunError, match="no layer of its network has the same name"):
         carry(run, torch.nn.Linear(2, 2))

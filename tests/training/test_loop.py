@@ -18,8 +18,7 @@ from lowres.loading.loaders import NumpyLoader
 from lowres.networks.make import make_network
 from lowres.recipe import Recipe, named_recipe
 from lowres.training import checkpoint, loop
-from lowres.training.execution import Execution
-from lowres.training.run import Run
+from lowres.training.run import Execution, Run
 from lowres.training.schedule import learning_rate
 
 TINY = Recipe(variant="8-box", width=0.5, blocks=1, epochs=3, batch_size=8, precision="float32")
@@ -78,7 +77,7 @@ def test_interrupted_run_goes_on_to_the_same_result(store, tmp_path, monkeypatch
     monkeypatch.setattr(loop, "_train_epoch", interrupted)
     with pytest.raises(KeyboardInterrupt):
         lowres.train(store, TINY, tmp_path / "run", execution=Execution(threads=2))
-    assert Run.open(tmp_path / "run").status == "begun"
+    assert Run.open(tmp_path / "run").state == "started"
     monkeypatch.undo()
     before = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -123,7 +122,7 @@ from pathlib import Path
 import torch; torch.set_num_threads({torch.get_num_threads()})
 from lowres.training.run import Run
 from lowres.training import checkpoint, loop
-from lowres.training.execution import Execution
+from lowres.training.run import Execution
 save = checkpoint.save
 def dying(*arguments):
     save(*arguments)
@@ -178,12 +177,12 @@ def test_failures_are_recorded(store, tmp_path, monkeypatch):
     with pytest.raises(RuntimeError):
         lowres.train(store, TINY, tmp_path / "run")
     run = Run.open(tmp_path / "run")
-    assert run.status == "failed"
+    assert run.state == "failed"
     assert run.error()["message"] == "out of memory"
     assert "Traceback" in run.error()["traceback"]
     monkeypatch.undo()
     lowres.train(store, TINY, tmp_path / "run")
-    assert run.status == "finished"
+    assert run.finished
     assert not (tmp_path / "run" / "error.json").exists()
 
 
@@ -203,11 +202,11 @@ def test_recipes_that_do_not_fit_the_store(store, tmp_path, fields, words):
 def test_directories_that_do_not_fit(store, tmp_path):
     lowres.train(store, TINY, tmp_path / "run")
     other = Recipe.from_record(TINY.to_record() | {"lr": 0.5})
-    with pytest.raises(RunError, match="holds another run; finish it with: lowres train"):
+    with pytest.raises(RunError, match=r"recipe lr was .* is now 0\.5.*finish the run"):
         lowres.train(store, other, tmp_path / "run")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "x").write_text("")
-    with pytest.raises(RunError, match=r"is not a run: it has no recipe\.json"):
+    with pytest.raises(RunError, match="is neither empty nor a run"):
         lowres.train(store, TINY, tmp_path / "mine")
     with pytest.raises(StoreError, match="has no variant 32-box"):
         lowres.train(store, Recipe(), tmp_path / "new")
@@ -226,7 +225,7 @@ def test_a_run_is_trained_by_one_process_at_a_time(store, tmp_path):
     run = Run.plan(tmp_path / "run", TINY, store)
     with run.locked(), pytest.raises(RunBusyError, match="being trained by another process"):
         loop.finish(run)
-    assert run.status == "planned"
+    assert run.state == "planned"
 
 
 def test_a_damaged_checkpoint_is_an_error_not_code(store, tmp_path):

@@ -1,7 +1,7 @@
 """The command line: one short function a verb, flags and help made from the types.
 
-Exit status: 0 done; 1 it could not be done, or what was checked is wrong; 2 the command was not
-understood; 75 another process is at it; 130 interrupted.
+Exit status: 0 success; 1 failed, or what was checked is wrong; 2 the command cannot be understood;
+75 another process works on the same run or store; 130 interrupted.
 """
 
 from __future__ import annotations
@@ -11,16 +11,15 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from lowres.cli import runs, search, stores, studies
+from lowres.cli import info, runs, search, stores, studies
 from lowres.cli.app import app, err
 from lowres.errors import LowresError, RunBusyError, StoreBusyError
 from lowres.work.executor import BUSY_STATUS
 
-__all__ = ["main", "runs", "search", "stores", "studies"]
+__all__ = ["info", "main", "runs", "search", "stores", "studies"]
 
 INTERRUPTED_STATUS = 130
-RESUMED = frozenset({"build", "train", "study", "search", "demo"})
-"""The verbs that go on where they were."""
+RESUMABLE = frozenset({"build", "train", "study", "search", "demo"})
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -29,25 +28,28 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     Args:
         arguments: what follows the program's name; the process's own if not given.
     """
+    words = list(sys.argv[1:] if arguments is None else arguments)
     for name in ("SIGTERM", "SIGHUP"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), _interrupt)
     try:
-        status = app(arguments) or 0
+        status = app(words) or 0
     except (RunBusyError, StoreBusyError) as error:
         err.print(f"lowres: {error}")
         status = BUSY_STATUS
     except (LowresError, OSError) as error:
         err.print(f"lowres: {error}")
         status = 1
-    except KeyboardInterrupt:
-        verb = next(iter(sys.argv[1:] if arguments is None else arguments), "")
-        end = "the same command goes on from here" if verb in RESUMED else "nothing was written"
-        err.print(f"lowres: interrupted; {end}")
+    except KeyboardInterrupt as interrupt:  # a verb that knows a shorter command names it
+        verb, again = next(iter(words), ""), interrupt.args and interrupt.args[0]
+        again = again or ("the same command" if verb in RESUMABLE else "")
+        err.print(
+            f"lowres: interrupted; {f'to resume, run: {again}' if again else 'nothing was written'}"
+        )
         status = INTERRUPTED_STATUS
     sys.exit(status)
 
 
 def _interrupt(_signal: int, _frame: object) -> NoReturn:
-    """End as on Ctrl-C, so that what is under way can be left in order."""
+    """End as on Ctrl-C, so that the work in progress can be left in order."""
     raise KeyboardInterrupt

@@ -1,48 +1,105 @@
-"""The application that the verbs register with, and the consoles they print to."""
+"""The application that the verbs register with: how its help and its errors look, its consoles."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
-from cyclopts import App, Parameter
-from rich.console import Console
+from cyclopts import App, CycloptsError, Group, Parameter, UnknownOptionError
+from cyclopts.exceptions import UnusedCliTokensError
+from rich.console import Console, ConsoleOptions
+from rich.text import Text
+
+from lowres.errors import LowresError, nearest
+
+if TYPE_CHECKING:
+    from cyclopts.help import HelpPanel
 
 
-def _shown_default(value: object) -> object:
-    """Show no default where leaving a flag out means something that its help tells."""
-    return None if value == () else value
+class FlowingHelp:
+    """Shows help as cyclopts does, with the line breaks of the screen, not those of the source.
 
+    The formatter is imported when help is shown: it takes 50 ms.
+    """
 
-class _Flowing:
-    """Shows help with the line breaks of the screen, not those of the source."""
+    def __call__(self, console: Console, options: ConsoleOptions, panel: HelpPanel) -> None:
+        from cyclopts.help.formatters import DefaultFormatter
 
-    def render_usage(self, console: Console, options: Any, usage: Any) -> None:  # noqa: ANN401
+        for entry in panel.entries:
+            _reflow(entry.description)
+        DefaultFormatter()(console, options, panel)
+
+    def render_usage(self, console: Console, options: ConsoleOptions, usage: object) -> None:
         from cyclopts.help.formatters import DefaultFormatter
 
         DefaultFormatter().render_usage(console, options, usage)
 
-    def __call__(self, console: Console, options: Any, panel: Any) -> None:  # noqa: ANN401  theirs
-        from cyclopts.help.formatters import DefaultFormatter
-        from rich.text import Text
-
-        for entry in panel.entries:
-            text = getattr(entry.description, "primary_renderable", None)
-            if isinstance(text, Text):
-                entry.description.primary_renderable = Text(" ".join(text.plain.split()))
-        DefaultFormatter()(console, options, panel)
+    def render_description(self, console: Console, _: ConsoleOptions, description: object) -> None:
+        _reflow(description)
+        console.print(description)
 
 
+def _reflow(description: object) -> None:
+    """Join the lines of each paragraph."""
+    from cyclopts.help.inline_text import InlineText
+
+    if isinstance(description, InlineText) and isinstance(description.primary_renderable, Text):
+        paragraphs = description.primary_renderable.plain.split("\n\n")
+        joined = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+        description.primary_renderable = Text(joined)
+
+
+def error_text(error: CycloptsError) -> Text:
+    """Return what the user sees of a command that cannot be understood, and where help is."""
+    words = str(error)
+    if isinstance(error, UnknownOptionError):
+        flag = error.token.keyword or error.token.value
+        known = [name for one in error.argument_collection if one.parse for name in one.names]
+        words = " ".join((f"there is no flag {flag};", nearest(flag, known))).rstrip("; ")
+    elif isinstance(error, UnusedCliTokensError):
+        words = f"too many arguments: {' '.join(error.unused_tokens or ())}"
+    verb = " ".join(error.command_chain or ())
+    return Text(f"lowres: {words}\nfor help, run: lowres {verb} --help".replace("  ", " "))
+
+
+err = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
+out = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
 app = App(
     name="lowres",
     help="Small-pixel variants of labelled image sets: build, load, train, and judge how far "
     "they stand in for the large set.",
     default_parameter=Parameter(
-        consume_multiple=True, negative_iterable=(), show_default=_shown_default
+        consume_multiple=True,
+        negative_bool=(),
+        negative_iterable=(),
+        show_default=lambda value: None if value in ((), False) else value,
     ),
     help_format="plaintext",  # the text is plain, and a reader of Markdown takes 0.1 s to load
-    help_formatter=_Flowing(),
+    help_formatter=FlowingHelp(),
+    error_console=err,
+    error_formatter=error_text,
     result_action="return_value",
     suppress_keyboard_interrupt=False,
 )
-out = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
+
+STORES = Group.create_ordered("Image sets and stores")
+TRAINING = Group.create_ordered("Training and studies")
+MORE = Group.create_ordered("More")
+for flag in ("--help", "--version"):
+    app[flag].group = MORE
+app.register_install_completion_command(
+    help="Make the Tab key of your shell complete verbs and flags.", group=MORE
+)
+
+
+@app.command(group=MORE)
+def help(*verb: str) -> None:  # noqa: A001
+    """Show this help, or that of a verb: lowres help build.
+
+    Args:
+        verb: the verb.
+    """
+    unknown = app.parse_commands(verb)[2]
+    if unknown:
+        hint = nearest(unknown[0], app, "run: lowres --help")
+        raise LowresError(f"there is no verb {unknown[0]}; {hint}")
+    app.help_print(verb)

@@ -191,7 +191,7 @@ def run_demo(folder: Path, *, track: Track = silent) -> Found:
     contact_sheet(store, folder / "contact-sheet.png", count=len(PHOTOGRAPHS))
     study = Study.plan(folder / "study", store, BASE, AXES)
     summary = study.finish(LocalProcesses(*share_cores(len(study.runs))), track=track)
-    from lowres.report.writing import write_report
+    from lowres.report.files import write_report
 
     report = write_report(study.path)
     return Found(report.files[0], summary.finished, summary.failed, list(report.sentences))

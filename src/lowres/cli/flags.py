@@ -1,56 +1,135 @@
-"""Flags for every field of the recipe, which change a recipe that is chosen by its name."""
+"""Flags: made from records, where a field is a flag and its docstring is the help; and some types.
+
+A record such as `Recipe` states types, defaults and meaning once. `flags_of` turns it into what
+cyclopts reads, and `given_values` returns what the user gave.
+"""
 
 from __future__ import annotations
 
-from dataclasses import asdict, fields, make_dataclass, replace
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import MISSING, asdict, fields, make_dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    TypeAlias,
+    get_origin,
+    get_type_hints,
+)
 
 import docstring_parser
-from cyclopts import Parameter
+from cyclopts import Group, Parameter, Token, convert
 
+from lowres.errors import LowresError
 from lowres.recipe import Recipe, RecipeName, named_recipe
 
-
-def _given_fields() -> Any:  # noqa: ANN401  a class that only exists while the program runs
-    """Make the record of what is given: the fields of `Recipe`, each with its help, or None."""
-    documented = docstring_parser.parse_from_object(Recipe).params
-    texts = {parameter.arg_name: parameter.description for parameter in documented}
-    hints = get_type_hints(Recipe)
-
-    def flag(name: str, default: object) -> Any:  # noqa: ANN401
-        shown = None if default is None else lambda _: default
-        return Annotated[hints[name] | None, Parameter(help=texts[name], show_default=shown)]
-
-    given = [(field.name, flag(field.name, field.default), None) for field in fields(Recipe)]
-    return make_dataclass(
-        "GivenFields",
-        given,
-        frozen=True,
-        kw_only=True,
-        namespace={"__doc__": "", "__module__": __name__},
-    )
+ALIASES = {"workers": "-j", "jobs": "-j"}
+"""Short forms of fields, whatever their record."""
 
 
-if TYPE_CHECKING:
-    GivenFields = Any
-else:
-    GivenFields = _given_fields()
+def local_path(_hint: object, tokens: Sequence[Token]) -> Path:
+    """Return the path that the user wrote; refuse a URL, which `Path` would turn into a path.
 
-RecipeFields = Annotated[
-    GivenFields | None, Parameter(name="*", group="Recipe (defaults are those of paper)")
+    Raises:
+        LowresError: it is a URL.
+    """
+    text = tokens[0].value
+    if "://" in text:
+        raise LowresError(
+            f"{text} is a URL, and lowres reads and writes local files only (docs/formats.md): "
+            "download or mount the set, and name its path"
+        )
+    return Path(text)
+
+
+def split_at_commas(hint: Any, tokens: Sequence[Token]) -> Any:  # noqa: ANN401  of the hint's type
+    """Convert the values of a list flag, which are separated by blanks, commas or both.
+
+    A comma before a blank or after an equals sign is part of the text: `"tench, Tinca tinca"` is
+    one class name, and `lr=0.1,0.2` one range of a search.
+    """
+    single = [
+        token.evolve(value=value)
+        for token in tokens
+        for value in ([token.value] if "=" in token.value else SEPARATOR.split(token.value))
+        if value
+    ]
+    return convert(hint, single)
+
+
+SEPARATOR = re.compile(r",(?!\s)")
+LocalPath: TypeAlias = Annotated[Path, Parameter(converter=local_path)]
+Output = Parameter(name=("--out", "-o"), converter=local_path)
+Commas = Parameter(converter=split_at_commas)
+"""Annotates a list flag that takes both `8 16` and `8,16`."""
+Quiet: TypeAlias = Annotated[
+    bool,
+    Parameter(name=("--quiet", "-q"), help="Show no progress, only results, notes and errors."),
 ]
 
 
-def settled(name: RecipeName | None, given: Any) -> Recipe:  # noqa: ANN401  GivenFields
-    """Give the recipe of a name, paper if there is none, with the fields that are given.
+def flags_of(record: type, group: Group, *, without: Collection[str] = (), **more: Any) -> Any:  # noqa: ANN401
+    """Make the annotation of a parameter that takes a flag for each field of a record.
+
+    The command gets an object with the fields that the user gave; all others are None.
+
+    Args:
+        record: a dataclass with a docstring for each field.
+        group: title and place of the flags in the help.
+        without: fields that become no flags.
+        more: further flags, which come first, by name: their annotation.
+    """
+    documented = docstring_parser.parse_from_object(record).params
+    texts = {one.arg_name: str(one.description) for one in documented}
+    hints = get_type_hints(record)
+    given: list[tuple[str, Any, None]] = [(name, hint, None) for name, hint in more.items()]
+    for field in fields(record):
+        if field.name in without:
+            continue
+        hint, default = hints[field.name], field.default
+        hidden = default is None or default is False or default == () or default is MISSING
+        text = ",".join(map(str, default)) if isinstance(default, tuple) else default
+        shown: Any = None if hidden else partial(lambda value, _: value, text)
+        flag = Parameter(
+            help=texts[field.name].replace("`", ""),
+            show_default=shown,
+            alias=ALIASES.get(field.name),
+            converter=split_at_commas if get_origin(hint) is tuple else None,
+            negative=f"--no-{field.name.replace('_', '-')}" if default is True else None,
+        )
+        given.append((field.name, Annotated[hint | None, flag], None))
+    names = {"__doc__": "", "__module__": __name__}
+    made = make_dataclass("Given", given, frozen=True, kw_only=True, namespace=names)
+    return Annotated[made | None, Parameter(name="*", group=group)]
+
+
+def given_values(given: Any) -> dict[str, Any]:  # noqa: ANN401  of any record
+    """Return the fields that the user gave, with their values."""
+    changes = {} if given is None else asdict(given)
+    return {field: value for field, value in changes.items() if value is not None}
+
+
+if TYPE_CHECKING:
+    RecipeFlags: TypeAlias = Any
+else:
+    RECIPE_HELP = """The named recipe that the flags below change; paper if not given. paper: every
+    decision of the authors' script. tensorflow-port: those of the same group's port. fast: the
+    lowest error at equal cost that we measured (docs/recipes.md)."""
+    RecipeFlags = flags_of(
+        Recipe,
+        Group("Recipe (defaults are those of paper)", sort_key=3),
+        recipe=Annotated[RecipeName | None, Parameter(help=RECIPE_HELP)],
+    )
+
+
+def recipe_of(given: RecipeFlags) -> Recipe:
+    """Return the named recipe, paper if the user named none, with the fields that the user gave.
 
     Raises:
         RecipeError: a field is outside its range.
     """
-    return replace(named_recipe(name or "paper"), **given_values(given))
-
-
-def given_values(given: Any) -> dict[str, Any]:  # noqa: ANN401  GivenFields
-    """Give the fields that are given, with their values."""
-    changes = {} if given is None else asdict(given)
-    return {field: value for field, value in changes.items() if value is not None}
+    values = given_values(given)
+    return replace(named_recipe(values.pop("recipe", "paper")), **values)

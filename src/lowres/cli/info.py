@@ -1,4 +1,4 @@
-"""What a path is, in a few lines for people: `lowres info`."""
+"""What a path is, in a few lines for people: the verb info. Imported when that verb is called."""
 
 from __future__ import annotations
 
@@ -13,19 +13,18 @@ from lowres.imagenet import devkit_ids, find
 from lowres.progress import Track, silent
 from lowres.store.options import preset_of
 from lowres.store.store import open_store
-from lowres.study.record import read_record
-from lowres.study.search.plan import read_record as read_search
+from lowres.study.search.plan import work_directory
 from lowres.study.status import standings, summary
+from lowres.study.study import Study
 
 
 def describe(path: Path, *, track: Track = silent) -> Iterator[str]:
-    """Give the lines that describe a store, a run, a study, a search or a source.
+    """Return the lines that describe a store, a run, a study, a search or a source.
 
-    Of a source, what is known of its origin is told, too; for released batches that takes
-    reading them once.
+    The lines of a source include its known origin; released batches are read once for that.
 
     Raises:
-        LowresError: it is none of these, or damaged.
+        LowresError: the path is none of these, or damaged.
     """
     if (path / "study.json").exists():
         yield from _study(path)
@@ -47,7 +46,8 @@ def _store(path: Path) -> Iterator[str]:
     size_bytes = sum(file.stat().st_size for file in files)
     yield f"store {path}, {size_bytes / 1e6:.1f} MB, contents {manifest.digest[:16]}"
     if len(files) < len(manifest.files):
-        yield f"{len(manifest.files) - len(files)} files are missing: see lowres verify {path}"
+        missing = len(manifest.files) - len(files)
+        yield f"{missing} files are missing; to list them, run: lowres verify {path}"
     yield f"source: {source['kind']} {source['name']}, layout {source['layout']}"
     yield f"classes: {len(store.classes)}, {_first(store.classes)}"
     yield f"labels: 0 to {len(store.classes) - 1}, {_order(store.classes)}"
@@ -72,10 +72,11 @@ def _run(path: Path) -> Iterator[str]:
     yield f"run {path}: {standing.state}"
     yield f"store: {run.store_path}, contents {run.store_digest[:16]}"
     yield "recipe: " + ", ".join(f"{k} {v}" for k, v in run.recipe.to_record().items())
-    if run.status == "finished":
+    if run.finished:
         yield "result: " + ", ".join(f"{k} {v}" for k, v in run.result().items())
     else:
-        yield f"epochs: {standing.epochs} of {run.recipe.epochs}; finish: lowres train {path}"
+        done = f"{standing.epochs} of {run.recipe.epochs}"
+        yield f"epochs: {done}; to finish, run: lowres train {path}"
     if standing.state == "failed":
         yield f"last attempt: {standing.reason}"
 
@@ -84,14 +85,14 @@ def _study(path: Path) -> Iterator[str]:
     found = standings(path)
     yield f"study {path}: {len(found)} runs"
     yield summary(found)
-    for name, values in (read_record(path) or {})["axes"].items():
+    for name, values in Study.open(path).axes.items():
         yield f"axis {name}: {', '.join(map(str, values))}"
-    if any(one.run.status != "finished" for one in found):
-        yield f"look closer: lowres status {path}; finish: lowres study {path}"
+    if any(not one.run.finished for one in found):
+        yield f"for each run: lowres status {path}; to finish: lowres study {path}"
 
 
 def _search(path: Path) -> Iterator[str]:
-    record = read_search(path)
+    record = work_directory(path).read()
     rungs = zip(record["counts"], record["sizes"], strict=True)
     yield f"search {path}: {', '.join(f'{n} configurations at {size} px' for n, size in rungs)}"
     for name, spec in record["space"].items():
@@ -99,7 +100,7 @@ def _search(path: Path) -> Iterator[str]:
     if (path / "result.json").exists():
         yield f"finished: {path / 'result.json'}"
     else:
-        yield f"look closer: lowres status {path}; finish: lowres search {path}"
+        yield f"for each run: lowres status {path}; to finish: lowres search {path}"
 
 
 def _source(path: Path, track: Track) -> Iterator[str]:

@@ -1,151 +1,112 @@
-"""The verb of searches: search."""
+"""The verb search."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
-from cyclopts import Parameter
+from cyclopts import Group
 
-from lowres.cli.app import app, out
-from lowres.cli.flags import RecipeFields, given_values, settled
+from lowres.cli.app import TRAINING, app, out
+from lowres.cli.flags import (
+    LocalPath,
+    Output,
+    Quiet,
+    RecipeFlags,
+    flags_of,
+    given_values,
+    recipe_of,
+)
 from lowres.cli.studies import StudyWorking, WorkingFlags, make_executor
 from lowres.errors import StudyError, require
 from lowres.networks.imported import check_named
-from lowres.progress import shown
-from lowres.recipe import RecipeName
-from lowres.study.search.plan import Sampler
-from lowres.variant import Variant
+from lowres.progress import shown, silent
+from lowres.study.search.plan import SearchPlan
 
 if TYPE_CHECKING:
-    from lowres.recipe import Recipe
-    from lowres.study.search.search import Search
+    SearchFlags: TypeAlias = Any
+else:
+    SearchFlags = flags_of(SearchPlan, Group("What to search", sort_key=1), without=("base",))
 
-USUAL = StudyWorking()
 
-
-@app.command
+@app.command(group=TRAINING)
 def search(
-    path: Path,
+    path: LocalPath,
+    /,
     *,
-    sizes: tuple[int, ...] = (),
-    space: tuple[str, ...] = (),
-    budget: float | None = None,
-    rung_epochs: tuple[int, ...] = (),
-    one_in: int | None = None,
-    sampler: Sampler | None = None,
-    sampler_seed: int | None = None,
-    carry_weights: Annotated[bool, Parameter(negative=())] = False,
-    recipe: RecipeName | None = None,
-    given: RecipeFields = None,
-    out_directory: Annotated[Path, Parameter(name=("--out", "-o"))] = Path("search"),
-    working: WorkingFlags = USUAL,
+    wanted: SearchFlags = None,
+    recipe: RecipeFlags = None,
+    out_directory: Annotated[Path, Output] = Path("search"),
+    working: WorkingFlags = None,
+    quiet: Quiet = False,
 ) -> int:
     """Search recipe fields: many configurations on small images, the best on large ones.
 
-    The same command goes on where it was; docs/search.md tells how it works. With one size it is
-    a plain search, to compare with.
+    To resume a search, run the same command again. With one size it is a plain search, to compare
+    with (docs/search.md).
+
+    Example: lowres search store --sizes 8,16,32 --space lr=log:0.001:1 --budget 10
 
     Args:
-        path: a store to train on, or the directory of a search to go on with.
-        sizes: of the images, in pixels: all configurations at the smallest, the best at the
-            largest. The store must have them.
-        space: what is searched, such as lr=log:0.001:1 or momentum=lin:0.5:0.99 for an interval, or
-            width=0.5,1,2 for values to choose from; may be repeated.
-        budget: how much to train, as a number of runs at the largest size; counted in
-            multiply-adds.
-        rung_epochs: epochs at each of the sizes; those of the recipe if not given.
-        one_in: of each size, one configuration in so many goes on to the next; 3 if not given.
-        sampler: which of Optuna's samplers chooses configurations; tpe if not given. tpe and gp
-            learn from the errors at the smallest size; qmc is Sobol's sequence.
-        sampler_seed: decides its choices; 0 if not given.
-        carry_weights: begin at each size with the weights of the size before, where the network
-            has tensors of the same names and shapes.
-        recipe: what the configurations have in common: paper if not given, tensorflow-port or
-            fast.
-        given: fields of the recipe.
-        out_directory: directory of the search.
-        working: how it is done. How many configurations are chosen at a time changes the choices
-            of tpe and gp; nothing else changes a result on one kind of machine.
+        path: A store to train on, or the directory of a search to resume.
+        wanted: What is searched.
+        recipe: Fields that all configurations have in common.
+        out_directory: Directory of the search.
+        working: How the runs are spread. How many are chosen at a time changes the choices of tpe
+            and gp; nothing else changes a result on one kind of machine.
+        quiet: Show no progress.
     """
     require("torch", "train")
     require("optuna", "study")
-    if working.executor == "ray" and working.jobs is None:
-        raise StudyError(
-            "--executor ray needs --jobs here: as many configurations are chosen at a time"
-        )
-    options = {"one_in": one_in, "sampler": sampler, "sampler_seed": sampler_seed}
-    others: dict[str, Any] = {n: value for n, value in options.items() if value is not None}
-    if (path / "search.json").exists():
-        if sizes or space or budget or rung_epochs or others or carry_weights or recipe or given:
-            raise StudyError(f"{path} is a search and has its plan: leave other flags out")
-        planned = _opened(path)
-    else:
-        if budget is None:
-            raise StudyError(
-                "a search needs a budget: give --budget 10 to train as much as 10 runs at the "
-                "largest size do"
-            )
-        others |= {"budget": budget, "carry_weights": carry_weights}
-        values = given_values(given)
-        if rung_epochs and "epochs" in values:
-            raise StudyError("--rung-epochs tells the epochs of every size: leave --epochs out")
-        base = _base(settled(recipe, given), values, sizes, space)
-        check_named(base.model, base.optimizer)
-        planned = _planned(out_directory, path, base, space, sizes, rung_epochs, others)
-    return _finish(planned, working)
-
-
-def _base(
-    base: Recipe, values: dict[str, object], sizes: tuple[int, ...], space: tuple[str, ...]
-) -> Recipe:
-    """Refuse flags that would change nothing."""
-    searched = {text.partition("=")[0].strip().replace("-", "_") for text in space}
-    for name in values:
-        if name in searched:
-            raise StudyError(f"{name} is searched: leave --{name.replace('_', '-')} out")
-    if "variant" in values and sizes and base.size != max(sizes):
-        raise StudyError(
-            f"--variant {base.variant} must have the largest of --sizes, {max(sizes)}: such as "
-            f"{Variant(max(sizes), 'box')}"
-        )
-    return base
-
-
-def _opened(path: Path) -> Search:
-    from lowres.study.search.search import Search
-
-    return Search.open(path)
-
-
-def _planned(
-    folder: Path,
-    store: Path,
-    base: Recipe,
-    space: tuple[str, ...],
-    sizes: tuple[int, ...],
-    rung_epochs: tuple[int, ...],
-    others: dict[str, Any],
-) -> Search:
     from lowres.store.store import open_store
-    from lowres.study.search.plan import SearchPlan
-    from lowres.study.search.search import Search
-
-    plan = SearchPlan.make(base, space, sizes, rung_epochs, **others)
-    return Search.start(folder, open_store(store), plan)
-
-
-def _finish(planned: Search, working: StudyWorking) -> int:
     from lowres.study.search.result import lines
+    from lowres.study.search.search import Search
     from lowres.work.processes import LocalProcesses
 
+    ways = StudyWorking(**given_values(working))
+    if ways.executor == "ray" and ways.jobs is None:
+        raise StudyError(
+            "--executor ray needs --jobs here: this many configurations are chosen at a time"
+        )
+    if (path / "search.json").exists():
+        if given_values(wanted) or given_values(recipe):
+            raise StudyError(f"{path} is a search and has its plan: leave other flags out")
+        planned = Search.open(path)
+    else:
+        plan = _plan(given_values(wanted), recipe)
+        check_named(plan.base.model, plan.base.optimizer)
+        planned = Search.start(out_directory, open_store(path), plan)
     counts = planned.allotment.counts
-    executor = make_executor(working, counts[0])
-    jobs = executor.jobs if isinstance(executor, LocalProcesses) else working.jobs or 1
+    executor = make_executor(ways, counts[0])
+    jobs = executor.jobs if isinstance(executor, LocalProcesses) else ways.jobs or 1
     listed = ", ".join(f"{n} at {s} px" for n, s in zip(counts, planned.plan.sizes, strict=True))
     if not planned.finished:
         out.print(f"{planned.path}: configurations {listed}; {jobs} chosen and trained at a time")
-    result = planned.finish(executor, jobs, ("--device", working.device), track=shown)
+    track = silent if quiet else shown
+    try:
+        result = planned.finish(executor, jobs, ("--device", ways.device), track=track)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"lowres search {planned.path}") from None
     for line in lines(result):
         out.print(line)
     return int(result["best"] is None)
+
+
+def _plan(wanted: dict[str, Any], recipe: RecipeFlags) -> SearchPlan:
+    """Return the plan that the flags describe; refuse flags that would change nothing."""
+    values, base = given_values(recipe), recipe_of(recipe)
+    searched = {
+        text.partition("=")[0].strip().replace("-", "_") for text in wanted.get("space", ())
+    }
+    for name in values:
+        if name in searched:
+            raise StudyError(f"{name} is searched: leave --{name.replace('_', '-')} out")
+    if "rung_epochs" in wanted and "epochs" in values:
+        raise StudyError("--rung-epochs sets the epochs of every size: leave --epochs out")
+    plan = SearchPlan(base=base, **wanted)
+    if "variant" in values and base.size != max(plan.sizes):
+        raise StudyError(
+            f"--variant {base.variant} must have the largest of --sizes, such as "
+            f"{plan.base.variant}"
+        )
+    return plan

@@ -5,20 +5,25 @@ from __future__ import annotations
 import os
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
-from cyclopts import App, Parameter
+from cyclopts import App, Group, Parameter
 
-from lowres.cli.app import app, err, out
+from lowres.cli.app import MORE, STORES, app, err, out
+from lowres.cli.flags import Commas, LocalPath, Output, Quiet, flags_of, given_values
 from lowres.errors import LowresError
-from lowres.progress import shown
+from lowres.progress import Track, shown, silent
 from lowres.store.options import BuildOptions, Working, class_names
 
 if TYPE_CHECKING:
     from lowres.store.store import Store
 
-Options = Annotated[BuildOptions, Parameter(name="*", group="What to make")]
-WorkingFlags = Annotated[Working, Parameter(name="*", group="How to work")]
+if TYPE_CHECKING:
+    Options: TypeAlias = Any
+    WorkingFlags: TypeAlias = Any
+else:
+    Options = flags_of(BuildOptions, Group("What to build", sort_key=1))
+    WorkingFlags = flags_of(Working, Group("How to build", sort_key=2))
 
 
 @app.command
@@ -26,9 +31,11 @@ def build(
     source: Path,
     store: Path,
     *,
-    options: Options = BuildOptions(),  # noqa: B008  frozen
-    working: WorkingFlags = Working(),  # noqa: B008
-    workers: Annotated[int | None, Parameter(alias="-j", group="How to work")] = None,
+    options: Options = None,
+    working: WorkingFlags = None,
+    workers: Annotated[
+        int | None, Parameter(alias="-j", group=Group("How to build", sort_key=2))
+    ] = None,
     shard: str | None = None,
     finish: bool = False,
 ) -> None:
@@ -51,20 +58,20 @@ def build(
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from lowres.store import build as builder
 
-    options = replace(options, classes=class_names(options.classes))
+    chosen, ways = _options(options), Working(**given_values(working))
     if shard is not None:
-        _build_shard(source, store, options, working, workers, shard, finish)
+        _build_shard(source, store, chosen, ways, workers, shard, finish)
         return
-    if finish and (working.executor, working.on_change) != ("threads", "stop"):
+    if finish and (ways.executor, ways.on_change) != ("threads", "stop"):
         raise LowresError("--finish builds nothing: leave --executor and --on-change out")
     if finish:
         manifest = builder.finish_shards(
-            source, store, options,
-            on_error=working.on_error, workers=workers, track=shown,
+            source, store, chosen,
+            on_error=ways.on_error, workers=workers, track=shown,
         )  # fmt: skip
     else:
         manifest = builder.build(
-            source, store, options, **asdict(working), workers=workers, track=shown
+            source, store, chosen, **asdict(ways), workers=workers, track=shown
         )
     for note in manifest.source["notes"]:
         err.print(f"note: {note}")
@@ -73,6 +80,11 @@ def build(
         for skipped in manifest.skipped[:10]:
             err.print(f"  {skipped.split}/{skipped.key}: {skipped.reason}")
     out.print(f"{store}: {_counts(manifest.splits)}; {', '.join(manifest.variants)}")
+
+
+def _options(given: Options) -> BuildOptions:
+    options = BuildOptions(**given_values(given))
+    return replace(options, classes=class_names(options.classes))
 
 
 def _build_shard(
@@ -96,51 +108,64 @@ def _counts(splits: dict[str, int]) -> str:
     return ", ".join(f"{count:,} {split}" for split, count in splits.items())
 
 
-@app.command
-def info(path: Path) -> None:
-    """Say what a store, a run, a study or a set of images is, and which ImageNet32.
+@app.command(group=STORES)
+def info(path: LocalPath, /, *, quiet: Quiet = False) -> None:
+    """Describe a store, run, study, search or set of images; say which ImageNet32 a set is.
 
     Args:
-        path: any of these; released batches are checked against the published checksums.
+        path: Any of these. Released batches are compared with the published checksums.
+        quiet: Show no progress.
     """
-    from lowres.cli import info as describe
+    from lowres.cli.info import describe
 
-    for line in describe.describe(path, track=shown):
+    for line in describe(path, track=silent if quiet else shown):
         out.print(line)
 
 
-@app.command
+@app.command(group=STORES)
 def verify(
-    store: Path,
+    store: LocalPath,
+    /,
     *,
-    against: Path | None = None,
+    against: LocalPath | None = None,
     variant: str | None = None,
-    split: tuple[str, ...] = (),
-    out_file: Annotated[Path | None, Parameter(name=("--out", "-o"))] = None,
+    split: Annotated[tuple[str, ...], Commas] = (),
+    out_file: Annotated[Path | None, Output] = None,
+    quiet: Quiet = False,
 ) -> int:
-    """Check a store by its checksums, or compare it with another set, whatever the order of either.
+    """Check a store by its checksums, or compare it with another set, image by image in any order.
 
-    Exit status 0 means whole, or the same images with the same classes; 1 that they are not.
+    Exit status 0: the store is whole, or both sets have the same images in the same classes. 1: it
+    is not, or they differ.
+
+    Example: lowres verify store --against Imagenet32_train
 
     Args:
-        store: the store to check.
-        against: another store, or small images in any format that build reads.
-        variant: which variant to compare, where it is not clear.
-        split: which splits to compare; all if not given.
-        out_file: CSV file to write with a line for each image that is not identical.
+        store: The store to check.
+        against: Another store, or small images in any format that build reads.
+        variant: Which variant to compare, if it is not clear.
+        split: Which splits to compare; all if not given.
+        out_file: CSV file to write, with one line for each image that is not identical.
+        quiet: Show no progress.
     """
     from lowres.store.store import open_store
 
-    opened = open_store(store)
+    opened, track = open_store(store), silent if quiet else shown
     if against is not None:
-        return _compare(opened, against, variant, split, out_file)
+        return _compare(opened, against, variant, split, out_file, track)
     if variant is not None or out_file is not None or split:
-        raise LowresError("--variant, --split and --out are for a comparison: give --against, too")
-    problems = list(opened.problems(shown))
+        raise LowresError("--variant, --split and --out are for a comparison: add --against PATH")
+    problems = list(opened.problems(track))
     for problem in problems:
-        out.print(f"{store}: {problem}")
-    if not problems:
-        out.print(f"{store}: whole; {len(opened.manifest.files)} files as in the manifest")
+        out.print(f"  {problem}")
+    count = len(opened.manifest.files)
+    if problems:
+        out.print(
+            f"{store}: damaged, {len(problems)} of its checks failed; to repair it, remove the "
+            "folder and run its lowres build again"
+        )
+    else:
+        out.print(f"{store}: whole; {count} files have the checksums of the manifest")
     return int(bool(problems))
 
 
@@ -150,6 +175,7 @@ def _compare(
     variant: str | None,
     splits: tuple[str, ...],
     out_file: Path | None,
+    track: Track,
 ) -> int:
     from lowres.comparing.compare import compare
     from lowres.comparing.sets import opened_sides
@@ -162,7 +188,7 @@ def _compare(
         raise LowresError(f"--out {out_file}: its folder does not exist")
     status = 0
     for sides in pairs:
-        comparison = compare(*sides, splits=splits, track=shown)
+        comparison = compare(*sides, splits=splits, track=track)
         for line in lines(comparison, sides):
             out.print(line)
         if out_file is not None:
@@ -171,21 +197,22 @@ def _compare(
     return status
 
 
-@app.command
+@app.command(group=STORES)
 def show(
-    store: Path,
+    store: LocalPath,
+    /,
     *,
-    out_file: Annotated[Path, Parameter(name=("--out", "-o"))] = Path("contact-sheet.png"),
+    out_file: Annotated[Path, Output] = Path("contact-sheet.png"),
     split: str | None = None,
     count: int = 8,
 ) -> None:
     """Draw a contact sheet: the same images across sizes and filters.
 
     Args:
-        store: the store to look at.
+        store: The store to look at.
         out_file: PNG file to write.
-        split: which split; train if not given.
-        count: how many images.
+        split: Which split; train if not given.
+        count: Number of images.
     """
     from lowres.comparing.contact_sheet import contact_sheet
     from lowres.store.store import open_store
@@ -193,25 +220,31 @@ def show(
     out.print(str(contact_sheet(open_store(store), out_file, split=split, count=count)))
 
 
-@app.command
+@app.command(group=STORES)
 def export(
-    store: Path,
-    destination: Path,
+    store: LocalPath,
+    destination: LocalPath,
+    /,
     *,
-    to: Literal["folder", "batches", "batches-npz", "parquet", "webdataset", "edm"],
+    to: str,
     variant: str | None = None,
-    split: tuple[str, ...] = (),
+    split: Annotated[tuple[str, ...], Commas] = (),
+    quiet: Quiet = False,
 ) -> None:
     """Write one variant of a store in a format that other tools read.
 
+    Example: lowres export store imagenet32 --to parquet --variant 32-box
+
     Args:
-        store: the store to take images from.
-        destination: what to write; must not exist.
-        to: folder: PNG files as split/class/name.png. batches, batches-npz: the layout of the
-            released ImageNet8/16/32/64. parquet: for Hugging Face datasets, with card and
-            Croissant. webdataset: tar shards. edm: the ZIP of EDM and StyleGAN3.
-        variant: which variant, such as 32-box; the only one if not given.
-        split: which splits; if not given all, or train for edm, which holds one.
+        store: The store to take images from.
+        destination: What to write; it must not exist.
+        to: The format. folder: PNG files as split/class/name.png. batches, batches-npz: the layout
+            of the released ImageNet8/16/32/64. parquet: for Hugging Face datasets, with card and
+            Croissant. webdataset: tar shards. edm: the ZIP of EDM and StyleGAN3. Other packages
+            may add formats.
+        variant: Which variant, such as 32-box; needed if the store has several.
+        split: Which splits; if not given all, or train if the format holds one split.
+        quiet: Show no progress.
     """
     from lowres.store import export as exporter
     from lowres.store.store import open_store
@@ -219,49 +252,55 @@ def export(
     opened = open_store(store)
     if variant is None and len(opened.variants) > 1:
         raise LowresError(
-            f"{store} has {', '.join(map(str, opened.variants))}: choose one by --variant"
+            f"{store} has {', '.join(map(str, opened.variants))}: choose one, such as --variant "
+            f"{opened.variants[0]}"
         )
     chosen = variant or str(opened.variants[0])
-    counts = exporter.export(opened, destination, chosen, to=to, splits=split, track=shown)
-    out.print(f"{destination}: {_counts(counts)}")
+    track = silent if quiet else shown
+    counts = exporter.export(opened, destination, chosen, to=to, splits=split, track=track)
     for note in exporter.notes(opened, counts, to):
         err.print(f"note: {note}")
+    out.print(f"{destination}: {_counts(counts)}")
 
 
-bench = App(name="bench", help="Measure how fast this machine works on your own images.")
+bench = App(
+    name="bench", help="Measure how fast this machine works on your own images.", group=MORE
+)
 app.command(bench)
 
 
 @bench.command(name="build")
 def bench_build(
-    source: Path,
+    source: LocalPath,
+    /,
     *,
-    options: Options = BuildOptions(),  # noqa: B008
+    options: Options = None,
     sample: int = 400,
     rounds: int = 3,
     images: int | None = None,
     workers: Annotated[int | None, Parameter(alias="-j")] = None,
-    scratch: Path | None = None,
+    scratch: LocalPath | None = None,
+    quiet: Quiet = False,
 ) -> None:
-    """Tell how fast a store would be built, where the time goes, and how long it would take.
+    """Measure how fast a store would be built, where the time goes, and estimate the whole time.
 
     Args:
-        source: what would be built from, as for build.
-        options: what would be made of it.
-        sample: how many of its images to measure with.
-        rounds: how often; medians are shown.
-        images: project the time for so many; for the source and all of ImageNet if not given.
-        workers: threads; all cores if not given.
-        scratch: folder to write to meanwhile, on the disk that is to be measured; the system's
-            temporary folder if not given.
+        source: What would be built from, as for build.
+        options: What would be made of it.
+        sample: How many of its images to measure with.
+        rounds: How often to measure; medians are shown.
+        images: Estimate the time for this many; for the source and all of ImageNet if not given.
+        workers: Threads; all cores if not given.
+        scratch: Folder on the disk to measure, for temporary files; the system's temporary folder
+            if not given.
+        quiet: Show no progress.
     """
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from lowres.store.speed import build_speed, lines
 
-    options = replace(options, classes=class_names(options.classes))
     speed = build_speed(
-        source, options, sample=sample, rounds=rounds, workers=workers, scratch=scratch,
-        track=shown,
+        source, _options(options), sample=sample, rounds=rounds, workers=workers, scratch=scratch,
+        track=silent if quiet else shown,
     )  # fmt: skip
     for line in lines(speed, images):
         out.print(line)

@@ -1,4 +1,4 @@
-"""The verbs of studies: study, status."""
+"""The verbs study and status, and the executor of studies and searches."""
 
 from __future__ import annotations
 
@@ -7,39 +7,41 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
-from cyclopts import Parameter
+from cyclopts import Group, Parameter
 
-from lowres.cli.app import app, out
-from lowres.cli.flags import RecipeFields, given_values
+from lowres.cli.app import TRAINING, app, out
+from lowres.cli.flags import LocalPath, Output, Quiet, RecipeFlags, flags_of, given_values
 from lowres.errors import LowresError, StudyError, require
 from lowres.networks.imported import check_named
-from lowres.progress import shown
-from lowres.recipe import Recipe, RecipeName, named_recipe
+from lowres.progress import shown, silent
+from lowres.recipe import Recipe, named_recipe
 
 if TYPE_CHECKING:
+    from lowres.progress import Track
+    from lowres.store.store import Store
     from lowres.study.axes import Axis, Together
-    from lowres.study.plan_file import PlanFile
     from lowres.study.study import Study
+    from lowres.training.run import RunSummary
     from lowres.work.executor import Executor
-    from lowres.work.processes import LocalProcesses
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StudyWorking:
-    """How a study is done; nothing here changes its results on one kind of machine."""
+    """How the runs of a study are spread; results on one kind of machine do not depend on it."""
 
-    jobs: Annotated[int | None, Parameter(alias="-j")] = None
+    jobs: int | None = None
     """Runs at a time; if not given, as many as cores on CPU, as GPUs, or as the cluster holds."""
     threads: int | None = None
-    """CPU threads of each run; the cores shared out if not given, or 1 on a cluster."""
+    """CPU threads of each run; if not given, an equal share of the cores, or 1 on a cluster."""
     device: str = "auto"
-    """auto, cpu, cuda or cuda:N; where there are several GPUs, auto and cuda share them out."""
+    """auto, cpu, cuda or cuda:N. If there are several GPUs, auto and cuda use them all."""
     executor: Literal["local", "ray"] = "local"
-    """Processes on this machine, or on the machines of a Ray cluster, which share a file system."""
+    """local: processes on this machine. ray: jobs on a Ray cluster, whose machines share a file
+    system."""
     address: str = "auto"
-    """Of the Ray cluster, such as 10.0.0.1:6379; auto for the one this machine belongs to."""
+    """Address of the Ray cluster, such as 10.0.0.1:6379; auto: the one of this machine."""
 
     def __post_init__(self) -> None:
         for name in ("jobs", "threads"):
@@ -47,7 +49,7 @@ class StudyWorking:
             if value is not None and value < 1:
                 raise StudyError(f"--{name} must be at least 1, was {value}")
         if self.executor == "local" and self.address != "auto":
-            raise StudyError(f"--address {self.address} is for --executor ray: give that, too")
+            raise StudyError(f"--address {self.address} is for --executor ray: add that flag")
         if self.executor == "ray" and ":" in self.device:
             raise StudyError(
                 f"--device {self.device} names a GPU of one machine: with --executor ray use "
@@ -55,173 +57,164 @@ class StudyWorking:
             )
 
 
-WorkingFlags = Annotated[StudyWorking, Parameter(name="*", group="How to work")]
+if TYPE_CHECKING:
+    WorkingFlags: TypeAlias = Any
+else:
+    WorkingFlags = flags_of(StudyWorking, Group("How to run it", sort_key=2))
 
 
-@app.command
+@app.command(group=TRAINING)
 def study(
-    path: Path,
+    path: LocalPath,
+    /,
     *,
     axis: tuple[str, ...] = (),
-    plan: Path | None = None,
+    plan: LocalPath | None = None,
     seeds: int | None = None,
-    recipe: RecipeName | None = None,
-    given: RecipeFields = None,
-    out_directory: Annotated[Path, Parameter(name=("--out", "-o"))] = Path("study"),
-    dry_run: Annotated[bool, Parameter(negative=())] = False,
-    print_commands: Annotated[bool, Parameter(negative=())] = False,
-    working: WorkingFlags = StudyWorking(),
+    recipe: RecipeFlags = None,
+    out_directory: Annotated[Path, Output] = Path("study"),
+    working: WorkingFlags = None,
+    dry_run: bool = False,
+    print_commands: bool = False,
+    quiet: Quiet = False,
 ) -> int:
-    """Train every combination of some recipe fields, or go on with a study.
+    """Train every combination of some recipe fields, or resume a study.
 
-    Runs that are finished are skipped, failed ones tried again; more values may be added later.
-    The same study may be started several times at once: no run is trained twice.
+    Finished runs are skipped and failed runs are tried again. You can add values to an axis later.
+    Several processes may work on one study: each run is trained once.
+
+    Example: lowres study store --axis size=8,16,32 --axis lr=log:0.001:0.1:5
 
     Args:
-        path: a store to train on, or the directory of a study to go on with.
-        axis: a recipe field, or size, filter, fit or rule of its variant, and the values it takes:
-            lr=0.01,0.05 or a range, lr=log:0.001:0.1:7 or width=lin:1:4:4; may be repeated.
-        plan: a TOML file with axes, recipe and more (docs/studies.md); flags add to it.
-        seeds: runs of each combination, with seeds counted up from --seed; 1 if not given.
-        recipe: what the runs have in common: paper if not given, or tensorflow-port.
-        given: fields of the recipe.
-        out_directory: directory of the study.
-        dry_run: print the runs, their cost, and how long they would take on this machine by a
-            timed probe of about a minute; write nothing.
-        print_commands: plan the study and print a command for each run that is not finished,
-            for a queue; train nothing.
-        working: how it is done; nothing of it changes a result on one kind of machine.
+        path: A store to train on, or the directory of a study to resume.
+        axis: A field to sweep and its values: a recipe field, or size, filter, fit or rule of the
+            variant. lr=0.01,0.05 lists values; lr=log:0.001:0.1:7 and width=lin:1:4:4 are ranges.
+            Repeat the flag for more axes.
+        plan: A TOML file with axes, recipe and more (docs/studies.md); flags add to it.
+        seeds: Runs of each combination, with seeds counted up from --seed; 1 if not given.
+        recipe: Fields of the recipe.
+        out_directory: Directory of the study.
+        working: How the runs are spread.
+        dry_run: Write nothing. Print the runs, their cost, and an estimate of their time on this
+            machine, by a timed probe of about a minute.
+        print_commands: Train nothing. Plan the study, and print one command for each run that is
+            not finished, for a queue.
+        quiet: Show no progress.
     """
-    _check_ways(working, dry_run=dry_run, print_commands=print_commands)
-    if working.executor == "local" and not print_commands:
-        require("torch", "train")
-    wish = _Wish.of(path, axis, plan, seeds, recipe, given_values(given), out_directory)
-    if dry_run:
-        return _forecast(wish, working)
-    if not print_commands:  # where a queue's machines have what this one lacks
-        check_named(wish.base.model, wish.base.optimizer)
-    planned = wish.planned()
+    ways = StudyWorking(**given_values(working))
+    _check_ways(ways, dry_run=dry_run, print_commands=print_commands)
+    from lowres.store.store import open_store
+    from lowres.study.study import Study
+
+    track = silent if quiet else shown
+    if (path / "study.json").exists():
+        if axis or plan or recipe or seeds is not None:
+            raise LowresError(
+                f"{path} is a study, and its axes are planned: leave out the flags of axes and "
+                f"recipe; to add values, name its store and --out {path}"
+            )
+        planned = Study.open(path)
+        if dry_run:
+            return _forecast(planned.runs[0].open_store(), planned.summaries(), ways, track)
+    else:
+        store = open_store(path)
+        base, axes, points = _wanted(path, axis, plan, seeds, given_values(recipe))
+        if not print_commands:  # the machines of a queue may have what this one lacks
+            check_named(base.model, base.optimizer)
+        if dry_run:
+            return _forecast(
+                store, Study.draft(out_directory, store, base, axes, points), ways, track
+            )
+        planned = Study.plan(out_directory, store, base, axes, points)
     if print_commands:
-        return _print_commands(planned, working)
-    arguments = ("--device", working.device)
-    summary = planned.finish(make_executor(working, len(planned.runs)), arguments, track=shown)
-    out.print(
-        f"{planned.path}: {summary.finished} of {len(planned.runs)} runs finished, "
-        f"{len(summary.failed)} failed; look at them with: lowres report {planned.path}"
-    )
+        return _print_commands(planned, ways)
+    executor = make_executor(ways, len(planned.runs))
+    try:
+        summary = planned.finish(executor, ("--device", ways.device), track=track)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"lowres study {planned.path}") from None
     for name, reason in summary.failed.items():
         out.print(f"  {name}: {reason}")
-    return int(summary.finished < len(planned.runs))
+    whole = summary.finished == len(planned.runs)
+    again = "" if whole else f"; to try again, run: lowres study {planned.path}"
+    out.print(
+        f"{planned.path}: {summary.finished} of {len(planned.runs)} runs finished, "
+        f"{len(summary.failed)} failed{again}; for the results, run: lowres report {planned.path}"
+    )
+    return int(not whole)
 
 
 def _check_ways(working: StudyWorking, *, dry_run: bool, print_commands: bool) -> None:
-    """Refuse flags that contradict each other, before anything is written."""
+    """Refuse flags that contradict each other, and a missing torch, before anything is written."""
     if dry_run and print_commands:
-        raise StudyError("--dry-run writes nothing, and --print-commands plans: give one of them")
+        raise StudyError("--dry-run writes nothing, and --print-commands plans: choose one of them")
     if dry_run and working.executor == "ray":
-        raise StudyError("--dry-run measures this machine: leave --executor ray out")
+        raise StudyError("--dry-run measures this machine: leave out --executor ray")
     if print_commands and (working.executor == "ray" or working.jobs is not None):
-        raise StudyError("--print-commands runs nothing: leave --executor and --jobs out")
+        raise StudyError("--print-commands runs nothing: leave out --executor and --jobs")
+    if working.executor == "local" and not print_commands:
+        require("torch", "train")
 
 
-class _Wish(NamedTuple):
-    """The study that is asked for: one that is there, or a plan."""
+def _wanted(
+    store: Path,
+    axis: Sequence[str],
+    plan: Path | None,
+    seeds: int | None,
+    values: dict[str, Any],
+) -> tuple[Recipe, list[Axis | Together], Sequence[Mapping[str, Any]]]:
+    """Return base, axes and further points of the study that flags and a plan file describe."""
+    from lowres.study.axes import Axis, changed
+    from lowres.study.plan_file import PlanFile, read_plan
 
-    path: Path
-    store: Path | None
-    base: Recipe
-    axes: Sequence[Axis | Together]
-    points: Sequence[Mapping[str, Any]]
-
-    @classmethod
-    def of(
-        cls,
-        path: Path,
-        axis: tuple[str, ...],
-        plan: Path | None,
-        seeds: int | None,
-        recipe: RecipeName | None,
-        values: dict[str, Any],
-        out_directory: Path,
-    ) -> _Wish:
-        from lowres.study.axes import Axis, changed
-        from lowres.study.plan_file import PlanFile, read_plan
-
-        if (path / "study.json").exists():
-            if axis or plan or recipe or values or seeds is not None:
-                raise LowresError(
-                    f"{path} is a study and has its axes; to add some, name its store"
-                )
-            return cls(path, None, Recipe(), (), ())
-        planned = read_plan(plan) if plan else PlanFile()
-        named = named_recipe(recipe or planned.recipe or "paper")
-        base = changed(changed(named, planned.base), values)
-        axes = [*map(Axis.parse, axis), *planned.axes]
-        _refuse_idle(values, axes, planned)
-        axes += _seed_axis(base, axes, planned.seeds if seeds is None else seeds)
-        return cls(out_directory, path, base, axes, planned.points)
-
-    def planned(self) -> Study:
-        """Make the study, or open it."""
-        from lowres.store.store import open_store
-        from lowres.study.study import Study
-
-        if self.store is None:
-            return Study.open(self.path)
-        return Study.plan(self.path, open_store(self.store), self.base, self.axes, self.points)
-
-
-def _seed_axis(base: Recipe, axes: Sequence[Axis | Together], seeds: int | None) -> list[Axis]:
-    from lowres.study.axes import Axis
-
-    if seeds is not None and seeds < 1:
-        raise LowresError(f"--seeds must be at least 1, was {seeds}")
-    if not any(axis.name == "seed" for one in axes for axis in one.axes):
-        return [Axis("seed", tuple(range(base.seed, base.seed + (seeds or 1))))]
-    if seeds is not None:
-        raise LowresError("give seeds by --seeds or by --axis seed=..., not by both")
-    return []
-
-
-def _refuse_idle(
-    values: dict[str, Any], axes: Sequence[Axis | Together], planned: PlanFile
-) -> None:
-    """Refuse flags of fields that are swept, which would change nothing."""
-    swept = {axis.name for one in axes for axis in one.axes}
-    for name in values:
-        if name in swept and not planned.points:
+    planned = read_plan(plan) if plan else PlanFile()
+    named = named_recipe(values.pop("recipe", None) or planned.recipe or "paper")
+    base = changed(changed(named, planned.base), values)
+    axes = [*map(Axis.parse, axis), *planned.axes]
+    count = planned.seeds if seeds is None else seeds
+    if not (axes or planned.points or count):
+        raise StudyError(
+            f"a study needs an axis; run, for example: lowres study {store} --axis lr=0.01,0.05; "
+            f"to train one network, run: lowres train {store}"
+        )
+    if count is not None and count < 1:
+        raise StudyError(f"--seeds must be at least 1, was {count}")
+    swept = {one.name for group in axes for one in group.axes}
+    for name in () if planned.points else values:
+        if name in swept:
             flag = name.replace("_", "-")
-            raise StudyError(f"{name} is swept: leave --{flag} out, or add it to the axis")
-
-
-def _local(working: StudyWorking, runs: int) -> LocalProcesses:
-    """Share cores, or GPUs, out among processes."""
-    torch = require("torch", "train")
-    from lowres.work.processes import LocalProcesses, gpu_names, share_cores
-
-    on_gpu = working.device.startswith("cuda") or (
-        working.device == "auto" and torch.cuda.is_available()
-    )
-    gpus = gpu_names(torch.cuda.device_count()) if on_gpu and ":" not in working.device else ()
-    gpus = gpus if len(gpus) > 1 else ()
-    at_a_time = working.jobs or (max(1, min(len(gpus), runs)) if on_gpu else None)
-    jobs, threads = share_cores(runs, at_a_time, working.threads)
-    return LocalProcesses(jobs, threads, gpus)
+            raise StudyError(f"{name} is swept: leave --{flag} out, or add its value to the axis")
+    if "seed" not in swept:
+        axes.append(Axis("seed", tuple(range(base.seed, base.seed + (count or 1)))))
+    elif count is not None:
+        raise StudyError("choose seeds by --seeds or by --axis seed=..., not by both")
+    return base, axes, planned.points
 
 
 def make_executor(working: StudyWorking, runs: int) -> Executor:
-    """Make what finishes runs.
+    """Return what trains runs: processes that share the cores or GPUs, or a Ray cluster.
 
     Args:
-        working: how it is to be done.
-        runs: how many there are, to share cores out among them.
+        working: how the user wants them to be spread.
+        runs: the number of runs.
     """
-    if working.executor == "local":
-        return _local(working, runs)
-    from lowres.work.ray import RayCluster
+    if working.executor == "ray":
+        from lowres.work.ray import RayCluster
 
-    gpus = {"cpu": False, "cuda": True}.get(working.device)
-    return RayCluster(working.address, threads=working.threads or 1, gpus=gpus, jobs=working.jobs)
+        on_gpu = {"cpu": False, "cuda": True}.get(working.device)
+        threads = working.threads or 1
+        return RayCluster(working.address, threads=threads, gpus=on_gpu, jobs=working.jobs)
+    torch = require("torch", "train")
+    from lowres.work.processes import LocalProcesses, gpu_names, share_cores
+
+    use_gpus = working.device.startswith("cuda") or (
+        working.device == "auto" and torch.cuda.is_available()
+    )
+    gpus = gpu_names(torch.cuda.device_count()) if use_gpus and ":" not in working.device else ()
+    gpus = gpus if len(gpus) > 1 else ()
+    at_a_time = working.jobs or (max(1, min(len(gpus), runs)) if use_gpus else None)
+    jobs, threads = share_cores(runs, at_a_time, working.threads)
+    return LocalProcesses(jobs, threads, gpus)
 
 
 def _print_commands(planned: Study, working: StudyWorking) -> int:
@@ -235,42 +228,38 @@ def _print_commands(planned: Study, working: StudyWorking) -> int:
     return 0
 
 
-def _forecast(wish: _Wish, working: StudyWorking) -> int:
-    from lowres.store.store import open_store
+def _forecast(
+    store: Store, drafts: Sequence[RunSummary], working: StudyWorking, track: Track
+) -> int:
     from lowres.study.forecast import forecast, lines
-    from lowres.study.study import Study
+    from lowres.work.processes import LocalProcesses
 
-    if wish.store is None:
-        there = Study.open(wish.path)
-        store, drafts = there.runs[0].open_store(), there.drafts()
-    else:
-        store = open_store(wish.store)
-        drafts = Study.draft(wish.path, store, wish.base, wish.axes, wish.points)
-    executor = _local(working, sum(not draft.finished for draft in drafts))
-    told = forecast(store, drafts, executor, ("--device", working.device), track=shown)
-    for line in lines(told):
+    executor = make_executor(working, sum(not draft.finished for draft in drafts))
+    assert isinstance(executor, LocalProcesses)
+    for line in lines(forecast(store, drafts, executor, ("--device", working.device), track=track)):
         out.print(line)
     return 0
 
 
-@app.command
+@app.command(group=TRAINING)
 def status(
-    folder: Path = Path("study"),
+    folder: LocalPath = Path("study"),
+    /,
     *,
-    as_json: Annotated[bool, Parameter("--json", negative=())] = False,
+    as_json: Annotated[bool, Parameter("--json")] = False,
 ) -> None:
-    """Tell how a study stands: done, running, failed with the reason, planned, and the time left.
+    """Show how the runs of a study stand: finished, running, failed and why, and the time left.
 
     Args:
-        folder: a study, a run, or any folder with runs below it.
-        as_json: print it as JSON, with every run.
+        folder: A study, a run, or any folder with runs below it.
+        as_json: Print it as JSON, with every run.
     """
-    from lowres.study import status as told
+    from lowres.study.status import lines, record, standings, summary
 
-    found = told.standings(folder)
+    found = standings(folder)
     if as_json:
-        out.print(json.dumps(told.record(folder, found), indent=2))
+        out.print(json.dumps(record(folder, found), indent=2))
         return
-    out.print(f"{folder}: {told.summary(found)}")
-    for line in told.lines(found):
+    out.print(f"{folder}: {summary(found)}")
+    for line in lines(found):
         out.print(f"  {line}")

@@ -26,18 +26,6 @@ from lowres.progress import Track, silent
 ILSVRC_COUNTS = {"train": 1_281_167, "val": 50_000}
 """Images of ILSVRC2012's classification task, and of the released sets."""
 
-LABEL_ORDERS = {
-    "batches": "1 to 1000 in devkit order (map_clsloc), which is not torchvision's",
-    "cifar": "0-based, in the set's own order of names",
-    "edm": "0-based numbers without names",
-    "folder": "names of folders; 0-based in sorted order here",
-    "idx": "0-based numbers",
-    "ilsvrc": "WNIDs; devkit ids, 1-based, for val; 0-based by sorted WNID here",
-    "parquet": "0-based, in the order of the files' class names",
-    "webdataset": "as the shards number them",
-}
-"""How each format itself labels its images."""
-
 READ_BYTES = 1 << 22
 
 
@@ -64,7 +52,7 @@ def published() -> tuple[Published, ...]:
 
 def identify(source: Source, index: Index) -> Iterator[str]:
     """Tell what is known of a source's labels, counts and images, a line each."""
-    yield f"labels in the files: {LABEL_ORDERS[source.kind]}"
+    yield f"labels in the files: {source.label_order}"
     if index.classes == wnids():
         yield "classes: the 1,000 of ILSVRC2012"
         yield from _miscounted(index)

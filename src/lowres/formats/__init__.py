@@ -1,7 +1,15 @@
-"""The formats that images are read from and written to: one file a format, one table here."""
+"""The formats that lowres reads images from and writes them to: one file a format, one table here.
+
+Another package adds a format by an entry point of the group `lowres.formats` that names a `Format`
+(CONTRIBUTING.md has a whole one).
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.metadata import entry_points
 from pathlib import Path
 
 from lowres.errors import SourceError
@@ -13,46 +21,86 @@ from lowres.formats.folder import FolderSink, FolderSource
 from lowres.formats.idx import IdxSource
 from lowres.formats.ilsvrc import IlsvrcSource, small_imagenet
 from lowres.formats.parquet import ParquetSink, ParquetSource
-from lowres.formats.source import Sink, Source
+from lowres.formats.sink import Sink
+from lowres.formats.source import Source
 from lowres.formats.webdataset import WebDatasetSink, WebDatasetSource
 
-READERS: tuple[type[Source], ...] = (
-    BatchesSource,
-    CifarSource,
-    IdxSource,
-    ParquetSource,
-    EdmSource,
-    IlsvrcSource,
-    WebDatasetSource,
-    FolderSource,
-)
-"""The readable formats, the most particular first."""
+ENTRY_POINTS = "lowres.formats"
 
-WRITERS: dict[str, type[Sink]] = {
-    "folder": FolderSink,
-    "batches": BatchesSink,
-    "batches-npz": BatchesNpzSink,
-    "parquet": ParquetSink,
-    "webdataset": WebDatasetSink,
-    "edm": EdmSink,
-}
-"""The writable formats by name; each is made from a path and what it will be given."""
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """One row of the table of formats.
+
+    Attributes:
+        reader: opens a path of the format; None if lowres only writes it.
+        writers: by the name that `lowres export --to` takes.
+    """
+
+    reader: type[Source] | None = None
+    writers: Mapping[str, type[Sink]] = field(default_factory=dict)
+
+
+FORMATS: tuple[Format, ...] = (
+    Format(BatchesSource, {"batches": BatchesSink, "batches-npz": BatchesNpzSink}),
+    Format(CifarSource),
+    Format(IdxSource),
+    Format(ParquetSource, {"parquet": ParquetSink}),
+    Format(EdmSource, {"edm": EdmSink}),
+    Format(IlsvrcSource),
+    Format(WebDatasetSource, {"webdataset": WebDatasetSink}),
+    Format(FolderSource, {"folder": FolderSink}),
+)
+"""The formats of lowres, the most particular first: the first that recognises a path reads it."""
+
+
+@cache
+def installed() -> tuple[Format, ...]:
+    """Load the formats of other installed packages.
+
+    Raises:
+        SourceError: one cannot be loaded; the message names its package.
+    """
+    found = []
+    for point in sorted(entry_points(group=ENTRY_POINTS), key=lambda point: point.name):
+        package = point.dist.name if point.dist else point.module
+        try:
+            loaded = point.load()
+        except Exception as error:  # noqa: BLE001  importing it runs code of another package
+            reason = f"{type(error).__name__}: {error}"
+        else:
+            if isinstance(loaded, Format):
+                found.append(loaded)
+                continue
+            reason = f"{point.value} must be a lowres.formats.Format, was {type(loaded).__name__}"
+        raise SourceError(
+            f"the format {point.name} of the package {package} cannot be loaded ({reason}): update "
+            f"the package, or remove it with: pip uninstall {package}"
+        )
+    return tuple(found)
+
+
+def writers() -> dict[str, type[Sink]]:
+    """Return the writable formats by name."""
+    return {
+        name: writer for row in (*FORMATS, *installed()) for name, writer in row.writers.items()
+    }
 
 
 def open_source(path: Path) -> Source:
-    """Find the format of `path` by looking and open it.
+    """Open a path in the first format that recognises it; those of other packages come first.
 
     Raises:
-        SourceError: nothing is there, no format fits, or the set has no labels.
+        SourceError: the path does not exist, no format recognises it, or the set has no labels.
     """
     if not path.exists() and not is_pattern(path):
         raise SourceError(f"source {path} does not exist")
     unlabelled = small_imagenet(path)
     if unlabelled:
         raise SourceError(unlabelled)
-    for reader in READERS:
-        if reader.recognises(path):
-            return reader(path)
+    for row in (*installed(), *FORMATS):
+        if row.reader is not None and row.reader.recognises(path):
+            return row.reader(path)
     raise SourceError(
         f"source {path} must be a folder of images, or a tar, zip, Parquet or batch file that "
         "lowres reads (docs/formats.md); it is another file"

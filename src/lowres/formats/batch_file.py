@@ -1,16 +1,22 @@
-"""One batch file of the released ImageNet8/16/32/64, pickle or npz, on disk or inside a zip.
+"""One batch file of the released ImageNet8/16/32/64, pickle or npz: read and written.
 
 It holds `data`, uint8 (N, 3*S*S), each row all red, then all green, then all blue levels; `labels`,
 from 1; and in files of train `mean`, float64 (3*S*S), the mean of all rows of train (layout: the
-authors' `image2numpy_imagenet_train.py`).
+authors' `image2numpy_imagenet_train.py`). It is read from disk or inside a zip.
+
+A writer writes the pixels to disk as they come. The mean of train is known only after all files
+have their pixels, so a second step appends labels and mean.
 """
 
 from __future__ import annotations
 
 import io
 import math
+import pickle
 import shutil
+import struct
 import tempfile
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,36 +28,41 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowres.errors import SourceError
-from lowres.formats.containers.npz import load_npz
-from lowres.formats.containers.pickle import load_plain
-from lowres.formats.containers.plain_values import SkippedArray
+from lowres.formats.containers.npz import NpzWriter, append_npz, load_npz
+from lowres.formats.containers.pickle import SkippedArray, load_plain
 from lowres.formats.containers.streams import PIECE_BYTES, damage_named, drain
 from lowres.formats.source import interleaved
 from lowres.variant import MAX_SIZE_PX
 
 TRAIN_FILES = 10
 NAMES = (*(f"train_data_batch_{n}" for n in range(1, TRAIN_FILES + 1)), "val_data", "test_data")
-"""All names of files, which npz files have with the suffix `.npz`. There is no released test."""
+"""All names of files; npz files add the suffix `.npz`. There is no released test."""
 
 KEYS = ("data", "labels", "mean")
 
 LONG_BYTES = 16 << 20
-"""Longer strings are pixels, and are skipped when only labels are wanted: labels of all of
-ImageNet are 10 MB, and the pixels of one released file 25 MB or more (8 px)."""
+"""Longer strings are pixels, which `look` skips: labels of all of ImageNet are 10 MB, and the
+pixels of one released file 25 MB or more (8 px)."""
 
 ZIP_MAGIC = b"PK\x03\x04"
 PICKLE_MAGIC = b"\x80"
 
+PROTOCOL = 3
+"""Of the released pickles; every Python 3 reads it."""
+
+MAX_SHORT_BYTES = 0xFFFFFFFF
+"""Longest bytes of protocol 3; longer ones need protocol 4."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
-    """What is known of a file without its pixels.
+    """A file without its pixels.
 
     Attributes:
         rows: number of images.
         side: of each, in pixels.
         labels: (rows,) int64, from 1, as in the file.
-        mean: (side, side, 3) float64 in levels, where the file has one.
+        mean: (side, side, 3) float64 in levels, if the file has one.
     """
 
     rows: int
@@ -78,14 +89,14 @@ class BatchFile:
 
     @classmethod
     def of(cls, path: Path, member: str | None = None) -> Self | None:
-        """Make one of a path, or of a member of a zip, if its name is that of a batch."""
+        """Return the batch file at a path, or member of a zip, if it has the name of one."""
         name = path.name if member is None else member.rpartition("/")[2]
         plain = name.removesuffix(".npz")
         return cls(plain, plain != name, path, member) if plain in NAMES else None
 
     @property
     def split(self) -> str:
-        """The split it is of."""
+        """Its split: train, val or test."""
         return self.name.partition("_")[0]
 
     @property
@@ -101,14 +112,14 @@ class BatchFile:
 
     @property
     def key(self) -> str:
-        """First part of its entries' keys, which sort like the files."""
+        """First part of its entries' keys; the keys sort like the files."""
         return f"train_data_batch_{self.number:02}" if self.number else self.name
 
     def look(self) -> Batch:
         """Read and check everything but the pixels.
 
         Raises:
-            SourceError: it is no such file, or damaged.
+            SourceError: it is no batch file, or damaged.
             OSError: it cannot be read.
         """
         found = self._load(KEYS, LONG_BYTES)
@@ -132,7 +143,9 @@ class BatchFile:
         """
         data = self._load(("data",), None).get("data")
         if self._check_data(data) != (batch.rows, batch.side) or isinstance(data, SkippedArray):
-            raise SourceError(f"{self.location} has changed while it was read; start again")
+            raise SourceError(
+                f"{self.location} changed while lowres read it: run the same command again"
+            )
         return np.asarray(data)
 
     def _load(self, names: tuple[str, ...], skip_above: int | None) -> dict[str, Any]:
@@ -142,7 +155,7 @@ class BatchFile:
                 return load_npz(stream, self.location, names, skip_above=skip_above)
             found = load_plain(stream, self.location, skip_above=skip_above)
             if self.member is not None:
-                drain(stream)  # to the checksum
+                drain(stream)  # so that the zip checks its checksum
         if type(found) is not dict:
             raise SourceError(
                 f"{self.location} must be a pickle of a dict with data and labels; it is a "
@@ -161,7 +174,7 @@ class BatchFile:
             if not self.npz:
                 yield io.BufferedReader(packed, PIECE_BYTES)  # type: ignore[type-var]
                 return
-            # Its list of members is at its end, and going back there means unpacking it again.
+            # An npz file has its list of members at its end; going back means unpacking it again.
             with tempfile.TemporaryFile() as unpacked:
                 shutil.copyfileobj(packed, unpacked, PIECE_BYTES)
                 unpacked.seek(0)
@@ -172,16 +185,16 @@ class BatchFile:
         stream.seek(0)
         if self.npz and begins != ZIP_MAGIC:
             is_pickle = begins.startswith(PICKLE_MAGIC)
-            what = f"a pickle: call it {self.name}" if is_pickle else f"{begins!r}..."
+            what = f"a pickle: rename it to {self.name}" if is_pickle else f"{begins!r}..."
             raise SourceError(f"{self.location} must be an npz file by its name; it is {what}")
         if not self.npz and begins == ZIP_MAGIC:
             raise SourceError(
-                f"{self.location} must be a pickle by its name; it is a zip or npz file: call it "
-                f"{self.name}.npz, or unpack it"
+                f"{self.location} must be a pickle by its name; it is a zip or npz file: rename it "
+                f"to {self.name}.npz, or unpack it"
             )
 
     def _check_data(self, data: object) -> tuple[int, int]:
-        """Give the number of rows and the side of the images."""
+        """Return the number of rows and the side of the images."""
         if data is None:
             raise SourceError(f"{self.location} has no data: it is no batch of images")
         if not isinstance(data, np.ndarray | SkippedArray):
@@ -203,8 +216,6 @@ class BatchFile:
                 f"{self.location}: labels must be a list of integers, was {labels.dtype} "
                 f"{labels.shape}"
             )
-        if isinstance(labels, np.ndarray) and len(labels) != rows:
-            raise SourceError(f"{self.location} has {rows:,} images and {len(labels):,} labels")
         listed = labels.tolist() if isinstance(labels, np.ndarray) else labels
         if not isinstance(listed, list | tuple):
             raise SourceError(
@@ -223,9 +234,115 @@ class BatchFile:
 
 
 def _size(mean: object) -> int:
-    """Count the numbers of a mean; 0 if it is none."""
+    """Return how many numbers a mean has, or 0 if it is none."""
     if isinstance(mean, list) and all(type(level) in (int, float) for level in mean):
         mean = np.array(mean, np.float64)
     if not isinstance(mean, np.ndarray) or mean.ndim != 1 or mean.dtype.kind != "f":
         return 0
     return mean.size if np.isfinite(mean).all() else 0
+
+
+class BatchWriter(ABC):
+    """Writes one batch file.
+
+    Args:
+        path: the file.
+        rows: number of images it will have.
+        side: of each, in pixels.
+    """
+
+    def __init__(self, path: Path, rows: int, side: int) -> None:
+        self.path = path
+        self.shape = (rows, 3 * side**2)
+        self.labels: list[int] = []
+        self._file: BinaryIO | NpzWriter | None = None
+
+    @property
+    def is_full(self) -> bool:
+        """Whether it has all its images."""
+        return len(self.labels) == self.shape[0]
+
+    def add(self, row: bytes, label: int) -> None:
+        """Write one image, all red, all green, all blue levels, and keep its label, from 1."""
+        self.begin().write(row)
+        self.labels.append(label)
+        if self.is_full:
+            self.end_pixels()
+
+    def begin(self) -> BinaryIO | NpzWriter:
+        """Make the file and write what comes before the pixels, unless it exists."""
+        if self._file is None:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = self.open()
+            if self.is_full:  # of no images
+                self.end_pixels()
+        return self._file
+
+    def end_pixels(self) -> None:
+        """Close the file until `finish`."""
+        if self._file is not None:
+            self._file.close()
+
+    @abstractmethod
+    def open(self) -> BinaryIO | NpzWriter:
+        """Make the file and write what comes before the pixels."""
+
+    @abstractmethod
+    def finish(self, mean: NDArray[np.float64] | None) -> None:
+        """Append the labels and, for train, the mean, (3 * side * side) in levels."""
+
+
+class PickleWriter(BatchWriter):
+    """Writes a pickle of a dict by its opcodes, because no pickler takes an array row by row."""
+
+    def open(self) -> BinaryIO:
+        file = self.path.open("wb")
+        count = self.shape[0] * self.shape[1]
+        protocol = PROTOCOL if count <= MAX_SHORT_BYTES else 4
+        file.write(b"\x80%c}(" % protocol + _value("data") + _array_head(self.shape, "|u1", count))
+        return file
+
+    def finish(self, mean: NDArray[np.float64] | None) -> None:
+        parts = [ARRAY_END, _value("labels"), _value(self.labels)]
+        if mean is not None:
+            levels = mean.astype("<f8").tobytes()
+            parts += [_value("mean"), _array_head(mean.shape, "<f8", len(levels)), levels]
+            parts.append(ARRAY_END)
+        with self.path.open("ab") as file:
+            file.write(b"".join(parts) + b"u.")
+
+
+class BatchNpzWriter(BatchWriter):
+    """Writes an npz file."""
+
+    def open(self) -> NpzWriter:
+        return NpzWriter(self.path, "data", self.shape)
+
+    def finish(self, mean: NDArray[np.float64] | None) -> None:
+        arrays: dict[str, NDArray[Any]] = {"labels": np.array(self.labels, np.int64)}
+        append_npz(self.path, arrays if mean is None else {**arrays, "mean": mean})
+
+
+ARRAY_END = b"tb"
+"""Ends the state of an array, and sets it."""
+
+
+def _value(value: object) -> bytes:
+    """Pickle a value as a part of a larger pickle: without its first two and its last byte."""
+    return pickle.dumps(value, PROTOCOL)[2:-1]
+
+
+def _array_head(shape: tuple[int, ...], dtype: str, count: int) -> bytes:
+    """Pickle an array up to its `count` bytes, by the name that NumPy 1 and 2 both know."""
+    long = count > MAX_SHORT_BYTES
+    return b"".join(
+        [
+            b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n",
+            _value((0,)) + _value(b"b") + b"tR",
+            b"(" + _value(1) + _value(shape),
+            b"cnumpy\ndtype\n" + _value((dtype[1:], False, True)) + b"R",
+            _value((3, dtype[0], None, None, None, -1, -1, 0)) + b"b",
+            _value(False),
+            b"\x8e" + struct.pack("<Q", count) if long else b"B" + struct.pack("<I", count),
+        ]
+    )

@@ -1,14 +1,14 @@
 """The released ImageNet8/16/32/64, and other sets in their layout.
 
 Files `train_data_batch_1` to `_10` and `val_data`, pickles or npz files (`batch_file.py`), in one
-folder, in its direct subfolders, or in the zips as they are downloaded, which are read in place.
-Their labels, 1 to 1000, are the numbers of the development kit; ImageNet's classes become sorted
-WNIDs. Sets of other classes have a file `classes.txt` beside, one name a line in the order of the
-labels.
+folder, in its direct subfolders, or in the downloaded zips, which are read in place. Their labels,
+1 to 1000, are the numbers of the development kit; ImageNet's classes become sorted WNIDs. Sets of
+other classes have a file `classes.txt` beside, one name a line in the order of the labels.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -22,51 +22,50 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowres.errors import SourceError, StoreError
-from lowres.formats.batch_file import NAMES, TRAIN_FILES, Batch, BatchFile
-from lowres.formats.batch_writer import BatchNpzWriter, BatchWriter, PickleWriter
-from lowres.formats.containers.streams import damage_named
-from lowres.formats.source import (
-    Entry,
-    Index,
-    Outline,
-    Sink,
-    Source,
-    check_name,
-    file_stamp,
-    indexed,
-    interleaved,
+from lowres.formats.batch_file import (
+    NAMES,
+    TRAIN_FILES,
+    Batch,
+    BatchFile,
+    BatchNpzWriter,
+    BatchWriter,
+    PickleWriter,
 )
+from lowres.formats.containers.streams import damage_named
+from lowres.formats.indexing import indexed
+from lowres.formats.sink import Outline, Sink
+from lowres.formats.source import Entry, Index, Source, check_name, file_stamp, interleaved
 from lowres.imagenet import devkit_ids, devkit_wnids, wnids
 
 OFFICIAL = r"imagenet\d+_(train|val|test)(_part\d)?(_npz)?"
 OFFICIAL_FOLDER = re.compile(OFFICIAL, re.I | re.A)
 OFFICIAL_ZIP = re.compile(rf"{OFFICIAL}\.zip", re.I | re.A)
-"""Names that the released files have, and the folders they unpack to."""
+"""Names of the released zips, and of the folders that they unpack to."""
 
 CLASSES = "classes.txt"
 FILE_NAMES = frozenset({*NAMES, *(f"{name}.npz" for name in NAMES)})
 FIRST_NAMES = ("train_data_batch_1", "train_data_batch_6", "val_data", "test_data")
-"""Looked for in subfolders: of whole sets, of the two halves of ImageNet64, and of val."""
+"""Looked for in subfolders: the first files of whole sets, of ImageNet64's two halves, of val."""
 
 HALVES: dict[tuple[int, ...], tuple[int, int]] = {(1, 2, 3, 4, 5): (1, 2), (6, 7, 8, 9, 10): (2, 1)}
-"""The numbers of the files in each half of ImageNet64: which part they are, and the other."""
-
+"""The numbers of the files in each half of ImageNet64: which part they are, and the other part."""
 
 MOST_FOLDERS = 64
-"""A folder of more is one of classes, and batches are not looked for in each of them."""
+"""A folder with more subfolders is one of classes; they are not searched for batches."""
 
 
 class BatchesSource(Source):
     """A set in batch files; one is held in memory at a time."""
 
     kind = "batches"
+    label_order = "1 to 1000 in devkit order (map_clsloc), which is not torchvision's"
     in_order = True
 
     _held: tuple[str, NDArray[np.uint8]] | None = None
 
     @classmethod
     def recognises(cls, path: Path) -> bool:
-        """Take batch files, zips of them, and folders of these, by names alone."""
+        """Recognise batch files, zips of them, and folders of these, by names alone."""
         if path.is_file():
             return path.name in FILE_NAMES or bool(OFFICIAL_ZIP.fullmatch(path.name))
         if not path.is_dir():
@@ -85,14 +84,17 @@ class BatchesSource(Source):
         )
 
     def index(self) -> Index:
-        """List all entries, without reading pixels; see `Source.index`."""
         batches = self._batches
         side = batches[0][1].side
         names = _named_classes(self.path)
         classes, label_of = _classes(batches, names)
         entries: dict[str, list[Entry]] = {}
         for file, batch in batches:
-            entries.setdefault(file.split, []).extend(_entries(file, batch, label_of))
+            location, prefix = file.location, file.key
+            entries.setdefault(file.split, []).extend(
+                Entry(f"{prefix}/{row:07}", label_of[number], location, row)
+                for row, number in enumerate(batch.labels.tolist())
+            )
         counts = " + ".join(str(sum(f.split == split for f, _ in batches)) for split in entries)
         kind = "npz" if batches[0][0].npz else "pickle"
         return Index(
@@ -105,7 +107,7 @@ class BatchesSource(Source):
         )
 
     def read(self, entry: Entry) -> NDArray[np.uint8]:
-        """Read an image; the first of a file reads them all."""
+        """Return an image; the first of a file reads all of that file."""
         file, batch = self._by_location[entry.location]
         if self._held is None or self._held[0] != entry.location:
             self._held = None  # before the next one is read
@@ -113,15 +115,13 @@ class BatchesSource(Source):
         return interleaved(self._held[1][entry.offset], batch.side)
 
     def stamp(self, entry: Entry) -> str:
-        """Give the stamp of the file, or of the zip that holds it."""
         return file_stamp(self._by_location[entry.location][0].path)
 
     def mean(self) -> NDArray[np.float64] | None:
-        """Give the mean that the files of train have, if they have one; see `Source.mean`."""
         return next((b.mean for f, b in self._batches if f.number and b.mean is not None), None)
 
     def files(self) -> tuple[str, ...]:
-        """Name the files that checksums are published of: loose files, npz zips, packed pickles."""
+        """Return the files with published checksums: loose files, npz zips, packed pickles."""
         return tuple(self._by_name)
 
     @contextmanager
@@ -176,7 +176,6 @@ def _found_in_order(path: Path) -> list[BatchFile]:
 
 
 def _found(path: Path) -> Iterator[BatchFile]:
-    """Give all batch files in a path."""
     if path.is_file():
         yield from _found_in_file(path)
         return
@@ -209,19 +208,19 @@ def _found_in_file(path: Path) -> Iterator[BatchFile]:
 
 
 def _check_files(path: Path, files: Sequence[BatchFile]) -> None:
-    """Refuse a set that is not whole, or is more than one."""
+    """Check that the files are one whole set."""
     seen: dict[str, BatchFile] = {}
     for file in files:
         other = seen.setdefault(file.name, file)
         if other is not file:
             raise SourceError(
-                f"{path} has {file.name} twice: {other.location} and {file.location}; give a "
+                f"{path} has {file.name} twice: {other.location} and {file.location}; pass a "
                 "folder with one size, as pickles or as npz files, packed or unpacked"
             )
     for file in files:
         if file.npz != files[0].npz:
             raise SourceError(
-                f"{path} has pickles and npz files: {files[0].location} and {file.location}; give "
+                f"{path} has pickles and npz files: {files[0].location} and {file.location}; pass "
                 "a folder with one kind"
             )
     missing = [name for name in NAMES[:TRAIN_FILES] if name not in seen]
@@ -229,27 +228,27 @@ def _check_files(path: Path, files: Sequence[BatchFile]) -> None:
         return
     half = HALVES.get(tuple(sorted(file.number for file in files if file.number)))
     if half:
-        why = f"it has part {half[0]} of train; part {half[1]} belongs into the same folder"
+        why = f"it has part {half[0]} of train; put part {half[1]} into the same folder"
     else:
         why = f"train is {TRAIN_FILES} files; put all of them into one folder"
     raise SourceError(f"{path}: {missing[0]} is missing: {why}")
 
 
 def _check_alike(batches: Sequence[tuple[BatchFile, Batch]]) -> None:
-    """Refuse files of different sizes or with different means, and a train without images."""
+    """Check that sizes and means are equal in all files, and that train has images."""
     (first, batch), *_ = batches
     means = [(f, b.mean) for f, b in batches if f.number and b.mean is not None]
     for file, other in batches:
         if other.side != batch.side:
             raise SourceError(
                 f"{file.location} has images of {other.side} px and {first.location} of "
-                f"{batch.side} px; give a folder with one size"
+                f"{batch.side} px; pass a folder with one size"
             )
     for file, mean in means:
         if not np.array_equal(mean, means[0][1]):
             raise SourceError(
-                f"{file.location} and {means[0][0].location} have different means, so they are "
-                "of different sets"
+                f"{file.location} and {means[0][0].location} have different means, so they "
+                "belong to different sets"
             )
     train = [b.rows for f, b in batches if f.number]
     if train and not sum(train):
@@ -257,7 +256,7 @@ def _check_alike(batches: Sequence[tuple[BatchFile, Batch]]) -> None:
 
 
 def _named_classes(path: Path) -> tuple[str, ...]:
-    """Read `classes.txt` in the folder, or beside a part of the set that is given alone."""
+    """Read `classes.txt` in the folder, or beside a single part of the set."""
     places = (path, path.parent) if OFFICIAL_FOLDER.fullmatch(path.stem) else (path,)
     file = next((place / CLASSES for place in places if (place / CLASSES).is_file()), None)
     if file is None:
@@ -277,7 +276,7 @@ def _named_classes(path: Path) -> tuple[str, ...]:
 def _classes(
     batches: Sequence[tuple[BatchFile, Batch]], names: tuple[str, ...]
 ) -> tuple[tuple[str, ...], dict[int, int]]:
-    """Give the classes, and the label of each number in the files."""
+    """Return the classes, and the label of each number in the files."""
     known = names or devkit_wnids()
     for file, batch in batches:
         above = np.flatnonzero(batch.labels > len(known))
@@ -292,17 +291,11 @@ def _classes(
     return classes, {number: classes.index(wnid) for number, wnid in enumerate(known, 1)}
 
 
-def _entries(file: BatchFile, batch: Batch, label_of: dict[int, int]) -> Iterator[Entry]:
-    location, prefix = file.location, file.key
-    for row, number in enumerate(batch.labels.tolist()):
-        yield Entry(f"{prefix}/{row:07}", label_of[number], location, row)
-
-
 def _notes(
     batches: Sequence[tuple[BatchFile, Batch]], classes: tuple[str, ...], names: tuple[str, ...]
 ) -> Iterator[str]:
     if names:
-        yield f"class names are those of {CLASSES}"
+        yield f"class names come from {CLASSES}"
     for split in ("train", "val"):
         labels = [batch.labels for file, batch in batches if file.split == split]
         seen = len(np.unique(np.concatenate(labels))) if labels else 0
@@ -317,8 +310,8 @@ def _notes(
 class BatchesSink(Sink):
     """Writes pickles in the released layout, `Imagenet32_train/train_data_batch_1` and so on.
 
-    Labels are ImageNet's own numbers if all classes are ImageNet's, or else count from 1 in the
-    order of the classes, whose names are in `classes.txt`.
+    Labels are ImageNet's own numbers if all classes are ImageNet's. Else they count from 1 in the
+    order of the classes, and `classes.txt` has the names.
     """
 
     shuffled = True
@@ -330,6 +323,8 @@ class BatchesSink(Sink):
         super().__init__(path, outline)
         self._numbers = devkit_ids(outline.classes)
         self._files = {split: self._planned(split, n) for split, n in outline.splits.items()}
+        for file in itertools.chain(*self._files.values()):
+            self.closing.callback(file.end_pixels)
         self._sum = np.zeros(3 * outline.variant.size**2, np.int64)
 
     def _planned(self, split: str, rows: int) -> list[BatchWriter]:
@@ -345,7 +340,6 @@ class BatchesSink(Sink):
         ]
 
     def write(self, split: str, key: str, label: int, image: NDArray[np.uint8]) -> None:
-        """Write one image; see `Sink.write`."""
         planar = image.transpose(2, 0, 1).reshape(-1)
         if split == "train":
             self._sum += planar
@@ -354,13 +348,12 @@ class BatchesSink(Sink):
         file.add(planar.tobytes(), number)
 
     def complete(self) -> None:
-        """Append labels and the mean of train to every file."""
         for split, files in self._files.items():
             for file in files:
                 file.begin()
                 if not file.is_full:
                     file.end_pixels()
-                    raise StoreError(f"{file.path} was to have more images than came")
+                    raise StoreError(f"{file.path} has fewer images than the outline says")
                 file.finish(self._sum / self.outline.splits[split] if split == "train" else None)
         if not self._numbers:
             names = [check_name(name, "the store") for name in self.outline.classes]

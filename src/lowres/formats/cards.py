@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from lowres.errors import SourceError
-from lowres.formats.source import Outline
+from lowres.formats.sink import Outline
 from lowres.imagenet import devkit_ids
 
 HUB_SPLITS = {"train": "train", "val": "validation", "test": "test"}

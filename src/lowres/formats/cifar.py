@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from lowres.errors import SourceError
 from lowres.formats.containers.pickle import load_plain
 from lowres.formats.containers.streams import damage_named, read_exactly
-from lowres.formats.source import Entry, Index, Source, check_name, indexed, interleaved
+from lowres.formats.indexing import indexed
+from lowres.formats.source import Entry, Index, Source, check_name, interleaved
 
 SIDE = 32
 MAX_FILE_BYTES = 1 << 30
@@ -86,6 +87,7 @@ class CifarSource(Source):
     """CIFAR-10 or CIFAR-100, all in memory (185 MB) once it is read."""
 
     kind = "cifar"
+    label_order = "0-based, in the set's own order of names"
 
     @classmethod
     def recognises(cls, path: Path) -> bool:
@@ -93,7 +95,6 @@ class CifarSource(Source):
         return bool(_places(path))
 
     def index(self) -> Index:
-        """List all entries; see `Source.index`."""
         kind, classes, batches = self._loaded
         entries: dict[str, list[Entry]] = {}
         for split, names in kind.splits.items():

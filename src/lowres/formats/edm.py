@@ -23,18 +23,9 @@ from numpy.typing import NDArray
 from lowres.errors import ImageError, SourceError, StoreError
 from lowres.formats.containers.ranges import ByteRanges
 from lowres.formats.containers.streams import damage_named
-from lowres.formats.source import (
-    IMAGE_SUFFIXES,
-    Entry,
-    Index,
-    Outline,
-    Sink,
-    Source,
-    check_name,
-    file_stamp,
-    indexed,
-    is_hidden,
-)
+from lowres.formats.indexing import IMAGE_SUFFIXES, indexed, is_hidden
+from lowres.formats.sink import Outline, Sink
+from lowres.formats.source import Entry, Index, Source, check_name, file_stamp
 from lowres.variant import MAX_SIZE_PX
 
 LABELS = "dataset.json"
@@ -81,6 +72,7 @@ class EdmSource(Source):
     """A ZIP with `dataset.json`, or the folder it unpacks to."""
 
     kind = "edm"
+    label_order = "0-based numbers without names"
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
@@ -97,7 +89,6 @@ class EdmSource(Source):
             return b'"labels"' in file.read(LOOK_BYTES)
 
     def index(self) -> Index:
-        """List the images in `dataset.json`; see `Source.index`."""
         is_folder = self.path.is_dir()
         members, others, text = _in_folder(self.path) if is_folder else _in_zip(self.path)
         labels = _labels(self.path, text)
@@ -174,11 +165,12 @@ class EdmSink(Sink):
                 f"EDM and StyleGAN3 take sizes of a power of two (8, 16, 32, 64, ...); was {size}"
             )
         super().__init__(path, outline)
-        self._zip = zipfile.ZipFile(self.partial, "w", zipfile.ZIP_STORED)
+        self._zip = self.closing.enter_context(
+            zipfile.ZipFile(self.partial, "w", zipfile.ZIP_STORED)
+        )
         self._labels = array("q")
 
     def write(self, split: str, key: str, label: int, image: NDArray[np.uint8]) -> None:
-        """Write one image; see `Sink.write`."""
         from PIL import Image
 
         buffer = io.BytesIO()

@@ -14,49 +14,34 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lowres.errors import SourceError, StoreError
 from lowres.formats.containers.ranges import read_at
-from lowres.formats.source import (
+from lowres.formats.indexing import (
     IMAGE_SUFFIXES,
     SPLIT_NAMES,
-    Entry,
-    Index,
-    Outline,
-    Sink,
-    Source,
-    check_name,
-    file_stamp,
-    indexed,
+    Labelled,
+    assembled,
     is_hidden,
-    missing_classes,
 )
+from lowres.formats.sink import Outline, Sink
+from lowres.formats.source import Entry, Index, Source, check_name, file_stamp
 
 ANNOTATIONS = "val_annotations.txt"
 LONGEST_NAME_BYTES = 255
 """Of one name in a path, in all common file systems."""
 
 
-class Labelled(NamedTuple):
-    """An image whose class has a name, but no number yet; the rest is as in `Entry`."""
-
-    key: str
-    name: str
-    location: str
-    offset: int = 0
-    length: int = 0
-
-
 class FolderSource(Source):
     """A folder of class folders, read in place; links are followed."""
 
     kind = "folder"
+    label_order = "names of folders; 0-based in sorted order here"
 
     @classmethod
     def recognises(cls, path: Path) -> bool:
@@ -64,7 +49,6 @@ class FolderSource(Source):
         return path.is_dir()
 
     def index(self) -> Index:
-        """List all entries; see `Source.index`."""
         return FolderScan(self.path).index()
 
     def read(self, entry: Entry) -> bytes:
@@ -113,7 +97,6 @@ class FolderScan:
         self.other_suffixes: Counter[str] = Counter()
 
     def index(self) -> Index:
-        """List all entries; see `Source.index`."""
         splits = self.split_folders()
         if splits:
             found = {split: self.labelled(split, folder) for split, folder in splits.items()}
@@ -259,7 +242,6 @@ class FolderSink(Sink):
         super().__init__(path, outline)
 
     def write(self, split: str, key: str, label: int, image: NDArray[np.uint8]) -> None:
-        """Write one image; see `Sink.write`."""
         from PIL import Image
 
         name = check_name(self.outline.classes[label], "the store")
@@ -274,56 +256,6 @@ class FolderSink(Sink):
 
     def complete(self) -> None:
         """Leave the folder as it is."""
-
-
-def assembled(
-    found: dict[str, list[Labelled]], layout: str, notes: list[str], order: Sequence[str] = ()
-) -> Index:
-    """Number the classes and make an index.
-
-    Splits that share no class with train, such as a flat `test/images`, are left out.
-
-    Args:
-        found: the images of each split.
-        layout: see `Index`.
-        notes: see `Index`; what is left out here is added.
-        order: all class names, where the source numbers them; else they are sorted.
-
-    Raises:
-        SourceError: two images of one split have the same key.
-    """
-    notes = list(notes)
-    in_split = {split: {row.name for row in rows} for split, rows in found.items() if rows}
-    _drop_unlabelled(in_split, notes)
-    filled = set().union(*in_split.values())
-    classes = [name for name in order if name in filled] if order else sorted(filled)
-    label = {name: position for position, name in enumerate(classes)}
-    for split, names in in_split.items():
-        notes += missing_classes(split, names, classes)
-    splits = {
-        split: [
-            Entry(row.key, label[row.name], row.location, row.offset, row.length)
-            for row in _drained(found.pop(split))
-        ]
-        for split in in_split
-    }
-    kept = tuple(note.encode("utf-8", "replace").decode() for note in notes)
-    return Index(tuple(classes), indexed(splits), layout, kept)
-
-
-def _drained(rows: list[Labelled]) -> Iterator[Labelled]:
-    """Give the rows and let go of each, so that a million are not in memory twice."""
-    rows.reverse()
-    while rows:
-        yield rows.pop()
-
-
-def _drop_unlabelled(in_split: dict[str, set[str]], notes: list[str]) -> None:
-    known = in_split.get("train")
-    for split, names in list(in_split.items()):
-        if known and not names & known:
-            notes.append(f"left out {split}: train has none of its classes ({min(names)}, ...)")
-            del in_split[split]
 
 
 def _is_annotated(folder: Path) -> bool:

@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 
 from lowres.errors import SourceError
 from lowres.formats.containers.streams import damage_named, read_exactly
-from lowres.formats.source import Entry, Index, Source, indexed
+from lowres.formats.indexing import indexed
+from lowres.formats.source import Entry, Index, Source
 from lowres.variant import MAX_SIZE_PX
 
 BELOW = ("raw", "MNIST/raw", "FashionMNIST/raw")
@@ -52,6 +53,7 @@ class IdxSource(Source):
     """Images of one set of idx files, all in memory (55 MB) once they are read."""
 
     kind = "idx"
+    label_order = "0-based numbers"
 
     @classmethod
     def recognises(cls, path: Path) -> bool:
@@ -59,7 +61,6 @@ class IdxSource(Source):
         return path.is_dir() and _folder(path) is not None
 
     def index(self) -> Index:
-        """List all entries; see `Source.index`."""
         sets = self._sets
         side = sets["train"][1].shape[1]
         classes, notes = self._classes({split: labels for split, (_, _, labels) in sets.items()})

@@ -21,17 +21,10 @@ from typing import NamedTuple
 from lowres.errors import SourceError
 from lowres.formats.containers.ranges import ByteRanges
 from lowres.formats.containers.tar import Member, members
-from lowres.formats.folder import FolderScan, Labelled, assembled, path_of, read_file
+from lowres.formats.folder import FolderScan, path_of, read_file
 from lowres.formats.ilsvrc_truth import WANTED, truth_beside
-from lowres.formats.source import (
-    IMAGE_SUFFIXES,
-    SPLIT_NAMES,
-    Entry,
-    Index,
-    Source,
-    check_name,
-    file_stamp,
-)
+from lowres.formats.indexing import IMAGE_SUFFIXES, SPLIT_NAMES, Labelled, assembled
+from lowres.formats.source import Entry, Index, Source, check_name, file_stamp
 
 TRAIN_TAR = "ILSVRC2012_img_train.tar"
 VAL_TAR = "ILSVRC2012_img_val.tar"
@@ -67,6 +60,7 @@ class IlsvrcSource(Source):
     """ILSVRC2012 in tars, or with its validation images in one folder."""
 
     kind = "ilsvrc"
+    label_order = "WNIDs; devkit ids, 1-based, for val; 0-based by sorted WNID here"
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
@@ -89,7 +83,6 @@ class IlsvrcSource(Source):
         return root != path or not forms <= {CLASS_FOLDERS}
 
     def index(self) -> Index:
-        """List all entries; see `Source.index`."""
         return _Look(self.path).index()
 
     def read(self, entry: Entry) -> bytes:

@@ -1,34 +1,181 @@
-"""Parts of an index: some of its classes, or a new split for validation."""
+"""From the files of a source to its index: splits, classes, order; and parts of an index."""
 
 from __future__ import annotations
 
-import difflib
 import hashlib
+import itertools
+import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
+from operator import attrgetter
+from typing import NamedTuple
 
-from lowres.errors import SourceError
+from lowres.errors import SourceError, nearest
 from lowres.formats.source import Entry, Index
 from lowres.imagenet import SUBSETS, named
 
+SPLIT_NAMES = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+    "testing": "test",
+    "ilsvrc2012_img_train": "train",
+    "ilsvrc2012_img_val": "val",
+    "ilsvrc2012_img_test": "test",
+}
+"""Names of files and folders that mean a split, in any case, and the split."""
 
-def select_classes(index: Index, names: Sequence[str]) -> Index:
-    """Keep only some classes; labels are numbered anew, in the order they had.
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
+"""Suffixes of files that are taken for images, in any case; the bytes decide how to decode."""
+
+_NUMBERED = re.compile(r"(.*?)(\d{1,9})", re.ASCII | re.DOTALL)
+
+
+class Labelled(NamedTuple):
+    """An image whose class has a name, but no number yet; the rest is as in `Entry`."""
+
+    key: str
+    name: str
+    location: str
+    offset: int = 0
+    length: int = 0
+
+
+def assembled(
+    found: dict[str, list[Labelled]], layout: str, notes: list[str], order: Sequence[str] = ()
+) -> Index:
+    """Number the classes and make an index.
+
+    Splits that share no class with train, such as a flat `test/images`, are left out.
+
+    Args:
+        found: the images of each split; the lists are emptied, to save memory.
+        layout: see `Index`.
+        notes: see `Index`; notes on what is left out here are added.
+        order: all class names, if the source numbers them; else they are sorted.
 
     Raises:
-        SourceError: a name is not among the classes or is given twice.
+        SourceError: two images of one split have the same key.
+    """
+    notes = list(notes)
+    in_split = {split: {row.name for row in rows} for split, rows in found.items() if rows}
+    known = in_split.get("train")
+    for split, names in list(in_split.items()):
+        if known and not names & known:
+            notes.append(f"left out {split}: train has none of its classes ({min(names)}, ...)")
+            del in_split[split]
+    filled = set().union(*in_split.values())
+    classes = [name for name in order if name in filled] if order else sorted(filled)
+    label = {name: position for position, name in enumerate(classes)}
+    for split, names in in_split.items():
+        notes += missing_classes(split, names, classes)
+    splits = {
+        split: [
+            Entry(row.key, label[row.name], row.location, row.offset, row.length)
+            for row in _drained(found.pop(split))
+        ]
+        for split in in_split
+    }
+    kept = tuple(note.encode("utf-8", "replace").decode() for note in notes)
+    return Index(tuple(classes), indexed(splits), layout, kept)
+
+
+def _drained(rows: list[Labelled]) -> Iterator[Labelled]:
+    """Yield the rows and drop each, so that a million are not in memory twice."""
+    rows.reverse()
+    while rows:
+        yield rows.pop()
+
+
+def indexed(splits: dict[str, list[Entry]]) -> dict[str, tuple[Entry, ...]]:
+    """Sort the entries of each split by key, and leave out empty splits.
+
+    Raises:
+        SourceError: two entries of one split have the same key.
+    """
+    found = {}
+    for split in ("train", "val", "test"):
+        entries = sorted(splits.get(split, ()), key=attrgetter("key"))
+        for one, other in itertools.pairwise(entries):
+            if one.key == other.key:
+                raise SourceError(
+                    f"{split} has two images named {one.key}: in {one.location} and in "
+                    f"{other.location}; remove one"
+                )
+        if entries:
+            found[split] = tuple(entries)
+    return found
+
+
+def split_of(name: str) -> str | None:
+    """Return the split that a file name means, such as `set-train-00000.tar`.
+
+    It is one of `SPLIT_NAMES` between other characters than letters and digits.
+    """
+    words = "".join(c if c.isalnum() else " " for c in name.lower()).split()
+    splits = {SPLIT_NAMES[word] for word in words if word in SPLIT_NAMES}
+    return splits.pop() if len(splits) == 1 else None
+
+
+def is_hidden(name: str) -> bool:
+    """Return whether file managers hide a name, or macOS puts it into archives."""
+    return name.startswith(".") or name == "__MACOSX"
+
+
+def missing_classes(split: str, filled: Collection[str], classes: Sequence[str]) -> list[str]:
+    """Return a note on the classes of which a split has no images, or none."""
+    missing = [name for name in classes if name not in filled]
+    counts = f"{len(missing)} of the {len(classes)} classes"
+    return [f"{split} has no images of {counts}, {missing[0]} first"] if missing else []
+
+
+def missing_number(stems: Iterable[str]) -> str | None:
+    """Return the first of numbered file names that is missing, without its suffix.
+
+    Names with the same beginning are one sequence. A sequence must begin at 0 or 1 if it does, or
+    if its numbers are padded with zeros; one that begins later without them is not checked.
+    """
+    sequences: dict[str, dict[int, str]] = {}
+    for stem in stems:
+        if matched := _NUMBERED.fullmatch(stem):
+            sequences.setdefault(matched[1], {})[int(matched[2])] = matched[2]
+    for prefix, numbers in sequences.items():
+        texts = numbers.values()
+        padded = any(text.startswith("0") and len(text) > 1 for text in texts)
+        if not padded and min(numbers) > 1:
+            continue
+        first = min(numbers) if min(numbers) < 2 else 0
+        width = max(map(len, texts)) if padded else 0
+        for number in range(first, max(numbers)):
+            if number not in numbers:
+                return f"{prefix}{number:0{width}}"
+    return None
+
+
+def select_classes(index: Index, names: Sequence[str]) -> Index:
+    """Keep some classes; they are renumbered in the order that they had.
+
+    Raises:
+        SourceError: a name is not among the classes or comes twice.
     """
     repeated = [name for name, times in Counter(names).items() if times > 1]
     if repeated:
-        raise SourceError(f"class {repeated[0]!r} is asked for twice")
+        raise SourceError(f"--classes names {repeated[0]!r} twice; name each class once")
     known = set(index.classes)
     unknown = [name for name in names if name not in known]
     if unknown:
         others = f" (and {len(unknown) - 1} more of those asked for)" if len(unknown) > 1 else ""
+        meant = next((wnid for wnid in named(unknown[0]) if wnid in known), None)
+        near = (
+            f"did you mean {meant}?" if meant else nearest(unknown[0], [*index.classes, *SUBSETS])
+        )
         raise SourceError(
             f"class {unknown[0]!r}{others} is not among the {len(index.classes)} classes of the "
-            f"source{_hint(unknown[0], index.classes)}"
+            f"source{near and '; '}{near}"
         )
     kept = tuple(name for name in index.classes if name in set(names))
     new_label = {index.classes.index(name): label for label, name in enumerate(kept)}
@@ -48,17 +195,11 @@ def select_classes(index: Index, names: Sequence[str]) -> Index:
     return replace(index, classes=kept, splits=filled, notes=index.notes + notes)
 
 
-def _hint(name: str, classes: Sequence[str]) -> str:
-    near = difflib.get_close_matches(name, [*classes, *SUBSETS], n=1)
-    meant = [wnid for wnid in named(name) if wnid in classes] or near
-    return f"; did you mean {meant[0]!r}?" if meant else ""
-
-
 def split_by_hash(index: Index, val_fraction: float) -> Index:
     """Move about `val_fraction` of the only split, `train`, to a new split `val`.
 
-    An entry goes to `val` when the SHA-256 of its key, read as a number in [0, 1), is below the
-    fraction. So images added later never move one that was there.
+    An entry moves to `val` if the SHA-256 of its key, read as a number in [0, 1), is below the
+    fraction. So images that you add later never move an older one.
 
     Raises:
         SourceError: the fraction is not inside (0, 1), the source has its own splits, or one side
@@ -68,8 +209,8 @@ def split_by_hash(index: Index, val_fraction: float) -> Index:
         raise SourceError(f"--val-fraction must lie between 0 and 1, was {val_fraction}")
     if list(index.splits) != ["train"]:
         raise SourceError(
-            f"--val-fraction is for sources without splits, and this one has "
-            f"{', '.join(index.splits)}; leave the option out"
+            "--val-fraction is for sources without splits; this source has "
+            f"{', '.join(index.splits)}: leave the option out"
         )
     sides: dict[str, list[Entry]] = {"train": [], "val": []}
     for entry in index.splits["train"]:

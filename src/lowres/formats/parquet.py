@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from lowres.errors import ImageError, SourceError, require
 from lowres.formats.cards import HUB_SPLITS, Part, class_names_in, croissant, dataset_card
+from lowres.formats.indexing import indexed, missing_classes
 from lowres.formats.parquet_tables import (
     Arrow,
     Labels,
@@ -35,16 +36,8 @@ from lowres.formats.parquet_tables import (
     folder_has_tables,
     open_table,
 )
-from lowres.formats.source import (
-    Entry,
-    Index,
-    Outline,
-    Sink,
-    Source,
-    check_name,
-    indexed,
-    missing_classes,
-)
+from lowres.formats.sink import Outline, Sink
+from lowres.formats.source import Entry, Index, Source, check_name
 from lowres.imagenet import recognised
 from lowres.work.files import sha256_of_file, write_bytes, write_json
 
@@ -69,6 +62,7 @@ class ParquetSource(Source):
     """A Parquet file, or a folder of them, read by row groups."""
 
     kind = "parquet"
+    label_order = "0-based, in the order of the files' class names"
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
@@ -81,7 +75,6 @@ class ParquetSource(Source):
         return folder_has_tables(path) if path.is_dir() else path.suffix.lower() == ".parquet"
 
     def index(self) -> Index:
-        """List all rows by labels and file names; one image is read. See `Source.index`."""
         splits = {
             split: [open_table(path) for path in paths]
             for split, paths in by_split(self.path).items()
@@ -262,7 +255,6 @@ class ParquetSink(Sink):
         self._written = (0, 0)
 
     def write(self, split: str, key: str, label: int, image: NDArray[np.uint8]) -> None:
-        """Write one image; see `Sink.write`."""
         from PIL import Image
 
         if split != self._split:

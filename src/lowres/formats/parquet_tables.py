@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowres.errors import SourceError, require
-from lowres.formats.source import SPLIT_NAMES, missing_number, split_of
+from lowres.formats.indexing import SPLIT_NAMES, missing_number, split_of
 
 IMAGE_COLUMNS = ("image", "img", "picture", "jpg", "png", "jpeg", "webp", "Image")
 LABEL_COLUMNS = ("label", "labels", "fine_label", "cls", "class", "target", "category", "digit")

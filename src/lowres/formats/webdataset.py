@@ -22,8 +22,9 @@ from lowres.errors import SourceError
 from lowres.formats.containers.ranges import ByteRanges
 from lowres.formats.containers.shards import is_pattern, is_sharded, shards_of
 from lowres.formats.containers.tar import Member, members
-from lowres.formats.folder import Labelled, assembled
-from lowres.formats.source import Entry, Index, Outline, Sink, Source, check_name
+from lowres.formats.indexing import Labelled, assembled
+from lowres.formats.sink import Outline, Sink
+from lowres.formats.source import Entry, Index, Source, check_name
 from lowres.imagenet import devkit_ids, recognised
 
 IMAGES = frozenset({"jpg", "jpeg", "png", "webp"})
@@ -49,6 +50,7 @@ class WebDatasetSource(Source):
     """Tar shards, read in place."""
 
     kind = "webdataset"
+    label_order = "as the shards number them"
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
@@ -62,7 +64,6 @@ class WebDatasetSource(Source):
         return path.name.lower().endswith(".tar") and (path.is_file() or is_pattern(path))
 
     def index(self) -> Index:
-        """List all entries; see `Source.index`."""
         return _Listing(self.path, self._ranges).index()
 
     def read(self, entry: Entry) -> bytes:
@@ -85,7 +86,6 @@ class WebDatasetSink(Sink):
         self._shard: tarfile.TarFile | None = None
 
     def write(self, split: str, key: str, label: int, image: NDArray[np.uint8]) -> None:
-        """Write one image; see `Sink.write`."""
         from PIL import Image
 
         number = self._written[split]
@@ -111,7 +111,9 @@ class WebDatasetSink(Sink):
             if self._shard:
                 self._shard.close()
             path = self.partial / f"{split}-{number // SHARD_SAMPLES:06}.tar"
-            self._shard = tarfile.open(path, "w", format=tarfile.USTAR_FORMAT)  # noqa: SIM115
+            self._shard = self.closing.enter_context(
+                tarfile.open(path, "w", format=tarfile.USTAR_FORMAT)
+            )
         return self._shard
 
 

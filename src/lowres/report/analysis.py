@@ -1,24 +1,94 @@
-"""All numbers of a report, computed once: page, Markdown, JSON and figures only show them."""
+"""Everything that a report shows, computed once: verdicts on pairs and filters, and curves.
+
+Page, Markdown, JSON and charts only show these numbers.
+"""
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import combinations
+from typing import Literal, TypeVar
 
-from lowres.report.cost import Anytime, Cost, Spent, anytime_curves, costs, spent
-from lowres.report.filters import Filters, filter_comparisons
-from lowres.report.learning_rates import Response, Shift, responses, shifts
-from lowres.report.reading import Row, swept_fields
-from lowres.report.transfer import Judged, judged_pairs
+import numpy as np
+
+from lowres.report.curves import (
+    AnytimeCurve,
+    ConfigurationCost,
+    ResponseCurve,
+    Shift,
+    VariantCost,
+    anytime_curves,
+    costs,
+    responses,
+    shifts,
+    spent,
+)
+from lowres.report.reading import Row, fields_but, label, mean, swept_fields
+from lowres.statistics import (
+    FilterComparison,
+    SpeedUp,
+    Verdict,
+    compare_filters,
+    equal_within,
+    judge,
+    mean_errors,
+    pair_up,
+    speed_up,
+    worse_than_all,
+)
+from lowres.text import count
 from lowres.variant import Variant
 
-NOTHING = "Nothing can be said yet: no configuration was finished on two sizes of one filter."
+Key = TypeVar("Key", bound=Hashable)
+
+NOTHING = "No verdict yet: no configuration was finished on two sizes of one filter."
+
+FEWEST_OF_WIDTHS = 3
+"""Configurations below which two widths are not compared at all: every study has such pairs."""
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedPair:
+    """A proxy and a target that the same configurations were run on.
+
+    Attributes:
+        kind: how they differ: size or width.
+        verdict: the figures and the sentence; its cost is training time in seconds.
+        flops: what the proxy saves in operations; None if they were not counted.
+        configurations: in words.
+        proxy_errors: mean error of each on the proxy, a share, inf if one diverged.
+        target_errors: the same on the target.
+    """
+
+    kind: Literal["size", "width"]
+    verdict: Verdict
+    flops: SpeedUp | None
+    configurations: tuple[str, ...]
+    proxy_errors: tuple[float, ...]
+    target_errors: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FilterResult:
+    """The filters of one size.
+
+    Attributes:
+        size_name: size, and fit and rule if they are not the defaults.
+        comparison: differences of all pairs.
+        sentence: the conclusion with its numbers.
+    """
+
+    size_name: str
+    comparison: FilterComparison
+    sentence: str
 
 
 @dataclass(frozen=True, slots=True)
 class Analysis:
-    """What the runs of a study say.
+    """What the runs of a study show.
 
     Attributes:
         rows: the runs.
@@ -26,7 +96,7 @@ class Analysis:
         pairs: proxies and targets, judged.
         responses: error against learning rate.
         shifts: how far the best learning rate moves.
-        costs: each configuration's cost and error.
+        costs: cost and error of each configuration.
         anytime: error against the cost of a search.
         spent: cost and best error of each variant.
         filters: filters against each other.
@@ -34,13 +104,13 @@ class Analysis:
 
     rows: list[Row]
     swept: tuple[str, ...]
-    pairs: list[Judged]
-    responses: list[Response]
+    pairs: list[JudgedPair]
+    responses: list[ResponseCurve]
     shifts: list[Shift]
-    costs: list[Cost]
-    anytime: list[Anytime]
-    spent: list[Spent]
-    filters: list[Filters]
+    costs: list[ConfigurationCost]
+    anytime: list[AnytimeCurve]
+    spent: list[VariantCost]
+    filters: list[FilterResult]
 
     @property
     def variants(self) -> tuple[str, ...]:
@@ -49,17 +119,17 @@ class Analysis:
 
     @property
     def summary(self) -> str:
-        """How many runs there are, and how they stand."""
+        """The number of runs in each status."""
         counts = Counter(row.status for row in self.rows)
-        runs = f"{len(self.rows)} run{'' if len(self.rows) == 1 else 's'}"
-        return f"{runs}: {', '.join(f'{count} {status}' for status, count in counts.items())}."
+        listed = ", ".join(f"{number} {status}" for status, number in counts.items())
+        return f"{count(len(self.rows), 'run')}: {listed}."
 
     @property
     def main_sentences(self) -> list[str]:
         """The verdicts in words: on pairs with the largest size, learning rates and filters."""
         return [
             *(pair.verdict.sentence for pair in self.pairs if self._is_main(pair)),
-            *_about_learning_rates(self.shifts),
+            *_learning_rate_sentences(self.shifts),
             *(comparison.sentence for comparison in self.filters),
         ] or [NOTHING]
 
@@ -68,7 +138,7 @@ class Analysis:
         """The verdicts on all other pairs: of smaller sizes, and of widths."""
         return [pair.verdict.sentence for pair in self.pairs if not self._is_main(pair)]
 
-    def _is_main(self, pair: Judged) -> bool:
+    def _is_main(self, pair: JudgedPair) -> bool:
         # Pairs are sorted, the largest target first.
         sizes = [Variant.parse(p.verdict.target).size for p in self.pairs if p.kind == "size"]
         return pair.kind == "size" and Variant.parse(pair.verdict.target).size == sizes[0]
@@ -87,39 +157,157 @@ def analyse(rows: list[Row]) -> Analysis:
         costs=points,
         anytime=anytime_curves(rows),
         spent=spent(rows, points),
-        filters=filter_comparisons(rows, swept),
+        filters=filter_results(rows, swept),
     )
 
 
-def _about_learning_rates(moves: Sequence[Shift]) -> list[str]:
-    """Join the settings of each pair of sizes to a sentence."""
+def judged_pairs(rows: Sequence[Row], swept: Sequence[str]) -> list[JudgedPair]:
+    """Judge all pairs of sizes of one filter, and all widths against the widest.
+
+    Sizes come first, those with the largest target before the others; then the nearest proxy.
+    """
+    finished = [row for row in rows if row.finished]
+    by_variant = _grouped(finished, lambda row: row.variant)
+    found: list[JudgedPair | None] = []
+    names = fields_but(swept, "variant")
+    pairs = sorted(
+        combinations(sorted(by_variant), 2), key=lambda pair: (pair[1].size, pair[0].size)
+    )
+    for proxy, target in reversed(pairs):
+        alike = (proxy.filter, proxy.fit, proxy.rule) == (target.filter, target.fit, target.rule)
+        if alike and proxy.size < target.size:
+            sides = by_variant[proxy], by_variant[target]
+            found.append(_judged("size", sides, (str(proxy), str(target)), names, 1))
+    names = fields_but(swept, "variant", "width")
+    for variant, of_variant in sorted(by_variant.items())[::-1]:
+        by_width = _grouped(of_variant, lambda row: row.recipe.width)
+        *narrower, widest = sorted(by_width)
+        for width in narrower[::-1]:
+            called = f"{variant} width {width:g}", f"width {widest:g}"
+            sides = by_width[width], by_width[widest]
+            found.append(_judged("width", sides, called, names, FEWEST_OF_WIDTHS))
+    return [pair for pair in found if pair is not None]
+
+
+def _grouped(rows: Sequence[Row], key: Callable[[Row], Key]) -> dict[Key, list[Row]]:
+    groups = defaultdict(list)
+    for row in rows:
+        groups[key(row)].append(row)
+    return dict(groups)
+
+
+def _judged(
+    kind: Literal["size", "width"],
+    sides: tuple[Sequence[Row], Sequence[Row]],
+    called: tuple[str, str],
+    names: Sequence[str],
+    fewest: int,
+) -> JudgedPair | None:
+    """Judge a pair; None if fewer than `fewest` configurations were run on both sides."""
+    proxy, target = (_grouped(rows, lambda row: label(row.recipe, names)) for rows in sides)
+    if len(proxy.keys() & target.keys()) < fewest:
+        return None
+    pair = pair_up(_cells(proxy), _cells(target))
+    common = [str(key) for key in pair.configurations]
+    seconds = _costs(proxy, common, "seconds"), _costs(target, common, "seconds")
+    flops = _costs(proxy, common, "flops"), _costs(target, common, "flops")
+    counted = all(np.isfinite(costs).all() for costs in flops)
+    return JudgedPair(
+        kind,
+        judge(pair.proxy, pair.target, called, costs=seconds),
+        speed_up(pair.proxy, pair.target, *flops) if counted else None,
+        tuple(key or "the only one" for key in common),
+        tuple(mean_errors(pair.proxy).tolist()),
+        tuple(mean_errors(pair.target).tolist()),
+    )
+
+
+def _cells(groups: dict[str, list[Row]]) -> Iterator[tuple[str, int, float]]:
+    """Number the runs of each configuration: the seeds of both sides need not be the same."""
+    for key, rows in groups.items():
+        for number, row in enumerate(rows):
+            yield key, number, row.error
+
+
+def _costs(groups: dict[str, list[Row]], keys: Sequence[str], unit: str) -> list[float]:
+    values = ([getattr(row, unit) for row in groups[key]] for key in keys)
+    return [math.nan if None in costs else mean(costs) for costs in values]
+
+
+def filter_results(rows: Sequence[Row], swept: Sequence[str]) -> list[FilterResult]:
+    """Compare the filters of each size that was trained with two or more."""
+    names = fields_but(swept, "variant")
+    sizes: dict[str, dict[str, dict[tuple[str, int], float]]] = defaultdict(
+        lambda: defaultdict(dict)
+    )
+    for row in rows:
+        if row.finished:
+            variant = row.variant
+            rest = str(variant).removeprefix(f"{variant.size}-{variant.filter}").lstrip("-")
+            name = f"{variant.size} px {rest}".rstrip()
+            cell = label(row.recipe, names), row.recipe.seed
+            sizes[name][variant.filter][cell] = row.error
+    results = []
+    for name, filters in sizes.items():
+        if len(filters) < 2:
+            continue
+        cells = dict.fromkeys(cell for errors in filters.values() for cell in errors)
+        configurations = list(dict.fromkeys(key for key, _ in cells))
+        seeds = sorted({seed for _, seed in cells})
+        table = np.full((len(filters), len(configurations), len(seeds)), np.nan)
+        for place, errors in enumerate(filters.values()):
+            for (key, seed), error in errors.items():
+                table[place, configurations.index(key), seeds.index(seed)] = error
+        comparison = compare_filters(table, list(filters))
+        results.append(FilterResult(name, comparison, _filter_sentence(name, comparison)))
+    return results
+
+
+def _filter_sentence(size_name: str, comparison: FilterComparison) -> str:
+    """Say which filter is worse than all, and how far apart the others can be."""
+    names = comparison.names
+    opening = f"Filters at {size_name}"
+    if comparison.reason:
+        return f"{opening}: undecided: {comparison.reason}"
+    worse = [name for name in names if worse_than_all(comparison, name)]
+    others = [name for name in names if name not in worse]
+    parts = [f"{name} is worse than all others" for name in worse]
+    within = equal_within(comparison, others)
+    if within is not None:
+        listed = " and ".join(others)
+        if len(others) != 2:
+            listed = f"{'the other' if worse else 'all'} {len(others)}"
+        parts.append(f"{listed} differ by at most {100 * within:.1f} points")
+    units = count(comparison.units, f"paired {comparison.unit}")
+    return f"{opening}: {'; '.join(parts)} ({units}, 95 % for all pairs at once)"
+
+
+def _learning_rate_sentences(moves: Sequence[Shift]) -> list[str]:
+    """Return a sentence for each pair of sizes, over all settings of the other fields."""
     groups: dict[tuple[str, str], list[Shift]] = defaultdict(list)
     for move in moves:
         groups[move.first, move.second].append(move)
-    return [_about_pair(first, second, of) for (first, second), of in groups.items()]
+    return [_learning_rate_sentence(*pair, of) for pair, of in groups.items()]
 
 
-def _about_pair(first: str, second: str, moves: Sequence[Shift]) -> str:
-    opening = f"Best learning rate from {first} to {second}"
-    told = [move.decades for move in moves if move.decades.value is not None]
+def _learning_rate_sentence(first: str, second: str, moves: Sequence[Shift]) -> str:
+    fitted = [move.decades for move in moves if move.decades.value is not None]
+    values = sorted(10**figure.value for figure in fitted if figure.value is not None)
     parts = []
-    if len(told) == 1 and told[0].interval is not None:
-        low, high = (_factor(end) for end in (told[0].interval.low, told[0].interval.high))
-        parts.append(f"moves by a factor of {_factor(told[0].value)} [{low}, {high}]")
-    elif told:
-        values = sorted(figure.value for figure in told if figure.value is not None)
-        ends = dict.fromkeys((_factor(values[0]), _factor(values[-1])))
-        where = f" in {len(told)} of {len(moves)} settings" if len(moves) > 1 else " (no interval)"
-        parts.append(f"moves by a factor of {' to '.join(ends)}{where}")
+    if not values:
+        parts.append(f"undecided: {moves[0].decades.reason}")
+    elif len(values) == 1 and (interval := fitted[0].interval) is not None:
+        ends = f"[{10**interval.low:.2g}, {10**interval.high:.2g}]"
+        parts.append(f"moves by a factor of {values[0]:.2g} {ends}")
     else:
-        parts.append(f"cannot tell: {moves[0].decades.reason}")
+        factors = dict.fromkeys((f"{values[0]:.2g}", f"{values[-1]:.2g}"))
+        where = (
+            f" in {len(fitted)} of {len(moves)} settings" if len(moves) > 1 else " (no interval)"
+        )
+        parts.append(f"moves by a factor of {' to '.join(factors)}{where}")
     known = [move.overlap for move in moves if move.overlap is not None]
     if known:
         where = f" in {sum(known)} of {len(known)} settings" if len(known) > 1 else ""
-        do = "overlap" if any(known) else "do not overlap"
-        parts.append(f"those within a standard error of the best {do}{where if any(known) else ''}")
-    return f"{opening}: {'; '.join(parts)}"
-
-
-def _factor(decades: float | None) -> str:
-    return "?" if decades is None else f"{10**decades:.2g}"
+        do = f"overlap{where}" if any(known) else "do not overlap"
+        parts.append(f"those within a standard error of the best {do}")
+    return f"Best learning rate from {first} to {second}: {'; '.join(parts)}"

@@ -1,17 +1,36 @@
-"""The numbers of a report as CSV, a line for each run, and as JSON, everything."""
+"""Write a report: runs are read and analysed once, and every file shows the same numbers.
+
+The page is made in page.py, images of charts in png.py. Modules that need an extra are imported
+after one check of all of them.
+"""
 
 from __future__ import annotations
 
 import csv
 import io
 import math
-from collections.abc import Sequence
-from dataclasses import asdict
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
+from lowres.errors import require
 from lowres.recipe import FIELDS
-from lowres.report.analysis import Analysis
-from lowres.report.reading import Row
+from lowres.report.images import open_store
+from lowres.report.reading import Row, provenance, read_rows
+from lowres.work.files import write_bytes, write_json
+
+if TYPE_CHECKING:
+    from lowres.report.analysis import Analysis
+    from lowres.report.tables import Table
+
+Format = Literal["html", "md", "csv", "json", "png"]
+"""html: report.html, one page that opens offline. md: report.md. csv: runs.csv, a line for each
+run. json: report.json, all numbers. png: an image of each chart in report-figures/."""
+
+FORMATS: tuple[Format, ...] = ("html", "csv", "json")
+FIGURES = "report-figures"
 
 RESULT_COLUMNS = (
     "network",
@@ -35,14 +54,116 @@ RESULT_COLUMNS = (
 )
 
 EPOCH_DIGITS = 6
-"""Digits kept of the numbers of epochs; `metrics.jsonl` has all."""
+"""Significant digits of the numbers of epochs; `metrics.jsonl` has all digits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The files that were written, and their verdicts.
+
+    Attributes:
+        files: the paths, in the order of the formats asked for.
+        sentences: the main verdicts in words: on the largest size, learning rates and filters.
+    """
+
+    files: tuple[Path, ...]
+    sentences: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Contents:
+    folder: Path
+    analysis: Analysis
+
+    @property
+    def title(self) -> str:
+        return f"lowres study: {self.folder.resolve().name}"
+
+
+def write_report(folder: Path | str, formats: Sequence[Format] = FORMATS) -> Report:
+    """Write the report of all runs in a folder, at any depth, into that folder.
+
+    Args:
+        folder: a study, a run, or a folder of runs.
+        formats: any of html, md, csv, json and png.
+
+    Returns:
+        The files written and the verdicts in words. Errors in files of numbers are shares from 0
+        to 1, times are seconds.
+
+    Raises:
+        StudyError: the folder holds no runs.
+        RunError: a run is damaged.
+        MissingExtraError: jinja2, SciPy, or for png matplotlib, is not installed.
+    """
+    for module in ("jinja2", "scipy", *(("matplotlib",) if "png" in formats else ())):
+        require(module, "report")
+    from lowres.report.analysis import analyse
+
+    folder = Path(folder)
+    contents = _Contents(folder, analyse(read_rows(folder)))
+    files = [path for name in dict.fromkeys(formats) for path in WRITERS[name](contents)]
+    return Report(tuple(files), tuple(contents.analysis.main_sentences))
+
+
+def _write_html(contents: _Contents) -> Iterator[Path]:
+    from lowres.report.page import to_html
+
+    path, analysis = contents.folder / "report.html", contents.analysis
+    files = {"runs.csv": to_csv(analysis.rows), "report.json": to_record(analysis)}
+    write_bytes(path, to_html(contents.title, analysis, files).encode())
+    yield path
+
+
+def _write_markdown(contents: _Contents) -> Iterator[Path]:
+    path = contents.folder / "report.md"
+    write_bytes(path, to_markdown(contents.title, contents.analysis).encode())
+    yield path
+
+
+def _write_csv(contents: _Contents) -> Iterator[Path]:
+    path = contents.folder / "runs.csv"
+    write_bytes(path, to_csv(contents.analysis.rows).encode())
+    yield path
+
+
+def _write_json(contents: _Contents) -> Iterator[Path]:
+    path = contents.folder / "report.json"
+    write_json(path, to_record(contents.analysis))
+    yield path
+
+
+def _write_png(contents: _Contents) -> Iterator[Path]:
+    from lowres.report import png
+    from lowres.report.study_charts import all_charts
+
+    figures = contents.folder / FIGURES
+    figures.mkdir(exist_ok=True)
+    for chart in all_charts(contents.analysis):
+        path = figures / f"{chart.slug}.png"
+        write_bytes(path, png.draw(chart))
+        yield path
+
+
+WRITERS: dict[Format, Callable[[_Contents], Iterator[Path]]] = {
+    "html": _write_html,
+    "md": _write_markdown,
+    "csv": _write_csv,
+    "json": _write_json,
+    "png": _write_png,
+}
 
 
 def to_csv(rows: Sequence[Row]) -> str:
-    """Give a table with a line for each run; empty cells where an older lowres kept no value."""
+    """Return a table with a line for each run.
+
+    Columns are unique: a value of a result that is named as a field of the recipe has the prefix
+    `result_`. A cell is empty if an older lowres did not record the value.
+    """
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(("run", "status", *FIELDS, *RESULT_COLUMNS, "reason"))
+    results = [f"result_{name}" if name in FIELDS else name for name in RESULT_COLUMNS]
+    writer.writerow(("run", "status", *FIELDS, *results, "reason"))
     for row in rows:
         recipe = row.recipe.to_record()
         values = (row.result.get(name) for name in RESULT_COLUMNS)
@@ -53,7 +174,22 @@ def to_csv(rows: Sequence[Row]) -> str:
 
 
 def to_record(analysis: Analysis) -> dict[str, Any]:
-    """Give all numbers as JSON values; null stands for what diverged or is not known."""
+    """Return all numbers as JSON values; null stands for a diverged run or an unknown value."""
+    runs = []
+    for row in analysis.rows:
+        names = dict.fromkeys(name for epoch in row.epochs for name in epoch)
+        epochs = {name: [_rounded(epoch.get(name)) for epoch in row.epochs] for name in names}
+        runs.append(
+            {
+                "name": row.name,
+                "status": row.status,
+                "reason": row.reason,
+                "recipe": row.recipe.to_record(),
+                "result": row.result,
+                "store": dict(zip(("path", "digest"), row.store, strict=True)),
+                "epochs": epochs,
+            }
+        )
     record = {
         "summary": analysis.summary,
         "verdicts": [*analysis.main_sentences, *analysis.other_sentences],
@@ -64,24 +200,11 @@ def to_record(analysis: Analysis) -> dict[str, Any]:
         "costs": [asdict(cost) for cost in analysis.costs],
         "anytime": [asdict(curve) for curve in analysis.anytime],
         "spent": [asdict(spent) for spent in analysis.spent],
-        "filters": [asdict(found) for found in analysis.filters],
-        "runs": [_run(row) for row in analysis.rows],
+        "filters": [asdict(result) for result in analysis.filters],
+        "runs": runs,
     }
     plain: dict[str, Any] = _plain(record)
     return plain
-
-
-def _run(row: Row) -> dict[str, Any]:
-    names = dict.fromkeys(name for epoch in row.epochs for name in epoch)
-    return {
-        "name": row.name,
-        "status": row.status,
-        "reason": row.reason,
-        "recipe": row.recipe.to_record(),
-        "result": row.result,
-        "store": dict(zip(("path", "digest"), row.store, strict=True)),
-        "epochs": {name: [_rounded(epoch.get(name)) for epoch in row.epochs] for name in names},
-    }
 
 
 def _rounded(value: object) -> object:
@@ -89,7 +212,7 @@ def _rounded(value: object) -> object:
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401  any JSON value
-    """Turn tuples into lists, and numbers that JSON lacks into null."""
+    """Return a value with lists for tuples, and null for numbers that JSON lacks."""
     if isinstance(value, dict):
         return {key: _plain(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
@@ -97,3 +220,52 @@ def _plain(value: Any) -> Any:  # noqa: ANN401  any JSON value
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
+
+
+def to_markdown(title: str, analysis: Analysis) -> str:
+    """Return the report as Markdown: the page's sentences and tables, for a README.
+
+    Errors are in percent, times in seconds, intervals of 95 % in brackets.
+    """
+    from lowres.report import tables
+
+    sentences = [*analysis.main_sentences, *analysis.other_sentences]
+    parts = [
+        f"# {_inline(title)}",
+        _inline(analysis.summary),
+        _bullets(sentences),
+        "Intervals, in brackets, are of 95 %; regret and differences in points of top-1 error.",
+    ]
+    for heading, table in (
+        ("Proxies and targets", tables.pair_table(analysis)),
+        ("Best learning rates", tables.optimum_table(analysis)),
+        ("How far the best learning rate moves", tables.shift_table(analysis)),
+        ("Cost", tables.spent_table(analysis)),
+        ("Pareto front of training time and error", tables.front_table(analysis)),
+        ("Filters", tables.filter_table(analysis)),
+        ("Runs without an error", tables.unfinished_table(analysis)),
+    ):
+        if table.rows:
+            parts += [f"## {heading}", _markdown_table(table)]
+    store, _ = open_store(*analysis.rows[0].store)
+    made = provenance(analysis.rows, analysis.swept, store)
+    parts += ["## How it was made", _bullets([f"{name}: {text}" for name, text in made])]
+    return "\n\n".join(parts) + "\n"
+
+
+def _bullets(lines: Sequence[str]) -> str:
+    return "\n".join(f"- {_inline(line)}" for line in lines)
+
+
+def _markdown_table(table: Table) -> str:
+    rows = [f"| {' | '.join(map(_inline, cells))} |" for cells in (table.headings, *table.rows)]
+    rule = "|".join(["---"] * len(table.headings))
+    return "\n".join([rows[0], f"|{rule}|", *rows[1:]])
+
+
+def _inline(text: str) -> str:
+    """Escape what would be read as HTML, a table's border or emphasis."""
+    plain = escape(" ".join(text.split()), quote=False)
+    for sign in "\\`*_|":
+        plain = plain.replace(sign, f"\\{sign}")
+    return plain.replace("](", "]\\(")

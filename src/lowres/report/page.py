@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import jinja2
 from markupsafe import Markup
 
-from lowres.report import charts, svg, tables
+from lowres.report import study_charts, svg, tables
 from lowres.report.analysis import Analysis
 from lowres.report.chart import Chart
-from lowres.report.cost import UNITS
-from lowres.report.files import to_csv, to_record
 from lowres.report.images import Sheet, open_store, sheet
-from lowres.report.provenance import provenance
+from lowres.report.reading import provenance
 from lowres.statistics.verdict import BEARABLE_REGRET, RANKS_ALIKE
 
 MOST_REASONS = 20
@@ -24,7 +22,7 @@ MOST_REASONS = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Drawn:
+class DrawnChart:
     """A chart on the page."""
 
     title: str
@@ -34,15 +32,24 @@ class Drawn:
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
-    """An entry of a legend."""
+class LegendEntry:
+    """A series in a legend."""
 
     name: str
     swatch: Markup
 
 
-def to_html(title: str, analysis: Analysis) -> str:
-    """Write the page. Nothing in it depends on the time: the same runs give the same bytes."""
+Section = tuple[list[DrawnChart], list[LegendEntry]]
+
+
+def to_html(title: str, analysis: Analysis, files: Mapping[str, Any]) -> str:
+    """Return the page. Nothing in it depends on the time: the same runs give the same bytes.
+
+    Args:
+        title: of the page.
+        analysis: everything that it shows.
+        files: texts and JSON values that a reader can save from it, by file name.
+    """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("lowres.report", "."),
         autoescape=True,
@@ -52,6 +59,14 @@ def to_html(title: str, analysis: Analysis) -> str:
     )
     store, reason = open_store(*analysis.rows[0].store)
     images = sheet(store, analysis.variants) if store else Sheet(analysis.variants, (), reason)
+    by_cost = study_charts.cost_charts(analysis)
+    sections = {
+        "responses": _section(study_charts.response_charts(analysis)),
+        "ranks": _section(study_charts.rank_charts(analysis.pairs)),
+        "costs": _section([chart for _, chart in by_cost], [unit for unit, _ in by_cost]),
+        "filters": _section(study_charts.filter_charts(analysis.filters)),
+    }
+    inside = json.dumps(files, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     text: str = environment.get_template("page.html").render(
         title=title,
         analysis=analysis,
@@ -61,44 +76,22 @@ def to_html(title: str, analysis: Analysis) -> str:
         most_reasons=MOST_REASONS,
         ranks_alike=RANKS_ALIKE,
         bearable=BEARABLE_REGRET,
-        sections=_sections(analysis),
+        sections=sections,
         images=images,
         statuses=list(dict.fromkeys(row.status for row in analysis.rows)),
-        made=provenance(analysis, store),
-        most=charts.MOST,
-        files=_embedded({"runs.csv": to_csv(analysis.rows), "report.json": to_record(analysis)}),
+        made=provenance(analysis.rows, analysis.swept, store),
+        most=study_charts.MOST,
+        files=Markup(inside.replace("<", "\\u003c")),  # no text can end the script element
     )
     return text
 
 
-def _sections(analysis: Analysis) -> dict[str, tuple[list[Drawn], list[Key]]]:
-    """Draw the charts of each section, with one legend for all of them."""
-    by_cost = [
-        (chart, unit)
-        for make in (charts.anytime_chart, charts.front_chart)
-        for unit in UNITS
-        if (chart := make(analysis, unit)) is not None
-    ]
-    return {
-        "responses": _section(charts.response_charts(analysis)),
-        "ranks": _section(charts.rank_charts(analysis.pairs)),
-        "costs": _section([chart for chart, _ in by_cost], [unit for _, unit in by_cost]),
-        "filters": _section(charts.filter_charts(analysis.filters)),
-    }
-
-
-def _section(found: Sequence[Chart], units: Iterable[str] = ()) -> tuple[list[Drawn], list[Key]]:
-    of_unit = list(units) or [""] * len(found)
+def _section(charts: Sequence[Chart], units: Sequence[str] = ()) -> Section:
+    """Draw the charts of a section, with one legend for all of them."""
     drawn = [
-        Drawn(chart.title, chart.note, Markup(svg.draw(chart)), unit)
-        for chart, unit in zip(found, of_unit, strict=True)
+        DrawnChart(chart.title, chart.note, Markup(svg.draw(chart)), unit)
+        for chart, unit in zip(charts, units or [""] * len(charts), strict=True)
     ]
-    series = {series.name: series for chart in found for series in chart.series}
-    keys = [Key(name, Markup(svg.swatch(each))) for name, each in series.items()]
-    return drawn, keys
-
-
-def _embedded(files: dict[str, Any]) -> Markup:
-    """Write files as JSON that no text in it can end the script element of."""
-    text = json.dumps(files, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return Markup(text.replace("<", "\\u003c"))
+    series = {series.name: series for chart in charts for series in chart.series}
+    legend = [LegendEntry(name, Markup(svg.swatch(each))) for name, each in series.items()]
+    return drawn, legend

@@ -1,4 +1,4 @@
-"""Runs as rows: what their directories hold, and the words that tell them apart.
+"""Runs as rows: what their directories hold, how they were made, and labels that distinguish them.
 
 Errors are top-1, shares from 0 to 1; +inf stands for a run that diverged.
 """
@@ -12,12 +12,17 @@ from pathlib import Path
 from typing import Any
 
 from lowres.recipe import FIELDS, Recipe
+from lowres.store.store import Store
 from lowres.study.study import find_runs
+from lowres.text import value as value_text
 from lowres.training.run import Run
 from lowres.variant import Variant
 
 FLOPS_PER_MAC = 2
 """A multiplication and an addition."""
+
+MOST_VALUES = 24
+"""Values of a swept field that are listed; of more, the first and the last dozen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +31,12 @@ class Row:
 
     Attributes:
         name: name of its directory.
-        recipe: what was trained.
-        status: trained, diverged, failed, begun or planned.
-        result: what `result.json` holds; empty where there is none.
-        reason: why it failed or diverged; empty where it did not.
+        recipe: the recipe that it trains.
+        status: a `RunState`.
+        result: the contents of `result.json`; empty if there is none.
+        reason: why it failed or diverged; empty otherwise.
         epochs: the records of its epochs.
-        store: path and digest of its store, as the run has them.
+        store: path and digest of its store, as recorded in the run.
     """
 
     name: str
@@ -44,17 +49,17 @@ class Row:
 
     @property
     def variant(self) -> Variant:
-        """What it was trained on."""
+        """The variant that it was trained on."""
         return Variant.parse(self.recipe.variant)
 
     @property
     def finished(self) -> bool:
-        """Whether it came to an end, a good or a bad one."""
+        """Whether it trained to its end or diverged."""
         return self.status in ("trained", "diverged")
 
     @property
     def error(self) -> float:
-        """Top-1 error of a finished run, inf where it diverged."""
+        """Top-1 error of a finished run, inf if it diverged."""
         value = self.result["top1_error"]
         return math.inf if value is None else float(value)
 
@@ -65,7 +70,7 @@ class Row:
 
     @property
     def flops(self) -> float | None:
-        """Operations of a finished run's training; None where an older lowres did not count."""
+        """Operations of a finished run's training; None if an older lowres did not count them."""
         macs = self.result.get("train_macs")
         return None if macs is None else float(FLOPS_PER_MAC * macs)
 
@@ -74,62 +79,107 @@ def read_rows(folder: Path) -> list[Row]:
     """Read all runs in a folder, at any depth, sorted by variant, width, learning rate and seed.
 
     Raises:
-        StudyError: there is none, or a study's run is missing.
-        RunError: one is damaged.
+        StudyError: there are no runs, or a study's run is missing.
+        RunError: a run is damaged.
     """
-    return sorted(map(_read_row, find_runs(folder)), key=_place)
 
+    def place(row: Row) -> tuple[Variant, float, float, int, str]:
+        recipe = row.recipe
+        return row.variant, recipe.width, recipe.lr, recipe.seed, row.name
 
-def _place(row: Row) -> tuple[Variant, float, float, int, str]:
-    recipe = row.recipe
-    return row.variant, recipe.width, recipe.lr, recipe.seed, row.name
+    return sorted(map(_read_row, find_runs(folder)), key=place)
 
 
 def _read_row(run: Run) -> Row:
-    status: str = run.status
-    result = run.result() if status == "finished" else {}
-    reason = "{type}: {message}".format(**run.error()) if status == "failed" else ""
-    if result:
-        status = "trained" if result["top1_error"] is not None else "diverged"
-    if status == "diverged":
-        reason = _why_diverged(result)
+    found = run.summary()
     store = str(run.store_path), run.store_digest
-    return Row(run.path.name, run.recipe, status, result, reason, run.metrics(), store)
-
-
-def _why_diverged(result: dict[str, Any]) -> str:
-    step, rate = result.get("bad_step"), result.get("bad_lr")
-    where = "" if step is None else f" from step {step} on, at learning rate {rate}"
-    return f"its loss is no longer finite{where}"
+    return Row(
+        found.name, run.recipe, found.state, found.result, found.reason, list(found.history), store
+    )
 
 
 def swept_fields(rows: Sequence[Row]) -> tuple[str, ...]:
-    """Name the recipe fields in which the runs differ."""
+    """Return the recipe fields in which the runs differ."""
     return tuple(name for name in FIELDS if len({getattr(row.recipe, name) for row in rows}) > 1)
-
-
-def value_text(recipe: Recipe, name: str) -> str:
-    """Write a field of a recipe: `0.05`, `0.25+0.5`."""
-    value = getattr(recipe, name)
-    if isinstance(value, tuple):
-        return "+".join(map(str, value)) or "none"
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def label(recipe: Recipe, names: Iterable[str]) -> str:
     """Describe a recipe by some of its fields: `16-box, width 2`."""
     parts = []
     for name in names:
-        value = value_text(recipe, name)
+        value = value_text(getattr(recipe, name))
         parts.append(value if name == "variant" else f"{name.replace('_', ' ')} {value}")
     return ", ".join(parts)
 
 
 def fields_but(swept: Sequence[str], *names: str) -> tuple[str, ...]:
-    """Give the swept fields that are none of some, nor the seed."""
+    """Return the swept fields without the seed and without `names`."""
     return tuple(name for name in swept if name not in (*names, "seed"))
 
 
 def mean(values: Sequence[float]) -> float:
-    """Average values; inf where one of them is."""
+    """Return the mean; inf if a value is not finite."""
     return math.fsum(values) / len(values) if all(map(math.isfinite, values)) else math.inf
+
+
+def sort_value(row: Row, name: str) -> float | None:
+    """Return the number by which a field sorts; None for text."""
+    value = row.variant.size if name == "variant" else getattr(row.recipe, name)
+    sortable = isinstance(value, int | float) and not isinstance(value, bool)
+    return float(value) if sortable else None
+
+
+def provenance(
+    rows: Sequence[Row], swept: Sequence[str], store: Store | None
+) -> list[tuple[str, str]]:
+    """Return how runs were made, as titles and texts: recipe, store, hardware, software.
+
+    Args:
+        rows: the runs.
+        swept: the recipe fields in which they differ.
+        store: their store, if it still exists.
+    """
+    sweeps = []
+    for name in swept:
+        known = {value_text(getattr(row.recipe, name)): row for row in rows}
+        texts = sorted(known, key=lambda text: (sort_value(known[text], name) or 0.0, text))
+        if len(texts) > MOST_VALUES:
+            texts = [*texts[: MOST_VALUES // 2], "…", *texts[-MOST_VALUES // 2 :]]
+        sweeps.append(f"{name.replace('_', ' ')}: {', '.join(texts)}")
+    constant = [name for name in FIELDS if name not in swept]
+    stores = dict.fromkeys(row.store for row in rows)
+    found = [
+        ("Swept", "; ".join(sweeps) or "nothing"),
+        ("Recipe common to all runs", label(rows[0].recipe, constant)),
+        ("Store", "; ".join(f"{path}, contents {digest}" for path, digest in stores)),
+    ]
+    if store is not None:
+        splits = ", ".join(f"{count:,} {split}" for split, count in store.splits.items())
+        found += [
+            ("Images", f"{splits}; {len(store.classes):,} classes"),
+            ("Source of the store", _json_text(store.manifest.source)),
+            ("Options of the build", _json_text(store.manifest.options)),
+            ("Built with", _json_text(store.manifest.versions)),
+        ]
+    results = [row.result for row in rows if row.result]
+    for title, key in (
+        ("Hardware", "hardware"),
+        ("Software", "versions"),
+        ("Numbers in the network", "precision"),
+        ("torch.compile", "compiled"),
+        ("Errors measured on", "eval_split"),
+    ):
+        texts = list(dict.fromkeys(_json_text(one[key]) for one in results if key in one))
+        if texts:
+            found.append((title, "; ".join(texts)))
+    return found
+
+
+def _json_text(value: Any) -> str:  # noqa: ANN401  any JSON value
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_json_text(each)}" for key, each in value.items() if each)
+    if isinstance(value, list | tuple):
+        return " ".join(map(_json_text, value))
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return str(value)

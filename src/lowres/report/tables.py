@@ -6,18 +6,10 @@ import math
 from dataclasses import dataclass
 
 from lowres.report.analysis import Analysis
-from lowres.report.learning_rates import Response
-from lowres.report.reading import Row, value_text
-from lowres.report.transfer import Judged
-from lowres.report.words import (
-    MISSING,
-    figure,
-    number,
-    percent,
-    short,
-    shortened,
-    teraflops,
-)
+from lowres.report.reading import Row, sort_value
+from lowres.statistics import Figure, Interval
+from lowres.text import MISSING, number, points, short, shortened
+from lowres.text import value as value_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +17,8 @@ class Cell:
     """One cell.
 
     Attributes:
-        text: what it shows.
-        value: what it sorts by; None sorts it by its text.
+        text: the text that it shows.
+        value: the number that it sorts by; None sorts it by its text.
     """
 
     text: str
@@ -34,20 +26,35 @@ class Cell:
 
     @property
     def sort(self) -> str:
-        """What page.js reads as a number."""
+        """The number as page.js reads it."""
         return "Infinity" if self.value == math.inf else repr(self.value)
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Headings, which hold units, and rows of as many texts."""
+    """Headings, which hold units, and rows with as many texts."""
 
     headings: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
 
 
+def interval(found: Interval | None, factor: float, digits: int) -> str:
+    """Return an interval in brackets, or an empty text."""
+    if found is None:
+        return ""
+    return f"[{number(factor * found.low, digits)}, {number(factor * found.high, digits)}]"
+
+
+def figure(found: Figure | None, factor: float = 1.0, digits: int = 2) -> str:
+    """Return an estimate with its interval."""
+    if found is None or found.value is None:
+        return MISSING
+    value = number(factor * found.value, digits)
+    return f"{value} {interval(found.interval, factor, digits)}".strip()
+
+
 def pair_table(analysis: Analysis) -> Table:
-    """Give the figures of each proxy and target."""
+    """Return the figures of each proxy and target."""
     headings = (
         "proxy",
         "target",
@@ -61,24 +68,25 @@ def pair_table(analysis: Analysis) -> Table:
         "cheaper, time",
         "cheaper, operations",
     )
-    return Table(headings, tuple(map(_pair_row, analysis.pairs)))
-
-
-def _pair_row(pair: Judged) -> tuple[str, ...]:
-    found = pair.verdict
-    return (
-        found.proxy,
-        found.target,
-        str(found.configurations),
-        str(found.seeds),
-        figure(found.kendall),
-        figure(found.kendall_ceiling),
-        figure(found.spearman),
-        figure(found.spearman_ceiling),
-        figure(found.regret.regret if found.regret else None, 100, 1),
-        _times(found.speed_up.ratio if found.speed_up else None),
-        _times(pair.flops.ratio if pair.flops else None),
-    )
+    rows = []
+    for pair in analysis.pairs:
+        found = pair.verdict
+        rows.append(
+            (
+                found.proxy,
+                found.target,
+                str(found.configurations),
+                str(found.seeds),
+                figure(found.kendall),
+                figure(found.kendall_ceiling),
+                figure(found.spearman),
+                figure(found.spearman_ceiling),
+                figure(found.regret.regret if found.regret else None, 100, 1),
+                _times(found.speed_up.ratio if found.speed_up else None),
+                _times(pair.flops.ratio if pair.flops else None),
+            )
+        )
+    return Table(headings, tuple(rows))
 
 
 def _times(ratio: float | None) -> str:
@@ -86,27 +94,30 @@ def _times(ratio: float | None) -> str:
 
 
 def optimum_table(analysis: Analysis) -> Table:
-    """Give the best learning rate of each curve."""
+    """Return the best learning rate of each curve."""
     headings = ("curve", "fitted optimum", "best tried", "as good as the best", "remark")
-    return Table(headings, tuple(map(_optimum_row, analysis.responses)))
-
-
-def _optimum_row(curve: Response) -> tuple[str, ...]:
-    best, near = curve.optimum, curve.region
-    if best is None:
-        return curve.label, MISSING, MISSING, MISSING, "all runs diverged"
-    ends = f" [{short(best.interval.low)}, {short(best.interval.high)}]" if best.interval else ""
-    return (
-        curve.label,
-        f"{short(best.lr)}{ends}",
-        short(best.best_lr) + (" (edge)" if best.at_edge else ""),
-        f"{short(near.low)} to {short(near.high)}" if near else MISSING,
-        best.reason,
-    )
+    rows = []
+    for curve in analysis.responses:
+        best, near = curve.optimum, curve.region
+        if best is None:
+            rows.append((curve.label, MISSING, MISSING, MISSING, "all runs diverged"))
+            continue
+        ends = best.interval
+        between = f" [{short(ends.low)}, {short(ends.high)}]" if ends else ""
+        rows.append(
+            (
+                curve.label,
+                f"{short(best.lr)}{between}",
+                short(best.best_lr) + (" (edge)" if best.at_edge else ""),
+                f"{short(near.low)} to {short(near.high)}" if near else MISSING,
+                best.reason,
+            )
+        )
+    return Table(headings, tuple(rows))
 
 
 def shift_table(analysis: Analysis) -> Table:
-    """Give how far the best learning rate moves between sizes."""
+    """Return how far the best learning rate moves between sizes."""
     headings = ("from", "to", "setting", "moves by, decades", "good regions overlap", "remark")
     rows = (
         (
@@ -123,7 +134,7 @@ def shift_table(analysis: Analysis) -> Table:
 
 
 def spent_table(analysis: Analysis) -> Table:
-    """Give what each variant took and gave."""
+    """Return cost and best error of each variant."""
     headings = (
         "variant",
         "runs",
@@ -138,9 +149,9 @@ def spent_table(analysis: Analysis) -> Table:
             spent.variant,
             str(spent.runs),
             spent.best or MISSING,
-            percent(spent.error),
+            points(spent.error),
             number(spent.seconds, 0),
-            short(teraflops(spent.flops)),
+            short(_teraflops(spent.flops)),
             number(100 * spent.covered, 1),
         )
         for spent in analysis.spent
@@ -148,26 +159,48 @@ def spent_table(analysis: Analysis) -> Table:
     return Table(headings, tuple(rows))
 
 
+def _teraflops(flops: float | None) -> float | None:
+    return None if flops is None else flops / 1e12
+
+
+def front_table(analysis: Analysis) -> Table:
+    """Return the Pareto front of training time and error."""
+    front = [point for point in analysis.costs if "seconds" in point.on_front]
+    front.sort(key=lambda point: point.seconds)
+    rows = ((p.label, number(p.seconds, 1), points(p.error)) for p in front)
+    return Table(("configuration", "training, s", "top-1 error, %"), tuple(rows))
+
+
 def filter_table(analysis: Analysis) -> Table:
-    """Give the differences between filters."""
+    """Return the differences between filters."""
     headings = ("at", "filter", "less filter", "difference, points", "p", "detectable, points")
     rows = (
         (
-            found.size_name,
+            result.size_name,
             pair.first,
             pair.second,
-            f"{percent(pair.mean)} [{percent(pair.interval.low)}, {percent(pair.interval.high)}]",
+            f"{points(pair.mean)} {interval(pair.interval, 100, 2)}",
             f"{pair.p_value:.2g}",
-            percent(pair.detectable),
+            points(pair.detectable),
         )
-        for found in analysis.filters
-        for pair in found.comparison.differences
+        for result in analysis.filters
+        for pair in result.comparison.differences
     )
     return Table(headings, tuple(rows))
 
 
+def unfinished_table(analysis: Analysis) -> Table:
+    """Return the runs without an error, and why."""
+    rows = (
+        (row.name, row.status, shortened(row.reason))
+        for row in analysis.rows
+        if row.status != "trained"
+    )
+    return Table(("run", "status", "reason"), tuple(rows))
+
+
 def run_headings(analysis: Analysis) -> tuple[str, ...]:
-    """Give the headings of the table of runs."""
+    """Return the headings of the table of runs."""
     return (
         "run",
         "status",
@@ -184,32 +217,27 @@ def run_headings(analysis: Analysis) -> tuple[str, ...]:
 
 
 def run_cells(analysis: Analysis, row: Row) -> tuple[Cell, ...]:
-    """Give the cells of a run; what an older lowres did not keep is a dash."""
+    """Return the cells of a run; a dash stands for what an older lowres did not record."""
     result = row.result
-    swept = (_field(row, name) for name in analysis.swept)
-    flops = teraflops(row.flops) if result else None
+    flops = _teraflops(row.flops) if result else None
     speed = result.get("images_per_s")
+
+    def numeric(value: float | None, text: str) -> Cell:
+        return Cell(text, math.inf if value is None else float(value))  # missing sorts last
+
     return (
         Cell(row.name),
         Cell(row.status),
-        *swept,
+        *(
+            Cell(value_text(getattr(row.recipe, name)), sort_value(row, name))
+            for name in analysis.swept
+        ),
         Cell(str(result.get("network", MISSING))),
-        _numeric(result.get("parameters"), number(result.get("parameters"), 0)),
-        _numeric(result.get("top1_error"), percent(result.get("top1_error"))),
-        _numeric(result.get("top5_error"), percent(result.get("top5_error"))),
-        _numeric(result.get("train_s"), number(result.get("train_s"), 1)),
-        _numeric(flops, short(flops)),
-        _numeric(speed, number(speed, 0)),
+        numeric(result.get("parameters"), number(result.get("parameters"), 0)),
+        numeric(result.get("top1_error"), points(result.get("top1_error"))),
+        numeric(result.get("top5_error"), points(result.get("top5_error"))),
+        numeric(result.get("train_s"), number(result.get("train_s"), 1)),
+        numeric(flops, short(flops)),
+        numeric(speed, number(speed, 0)),
         Cell(shortened(row.reason)),
     )
-
-
-def _numeric(value: float | None, text: str) -> Cell:
-    # What is missing sorts last.
-    return Cell(text, math.inf if value is None else float(value))
-
-
-def _field(row: Row, name: str) -> Cell:
-    value = row.variant.size if name == "variant" else getattr(row.recipe, name)
-    sortable = isinstance(value, int | float) and not isinstance(value, bool)
-    return Cell(value_text(row.recipe, name), float(value) if sortable else None)

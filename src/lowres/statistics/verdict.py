@@ -14,7 +14,7 @@ from lowres.statistics.ranking import ceiling, rank_correlation
 from lowres.statistics.regret import Regret, regret
 from lowres.statistics.tables import counts_of, on_both
 
-Answer = Literal["stands in", "does not stand in", "cannot tell"]
+Answer = Literal["stands in", "does not stand in", "undecided"]
 
 RANKS_ALIKE = 0.5
 """Kendall's tau from which on a proxy is said to rank as the target does: 3 of 4 pairs are in the
@@ -47,7 +47,7 @@ class Verdict:
         spearman_ceiling: the same for rho.
         regret: what the proxy's choice costs; None without configurations.
         speed_up: what the proxy saves at that regret; None without costs.
-        answer: stands in, does not stand in, or cannot tell.
+        answer: stands in, does not stand in, or undecided.
         sentence: the answer with its numbers.
     """
 
@@ -78,7 +78,7 @@ def judge(
 
     It stands in if the interval of tau lies at or above 0.5 and that of the regret at or below
     `bearable`. It does not if that of tau lies below 0.5 while the ceiling's lies above, if that of
-    the regret lies above `bearable`, or if its choice diverged on the target. Else one cannot tell.
+    the regret lies above `bearable`, or if its choice diverged on the target. Else one undecided.
 
     Args:
         proxy: `(configurations, seeds)` errors, shares, inf for diverged, nan for missing.
@@ -138,10 +138,10 @@ def _answer(
 ) -> tuple[Answer, str]:
     """Decide, and say what decided where that is not plain from the figures."""
     if configurations < FEW_CONFIGURATIONS or choice is None:
-        return "cannot tell", ""
+        return "undecided", ""
     if choice.observed is None:
         sure = choice.regret.reason == DIVERGED_CHOICE
-        return ("does not stand in" if sure else "cannot tell"), choice.regret.reason
+        return ("does not stand in" if sure else "undecided"), choice.regret.reason
     lost = choice.regret.interval
     if lost is not None and lost.low > bearable:
         return "does not stand in", "its choice costs more than is bearable"
@@ -149,12 +149,12 @@ def _answer(
     if ranks is not None and ranks.high < RANKS_ALIKE:
         if _clear(limit.interval):
             return "does not stand in", "fewer than 3 of 4 pairs are ranked alike"
-        return "cannot tell", "noise of the seeds may be all that keeps ranks apart"
+        return "undecided", "noise of the seeds may be all that keeps ranks apart"
     if ranks is None or lost is None:
-        return "cannot tell", tau.reason or choice.regret.reason
+        return "undecided", tau.reason or choice.regret.reason
     if ranks.low >= RANKS_ALIKE and lost.high <= bearable:
         return "stands in", ""
-    return "cannot tell", "the intervals are too wide"
+    return "undecided", "the intervals are too wide"
 
 
 DIVERGED_CHOICE = "the proxy's choice diverged on the target"
@@ -197,7 +197,7 @@ def _sentence(
 ) -> str:
     proxy, target = names
     because = f" ({why})" if why else ""
-    if answer == "cannot tell":
-        opening = f"{proxy} for {target}: cannot tell{because}: {runs}"
+    if answer == "undecided":
+        opening = f"{proxy} for {target}: undecided{because}: {runs}"
         return opening + (f"; {', '.join(figures)}" if figures and why else "")
     return f"{proxy} {answer} for {target}{because}: {', '.join(figures)}; {runs}"

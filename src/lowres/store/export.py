@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowres.errors import StoreError
-from lowres.formats import WRITERS
-from lowres.formats.source import Outline, Sink
+from lowres.formats import writers
+from lowres.formats.sink import Outline, Sink
 from lowres.progress import Display, Track, silent
 from lowres.store.rows import RowFile
 from lowres.store.store import Store
@@ -48,9 +48,10 @@ def export(
         StoreError: the store lacks the variant or split, the format is unknown or cannot hold
             them, or the destination is not empty.
     """
-    if to not in WRITERS:
-        raise StoreError(f"--to must be one of {', '.join(WRITERS)}, was {to!r}")
-    writer = WRITERS[to]
+    known = writers()
+    if to not in known:
+        raise StoreError(f"--to must be one of {', '.join(known)}, was {to!r}")
+    writer = known[to]
     arrays = {split: store.rows(split, variant) for split in _chosen(store, splits, writer, to)}
     counts = {split: len(images) for split, images in arrays.items()}
     outline = Outline(
@@ -82,7 +83,7 @@ def notes(store: Store, written: Collection[str], to: str) -> Iterator[str]:
     """
     left = [split for split in store.splits if split not in written]
     if left:
-        yield f"left out {', '.join(left)}" + (f": {to} holds one split" * WRITERS[to].one_split)
+        yield f"left out {', '.join(left)}" + (f": {to} holds one split" * writers()[to].one_split)
     for split in written if to == "folder" else ():
         empty = len(store.classes) - len(np.unique(store.labels(split)))
         if empty:

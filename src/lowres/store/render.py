@@ -23,7 +23,7 @@ from lowres.errors import ImageError, SourceError, StoreError
 from lowres.formats import open_source
 from lowres.formats.source import Entry, Source
 from lowres.resampling.decode import decode_for, quiet_decoder
-from lowres.resampling.passes import resampler
+from lowres.resampling.resampler import resampler
 from lowres.store.journal import Built, Chunk
 from lowres.store.parts import Parts
 from lowres.variant import Rule, Variant

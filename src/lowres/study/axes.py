@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -14,7 +14,7 @@ from lowres.study.values import PARTS, from_text
 from lowres.variant import Variant
 
 MAX_RUNS = 10_000
-"""As many as a folder and a table still hold with ease; more are a mistake, most of the time."""
+"""Runs of one study: a folder and a table still hold them with ease. More are usually a mistake."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +22,11 @@ class Axis:
     """A recipe field or a part of a variant, and the values it takes.
 
     Attributes:
-        name: name of the field, or size, filter, fit or rule, which change the recipe's variant.
-        values: its values, one or more, in the order given, without repeats.
+        name: a recipe field, or size, filter, fit or rule, which change the recipe's variant.
+        values: one or more, in the order in which they were written, without repeats.
 
     Raises:
-        StudyError: it has no values.
+        StudyError: the axis has no values.
     """
 
     name: str
@@ -34,16 +34,16 @@ class Axis:
 
     def __post_init__(self) -> None:
         if not self.values:
-            raise StudyError(f"axis {self.name} must have a value or more, and has none")
+            raise StudyError(f"axis {self.name} must have one or more values, and has none")
 
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read `FIELD=VALUE,VALUE,...`, such as `lr=0.01,0.05` or `lr=log:0.001:0.1:7`.
 
-        A value of a field that is itself a list joins its parts with `+`: `lr_drop_at=0.5+0.75`.
+        The parts of a value that is itself a list have `+` between them: `lr_drop_at=0.5+0.75`.
 
         Raises:
-            StudyError: it has another form.
+            StudyError: the text has another form.
             RecipeError: the field is unknown or a value is not of its type.
         """
         name, equals, listed = text.partition("=")
@@ -56,11 +56,11 @@ class Axis:
 
     @property
     def axes(self) -> tuple[Axis, ...]:
-        """Itself, as `Together.axes`."""
+        """The axis itself, as `Together.axes`."""
         return (self,)
 
     def changes(self) -> list[dict[str, Any]]:
-        """Give what each of its points changes."""
+        """Return the changed fields of each of its points."""
         return [{self.name: value} for value in self.values]
 
 
@@ -69,10 +69,10 @@ class Together:
     """Axes that vary together: the first values of all, then the second values of all.
 
     Attributes:
-        axes: each with the same number of values; here values may repeat.
+        axes: all with the same number of values; these values may repeat.
 
     Raises:
-        StudyError: their numbers differ.
+        StudyError: the numbers of values differ.
     """
 
     axes: tuple[Axis, ...]
@@ -80,17 +80,17 @@ class Together:
     def __post_init__(self) -> None:
         if len({len(axis.values) for axis in self.axes}) > 1:
             counts = ", ".join(f"{axis.name} has {len(axis.values)}" for axis in self.axes)
-            raise StudyError(f"what varies together must have as many values each: {counts}")
+            raise StudyError(f"axes that vary together must have equally many values: {counts}")
 
     def changes(self) -> list[dict[str, Any]]:
-        """Give what each of its points changes."""
+        """Return the changed fields of each of its points."""
         names = [axis.name for axis in self.axes]
         rows = zip(*(axis.values for axis in self.axes), strict=True)
         return [dict(zip(names, row, strict=True)) for row in rows]
 
 
 def changed(base: Recipe, changes: Mapping[str, Any]) -> Recipe:
-    """Change fields of a recipe and parts of its variant.
+    """Return a recipe with changed fields and changed parts of its variant.
 
     Raises:
         StudyError: `changes` has both a variant and a part of it.
@@ -105,16 +105,16 @@ def changed(base: Recipe, changes: Mapping[str, Any]) -> Recipe:
 
 
 def refuse_mixture(names: Iterable[str]) -> None:
-    """Refuse a variant beside a part of it, for which of them holds is not clear.
+    """Refuse a variant beside one of its parts, which could contradict each other.
 
     Raises:
-        StudyError: there are both.
+        StudyError: both are among the names.
     """
-    given = set(names)
-    parts = [part for part in PARTS if part in given]
-    if parts and "variant" in given:
+    among = set(names)
+    parts = [part for part in PARTS if part in among]
+    if parts and "variant" in among:
         raise StudyError(
-            f"variant and its part {parts[0]} cannot both be given or swept: use variant=8-box,"
+            f"variant and its part {parts[0]} cannot both be set or swept: use variant=8-box,"
             "16-box or size=8,16 with filter=box"
         )
 
@@ -124,48 +124,40 @@ def expand(
     axes: Sequence[Axis | Together],
     points: Sequence[Mapping[str, Any]] = (),
 ) -> list[Recipe]:
-    """Give a recipe for each combination of values, the last axis changing fastest; then points.
+    """Return a recipe for each combination of values, the last axis changing fastest; then points.
 
     Args:
-        base: what the axes leave as it is.
-        axes: what is combined.
-        points: further recipes, as changes of `base`; each is done for every value of the axis
-            seed, unless it has a seed itself.
+        base: the recipe that the axes change.
+        axes: every combination of their values is a run.
+        points: further runs, as changes of `base`. Each is repeated for every value of the axis
+            seed, unless it sets a seed itself.
 
     Raises:
         StudyError: a field is swept twice, or beside its part, or there are too many runs.
         RecipeError, VariantError: a value is outside its range.
     """
-    _check_names([axis.name for one in axes for axis in one.axes])
-    factors = [one.changes() for one in axes]
-    # Without axes there is one combination, the base itself; but not beside points alone.
-    spread = [axis.name for one in axes for axis in one.axes if axis.name != "seed"]
-    grid = itertools.product(*factors) if spread or not points else ()
-    seeds = next((one.values for one in axes if isinstance(one, Axis) and one.name == "seed"), ())
-    _check_count((math.prod(map(len, factors)) if grid else 0) + len(points) * max(1, len(seeds)))
-    combined = [{k: v for change in changes for k, v in change.items()} for changes in grid]
-    recipes = [changed(base, changes) for changes in (*combined, *_seeded(points, seeds))]
-    return list(dict.fromkeys(recipes))
-
-
-def _seeded(points: Sequence[Mapping[str, Any]], seeds: Sequence[int]) -> Iterator[dict[str, Any]]:
-    for point in points:
-        if "seed" in point or not seeds:
-            yield dict(point)
-        else:
-            yield from ({**point, "seed": seed} for seed in seeds)
-
-
-def _check_names(names: Sequence[str]) -> None:
+    names = [axis.name for one in axes for axis in one.axes]
     twice = {name for name in names if names.count(name) > 1}
     if twice:
-        raise StudyError(f"axis {min(twice)} is given twice; join its values with commas")
+        raise StudyError(f"axis {min(twice)} is swept twice: join its values with commas")
     refuse_mixture(names)
-
-
-def _check_count(count: int) -> None:
+    factors = [one.changes() for one in axes]
+    # Without axes there is one combination, the base itself; beside points there is none.
+    grid = any(name != "seed" for name in names) or not points
+    seeds = next((one.values for one in axes if isinstance(one, Axis) and one.name == "seed"), ())
+    count = math.prod(map(len, factors)) * grid + len(points) * max(1, len(seeds))
     if count > MAX_RUNS:
         raise StudyError(
-            f"a study has {MAX_RUNS:,} runs at most, and these axes span {count:,}: leave values "
-            "out, or make several studies"
+            f"a study has at most {MAX_RUNS:,} runs, and these axes span {count:,}: remove values, "
+            "or make several studies"
         )
+    changes: list[dict[str, Any]] = []
+    if grid:
+        for combination in itertools.product(*factors):
+            changes.append({name: v for change in combination for name, v in change.items()})
+    for point in points:
+        if "seed" in point or not seeds:
+            changes.append(dict(point))
+        else:
+            changes += ({**point, "seed": seed} for seed in seeds)
+    return list(dict.fromkeys(changed(base, change) for change in changes))

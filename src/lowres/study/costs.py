@@ -9,7 +9,6 @@ from typing import Self
 from lowres.networks.wrn import Shape
 from lowres.recipe import Recipe
 from lowres.store.store import Store
-from lowres.study.probe import steps_of_epoch
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +45,11 @@ def _foreign_size(model: str, size: int, classes: int) -> tuple[int, int]:
 
     made = make_network(Recipe(variant=f"{size}-box", model=model), classes)
     return made.parameters, made.macs
+
+
+def steps_of_epoch(images: int, recipe: Recipe) -> int:
+    """Count the steps of an epoch over `images` images."""
+    return images * (2 if recipe.flip == "both" else 1) // recipe.batch_size
 
 
 def training_macs(recipe: Recipe, store: Store) -> int:

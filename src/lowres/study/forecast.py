@@ -1,22 +1,86 @@
-"""What a study would do and how long it would take: `lowres study --dry-run`."""
+"""What a study would train and how long it would take: `lowres study --dry-run`.
+
+Each network is probed: a run of `lowres train` on a few images, with one epoch to warm up and one
+that is timed, and evaluation after it. As many probes run side by side as runs of the study later,
+so that they share cores, memory and GPUs in the same way.
+"""
 
 from __future__ import annotations
 
+import heapq
+import math
+import sys
+import tempfile
+import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from lowres.errors import StudyError
 from lowres.progress import Track, silent
 from lowres.recipe import FIELDS, Recipe
-from lowres.store.store import Store
-from lowres.study.costs import Size
-from lowres.study.estimate import in_words, makespan, speed_group
-from lowres.study.probe import BUDGET_S, Network, Speed, probe, steps_of_epoch
-from lowres.study.study import Draft
+from lowres.store.store import KEYS, LABELS, Store, array_path
+from lowres.study.costs import Size, steps_of_epoch
 from lowres.study.values import PARTS
-from lowres.training.run import eval_split
+from lowres.text import count, duration, table
+from lowres.text import value as value_text
+from lowres.training.run import Run, RunState, RunSummary, eval_split
 from lowres.variant import Variant
+from lowres.work.executor import Job
 from lowres.work.processes import LocalProcesses
+
+BUDGET_S = 60.0
+"""About how long all probes may take; networks that do not fit are estimated by their FLOPs."""
+
+FIRST_STEPS = 2
+MOST_STEPS = 40
+EVAL_IMAGES = 500
+EPOCHS = 2
+"""One to warm up, one that is timed."""
+
+CALM_LR = 1e-5
+"""Learning rate of the probes: no probe diverges, which would end it."""
+
+SAME_SPEED = frozenset(
+    {
+        *("variant", "epochs", "seed", "momentum", "weight_decay", "label_smoothing"),
+        *("lr", "adam_lr", "warmup", "cooldown", "lr_drop", "lr_drop_at"),
+    }
+)
+"""Fields that do not change the time of a step; of the variant, only the size does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """How fast a network trains.
+
+    Attributes:
+        step_s: seconds of a step of training.
+        image_s: seconds to evaluate an image.
+        start_s: further seconds of a run: its process, libraries, the first steps, the end.
+        steps: steps that were timed; 0 if the speed is estimated by FLOPs.
+    """
+
+    step_s: float
+    image_s: float
+    start_s: float
+    steps: int
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """A network to probe.
+
+    Attributes:
+        recipe: any recipe of its speed group.
+        work: multiply-adds of the forward passes of a step.
+    """
+
+    recipe: Recipe
+    work: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,14 +90,14 @@ class Forecast:
     Attributes:
         drafts: its runs, the most costly first.
         networks: the network of each.
-        flops: of training each run from its beginning; 0 where there are too few images.
+        flops: of training each run from its beginning; 0 if there are too few images for a batch.
         seconds: what each run still takes on this machine.
         jobs: runs at a time.
-        threads: of each run.
-        speeds: what was measured, by group of equal speed.
+        threads: CPU threads of each run.
+        speeds: what was measured or estimated, by `speed_group`.
     """
 
-    drafts: Sequence[Draft]
+    drafts: Sequence[RunSummary]
     networks: Sequence[Size]
     flops: Sequence[float]
     seconds: Sequence[float]
@@ -48,23 +112,45 @@ class Forecast:
         return makespan(todo, self.jobs)
 
 
+def speed_group(recipe: Recipe) -> tuple[Any, ...]:
+    """Return what the speed of a run depends on: in equal groups a step takes equal seconds."""
+    record = recipe.to_record()
+    others = (str(value) for name, value in record.items() if name not in SAME_SPEED)
+    return (recipe.size, *others)
+
+
+def makespan(seconds: Sequence[float], jobs: int, running: Sequence[float] = ()) -> float:
+    """Return the seconds until the last of some jobs ends, if they start in order.
+
+    Args:
+        seconds: duration of each job.
+        jobs: how many run at a time.
+        running: remaining seconds of jobs that already run, at most `jobs` of them.
+    """
+    ends = [*running, *[0.0] * (jobs - len(running))]
+    heapq.heapify(ends)
+    for one in seconds:
+        heapq.heapreplace(ends, ends[0] + one)
+    return max(ends, default=0.0)
+
+
 def forecast(
     store: Store,
-    drafts: Sequence[Draft],
+    drafts: Sequence[RunSummary],
     executor: LocalProcesses,
     arguments: Sequence[str] = (),
     *,
     budget_s: float = BUDGET_S,
     track: Track = silent,
 ) -> Forecast:
-    """Time the networks of a study and tell how long its runs would take; write nothing.
+    """Time the networks of a study and estimate how long its runs take; write nothing.
 
     Args:
-        store: what the study trains on.
-        drafts: its runs.
+        store: the store that the study trains on.
+        drafts: the study's runs.
         executor: what would run them.
         arguments: further arguments of each `lowres train`.
-        budget_s: seconds that may be spent on it, about.
+        budget_s: about how many seconds the probes may take.
         track: shows progress.
 
     Raises:
@@ -73,8 +159,8 @@ def forecast(
     sizes = [Size.of(draft.recipe, len(store.classes)) for draft in drafts]
     steps = [steps_of_epoch(store.splits["train"], draft.recipe) for draft in drafts]
     networks: dict[tuple[Any, ...], Network] = {}
-    for draft, size, count in zip(drafts, sizes, steps, strict=True):
-        if count and not draft.finished and eval_split(store, draft.recipe) in store.splits:
+    for draft, size, per_epoch in zip(drafts, sizes, steps, strict=True):
+        if per_epoch and not draft.finished and eval_split(store, draft.recipe) in store.splits:
             work = size.macs * draft.recipe.batch_size
             networks.setdefault(speed_group(draft.recipe), Network(draft.recipe, work))
     speeds: dict[tuple[Any, ...], Speed] = {}
@@ -82,80 +168,214 @@ def forecast(
         found = probe(store, list(networks.values()), executor, arguments,
                       budget_s=budget_s, track=track)  # fmt: skip
         speeds = dict(zip(networks, found, strict=True))
-    return Forecast(
-        drafts,
-        sizes,
-        [
-            6.0 * size.macs * count * draft.recipe.batch_size * draft.recipe.epochs
-            for draft, size, count in zip(drafts, sizes, steps, strict=True)
-        ],
-        [_seconds(store, draft, speeds) for draft in drafts],
-        executor.jobs,
-        executor.threads,
-        speeds,
+    flops, seconds = [], []
+    for draft, size, per_epoch in zip(drafts, sizes, steps, strict=True):
+        recipe, speed = draft.recipe, speeds.get(speed_group(draft.recipe))
+        flops.append(6.0 * size.macs * per_epoch * recipe.batch_size * recipe.epochs)
+        left_s = 0.0
+        if speed is not None and not draft.finished:
+            evaluation_s = store.splits[eval_split(store, recipe)] * speed.image_s
+            epoch_s = per_epoch * speed.step_s + evaluation_s
+            left_s = speed.start_s + (recipe.epochs - len(draft.history)) * epoch_s
+        seconds.append(left_s)
+    return Forecast(drafts, sizes, flops, seconds, executor.jobs, executor.threads, speeds)
+
+
+def probe(
+    store: Store,
+    networks: Sequence[Network],
+    executor: LocalProcesses,
+    arguments: Sequence[str] = (),
+    *,
+    budget_s: float = BUDGET_S,
+    track: Track = silent,
+) -> list[Speed]:
+    """Time networks and return the speed of each.
+
+    A first probe of the cheapest network shows how many steps of the others fit into the budget.
+    The speed of a network that does not fit is estimated from the nearest one that was timed.
+
+    Args:
+        store: the source of the images; nothing is written to it.
+        networks: the networks to time.
+        executor: runs as many probes at a time as it would run of the study.
+        arguments: further arguments of each `lowres train`.
+        budget_s: about how many seconds the probes may take.
+        track: shows progress.
+
+    Raises:
+        StudyError: a probe failed.
+    """
+    order = sorted(range(len(networks)), key=lambda number: networks[number].work)
+    jobs = executor.jobs
+    evaluated = min(EVAL_IMAGES, store.splits[eval_split(store, networks[0].recipe)])
+    rounds = [order[first : first + jobs] for first in range(0, len(order), jobs)]
+    timed: dict[int, Speed] = {}
+    with tempfile.TemporaryDirectory(prefix="lowres-probe-") as folder:
+        prober = _Prober(Path(folder), store, executor, arguments)
+        began = time.monotonic()
+        with track("probe", len(rounds) + 1) as display:
+            cheapest = networks[order[0]]
+            (speed,) = prober.round([cheapest], [FIRST_STEPS], 1)
+            display.advance()
+            for place, numbers in enumerate(rounds):
+                share_s = (budget_s - (time.monotonic() - began)) / (len(rounds) - place)
+                chosen = [networks[number] for number in numbers]
+                steps = _affordable_steps(chosen, cheapest, speed, share_s, evaluated)
+                if steps is None and timed:
+                    break
+                found = prober.round(chosen, steps or [FIRST_STEPS] * len(chosen), jobs)
+                timed |= dict(zip(numbers, found, strict=True))
+                cheapest, speed = chosen[-1], found[-1]
+                display.advance()
+    speeds = []
+    for number, network in enumerate(networks):
+        if number in timed:
+            speeds.append(timed[number])
+            continue
+        nearest = min(timed, key=lambda known: abs(math.log(networks[known].work / network.work)))
+        speed, known = timed[nearest], networks[nearest]
+        image_s = speed.image_s * _per_image(network) / _per_image(known)
+        step_s = speed.step_s * network.work / known.work
+        speeds.append(Speed(step_s, image_s, speed.start_s, 0))
+    return speeds
+
+
+def _affordable_steps(
+    networks: Sequence[Network], known: Network, speed: Speed, share_s: float, evaluated: int
+) -> list[int] | None:
+    """Return how many steps of each network fit into `share_s`; None if too few do."""
+    steps = []
+    for network in networks:
+        step_s = speed.step_s * network.work / known.work
+        image_s = speed.image_s * _per_image(network) / _per_image(known)
+        left_s = share_s - speed.start_s - EPOCHS * evaluated * image_s
+        steps.append(int(min(MOST_STEPS, left_s / (EPOCHS * step_s))))
+    return steps if min(steps) >= FIRST_STEPS else None
+
+
+def _per_image(network: Network) -> float:
+    return network.work / network.recipe.batch_size
+
+
+class _Prober:
+    """Runs probes in a folder of its own."""
+
+    def __init__(
+        self, folder: Path, store: Store, executor: LocalProcesses, arguments: Sequence[str]
+    ) -> None:
+        self.folder, self.store = folder, store
+        self.executor, self.arguments = executor, arguments
+        self.made = 0
+
+    def round(self, networks: Sequence[Network], steps: Sequence[int], jobs: int) -> list[Speed]:
+        """Time networks side by side; if they are fewer than `jobs`, some are run again."""
+        runs = []
+        for place in range(jobs):
+            number = place % len(networks)
+            runs.append(self._plan(networks[number].recipe, steps[number]))
+        command = (sys.executable, "-P", "-m", "lowres", "train")
+        asked = [
+            Job(run.path.name, (*command, str(run.path), *self.arguments), run.path / "train.log")
+            for run in runs
+        ]
+        speeds: list[Speed] = [Speed(0, 0, 0, 0)] * jobs
+        began = time.monotonic()
+        for result in self.executor.finish(asked):
+            wall_s = time.monotonic() - began
+            number = asked.index(result.job)
+            run = runs[number]
+            if not run.finished:
+                said = (
+                    run.error()["message"] if run.state is RunState.FAILED else "it left no error"
+                )
+                raise StudyError(
+                    f"the probe of {run.recipe.variant} with width {run.recipe.width:g} ended with "
+                    f"status {result.exit_status}: {said}. The study's runs would fail, too"
+                )
+            speeds[number] = self._speed(run, wall_s)
+        return [_mean(speeds[place :: len(networks)]) for place in range(len(networks))]
+
+    def _plan(self, recipe: Recipe, steps: int) -> Run:
+        """Plan a short run on a store with a few images of train and of the split for errors."""
+        self.made += 1
+        images = math.ceil(steps * recipe.batch_size / (2 if recipe.flip == "both" else 1))
+        wanted = {"train": images, eval_split(self.store, recipe): EVAL_IMAGES}
+        known = self.store.splits
+        splits = {name: min(most, known[name]) for name, most in wanted.items() if name in known}
+        path, variant = self.folder / f"store-{self.made}", recipe.variant
+        for split, images in splits.items():
+            (path / split).mkdir(parents=True)
+            np.save(path / array_path(split, variant), self.store.images(split, variant)[:images])
+            np.save(path / split / LABELS, self.store.labels(split)[:images])
+            (path / split / KEYS).write_text("".join(f"{row}\n" for row in range(images)))
+        replace(self.store.manifest, splits=splits, variants=(variant,)).write(path)
+        short = replace(recipe, epochs=EPOCHS, lr=CALM_LR)
+        return Run.plan(self.folder / f"run-{self.made}", short, Store(path))
+
+    def _speed(self, run: Run, wall_s: float) -> Speed:
+        last, splits = run.metrics()[-1], run.open_store().splits
+        steps = steps_of_epoch(splits["train"], run.recipe)
+        images = splits[eval_split(self.store, run.recipe)]
+        start_s = max(0.0, wall_s - EPOCHS * (last["train_s"] + last["eval_s"]))
+        return Speed(last["train_s"] / steps, last["eval_s"] / images, start_s, steps)
+
+
+def _mean(speeds: Sequence[Speed]) -> Speed:
+    return Speed(
+        math.fsum(speed.step_s for speed in speeds) / len(speeds),
+        math.fsum(speed.image_s for speed in speeds) / len(speeds),
+        math.fsum(speed.start_s for speed in speeds) / len(speeds),
+        min(speed.steps for speed in speeds),
     )
 
 
-def _seconds(store: Store, draft: Draft, speeds: dict[tuple[Any, ...], Speed]) -> float:
-    recipe = draft.recipe
-    speed = speeds.get(speed_group(recipe))
-    if speed is None or draft.finished:
-        return 0.0
-    training_s = steps_of_epoch(store.splits["train"], recipe) * speed.step_s
-    evaluation_s = store.splits[eval_split(store, recipe)] * speed.image_s
-    return speed.start_s + (recipe.epochs - draft.epochs) * (training_s + evaluation_s)
-
-
-def lines(told: Forecast) -> Iterator[str]:
-    """Give the table of configurations, a line each, and the estimate below it."""
-    yield from _aligned(list(_rows(told)))
-    finished = sum(draft.finished for draft in told.drafts)
-    yield ""
-    yield (
-        f"{len(told.drafts)} runs, {finished} of them finished; {sum(told.flops):.3g} FLOPs of "
-        f"training in all; about {in_words(told.total_s)} ({told.total_s / 3600:.2g} h) on this "
-        f"machine, {told.jobs} at a time with {told.threads} "
-        f"thread{'s' if told.threads > 1 else ''} each"
-    )
-    if told.speeds:
-        timed = [speed.steps for speed in told.speeds.values() if speed.steps]
-        others = len(told.speeds) - len(timed)
-        few, many = min(timed), max(timed)
-        steps = f"{few} to {many}" if few < many else f"{many}"
-        yield (
-            f"probed: {len(timed)} of {len(told.speeds)} networks, {steps} steps each "
-            "after as many to warm up, evaluation, and the start of a run"
-            + (f"; {others} by their FLOPs" if others else "")
-        )
-    idle = sum(not flops for flops in told.flops)
-    if idle:
-        yield f"{idle} runs have fewer images than a batch, and will fail: see --batch-size"
-
-
-def _rows(told: Forecast) -> Iterator[list[str]]:
-    """Give heads and a row for each configuration, in order of cost."""
-    names = swept([draft.recipe for draft in told.drafts])
-    yield [*names, "runs", "network", "parameters", "FLOPs of a run", "time of a run"]
+def lines(found: Forecast) -> Iterator[str]:
+    """Return the table of configurations as lines, and the estimate below it."""
+    names = swept([draft.recipe for draft in found.drafts])
+    rows = [[*names, "runs", "network", "parameters", "FLOPs of a run", "time of a run"]]
     groups: dict[tuple[str, ...], list[int]] = {}
-    for number, draft in enumerate(told.drafts):
+    for number, draft in enumerate(found.drafts):
         groups.setdefault(tuple(_shown(draft.recipe, name) for name in names), []).append(number)
     for values, members in groups.items():
-        first = members[0]
-        network = told.networks[first]
-        longest_s = max(told.seconds[number] for number in members)
-        done = all(told.drafts[number].finished for number in members)
-        yield [
-            *values,
-            str(len(members)),
-            network.name,
-            f"{network.parameters:,}",
-            f"{told.flops[first]:.3g}",
-            "finished" if done else in_words(longest_s),
-        ]
+        network = found.networks[members[0]]
+        finished = all(found.drafts[number].finished for number in members)
+        longest_s = max(found.seconds[number] for number in members)
+        rows.append(
+            [
+                *values,
+                str(len(members)),
+                network.name,
+                f"{network.parameters:,}",
+                f"{found.flops[members[0]]:.3g}",
+                "finished" if finished else duration(longest_s),
+            ]
+        )
+    yield from table(rows)
+    yield ""
+    yield (
+        f"{count(len(found.drafts), 'run')}, {sum(draft.finished for draft in found.drafts)} "
+        f"finished; {sum(found.flops):.3g} FLOPs of training in all; about "
+        f"{duration(found.total_s)} ({found.total_s / 3600:.2g} h) on this machine, {found.jobs} "
+        f"at a time with {count(found.threads, 'thread')} each"
+    )
+    if found.speeds:
+        timed = [speed.steps for speed in found.speeds.values() if speed.steps]
+        few, many = min(timed), max(timed)
+        steps = f"{few} to {many}" if few < many else f"{many}"
+        estimated = len(found.speeds) - len(timed)
+        yield (
+            f"probed: {len(timed)} of {count(len(found.speeds), 'network')}, {steps} timed steps "
+            "each after as many to warm up, with evaluation and the start of a run"
+            + (f"; {estimated} estimated by FLOPs" if estimated else "")
+        )
+    idle = sum(not flops for flops in found.flops)
+    if idle:
+        yield f"{count(idle, 'run')} will fail: train has fewer images than --batch-size"
 
 
 def swept(recipes: Sequence[Recipe]) -> list[str]:
-    """Name the fields and the parts of the variant in which recipes differ, but for the seed."""
+    """Return the fields, and parts of the variant, in which recipes differ; the seed excepted."""
     names = [*PARTS, *(name for name in FIELDS if name not in ("variant", "seed"))]
     found = [name for name in names if len({_shown(recipe, name) for recipe in recipes}) > 1]
     return found or ["variant"]
@@ -163,11 +383,4 @@ def swept(recipes: Sequence[Recipe]) -> list[str]:
 
 def _shown(recipe: Recipe, name: str) -> str:
     where = Variant.parse(recipe.variant) if name in PARTS else recipe
-    value = getattr(where, name)
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        yield "  ".join(map(str.rjust, row, widths))
+    return value_text(getattr(where, name))

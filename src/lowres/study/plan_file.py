@@ -1,18 +1,18 @@
-"""A study's plan as a TOML file, for what does not fit on a command line (docs/studies.md).
+"""A study's plan as a TOML file, for studies that do not fit on a command line (docs/studies.md).
 
 ::
 
-    recipe = "paper"                    # a recipe by its name
+    recipe = "paper"                    # a named recipe
     seeds = 2                           # or a list
     [base]                              # fields of the recipe, or parts of its variant
     epochs = 10
-    [axes]                              # lists or ranges; every combination is run
+    [axes]                              # lists or ranges; every combination is a run
     lr = "log:0.001:0.1:7"
     size = [8, 16, 32]
     [[together]]                        # these vary together
     width = [1, 2, 4]
     batch_size = [64, 128, 256]
-    [[runs]]                            # and one run more
+    [[runs]]                            # one more run
     lr = 0.3
 """
 
@@ -24,23 +24,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lowres.errors import LowresError, StudyError
+from lowres.errors import LowresError, StudyError, nearest
 from lowres.study.axes import Axis, Together, refuse_mixture
-from lowres.study.values import check_name, from_text, from_toml, nearest
+from lowres.study.values import check_name, from_text, from_toml
 
 KEYS = ("recipe", "seeds", "base", "axes", "together", "runs")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanFile:
-    """What a plan says.
+    """What a plan file says.
 
     Attributes:
-        recipe: the name of a recipe, if it has one.
-        base: what all runs have, as changes of that recipe.
-        axes: what is combined.
+        recipe: name of a recipe; None if the file names none.
+        base: what all runs have in common, as changes of that recipe.
+        axes: every combination of their values is a run.
         points: further runs, as changes of the base.
-        seeds: how many seeds each combination is run with, if it says so.
+        seeds: how many seeds each combination is run with; None if the file does not say.
     """
 
     recipe: str | None = None
@@ -51,10 +51,10 @@ class PlanFile:
 
 
 def read_plan(path: Path) -> PlanFile:
-    """Read a plan.
+    """Read a plan file.
 
     Raises:
-        StudyError: it is missing, no TOML, or has a key or a value that does not fit.
+        StudyError: the file is missing, is not TOML, or has an unknown key or a wrong value.
     """
     try:
         table = tomllib.loads(path.read_text("utf-8"))
@@ -69,69 +69,65 @@ def read_plan(path: Path) -> PlanFile:
 def _parsed(table: dict[str, Any]) -> PlanFile:
     for key in table:
         if key not in KEYS:
-            hint = nearest(key, KEYS, f"it may have {', '.join(KEYS)}")
+            hint = nearest(key, KEYS, f"known keys are {', '.join(KEYS)}")
             raise StudyError(f"there is no key {key!r}; {hint}")
     recipe = table.get("recipe")
     if not isinstance(recipe, str | None):
         raise StudyError(f"recipe must be a name, was {recipe!r}")
-    axes = [_axis(name, given) for name, given in _table("axes", table.get("axes", {})).items()]
-    together = [_together(group) for group in _tables("together", table)]
+    axes: list[Axis | Together] = [
+        Axis(name, tuple(dict.fromkeys(_values_of("axes", name, listed))))
+        for name, listed in _table("axes", table).items()
+    ]
     seeds = table.get("seeds")
     if isinstance(seeds, list):
-        axes.append(_axis("seed", seeds))
+        axes.append(Axis("seed", tuple(dict.fromkeys(_values_of("seeds", "seed", seeds)))))
     elif type(seeds) not in (int, type(None)):
         raise StudyError(f"seeds must be a whole number or a list of them, was {seeds!r}")
+    for group in _tables("together", table):
+        listed = group.items()
+        axes.append(Together(tuple(Axis(n, _values_of("together", n, v)) for n, v in listed)))
     return PlanFile(
         recipe=recipe,
-        base=_values("base", _table("base", table.get("base", {}))),
-        axes=(*axes, *together),
-        points=tuple(_values("runs", point) for point in _tables("runs", table)),
+        base=_changes("base", _table("base", table)),
+        axes=tuple(axes),
+        points=tuple(_changes("runs", point) for point in _tables("runs", table)),
         seeds=None if isinstance(seeds, list) else seeds,
     )
 
 
-def _table(where: str, given: object) -> dict[str, Any]:
-    if not isinstance(given, dict):
-        raise StudyError(f"[{where}] must be a table, was {given!r}")
-    return given
+def _table(where: str, table: dict[str, Any]) -> dict[str, Any]:
+    found = table.get(where, {})
+    if not isinstance(found, dict):
+        raise StudyError(f"[{where}] must be a table, was {found!r}")
+    return found
 
 
 def _tables(where: str, table: dict[str, Any]) -> list[dict[str, Any]]:
-    given = table.get(where, [])
-    if not isinstance(given, list) or not all(isinstance(one, dict) and one for one in given):
-        raise StudyError(f"[[{where}]] must be tables with something in them, was {given!r}")
-    return given
+    found = table.get(where, [])
+    if not isinstance(found, list) or not all(isinstance(one, dict) and one for one in found):
+        raise StudyError(f"[[{where}]] must be tables that are not empty, was {found!r}")
+    return found
 
 
-def _values(where: str, given: dict[str, Any]) -> dict[str, Any]:
+def _changes(where: str, fields: dict[str, Any]) -> dict[str, Any]:
     try:
-        refuse_mixture(given)
-        return {name: from_toml(name, value) for name, value in given.items()}
+        refuse_mixture(fields)
+        return {name: from_toml(name, value) for name, value in fields.items()}
     except LowresError as error:
         raise StudyError(f"in {where}: {error}") from error
 
 
-def _axis(name: str, given: object) -> Axis:
-    return Axis(name, tuple(dict.fromkeys(_listed("axes", name, given))))
-
-
-def _together(group: dict[str, Any]) -> Together:
-    return Together(
-        tuple(Axis(name, _listed("together", name, given)) for name, given in group.items())
-    )
-
-
-def _listed(where: str, name: str, given: object) -> tuple[Any, ...]:
-    """Read a list of values, or a text as on the command line."""
+def _values_of(where: str, name: str, listed: object) -> tuple[Any, ...]:
+    """Read a list of values, or text as on the command line."""
     try:
         check_name(name)
-        if isinstance(given, str):
-            return from_text(name, given)
-        if not isinstance(given, list) or not given:
+        if isinstance(listed, str):
+            return from_text(name, listed)
+        if not isinstance(listed, list) or not listed:
             raise StudyError(
-                f"{name} must be a list with a value or more, or a range such as "
-                f'"log:0.001:0.1:7"; was {given!r}'
+                f"{name} must be a list with one or more values, or a range such as "
+                f'"log:0.001:0.1:7"; was {listed!r}'
             )
-        return tuple(from_toml(name, value) for value in given)
+        return tuple(from_toml(name, value) for value in listed)
     except LowresError as error:
         raise StudyError(f"in {where}: {error}") from error

@@ -1,21 +1,21 @@
-"""How runs stand: `lowres status`, and what `lowres info` says of runs and studies."""
+"""How runs stand: `lowres status`, and what `lowres info` shows of runs and studies."""
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from lowres.recipe import Recipe
-from lowres.study.estimate import in_words, makespan, speed_group
+from lowres.study.forecast import makespan, speed_group
 from lowres.study.study import cost, find_runs, why_failed
-from lowres.training.run import Run
+from lowres.text import duration
+from lowres.training.run import Run, RunState
 
-State = Literal["finished", "diverged", "running", "failed", "begun", "planned"]
-STATES: tuple[State, ...] = ("finished", "diverged", "running", "failed", "begun", "planned")
+WAITING = (RunState.STARTED, RunState.PLANNED)
+"""States of runs that a study still has to train."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,17 +24,16 @@ class Standing:
 
     Attributes:
         run: the run.
-        state: finished; diverged, which is finished, too; running, in the hands of a process;
-            failed in its last attempt; begun and stopped; or planned.
-        epochs: epochs that are done.
-        spent_s: seconds of training and evaluation in these.
-        idle_s: seconds since the last of them ended, or since the run was begun.
-        reason: why it failed or where it diverged; empty otherwise.
-        left_s: seconds that are still needed, at the speed of runs so far; None where unknown.
+        state: its state.
+        epochs: number of finished epochs.
+        spent_s: seconds of training and evaluation in these epochs.
+        idle_s: seconds since the last epoch ended, or 0 if there is none.
+        reason: why the run failed or where it diverged; empty otherwise.
+        left_s: seconds that the run still needs, at the speed of the runs so far; None if unknown.
     """
 
     run: Run
-    state: State
+    state: RunState
     epochs: int
     spent_s: float
     idle_s: float
@@ -43,11 +42,11 @@ class Standing:
 
 
 def standings(folder: Path) -> list[Standing]:
-    """Tell how every run in a folder stands, at any depth, the most costly first.
+    """Return how every run in a folder stands, at any depth, the most costly first.
 
     Raises:
         StudyError: the folder holds no runs, or a study's run is missing.
-        RunError: one is damaged.
+        RunError: a run is damaged.
     """
     runs = sorted(find_runs(folder), key=lambda run: (-cost(run.recipe), run.path.name))
     found = [_standing(run) for run in runs]
@@ -56,69 +55,57 @@ def standings(folder: Path) -> list[Standing]:
 
 
 def _standing(run: Run) -> Standing:
-    busy, status = run.busy, run.status  # in this order: a result may come between them
-    records = run.metrics()
-    metrics = run.path / "metrics.jsonl"
-    idle_s = max(0.0, time.time() - metrics.stat().st_mtime) if metrics.exists() else 0.0
-    spent_s = sum(record["train_s"] + record["eval_s"] for record in records)
-    state: State = "running" if busy and status != "finished" else status
-    if status == "finished" and run.result()["status"] == "diverged":
-        state = "diverged"
-    return Standing(run, state, len(records), spent_s, idle_s, _reason(run, state))
-
-
-def _reason(run: Run, state: State) -> str:
-    if state == "diverged":
-        return f"in epoch {run.result()['epochs']}"
-    return why_failed(run) if state == "failed" else ""
+    found = run.summary()
+    reason = why_failed(run) if found.state is RunState.FAILED else found.reason
+    return Standing(run, found.state, len(found.history), found.spent_s, run.idle_s(), reason)
 
 
 class _Speeds:
-    """Seconds of an epoch, by what runs of a kind took, and by cost for kinds without any."""
+    """Seconds of an epoch: measured on runs of the same speed group, else estimated by cost."""
 
     def __init__(self, found: Sequence[Standing]) -> None:
-        told = [one for one in found if one.epochs and one.spent_s > 0]
+        measured = [one for one in found if one.epochs and one.spent_s > 0]
         self.groups: dict[tuple[Any, ...], list[float]] = {}
-        for one in told:
+        for one in measured:
             sums = self.groups.setdefault(speed_group(one.run.recipe), [0.0, 0.0])
             sums[0] += one.spent_s
             sums[1] += one.epochs
-        work = sum(one.epochs * _epoch_cost(one.run.recipe) for one in told)
-        self.rate = sum(one.spent_s for one in told) / work if work else None
+        work = sum(one.epochs * _epoch_cost(one.run.recipe) for one in measured)
+        self.rate = sum(one.spent_s for one in measured) / work if work else None
 
     def left_s(self, one: Standing) -> float | None:
-        if one.state in ("finished", "diverged"):
+        """Return the seconds that a run still needs; None if no run has finished an epoch."""
+        if one.state.finished:
             return 0.0
-        seconds = self._epoch_s(one.run.recipe)
-        if seconds is None:
+        recipe, group = one.run.recipe, speed_group(one.run.recipe)
+        if group in self.groups:
+            spent_s, epochs = self.groups[group]
+            epoch_s = spent_s / epochs
+        elif self.rate is not None:
+            epoch_s = self.rate * _epoch_cost(recipe)
+        else:
             return None
-        under_way_s = min(one.idle_s, seconds) if one.state == "running" else 0.0
-        return max(0.0, (one.run.recipe.epochs - one.epochs) * seconds - under_way_s)
-
-    def _epoch_s(self, recipe: Recipe) -> float | None:
-        if speed_group(recipe) in self.groups:
-            spent_s, epochs = self.groups[speed_group(recipe)]
-            return spent_s / epochs
-        return None if self.rate is None else self.rate * _epoch_cost(recipe)
+        under_way_s = min(one.idle_s, epoch_s) if one.state is RunState.RUNNING else 0.0
+        return max(0.0, (recipe.epochs - one.epochs) * epoch_s - under_way_s)
 
 
 def _epoch_cost(recipe: Recipe) -> float:
     return cost(recipe) / recipe.epochs
 
 
-def counts(found: Sequence[Standing]) -> dict[State, int]:
-    """Count the runs in each state, the diverged not among the finished."""
+def counts(found: Sequence[Standing]) -> dict[RunState, int]:
+    """Count the runs in each state."""
     counted = Counter(one.state for one in found)
-    return {state: counted[state] for state in STATES}
+    return {state: counted[state] for state in reversed(RunState)}
 
 
 def left_s(found: Sequence[Standing]) -> float | None:
-    """Give the seconds until all is done but what failed, with as many at a time as run now.
+    """Return the seconds until all runs that did not fail are done.
 
-    One at a time where none runs; None where no epoch is done yet, from which to tell.
+    As many run at a time as run now, or one if none runs. None if no epoch is finished yet.
     """
-    running = [one.left_s for one in found if one.state == "running"]
-    waiting = [one.left_s for one in found if one.state in ("begun", "planned")]
+    running = [one.left_s for one in found if one.state is RunState.RUNNING]
+    waiting = [one.left_s for one in found if one.state in WAITING]
     known = [one for one in running if one is not None], [one for one in waiting if one is not None]
     if len(known[0]) < len(running) or len(known[1]) < len(waiting):
         return None
@@ -126,32 +113,32 @@ def left_s(found: Sequence[Standing]) -> float | None:
 
 
 def summary(found: Sequence[Standing]) -> str:
-    """Tell in a line how many runs are how far, and how long the rest will take."""
+    """Return a line with the number of runs in each state and the time left."""
     counted = counts(found)
     listed = ", ".join(f"{count} {state}" for state, count in counted.items() if count)
-    if not any(counted[state] for state in ("running", "begun", "planned")):
+    if not any(counted[state] for state in (RunState.RUNNING, *WAITING)):
         return listed
-    seconds, jobs = left_s(found), max(1, counted["running"])
+    seconds, jobs = left_s(found), max(1, counted[RunState.RUNNING])
     if seconds is None:
-        return f"{listed}; time left: not known before an epoch is done"
-    return f"{listed}; about {in_words(seconds)} left, {jobs} at a time"
+        return f"{listed}; time left: unknown until an epoch is finished"
+    return f"{listed}; about {duration(seconds)} left, {jobs} at a time"
 
 
 def lines(found: Sequence[Standing]) -> Iterator[str]:
-    """Tell of each run that needs attention: what runs, was stopped, failed or diverged."""
+    """Return a line for each run that is running, was stopped, failed or diverged."""
     for one in found:
-        progress = f"epoch {one.epochs} of {one.run.recipe.epochs} done"
-        if one.state == "running":
-            left = "" if one.left_s is None else f", about {in_words(one.left_s)} left"
+        progress = f"epoch {one.epochs} of {one.run.recipe.epochs} finished"
+        if one.state is RunState.RUNNING:
+            left = "" if one.left_s is None else f", about {duration(one.left_s)} left"
             yield f"{one.run.path.name}: running, {progress}{left}"
-        elif one.state == "begun":
-            yield f"{one.run.path.name}: begun and stopped, {progress}"
+        elif one.state is RunState.STARTED:
+            yield f"{one.run.path.name}: started and stopped, {progress}"
         elif one.reason:
             yield f"{one.run.path.name}: {one.state}: {one.reason}"
 
 
 def record(folder: Path, found: Sequence[Standing]) -> Mapping[str, Any]:
-    """Give all of it as JSON values; times in seconds."""
+    """Return all of it as JSON values; times in seconds."""
     return {
         "path": str(folder),
         "counts": counts(found),

@@ -1,68 +1,59 @@
-"""A study's directory: plan runs, finish them, tell how each one ended.
+"""A study's directory: plan runs, train them, report how each one ended.
 
 ::
 
-    STUDY/study.json     the store, the recipe around the axes, the axes
+    STUDY/study.json     the store, the recipe around the axes, the axes, the names of the runs
     STUDY/runs/NAME/     one directory a run
     STUDY/report.html    written by lowres report
 
-Any number of processes may plan and finish one study at the same time, here or on machines that
-share its file system: a run is trained by one of them, and each ends when all runs have ended.
+Several processes may plan and finish one study at the same time, here or on machines that share
+its file system. Each run is trained by one of them, and each process ends when all runs have ended.
 """
 
 from __future__ import annotations
 
+import json
 import signal
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from lowres.errors import RunError, StudyError
+from lowres.errors import LowresError, RunError, StudyError
 from lowres.progress import Display, Track, silent
 from lowres.recipe import Recipe
 from lowres.store.store import Store
-from lowres.study.axes import Axis, Together, expand
-from lowres.study.record import FILE_NAME, grown_record, planning, read_record, refuse_file
-from lowres.training.run import Run
-from lowres.work.executor import BUSY_STATUS, Executor, Job, Result
-from lowres.work.files import write_json
+from lowres.study.axes import Axis, Together, expand, refuse_mixture
+from lowres.study.values import PARTS
+from lowres.training.run import Run, RunState, RunSummary
+from lowres.variant import Variant
+from lowres.work.directory import WorkDirectory, differences
+from lowres.work.executor import BUSY_STATUS, Executor, Job
+
+PLANNING_S = 60.0
+"""How long `Study.plan` waits for another process that plans the same study."""
 
 OTHERS_POLL_S = 1.0
-"""How often runs that other processes train are looked at."""
+"""How often `Study.finish` looks at the runs that other processes train."""
+
+COST_IMAGES, COST_CLASSES = 1_281_167, 1000
+"""Train images and classes by which `cost` compares recipes: those of ImageNet."""
 
 
 @dataclass(frozen=True, slots=True)
-class Summary:
-    """How the runs of a study stand after a call of `finish`."""
+class StudySummary:
+    """What a call of `Study.finish` leaves behind.
+
+    Attributes:
+        finished: how many runs have a result.
+        failed: the reason for each run that failed, by its name.
+    """
 
     finished: int
     failed: dict[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class Draft:
-    """A run that a plan would make, or that is there already.
-
-    Attributes:
-        name: name of its directory.
-        recipe: what it trains.
-        epochs: how many are done.
-        finished: whether all is done.
-    """
-
-    name: str
-    recipe: Recipe
-    epochs: int = 0
-    finished: bool = False
-
-    @classmethod
-    def of(cls, run: Run) -> Self:
-        """Tell how far a run is."""
-        return cls(run.path.name, run.recipe, len(run.metrics()), run.status == "finished")
 
 
 class Study:
@@ -70,11 +61,15 @@ class Study:
 
     Attributes:
         path: the study's directory.
+        axes: the values of each swept field.
         runs: its runs, the most costly first.
     """
 
-    def __init__(self, path: Path, runs: Sequence[Run]) -> None:
+    def __init__(
+        self, path: Path, runs: Sequence[Run], axes: Mapping[str, Sequence[Any]] | None = None
+    ) -> None:
         self.path = path
+        self.axes = dict(axes or {})
         self.runs = sorted(runs, key=lambda run: (-cost(run.recipe), run.path.name))
 
     @classmethod
@@ -86,9 +81,9 @@ class Study:
         axes: Sequence[Axis | Together],
         points: Sequence[Mapping[str, Any]] = (),
     ) -> Self:
-        """Make the directories of all runs that are asked for, keeping those that are there.
+        """Make the directories of all runs, keeping those that exist.
 
-        A study may be planned again with more values or axes; what is not swept must stay.
+        A study may be planned again with more values, axes and points; all else must stay.
 
         Args:
             path: directory of the study.
@@ -103,12 +98,11 @@ class Study:
             StoreError: the store lacks a variant.
         """
         recipes = _recipes(store, base, axes, points)
-        refuse_file(path)
-        path.mkdir(parents=True, exist_ok=True)
-        with planning(path):
-            record = grown_record(path, store, base, axes, points, list(recipes))
+        work = _work(path)
+        with work.lock("being planned", wait_s=PLANNING_S):
+            record = _grown(work, store, base, axes, points, recipes)
             (path / "runs").mkdir(exist_ok=True)
-            write_json(path / FILE_NAME, record)
+            work.replan(record)
             for name, recipe in recipes.items():
                 Run.plan(path / "runs" / name, recipe, store)
             return cls.open(path)
@@ -121,20 +115,23 @@ class Study:
         base: Recipe,
         axes: Sequence[Axis | Together],
         points: Sequence[Mapping[str, Any]] = (),
-    ) -> list[Draft]:
-        """Give the runs that `plan` would make or keep, the most costly first; write nothing.
+    ) -> list[RunSummary]:
+        """Return the runs that `plan` would make or keep, the most costly first; write nothing.
 
         Raises:
             LowresError: as `plan`.
         """
         recipes = _recipes(store, base, axes, points)
-        with planning(path) if path.is_dir() else nullcontext():
-            record = grown_record(path, store, base, axes, points, list(recipes))
+        work = _work(path)
+        planning = work.lock("being planned", wait_s=PLANNING_S) if path.exists() else nullcontext()
+        with planning:
+            names = _grown(work, store, base, axes, points, recipes)["runs"]
+        folders = {name: path / "runs" / name for name in names}
         drafts = [
-            Draft.of(Run.open(path / "runs" / name))
-            if (path / "runs" / name / "recipe.json").exists() or name not in recipes
-            else Draft(name, recipes[name])
-            for name in record["runs"]
+            Run.open(folder).summary()
+            if (folder / "recipe.json").exists() or name not in recipes
+            else RunSummary(name, recipes[name])
+            for name, folder in folders.items()
         ]
         return sorted(drafts, key=lambda draft: (-cost(draft.recipe), draft.name))
 
@@ -145,20 +142,19 @@ class Study:
         Raises:
             StudyError: there is none, or it is damaged.
         """
-        record = read_record(path)
-        if record is None:
-            raise StudyError(f"{path} is not a study: it has no {FILE_NAME}")
+        record = _work(path).read()
         try:
-            return cls(path, [Run.open(path / "runs" / name) for name in record["runs"]])
+            runs = [Run.open(path / "runs" / name) for name in record["runs"]]
         except RunError as error:
             raise StudyError(f"{error}; plan the study again with the same axes") from error
+        return cls(path, runs, record["axes"])
 
-    def drafts(self) -> list[Draft]:
-        """Give its runs as drafts."""
-        return [Draft.of(run) for run in self.runs]
+    def summaries(self) -> list[RunSummary]:
+        """Return the summary of each run, the most costly first."""
+        return [run.summary() for run in self.runs]
 
     def commands(self, arguments: Sequence[str] = ()) -> list[tuple[str, ...]]:
-        """Give the command of each run that is not finished, the most costly first.
+        """Return the command of each run that is not finished, the most costly first.
 
         Args:
             arguments: further arguments of each `lowres train`.
@@ -166,49 +162,59 @@ class Study:
         return [
             ("lowres", "train", str(run.path.resolve()), *arguments)
             for run in self.runs
-            if run.status != "finished"
+            if not run.finished
         ]
 
     def finish(
         self, executor: Executor, arguments: Sequence[str] = (), *, track: Track = silent
-    ) -> Summary:
-        """Finish every run that is not finished; failed ones are tried again.
+    ) -> StudySummary:
+        """Train every run that is not finished, and those that failed once more.
 
-        A run that another process trains is waited for, and taken over if that process ends
-        without having finished it.
+        If another process trains a run, the study waits for it; if that process ends without a
+        result, the study trains the run itself.
 
         Args:
-            executor: what runs them.
+            executor: what runs the commands.
             arguments: further arguments of each `lowres train`.
             track: shows progress, one line a run.
         """
-        todo = {run.path.name: run for run in self.runs if run.status != "finished"}
+        todo = {run.path.name: run for run in self.runs if not run.finished}
         elsewhere: dict[str, Run] = {}
+        python = (sys.executable, "-P", "-m", "lowres", "train")
         with track("study", len(self.runs), done=len(self.runs) - len(todo)) as display:
             while todo or elsewhere:
-                jobs = [_job(run, arguments) for run in todo.values()]
+                folders = {name: run.path.resolve() for name, run in todo.items()}
+                jobs = [
+                    Job(name, (*python, str(folder), *arguments), folder / "train.log")
+                    for name, folder in folders.items()
+                ]
                 for result in executor.finish(jobs):
-                    run = todo[result.job.name]
-                    if _is_elsewhere(run, result):
-                        elsewhere[run.path.name] = run
-                        display.say(f"{run.path.name}: another process is training it; waiting")
-                    else:
-                        _note(run, result, display)
+                    name, run = result.job.name, todo[result.job.name]
+                    if not run.finished and (result.exit_status == BUSY_STATUS or run.busy):
+                        elsewhere[name] = run
+                        display.say(f"{name}: another process is training it; waiting")
+                        continue
+                    if not run.finished and run.state is not RunState.FAILED:
+                        run.record_error(
+                            "ProcessEnded", f"its process {_ending(result.exit_status)}"
+                        )
+                    _report_end(run, display)
                 todo = _await_others(elsewhere, display)
-        failed = {run.path.name: why_failed(run) for run in self.runs if run.status == "failed"}
-        finished = sum(run.status == "finished" for run in self.runs)
-        return Summary(finished, failed)
+        failed = {
+            run.path.name: why_failed(run) for run in self.runs if run.state is RunState.FAILED
+        }
+        return StudySummary(sum(run.finished for run in self.runs), failed)
 
 
 def find_runs(folder: Path) -> list[Run]:
-    """Open all runs in a folder, at any depth: those of a study, a run itself, or any others.
+    """Open all runs in a folder, at any depth: of a study, a run itself, or any others.
 
     Raises:
-        StudyError: there is none, or a study's run is missing.
+        StudyError: there is none, or a run of a study is missing.
         RunError: one is damaged.
     """
-    if (folder / FILE_NAME).exists():
-        Study.open(folder)  # which refuses a study whose runs have gone missing
+    if _work(folder).planned:
+        Study.open(folder)  # which refuses a study whose runs are missing
     runs = [Run.open(path.parent) for path in sorted(folder.glob("**/recipe.json"))]
     if not runs:
         raise StudyError(f"{folder} holds no runs: expected a study, a run or a folder of runs")
@@ -216,14 +222,24 @@ def find_runs(folder: Path) -> list[Run]:
 
 
 def cost(recipe: Recipe) -> float:
-    """Estimate the cost of a run, up to a factor: most of it are convolutions at full size."""
-    return recipe.epochs * recipe.blocks * recipe.width**2 * recipe.size**2
+    """Return the cost of a run, in multiply-adds of training it on ImageNet.
+
+    It orders runs, whatever their store. If a network of the user's cannot be made here, the
+    recipe's Wide ResNet stands for it.
+    """
+    from lowres.study.costs import Size
+
+    images = COST_IMAGES * (2 if recipe.flip == "both" else 1)
+    try:
+        macs = Size.of(recipe, COST_CLASSES).macs
+    except (LowresError, ImportError):
+        macs = Size.of(Recipe(variant=recipe.variant), COST_CLASSES).macs
+    return 3.0 * macs * images * recipe.epochs
 
 
 def why_failed(run: Run) -> str:
-    """Tell why a run failed, and where more is written."""
-    error = run.error()
-    return f"{error['type']}: {error['message']} (see {run.path / 'train.log'})"
+    """Return why a run failed, and the file that holds more."""
+    return f"{run.summary().reason} (see {run.path / 'train.log'})"
 
 
 def _recipes(
@@ -232,27 +248,104 @@ def _recipes(
     axes: Sequence[Axis | Together],
     points: Sequence[Mapping[str, Any]],
 ) -> dict[str, Recipe]:
+    """Return the recipes of a study by the names of their runs."""
     recipes = expand(base, axes, points)
     for variant in dict.fromkeys(recipe.variant for recipe in recipes):
         store.images("train", variant)
     return {recipe.run_name(store.manifest.digest): recipe for recipe in recipes}
 
 
-def _job(run: Run, arguments: Sequence[str]) -> Job:
-    path = run.path.resolve()
-    command = (sys.executable, "-P", "-m", "lowres", "train", str(path), *arguments)
-    return Job(run.path.name, command, path / "train.log")
+def _work(path: Path) -> WorkDirectory:
+    return WorkDirectory(
+        path,
+        kind="study",
+        plan_name="study.json",
+        result_name="",
+        error=StudyError,
+        check=_checked,
+        advice="choose another directory with --out, or sweep a field with --axis FIELD=...",
+    )
+
+
+def _checked(record: dict[str, Any]) -> dict[str, Any]:
+    """Validate `study.json`."""
+    if not all(isinstance(record["store"][name], str) for name in ("path", "digest")):
+        raise TypeError("its store must have a path and a digest")
+    for name, kind in (("axes", dict), ("runs", list), ("base", dict)):
+        if not isinstance(record[name], kind):
+            raise TypeError(f"{name} must be a {kind.__name__}")
+    base = Recipe.from_record(record["base"]).to_record()
+    return {"together": [], "points": [], **record, "base": base}
+
+
+def _grown(
+    work: WorkDirectory,
+    store: Store,
+    base: Recipe,
+    axes: Sequence[Axis | Together],
+    points: Sequence[Mapping[str, Any]],
+    names: Iterable[str],
+) -> dict[str, Any]:
+    """Return the record of a study that is new, or that grows by more axes, values and runs.
+
+    Raises:
+        StudyError: the directory holds something else, or a study that does not fit.
+    """
+    work.refuse_foreign()
+    swept = {axis.name: list(axis.values) for one in axes for axis in one.axes}
+    together = [[axis.name for axis in one.axes] for one in axes if isinstance(one, Together)]
+    where = {"path": str(store.path.resolve()), "digest": store.manifest.digest}
+    earlier: dict[str, Any] = {"axes": {}, "together": [], "points": [], "runs": []}
+    if work.planned:
+        earlier = work.read()
+        if earlier["store"]["digest"] != where["digest"]:
+            work.refuse(differences({"store": earlier["store"]}, {"store": where}))
+        free = {*swept, *earlier["axes"]}
+        try:
+            refuse_mixture(free)
+        except StudyError as error:
+            listed = ", ".join(earlier["axes"]) or "none"
+            raise StudyError(
+                f"study {work.path} was planned with axes {listed}: {error}"
+            ) from error
+        free |= set(PARTS) if "variant" in free else set()
+        then, now = _by_part(earlier["base"]), _by_part(base.to_record())
+        work.refuse(differences(then, now, ignored=free))
+    joined_axes = dict(earlier["axes"])
+    for name, values in swept.items():
+        joined_axes[name] = _joined(earlier["axes"].get(name, []), values)
+    return {
+        "store": where,
+        "base": base.to_record(),
+        "axes": joined_axes,
+        "together": _joined(earlier["together"], together),
+        "points": _joined(earlier["points"], points),
+        "runs": _joined(earlier["runs"], names),
+    }
+
+
+def _by_part(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a recipe's record with the parts of its variant in place of the variant."""
+    variant = Variant.parse(record["variant"])
+    parts = {part: getattr(variant, part) for part in PARTS}
+    return {**parts, **{name: value for name, value in record.items() if name != "variant"}}
+
+
+def _joined(then: Iterable[Any], now: Iterable[Any]) -> list[Any]:
+    """Join two lists of JSON values without repeats; 1 and True are two values."""
+    texts = dict.fromkeys(json.dumps(value) for value in (*then, *now))
+    return [json.loads(text) for text in texts]
 
 
 def _await_others(elsewhere: dict[str, Run], display: Display) -> dict[str, Run]:
-    """Wait until runs that others train have ended, or until one was left unfinished: take that.
+    """Wait until other processes have ended all of their runs, or left one unfinished.
 
     Args:
-        elsewhere: what others train; what has ended is removed from it.
+        elsewhere: the runs that other processes train; those that have ended are removed from it.
         display: shows how runs ended.
 
     Returns:
-        The runs to be taken over.
+        The runs that were left unfinished.
     """
     left: dict[str, Run] = {}
     while elsewhere and not left:
@@ -261,37 +354,24 @@ def _await_others(elsewhere: dict[str, Run], display: Display) -> dict[str, Run]
             if run.busy:
                 continue
             del elsewhere[name]
-            if run.status in ("finished", "failed"):
-                _tell(run, display)
+            if run.finished or run.state is RunState.FAILED:
+                _report_end(run, display)
             else:
                 left[name] = run
     return left
 
 
-def _is_elsewhere(run: Run, result: Result) -> bool:
-    """Tell whether a run that was to be finished is in other hands."""
-    return run.status != "finished" and (result.exit_status == BUSY_STATUS or run.busy)
-
-
-def _note(run: Run, result: Result, display: Display) -> None:
-    """Say how a run ended, recording what it could not record itself."""
-    if run.status != "finished" and run.status != "failed":
-        run.record_error("ProcessEnded", f"its process {_ending(result.exit_status)}")
-    _tell(run, display)
-
-
-def _tell(run: Run, display: Display) -> None:
-    display.say(f"{run.path.name}: {_end(run)}")
+def _report_end(run: Run, display: Display) -> None:
+    """Show how a run ended."""
+    if run.state is RunState.FAILED:
+        line = f"FAILED: {why_failed(run)}"
+    else:
+        result = run.result()
+        line = f"top-1 error {100 * (result['top1_error'] or 0):.2f} %, {result['train_s']:.1f} s"
+        if result["status"] == "diverged":
+            line = f"diverged in epoch {result['epochs']}"
+    display.say(f"{run.path.name}: {line}")
     display.advance()
-
-
-def _end(run: Run) -> str:
-    if run.status == "failed":
-        return f"FAILED: {why_failed(run)}"
-    result = run.result()
-    if result["status"] == "diverged":
-        return f"diverged in epoch {result['epochs']}"
-    return f"top-1 error {100 * result['top1_error']:.2f} %, {result['train_s']:.1f} s"
 
 
 def _ending(exit_status: int) -> str:

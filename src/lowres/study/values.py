@@ -1,26 +1,36 @@
-"""Values of recipe fields and of parts of a variant, from text and from TOML."""
+"""Values of recipe fields and of the parts of a variant, read from text and from TOML.
+
+On the command line values have commas between them (`0.01,0.05`); a range such as `log:0.001:0.1:7`
+or `lin:1:4:4` stands for its values, rounded to few digits.
+"""
 
 from __future__ import annotations
 
-import difflib
+import math
 import types
-from collections.abc import Iterable
 from dataclasses import fields
 from functools import cache
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, NoReturn, Union, get_args, get_origin, get_type_hints
 
-from lowres.errors import RecipeError, StudyError
+from lowres.errors import RecipeError, StudyError, nearest
 from lowres.recipe import FIELDS, Recipe
-from lowres.study.ranges import is_range, numbers
 from lowres.variant import Variant
 
 PARTS = tuple(field.name for field in fields(Variant))
 """The parts of a variant: size, filter, fit, rule."""
 
 NAMES = (*FIELDS, *PARTS)
-"""What can be swept."""
+"""What an axis can sweep."""
 
-WANTED = {bool: "true or false", int: "a whole number", float: "a number"}
+EXPECTED = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
+
+RANGE_KINDS = ("lin", "log")
+
+RANGE_DIGITS = 3
+"""Significant digits of a range's inner values, as long as no two become equal."""
+
+MAX_RANGE_DIGITS = 15
+MAX_RANGE_VALUES = 1000
 
 
 def check_name(name: str) -> None:
@@ -34,16 +44,10 @@ def check_name(name: str) -> None:
         raise RecipeError(f"the recipe has no field {name!r}; {nearest(name, NAMES, listed)}")
 
 
-def nearest(name: str, known: Iterable[str], otherwise: str) -> str:
-    """Ask whether the nearest of the known names was meant, or say something else."""
-    near = difflib.get_close_matches(name, list(known), n=1)
-    return f"did you mean {near[0]}?" if near else otherwise
-
-
 def from_text(name: str, text: str) -> tuple[Any, ...]:
-    """Read values with commas between them: `0.01,0.05`, or a range such as `log:0.001:0.1:7`.
+    """Read values with commas between them; each may be a range if the field is a number.
 
-    A value of a field that is itself a list joins its parts with `+`: `0.5+0.75`.
+    The parts of a value that is itself a list have `+` between them: `0.5+0.75`.
 
     Raises:
         StudyError: a value is missing, or a range has another form.
@@ -55,15 +59,15 @@ def from_text(name: str, text: str) -> tuple[Any, ...]:
         raise StudyError(f"{name} must have values with commas between them, was {text!r}")
     found: list[Any] = []
     for value in values:
-        if hint in (int, float) and is_range(value):
-            found += numbers(name, value, whole=hint is int)
+        if hint in (int, float) and value.partition(":")[0] in RANGE_KINDS:
+            found += _range(name, value, whole=hint is int)
         else:
             found.append(_convert(name, value, hint))
     return tuple(found)
 
 
 def number_type(name: str) -> type[int] | type[float] | None:
-    """Give the type of a field that holds a number, or None where it holds something else.
+    """Return int or float for a field that holds a number, None for any other.
 
     Raises:
         RecipeError: the field is unknown.
@@ -74,7 +78,7 @@ def number_type(name: str) -> type[int] | type[float] | None:
 
 
 def from_toml(name: str, value: object) -> Any:  # noqa: ANN401  any field's type
-    """Check a value that TOML gave, for which `none` stands for none.
+    """Check a value that was read from TOML, where `"none"` stands for None.
 
     Raises:
         RecipeError: the field is unknown or the value is not of its type.
@@ -89,7 +93,7 @@ def _hints() -> dict[str, Any]:
 
 
 def _convert(name: str, text: str, hint: Any) -> Any:  # noqa: ANN401  any field's type
-    """Turn text into a value of a field's type."""
+    """Return text as a value of a field's type."""
     origin = get_origin(hint)
     if origin in (types.UnionType, Union):  # T | None
         return None if text.lower() == "none" else _convert(name, text, get_args(hint)[0])
@@ -102,7 +106,7 @@ def _convert(name: str, text: str, hint: Any) -> Any:  # noqa: ANN401  any field
             return text  # the recipe or the variant checks it
         return hint(text)
     except (ValueError, KeyError):
-        raise RecipeError(f"{name} must be {WANTED[hint]}, was {text!r}") from None
+        raise RecipeError(f"{name} must be {EXPECTED[hint]}, was {text!r}") from None
 
 
 def _checked(name: str, value: object, hint: Any) -> Any:  # noqa: ANN401
@@ -115,7 +119,67 @@ def _checked(name: str, value: object, hint: Any) -> Any:  # noqa: ANN401
         return tuple(_checked(name, part, get_args(hint)[0]) for part in value)
     if hint is float and type(value) is int:
         return float(value)
-    wanted = str if origin is Literal else hint
-    if type(value) is not wanted:  # not isinstance: true is no number
-        raise RecipeError(f"{name} must be {WANTED.get(wanted, 'a text')}, was {value!r}")
+    expected = str if origin is Literal else hint
+    if type(value) is not expected:  # not isinstance: True is an int, too
+        raise RecipeError(f"{name} must be {EXPECTED[expected]}, was {value!r}")
     return value
+
+
+def _range(name: str, text: str, *, whole: bool) -> tuple[Any, ...]:
+    """Return the values of a range `KIND:FIRST:LAST:COUNT`; both ends are kept exactly.
+
+    Args:
+        name: of the field, for errors.
+        text: lin for equal steps, log for equal factors; LAST may be below FIRST.
+        whole: round to whole numbers, for a field that takes no others.
+
+    Raises:
+        StudyError: the text has another form, or fewer than COUNT values differ.
+    """
+    kind, *rest = text.split(":")
+    if len(rest) != 3:
+        _refuse_range(name, text, "must be written lin:FIRST:LAST:COUNT or log:FIRST:LAST:COUNT")
+    try:
+        first, last, count = float(rest[0]), float(rest[1]), int(rest[2])
+    except ValueError:
+        _refuse_range(name, text, "must have two numbers and a whole number of values")
+    _check_range(name, text, kind, first, last, count)
+    if whole and not (first.is_integer() and last.is_integer()):
+        _refuse_range(name, text, f"must begin and end with whole numbers, as {name} is one")
+    shares = [place / (count - 1) for place in range(1, count - 1)]
+    if kind == "lin":
+        inner = [first * (1 - share) + last * share for share in shares]
+    else:
+        a, b = math.log(first), math.log(last)
+        inner = [math.exp(a * (1 - share) + b * share) for share in shares]
+    values = [first, *inner, last][:count]
+    found = tuple(map(round, values)) if whole else _rounded(values)
+    if len(set(found)) < count:
+        what = "whole numbers" if whole else "numbers"
+        _refuse_range(name, text, f"has only {len(set(found))} different {what}: ask for fewer")
+    return found
+
+
+def _check_range(name: str, text: str, kind: str, first: float, last: float, count: int) -> None:
+    if not (math.isfinite(first) and math.isfinite(last)):
+        _refuse_range(name, text, "must have finite ends")
+    if kind == "log" and not (first > 0 and last > 0):
+        _refuse_range(name, text, "must have ends above 0, because it has equal factors")
+    if not 1 <= count <= MAX_RANGE_VALUES:
+        _refuse_range(name, text, f"must have 1 to {MAX_RANGE_VALUES} values")
+    if (count == 1) != (first == last):
+        _refuse_range(name, text, "must have two or more values between two ends, or one end alone")
+
+
+def _refuse_range(name: str, text: str, fault: str) -> NoReturn:
+    raise StudyError(f"{name}: range {text!r} {fault}, such as log:0.001:0.1:7")
+
+
+def _rounded(values: list[float]) -> tuple[float, ...]:
+    """Round inner values to as few digits as keep all values different."""
+    for digits in range(RANGE_DIGITS, MAX_RANGE_DIGITS + 1):
+        inner = [float(f"{value:.{digits}g}") + 0.0 for value in values[1:-1]]  # no -0
+        found = (values[0], *inner, *values[1:][-1:])
+        if len(set(found)) == len(values):
+            break
+    return found

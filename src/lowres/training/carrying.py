@@ -33,7 +33,7 @@ def carry(run: Run, model: nn.Module) -> tuple[str, ...]:
     Raises:
         RunError: the weights are missing, not those that were planned, or nothing of them fits.
     """
-    if run.start is None:
+    if run.warm_start is None:
         return ()
     tensors, own = _read(run), model.state_dict()
     other = {
@@ -44,8 +44,8 @@ def carry(run: Run, model: nn.Module) -> tuple[str, ...]:
     names = tuple(name for name in own if _layer(name) not in other)
     if not names:
         raise RunError(
-            f"{run.path} begins with the weights of {run.start.run}, and no layer of its network "
-            "has the same name and shapes as one of these: train it without them"
+            f"{run.path} begins with the weights of {run.warm_start.run}, and no layer of its "
+            "network has the same name and shapes as one of these: train it without them"
         )
     with torch.no_grad():
         for name in names:
@@ -59,13 +59,13 @@ def _layer(name: str) -> str:
 
 
 def _read(run: Run) -> dict[str, torch.Tensor]:
-    assert run.start is not None
-    safetensors, file = require("safetensors", "train"), run.start.file
+    assert run.warm_start is not None
+    safetensors, file = require("safetensors", "train"), run.warm_start.file
     try:
-        if sha256_of_file(file) != run.start.sha256:
+        if sha256_of_file(file) != run.warm_start.sha256:
             raise RunError(
-                f"{file} is damaged: it is not the weights of {run.start.run} that {run.path} was "
-                "planned with; remove the run, and plan it again"
+                f"{file} is damaged: it is not the weights of {run.warm_start.run} that {run.path} "
+                "was planned with; remove the run, and plan it again"
             )
         with safetensors.safe_open(file, framework="pt") as opened:
             return {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118

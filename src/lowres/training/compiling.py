@@ -5,15 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 from torch import nn
 from torch.nn import functional
 
 from lowres.errors import RunError
-
-Compile = Literal["auto", "on", "off"]
+from lowres.training.run import Compile
 
 PAYS_FROM_MACS = {"cpu": 2e13, "cuda": 1e16}
 """Multiply-adds of a run from which the compiler's minute comes back.

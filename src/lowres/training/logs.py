@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from lowres.errors import require
-from lowres.training.execution import Log
+from lowres.training.run import Log
 
 FOLDER = "tensorboard"
 

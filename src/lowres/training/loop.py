@@ -24,9 +24,8 @@ from lowres.training.checkpoint import Partial
 from lowres.training.device import describe_hardware
 from lowres.training.distributed import Team
 from lowres.training.evaluate import evaluate
-from lowres.training.execution import Execution
 from lowres.training.logs import EventLog
-from lowres.training.run import Run
+from lowres.training.run import Execution, Run
 from lowres.training.schedule import learning_rate
 from lowres.training.session import Session, compile_session, open_session, using_threads
 from lowres.training.weights import publish, weights_digest
@@ -91,7 +90,7 @@ def finish(
         StoreError: its store is missing or damaged.
     """
     execution, team = execution or Execution(), team or Team()
-    if team.told(run.status == "finished"):
+    if team.told(run.finished):
         return run.result()
     with run.locked() if team.first else nullcontext():
         try:

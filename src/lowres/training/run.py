@@ -1,17 +1,17 @@
-"""A run: one recipe on one store, as a directory.
+"""A run: one recipe on one store, as a directory; its state, its summary, how it is executed.
 
 ::
 
     RUN/recipe.json              the recipe, and which store it is for
-    RUN/initial.safetensors      weights that it begins with, if they are another run's
+    RUN/initial.safetensors      the weights of a warm start
     RUN/metrics.jsonl            one line an epoch
-    RUN/checkpoint.pt            the last epoch, or where it was interrupted; what it goes on from
-    RUN/error.json               why the last attempt failed, if it did
+    RUN/checkpoint.pt            the state after the last epoch or at the interrupt, to resume from
+    RUN/error.json               why the last attempt failed
     RUN/weights.safetensors      the weights at the end
     RUN/result.json              written last: its presence means finished
 
-`lowres train RUN` finishes any such directory, so a study, a cluster's queue and a shell loop all
-work the same way.
+`lowres train RUN` finishes any such directory, so that a study, a queue of a cluster and a shell
+loop all work the same way.
 """
 
 from __future__ import annotations
@@ -21,32 +21,120 @@ import time
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 from lowres.errors import LowresError, RunBusyError, RunError
 from lowres.recipe import Recipe
 from lowres.store.store import Store
-from lowres.work.files import held, sha256_of_file, write_bytes, write_json
-
-Status = Literal["finished", "failed", "begun", "planned"]
+from lowres.work.directory import WorkDirectory, read_record
+from lowres.work.files import sha256_of_file, write_bytes, write_json
 
 INITIAL_FILE = "initial.safetensors"
 WEIGHTS_FILE = "weights.safetensors"
+METRICS_FILE = "metrics.jsonl"
+ERROR_FILE = "error.json"
 
-LOCK_TRIES = 4
-LOCK_PAUSE_S = 0.1
+Compile = Literal["auto", "on", "off"]
+Loading = Literal["auto", "resident", "streamed"]
+Log = Literal["jsonl", "tensorboard"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Execution:
+    """How a run is executed: nothing here is a decision of the recipe.
+
+    Raises:
+        RunError: a value is outside its range.
+    """
+
+    device: str = "auto"
+    """auto, cpu, cuda or cuda:N."""
+    threads: int | None = None
+    """CPU threads. Default: as many as the run started with, or torch's own number."""
+    compile: Compile = "auto"
+    """torch.compile. auto: if it saves more time within the run than it costs. A run that is
+    resumed keeps its first choice."""
+    loading: Loading = "auto"
+    """Where images are while a GPU trains. resident: on the GPU, as bytes. streamed: in the store.
+    auto: resident if they fit. On the CPU, auto reads the store's memory map."""
+    log: Log = "jsonl"
+    """jsonl: metrics.jsonl alone. tensorboard: event files below RUN/tensorboard as well."""
+
+    def __post_init__(self) -> None:
+        for name, choices in (("compile", Compile), ("loading", Loading), ("log", Log)):
+            value = getattr(self, name)
+            if value not in get_args(choices):
+                raise RunError(
+                    f"{name} must be one of {', '.join(get_args(choices))}, was {value!r}"
+                )
+        if self.threads is not None and self.threads < 1:
+            raise RunError(f"threads must be at least 1, was {self.threads}")
+
+
+class RunState(StrEnum):
+    """The state of a run."""
+
+    PLANNED = "planned"
+    """It has a recipe."""
+    STARTED = "started"
+    """It has a checkpoint; no process trains it, or none that can be seen."""
+    RUNNING = "running"
+    """A process trains it."""
+    FAILED = "failed"
+    """Its last attempt ended with an error."""
+    DIVERGED = "diverged"
+    """It is finished: its loss was not finite."""
+    TRAINED = "trained"
+    """It is finished: all epochs are done."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run has a result."""
+        return self in (RunState.DIVERGED, RunState.TRAINED)
 
 
 @dataclass(frozen=True, slots=True)
-class Start:
-    """Weights of another run that a run begins with (training/carrying.py tells which of them).
+class RunSummary:
+    """What a run's directory holds at one moment, or will hold once it is planned.
 
     Attributes:
-        run: name of the run that they come from.
-        sha256: of their file.
-        file: where it is.
+        name: name of the directory.
+        recipe: what it trains.
+        state: its state.
+        history: the records of its epochs, oldest first.
+        result: what `result.json` holds; empty if the run is not finished.
+        reason: why it failed or diverged; empty otherwise.
+    """
+
+    name: str
+    recipe: Recipe
+    state: RunState = RunState.PLANNED
+    history: Sequence[dict[str, Any]] = ()
+    result: dict[str, Any] = field(default_factory=dict)
+    reason: str = ""
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run has a result."""
+        return self.state.finished
+
+    @property
+    def spent_s(self) -> float:
+        """Seconds of training and evaluation so far."""
+        return sum(float(epoch["train_s"] + epoch["eval_s"]) for epoch in self.history)
+
+
+@dataclass(frozen=True, slots=True)
+class WarmStart:
+    """Weights of another run that a run starts with; `carry` says which tensors it takes.
+
+    Attributes:
+        run: name of the other run.
+        sha256: of the file.
+        file: the file with the weights.
     """
 
     run: str
@@ -65,11 +153,12 @@ class Start:
             return cls(run.name, sha256_of_file(file), file)
         except OSError as error:
             raise RunError(
-                f"{file} is missing or cannot be read: weights are written when a run is over "
-                f"({error})"
+                f"{file} is missing or cannot be read ({error}): a run writes it when it is "
+                f"finished; finish it with: lowres train {run}"
             ) from error
 
 
+@dataclass(frozen=True, slots=True)
 class Run:
     """A run's directory.
 
@@ -78,66 +167,50 @@ class Run:
         recipe: what to train.
         store_path: where the store was when the run was planned.
         store_digest: the digest of that store's contents.
-        start: the weights that it begins with, if they are another run's.
+        warm_start: the weights to start with; None for random ones.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        recipe: Recipe,
-        store_path: Path,
-        store_digest: str,
-        start: Start | None = None,
-    ) -> None:
-        self.path = path
-        self.recipe = recipe
-        self.store_path = store_path
-        self.store_digest = store_digest
-        self.start = start
+    path: Path
+    recipe: Recipe
+    store_path: Path
+    store_digest: str
+    warm_start: WarmStart | None = None
 
     @staticmethod
-    def name(recipe: Recipe, store_digest: str, start: Start | None = None) -> str:
-        """Name a run by its recipe, its store and the weights that it begins with."""
-        return recipe.run_name(store_digest + (start.sha256 if start else ""))
+    def name(recipe: Recipe, store_digest: str, warm_start: WarmStart | None = None) -> str:
+        """Return the name of a run, made from its recipe, its store and its warm start."""
+        return recipe.run_name(store_digest + (warm_start.sha256 if warm_start else ""))
 
     @classmethod
-    def plan(cls, path: Path, recipe: Recipe, store: Store, start: Start | None = None) -> Self:
-        """Make the directory of a run, or open it if it is there already.
+    def plan(
+        cls, path: Path, recipe: Recipe, store: Store, warm_start: WarmStart | None = None
+    ) -> Self:
+        """Make the directory of a run, or open it if it exists.
 
         Args:
             path: the directory.
             recipe: what to train.
             store: what to train it on.
-            start: weights to begin with, which are copied; if not given, fresh ones.
+            warm_start: weights to start with, which are copied into the directory.
 
         Raises:
-            RunError: the directory holds another run, or something else.
+            RunError: the directory holds another run, or other files.
             StoreError: the store has no such variant.
         """
         store.images("train", recipe.variant)
-        digest = store.manifest.digest
-        if path.exists() and (not path.is_dir() or _holds_something(path)):
-            run = cls.open(path)
-            if run.recipe != recipe or run.store_digest != digest or run.start != start:
-                raise RunError(
-                    f"{path} holds another run; finish it with: lowres train {path}, or choose "
-                    "another directory with --out"
-                )
-        else:
-            path.mkdir(parents=True, exist_ok=True)
-            run = cls(path, recipe, store.path, digest, start)
-            write_json(path / "recipe.json", run._to_record())
-        if start and not (path / INITIAL_FILE).exists():
-            write_bytes(path / INITIAL_FILE, start.file.read_bytes())
-        return run
-
-    def _to_record(self) -> dict[str, Any]:
+        run = cls(path, recipe, store.path, store.manifest.digest)
+        if warm_start:
+            run = replace(run, warm_start=replace(warm_start, file=path / INITIAL_FILE))
         record: dict[str, Any] = {
-            "store": {"path": str(self.store_path.resolve()), "digest": self.store_digest}
+            "store": {"path": str(store.path.resolve()), "digest": run.store_digest},
+            "recipe": recipe.to_record(),
         }
-        if self.start:
-            record["start"] = {"run": self.start.run, "sha256": self.start.sha256}
-        return {**record, "recipe": self.recipe.to_record()}
+        if warm_start:
+            record["start"] = {"run": warm_start.run, "sha256": warm_start.sha256}
+        _work(path).begin(record)
+        if warm_start and not (path / INITIAL_FILE).exists():
+            write_bytes(path / INITIAL_FILE, warm_start.file.read_bytes())
+        return run
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -146,38 +219,62 @@ class Run:
         Raises:
             RunError: it is no run, or its recipe is damaged.
         """
-        try:
-            record = json.loads((path / "recipe.json").read_text())
-            recipe, store, start = Recipe.from_record(record["recipe"]), record["store"], None
-            if "start" in record:
-                of = record["start"]
-                start = Start(str(of["run"]), str(of["sha256"]), path / INITIAL_FILE)
-            return cls(path, recipe, Path(store["path"]), str(store["digest"]), start)
-        except FileNotFoundError:
-            raise RunError(f"{path} is not a run: it has no recipe.json") from None
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise RunError(f"{path / 'recipe.json'} is damaged: {error}") from error
+        record = _work(path).read()
+        recipe, store, warm_start = Recipe.from_record(record["recipe"]), record["store"], None
+        if start := record.get("start"):
+            warm_start = WarmStart(start["run"], start["sha256"], path / INITIAL_FILE)
+        return cls(path, recipe, Path(store["path"]), store["digest"], warm_start)
 
     @property
-    def status(self) -> Status:
-        """How far the run is, by the files that are there."""
-        if (self.path / "result.json").exists():
-            return "finished"
-        if (self.path / "error.json").exists():
-            return "failed"
-        return "begun" if (self.path / "checkpoint.pt").exists() else "planned"
+    def finished(self) -> bool:
+        """Whether the run has a result."""
+        return _work(self.path).finished
+
+    @property
+    def busy(self) -> bool:
+        """Whether a process trains the run; never so on file systems without locks."""
+        return _work(self.path).busy
+
+    @property
+    def state(self) -> RunState:
+        """The state by the run's files; `summary` sees in addition whether a process trains it."""
+        if self.finished:
+            return RunState.DIVERGED if self.result()["status"] == "diverged" else RunState.TRAINED
+        if (self.path / ERROR_FILE).exists():
+            return RunState.FAILED
+        return RunState.STARTED if (self.path / "checkpoint.pt").exists() else RunState.PLANNED
+
+    def summary(self) -> RunSummary:
+        """Read everything that the directory says about the run.
+
+        Raises:
+            RunError: a file is damaged.
+        """
+        busy = self.busy  # before the state: the process may write the result meanwhile
+        state, reason, result = self.state, "", {}
+        if state.finished:
+            result = self.result()
+        elif busy:
+            state = RunState.RUNNING
+        if state is RunState.FAILED:
+            reason = "{type}: {message}".format(**self.error())
+        if state is RunState.DIVERGED:
+            step, rate = result.get("bad_step"), result.get("bad_lr")
+            where = "" if step is None else f" from step {step} on, at learning rate {rate}"
+            reason = f"its loss is not finite{where}"
+        return RunSummary(self.path.name, self.recipe, state, self.metrics(), result, reason)
 
     def result(self) -> dict[str, Any]:
         """Read the result of a finished run."""
-        return _read(self.path / "result.json", ("status", "top1_error", "train_s"))
+        return _work(self.path).result(("status", "top1_error", "train_s"))
 
     def error(self) -> dict[str, Any]:
         """Read why the last attempt failed: `type`, `message` and `traceback`."""
-        return _read(self.path / "error.json", ("type", "message"))
+        return read_record(self.path / ERROR_FILE, ("type", "message"), RunError)
 
     def metrics(self) -> list[dict[str, Any]]:
         """Read the epochs so far, oldest first."""
-        path = self.path / "metrics.jsonl"
+        path = self.path / METRICS_FILE
         try:
             return [json.loads(line) for line in path.read_text().splitlines()]
         except FileNotFoundError:
@@ -200,90 +297,85 @@ class Run:
             )
         return store
 
-    def write_metrics(self, epochs: list[dict[str, Any]]) -> None:
+    def write_metrics(self, epochs: Sequence[dict[str, Any]]) -> None:
         """Write all epochs so far, so that the lines never disagree with the checkpoint."""
         lines = "".join(f"{json.dumps(epoch)}\n" for epoch in epochs)
-        write_bytes(self.path / "metrics.jsonl", lines.encode())
+        write_bytes(self.path / METRICS_FILE, lines.encode())
 
     def finish(self, result: dict[str, Any]) -> None:
         """Write the result, which declares the run finished."""
-        write_json(self.path / "result.json", result)
+        _work(self.path).finish(result)
 
     def clear_error(self) -> None:
-        """Forget how an earlier attempt failed."""
-        (self.path / "error.json").unlink(missing_ok=True)
+        """Remove the error of an earlier attempt."""
+        (self.path / ERROR_FILE).unlink(missing_ok=True)
 
     def fail(self, error: BaseException) -> None:
-        """Record why an attempt failed."""
-        told = isinstance(error, LowresError)
-        self.record_error(
-            type(error).__name__,
-            str(error),
-            "" if told else "".join(traceback.format_exception(error)),
-        )
+        """Record the error that ended an attempt; the user's own code gets its traceback."""
+        ours = isinstance(error, LowresError)
+        trace = "" if ours else "".join(traceback.format_exception(error))
+        self.record_error(type(error).__name__, str(error), trace)
 
     def record_error(self, kind: str, message: str, trace: str = "") -> None:
-        """Record why an attempt failed, in words."""
+        """Record in words why an attempt failed."""
         record = {"type": kind, "message": message, "traceback": trace}
-        write_json(self.path / "error.json", record)
+        write_json(self.path / ERROR_FILE, record)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the run, so that no other process trains it at the same time.
+        """Lock the run, so that no other process trains it at the same time.
 
         Raises:
-            RunBusyError: another process holds it.
+            RunBusyError: another process holds the lock.
         """
-        for left in reversed(range(LOCK_TRIES)):  # who asks for `busy` holds it for a moment, too
-            with held(self.path / "recipe.json") as free:
-                if free:
-                    yield
-                    return
-            if left:
-                time.sleep(LOCK_PAUSE_S)
-        raise RunBusyError(f"{self.path} is being trained by another process")
+        with _work(self.path).lock("being trained"):
+            yield
 
-    @property
-    def busy(self) -> bool:
-        """Whether a process holds the run; never so on file systems that know no locks."""
-        with held(self.path / "recipe.json") as free:
-            return not free
+    def idle_s(self) -> float:
+        """Return the seconds since an epoch was written, or 0 if there is none."""
+        metrics = self.path / METRICS_FILE
+        return max(0.0, time.time() - metrics.stat().st_mtime) if metrics.exists() else 0.0
 
 
-def _holds_something(path: Path) -> bool:
-    """Tell whether a folder holds more than a recipe that was not written to its end."""
-    return any(child.name != "recipe.json.tmp" for child in path.iterdir())
-
-
-def _read(path: Path, needed: Sequence[str]) -> dict[str, Any]:
-    try:
-        record = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise RunError(f"{path} is missing or damaged: {error}") from error
-    if not isinstance(record, dict) or not all(name in record for name in needed):
-        raise RunError(f"{path} is damaged: it must hold {', '.join(needed)}; remove it")
-    return record
-
-
-def eval_split(store: Store, recipe: Recipe) -> str:
-    """Name the split that errors are measured on."""
-    return recipe.eval_split or ("val" if "val" in store.splits else "test")
-
-
-def result_line(result: dict[str, object]) -> str:
-    """Tell the result of a run in a line."""
-    network = f"{result['network']} ({result['parameters']:,} parameters)"
-    if result["status"] == "diverged":
-        return (
-            f"{network} diverged in epoch {result['epochs']}: its loss is no longer finite from "
-            f"step {result['bad_step']} on, at learning rate {result['bad_lr']}"
-        )
-    return (
-        f"{network}: {result['eval_split']} top-1 error {_percent(result['top1_error'])}, top-5 "
-        f"error {_percent(result['top5_error'])}; {result['train_s']:.1f} s of training, "
-        f"{result['images_per_s']:,.0f} images/s"
+def _work(path: Path) -> WorkDirectory:
+    return WorkDirectory(
+        path,
+        kind="run",
+        plan_name="recipe.json",
+        result_name="result.json",
+        error=RunError,
+        busy_error=RunBusyError,
+        ignored=frozenset({"path"}),
+        check=_checked,
+        advice=f"finish the run that is there with: lowres train {path}, or choose another "
+        "directory with --out",
     )
 
 
-def _percent(share: object) -> str:
-    return f"{100 * float(str(share)):.2f} %"
+def _checked(record: dict[str, Any]) -> dict[str, Any]:
+    """Validate a run's plan, and complete a recipe from before a field was added."""
+    store = {name: str(record["store"][name]) for name in ("path", "digest")}
+    found = {"store": store, "recipe": Recipe.from_record(record["recipe"]).to_record()}
+    if "start" in record:
+        found["start"] = {name: str(record["start"][name]) for name in ("run", "sha256")}
+    return found
+
+
+def eval_split(store: Store, recipe: Recipe) -> str:
+    """Return the split to measure errors on."""
+    return recipe.eval_split or ("val" if "val" in store.splits else "test")
+
+
+def result_line(result: dict[str, Any]) -> str:
+    """Return the result of a run in one sentence."""
+    network = f"{result['network']} ({result['parameters']:,} parameters)"
+    if result["status"] == "diverged":
+        return (
+            f"{network} diverged in epoch {result['epochs']}: its loss is not finite from "
+            f"step {result['bad_step']} on, at learning rate {result['bad_lr']}"
+        )
+    return (
+        f"{network}: {result['eval_split']} top-1 error {100 * result['top1_error']:.2f} %, top-5 "
+        f"error {100 * result['top5_error']:.2f} %; {result['train_s']:.1f} s of training, "
+        f"{result['images_per_s']:,.0f} images/s"
+    )

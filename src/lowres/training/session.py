@@ -25,9 +25,8 @@ from lowres.training.carrying import carry
 from lowres.training.checkpoint import Progress
 from lowres.training.device import choose_device, choose_precision
 from lowres.training.distributed import Team
-from lowres.training.execution import Execution, Loading
 from lowres.training.optimizers.make import Optimizer, make_optimizer
-from lowres.training.run import Run, eval_split
+from lowres.training.run import Compile, Execution, Loading, Run, eval_split
 from lowres.training.stopping import Stop
 
 EVAL_BATCH_SIZE = 500
@@ -126,7 +125,7 @@ def open_session(run: Run, store: Store, execution: Execution, team: Team) -> Se
     )
 
 
-def compile_session(session: Session, wanted: compiling.Compile) -> None:
+def compile_session(session: Session, wanted: Compile) -> None:
     """Compile the network, if that is wanted and pays back; a run goes on as it began.
 
     Raises:

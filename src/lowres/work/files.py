@@ -1,6 +1,6 @@
-"""Files that survive: written whole or not at all, hashed, held against others.
+"""Files that survive a crash: written whole or not at all; hashed; locked.
 
-A file that is called written has reached the disk, and so has its name in the folder.
+When a function of this module has written a file, its bytes and its name have reached the disk.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import fcntl
 import hashlib
 import json
 import os
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,25 +18,40 @@ from pathlib import Path
 
 def write_json(path: Path, record: object) -> None:
     """Write a record as JSON; after a crash or a power cut, `path` is whole or as it was."""
-    text = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    write_bytes(path, text.encode())
+    write_bytes(path, _as_json(record))
+
+
+def write_json_once(path: Path, record: object) -> None:
+    """Write a record as JSON unless `path` exists; several processes may try at once."""
+    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex[:12]}")
+    _write_synced(temporary, _as_json(record))
+    claim(temporary, path)
+    sync(path.parent)
+
+
+def _as_json(record: object) -> bytes:
+    return f"{json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False)}\n".encode()
 
 
 def write_bytes(path: Path, data: bytes) -> None:
     """Write bytes; after a crash or a power cut, `path` is whole or as it was."""
     temporary = path.with_name(f"{path.name}.tmp")
-    with temporary.open("wb") as file:
+    _write_synced(temporary, data)
+    temporary.replace(path)
+    sync(path.parent)
+
+
+def _write_synced(path: Path, data: bytes) -> None:
+    with path.open("wb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
-    temporary.replace(path)
-    sync(path.parent)
 
 
 def sync(path: Path) -> None:
     """Wait until a file's bytes, or a folder's names, have reached the disk.
 
-    Some network file systems cannot sync a folder; that is ignored.
+    Folders on network file systems that cannot sync them are skipped.
     """
     descriptor = os.open(path, os.O_RDONLY)
     try:
@@ -70,8 +86,8 @@ def sha256_of_file(path: Path) -> str:
 def held(path: Path, *, shared: bool = False) -> Iterator[bool]:
     """Lock a file or folder, and yield whether it was free.
 
-    The lock ends with the process, however that ends. File systems without locks always
-    report a free file.
+    The lock ends with the block or the process. On file systems without locks, every file is
+    free.
 
     Args:
         path: the file or folder.

@@ -1,20 +1,26 @@
 """Plain pickles: equal to what pickle.load gives, and nothing hostile is ever run."""
 
+import copyreg
 import io
 import os
 import pickle
 import random
 import struct
+import time
+import tracemalloc
 from contextlib import suppress
 from datetime import date
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
 
 from lowres.errors import SourceError
-from lowres.formats.containers.pickle import load_plain
-from lowres.formats.containers.plain_values import DTYPES, SkippedArray, SkippedBytes
+from lowres.formats.containers import pickle as plain_pickle
+from lowres.formats.containers.pickle import DTYPES, SkippedArray, SkippedBytes, load_plain
 
 PROTOCOLS = range(6)
 
@@ -145,7 +151,7 @@ def test_python_2_array():
         load(python_2_array(b"u2", b"?"))
     with pytest.raises(SourceError, match="dtype 'O8', which is neither"):
         load(python_2_array(b"O8", b"|"))
-    with pytest.raises(SourceError, match="array of 8 bytes, and gives 4"):
+    with pytest.raises(SourceError, match="array of 8 bytes and 4 bytes for it"):
         load(python_2_array(b"u4", b"<"))
 
 
@@ -204,34 +210,34 @@ REFUSALS = {
     b"cnumpy\nndarray\n)\x81.": "has NEWOBJ",
     b"\x8f.": "has EMPTY_SET",
     b"\x97.": "has NEXT_BUFFER",
-    b"(inumpy\nndarray\n.": "has INST",
+    b"(inumpy\nndarray\n.": "calls ndarray",
     b"cnumpy\nndarray\n.": "holds what is no plain value",
     b"]cnumpy\nndarray\na.": "holds what is no plain value",
-    b"cnumpy\nndarray\n)R.": "calls NDARRAY",
-    b"K\x01)R.": "calls int",
+    b"cnumpy\nndarray\n)R.": "calls ndarray",
+    b"K\x01)R.": "no whole pickle.*not callable",
     b"cnumpy\ndtype\n(VO\ntR.": "dtype 'O'",
     b"cnumpy\ndtype\n(VS5\ntR.": "dtype 'S5'",
     b"cnumpy\ndtype\n(Vu1\ntR.": "holds what is no plain value",
-    b"]}b.": "gives a state to what is no plain value",
+    b"]}b.": "has a state for what is no plain value",
     b"})K\x01s.": "key that is a tuple",
     b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n)C\x01btR.": "holds what is no plain",
-    b"c_codecs\nencode\n(Vab\nVrot13\ntR.": "calls ENCODE",
+    b"c_codecs\nencode\n(Vab\nVrot13\ntR.": "calls encode for no Latin-1 text",
     b"cbuiltins\nbytes\n(I9999999999\ntR.": "makes bytes of what is no string",
     b"V"
-    + b"a" * 50
+    + b"a" * 500
     + b"\np0\n0]"
     + b"c_codecs\nencode\n(g0\nVlatin1\ntRa" * 9
     + b".": "makes longer strings than",
-    b"(" * 100: "nested more than 64 deep",
+    b"(" * 100: "is cut short",
     b"]" + b"\x85" * 100 + b".": "nested more than 64 deep",
     b"]q\x00h\x00a.": "nested more than 64 deep",
     b"\x8e\xff\xff\xff\xff\xff\xff\xff\xff": "string of 18,446,744,073,709,551,615 bytes",
     b"\x8e\xff\xff\xff\xff\xff\x00\x00\x00ab": "is cut short",
     b"\x96\xff\xff\xff\xff\xff\x00\x00\x00ab": "is cut short",
     b"T\xff\xff\xff\xff": "string of -1 bytes",
-    b"\x8b\xff\xff\xff\x7f": "integer of 2,147,483,647 bytes",
-    b"I" + b"9" * 2000 + b"\n.": "line without an end",
-    b"\x80\x06N.": "protocol 6",
+    b"\x8b\xff\xff\xff\x7f": "has LONG4, which makes no plain value",
+    b"I" + b"9" * 5000 + b"\n.": "no whole pickle",
+    b"\x80\x06N.": "unsupported pickle protocol: 6",
     b"": "is cut short",
     b"N": "is cut short",
     b"G\x00": "is cut short",
@@ -240,13 +246,14 @@ REFUSALS = {
     b"V\\u12\n.": "no whole pickle",
     b"\x8c\x01\xff.": "no whole pickle",
     b"S'\\q'\n.": "no whole pickle",
-    b"S'a\n.": "string without quotes",
+    b"S'a\n.": "must be quoted",
     b"t.": "no whole pickle",
-    b"N\x86.": "tuple of more than there is",
-    b"NK\x01a.": "item for what is no list",
-    b"}(K\x01u.": "item for what is no dict",
-    b"K\x01K\x02\x93.": "a name that is no text",
-    b"cnumpy\ndtype\nNR.": "arguments are no tuple",
+    b"N\x86.": "no whole pickle",
+    b"NK\x01a.": "no whole pickle",
+    b"}(K\x01u.": "no whole pickle",
+    b"](K\x01K\x01u.": "an item for what is no dict",
+    b"K\x01K\x02\x93.": "STACK_GLOBAL requires str",
+    b"cnumpy\ndtype\nNR.": "must be an iterable",
     b"PK\x03\x04": "has PERSID",
     b"\xff": r"b'\\xff' is no opcode",
 }
@@ -276,6 +283,85 @@ def test_shared_lists_do_not_explode():
 def test_a_skipped_length_beyond_the_end():
     with pytest.raises(SourceError, match="is cut short"):
         load(b"\x8e\x00\x00\x00\x00\x01\x00\x00\x00ab", skip_above=10)
+
+
+def test_a_registered_extension_is_refused(tmp_path):
+    """Also after another library has loaded it, which spares `pickle` the look for its name."""
+    copyreg.add_extension("os", "system", 240)
+    try:
+        copyreg._extension_cache[240] = os.system
+        with pytest.raises(SourceError, match="has EXT1, which makes no plain value"):
+            load(b"\x82\xf0(Vtouch %s\ntR." % str(tmp_path / "made").encode())
+    finally:
+        copyreg.remove_extension("os", "system", 240)
+    assert not any(tmp_path.iterdir())
+
+
+LAYERS = b"".join(b"\x86" if n % 2 else b"2" for n in range(120))
+BOMBS = {
+    "a memo with far numbers": (b"Nr\xff\xff\xff\x7f.", None),
+    "a key that takes for ever to be hashed": (b"})" + LAYERS + b"Ns.", "a key that is a tuple"),
+    "a dtype that takes for ever": (b"cnumpy\ndtype\n(" + b")" + LAYERS + b"tR.", "without a name"),
+    "a shape of many axes": (
+        b"cnumpy.core.numeric\n_frombuffer\n(C\x01acnumpy\ndtype\n(Vu1\ntR("
+        + b"J\xff\xff\xff\x7f" * 100_000
+        + b"tVC\ntR.",
+        "whose shape is no shape",
+    ),
+    "lengths that lie": (b"\x8e\0\0\0\0\x01\0\0\0ab", "is cut short"),
+    "a bytearray that is not there": (b"\x96\0\0\0\0\x01\0\0\0ab", "is cut short"),
+    "a frame that is not there": (b"\x95\xff\xff\xff\xff\xff\x00\x00\x00N.", None),
+}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_bombs_take_neither_time_nor_memory(name):
+    data, words = BOMBS[name]
+    tracemalloc.start()
+    started = time.monotonic()
+    if words:
+        with pytest.raises(SourceError, match=words):
+            load(data)
+    else:
+        assert load(data) is None
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert time.monotonic() - started < 5
+    assert peak < 30_000_000
+
+
+def test_more_values_than_any_real_file(monkeypatch):
+    monkeypatch.setattr(plain_pickle, "MAX_READS", 100)
+    assert load(b"]" + b"Na" * 49 + b".")
+    with pytest.raises(SourceError, match="holds too many values; refused"):
+        load(b"]" + b"Na" * 50 + b".")
+
+
+LEAF = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**900), 2**900)
+    | st.floats(allow_nan=False)
+    | st.text()
+    | st.binary()
+    | st.binary().map(bytearray)
+    | arrays(st.sampled_from(sorted(DTYPES)), array_shapes(min_dims=0, min_side=0, max_side=4))
+)
+PLAIN = st.recursive(
+    LEAF,
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.lists(inner, max_size=4).map(tuple)
+        | st.dictionaries(st.text() | st.binary() | st.integers(), inner, max_size=4)
+    ),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(PLAIN, st.sampled_from(PROTOCOLS))
+def test_any_plain_value_is_read_back(value, protocol):
+    assert same(load(pickle.dumps(value, protocol)), value)
 
 
 def test_flips_and_cuts_raise_nothing_else():

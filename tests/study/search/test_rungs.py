@@ -3,7 +3,7 @@
 import pytest
 
 from lowres.errors import StudyError
-from lowres.study.search.rungs import counts_from, counts_within, promoted, ranked
+from lowres.study.search.plan import counts_from, counts_within, promoted
 
 
 def test_one_in_so_many_goes_on():
@@ -39,13 +39,14 @@ def test_a_budget_begins_as_many_as_it_can(budget, costs, most, expected):
 def test_budgets_that_do_not_fit():
     with pytest.raises(StudyError, match=r"at least 1.312, which takes one .* was 1.3:"):
         counts_within(1.3, [1, 4, 16], 3, None)
-    with pytest.raises(StudyError, match="begins more than 10,000 configurations"):
+    with pytest.raises(StudyError, match="starts more than 10,000 configurations"):
         counts_within(10_001, [1], 3, None)
     assert counts_within(10_000, [1], 3, None) == (10_000,)
 
 
 def test_equal_errors_are_ranked_by_number():
-    assert ranked({3: 0.5, 1: 0.5, 2: 0.25, 0: 1.0}) == [2, 1, 3, 0]
+    errors = {3: 0.5, 1: 0.5, 2: 0.25, 0: 1.0}
+    assert promoted(errors, (4,), lambda *_: 0.0, 1) == [2, 1, 3, 0]
 
 
 def cost(number, rung):
@@ -73,4 +74,5 @@ def cost(number, rung):
     ],
 )
 def test_what_goes_on_stays_within_the_budget(best_first, counts, left, expected):
-    assert promoted(best_first, counts, cost, left) == expected
+    errors = {number: float(place) for place, number in enumerate(best_first)}
+    assert promoted(errors, counts, cost, left) == expected

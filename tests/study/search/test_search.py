@@ -114,7 +114,7 @@ def test_the_budget_holds_where_costs_differ(store, tmp_path):
 
 def test_epochs_may_rise_with_the_size(store, tmp_path):
     base = replace(BASE, epochs=9)
-    found = SearchPlan.make(base, SPACE, (16, 8), (5, 2), budget=4.0)
+    found = SearchPlan(base=base, space=SPACE, sizes=(16, 8), rung_epochs=(5, 2), budget=4.0)
     assert (found.sizes, found.rung_epochs, found.base.epochs) == ((8, 16), (2, 5), 5)
     labels = {"lr": 0.1, "width": 1.0}
     assert [found.recipe(labels, rung).epochs for rung in (0, 1)] == [2, 5]
@@ -221,18 +221,18 @@ def test_another_plan_is_refused_by_name(store, tmp_path):
     path = tmp_path / "search"
     Search.start(path, store, plan())
     for settings, words in [
-        ({"budget": 5.0}, "budget 8.0, and this asks for 5.0"),
-        ({"one_in": 4}, "one_in 3, and this asks for 4"),
-        ({"sizes": (16,)}, r"sizes \[8, 16\], and this asks for \[16\]"),
-        ({"sampler": "qmc"}, "sampler tpe, and this asks for qmc"),
-        ({"space": ["lr=log:0.01:1", "width=0.5,1"]}, "space lr log:0.001:1, and this asks for"),
-        ({"space": ["lr=log:0.001:1"]}, "space width 0.5,1, and this asks for None"),
-        ({"carry_weights": True}, "carry_weights False, and this asks for True"),
+        ({"budget": 5.0}, "budget was 8.0 and is now 5.0"),
+        ({"one_in": 4}, "one_in was 3 and is now 4"),
+        ({"sizes": (16,)}, "sizes was 8, 16 and is now 16; rung_epochs was 1, 1 and is now 1"),
+        ({"sampler": "qmc"}, "sampler was tpe and is now qmc"),
+        ({"space": ["lr=log:0.01:1", "width=0.5,1"]}, "space lr was log:0.001:1 and is now log"),
+        ({"space": ["lr=log:0.001:1"]}, "space width was 0.5,1 and is now not set"),
+        ({"carry_weights": True}, "carry_weights was False and is now True"),
     ]:
-        with pytest.raises(StudyError, match=f"was planned with {words}"):
+        with pytest.raises(StudyError, match=f"was planned differently: .*{words}"):
             Search.start(path, store, plan(**settings))
-    other = SearchPlan.make(replace(BASE, momentum=0.5), SPACE, (8, 16), budget=8.0)
-    with pytest.raises(StudyError, match=r"planned with momentum 0\.9, and this asks for 0\.5"):
+    other = replace(plan(), base=replace(plan().base, momentum=0.5))
+    with pytest.raises(StudyError, match=r"base momentum was 0\.9 and is now 0\.5"):
         Search.start(path, store, other)
     assert Search.open(path).plan == plan()
 
@@ -241,11 +241,11 @@ def test_another_plan_is_refused_by_name(store, tmp_path):
     ("settings", "words"),
     [
         ({"sizes": ()}, "a search needs sizes"),
-        ({"sizes": (8, 8)}, "--sizes must be different sizes, rising, were 8 8"),
+        ({"sizes": (8, 8)}, "--sizes must be different sizes, were 8 8"),
         ({"sizes": (8, 64)}, "has no variant 64-box"),
         ({"sizes": (0, 8)}, "size must be 1 to 1024 pixels, was 0"),
         ({"rung_epochs": (1,)}, "--rung-epochs must be as many numbers as --sizes, 2, were 1"),
-        ({"rung_epochs": (0, 1)}, "--rung-epochs must be a whole number above 0"),
+        ({"rung_epochs": (0, 1)}, "--rung-epochs must be whole numbers above 0, was 0"),
         ({"budget": 1.0}, "--budget must be at least 1.1"),
         ({"budget": float("nan")}, "--budget must be above 0, was nan"),
         ({"one_in": 0}, "--one-in must be at least 1, was 0"),
@@ -270,14 +270,14 @@ def test_other_directories_are_refused(store, tmp_path):
     (tmp_path / "mine" / "x").write_text("")
     with pytest.raises(StudyError, match="neither empty nor a search"):
         Search.start(tmp_path / "mine", store, plan())
-    with pytest.raises(StudyError, match="must be a directory, and is a file"):
+    with pytest.raises(StudyError, match="must be a directory, but it is a file"):
         Search.start(tmp_path / "mine" / "x", store, plan())
     with pytest.raises(StudyError, match=r"is not a search: it has no search\.json"):
         Search.open(tmp_path / "mine")
     Search.start(tmp_path / "search", store, plan())
     with (
-        held(tmp_path / "search" / "search.json"),
-        pytest.raises(RunBusyError, match="is under way in another process"),
+        held(tmp_path / "search"),
+        pytest.raises(RunBusyError, match="is being run by another process"),
     ):
         searched(tmp_path / "search", store)
     (tmp_path / "search" / "journal.log").write_text('{"op_code": 4}\n')
@@ -307,4 +307,4 @@ def test_weights_are_carried_from_size_to_size(store, tmp_path):
     record = json.loads((tmp_path / "a" / "runs" / names[0] / "recipe.json").read_text())
     best = carried["trace"][carried["best"]["configuration"]]
     assert record["start"]["run"] == best["rungs"][0]["run"]
-    assert Run.open(tmp_path / "b" / "runs" / names[1]).start is None
+    assert Run.open(tmp_path / "b" / "runs" / names[1]).warm_start is None

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowres.errors import SourceError
-from lowres.formats.containers.plain_values import SkippedArray
+from lowres.formats.containers.pickle import SkippedArray
 from lowres.formats.containers.streams import damage_named, read_exactly
 
 EARLIEST = (1980, 1, 1, 0, 0, 0)

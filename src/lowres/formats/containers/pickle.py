@@ -1,76 +1,126 @@
-"""Pickles that hold only plain values and numeric arrays, read without calling anything.
+"""Pickles of plain values and numeric arrays, read without running anything they name.
 
-`pickle.load` runs whatever a file asks for. This is a reader of its own: it walks the opcodes
-(protocols 0 to 5, of Python 2 and 3; CPython's `Lib/pickletools.py` describes them) and builds
-dicts, lists, tuples, text, bytes, numbers and arrays itself. Text of Python 2 comes as bytes.
+`pickle.load` runs whatever a file asks for. Here the standard library parses the opcodes
+(protocols 0 to 5, of Python 2 and 3). `PlainUnpickler` keeps the opcodes that plain values use, and
+answers every name in a file with one of its own methods. Text of Python 2 comes as bytes.
+
+The base is `pickle._Unpickler`, the version in Python: the compiled `pickle.Unpickler` cannot be
+bounded from outside. It sets memory aside for a length before it reads, fills a table up to any
+number of LONG_BINPUT, hashes any key, and takes registered extensions from a cache without a call
+of `find_class`.
 """
 
 from __future__ import annotations
 
-import re
+import math
+import pickle
+import pickletools
 import struct
-from collections.abc import Callable
-from functools import partial
-from typing import Any, BinaryIO
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import IO, Any, AnyStr, Literal, NoReturn
+
+import numpy as np
 
 from lowres.errors import SourceError
-from lowres.formats.containers.plain_values import MAX_NESTING, ArrayInMaking, Builder, SkippedBytes
-from lowres.formats.containers.streams import cut_short, read_bytearray, read_exactly
+from lowres.formats.containers.streams import read_bytearray, read_exactly
 
-MAX_OPCODES = 20_000_000
-"""A batch of ImageNet has about 130,000, one for each label."""
+MAX_READS = 20_000_000
+"""Each opcode takes one to three reads. A batch of ImageNet has 130,000 opcodes, one a label."""
 
+MAX_NESTING = 64
 MAX_LINE_BYTES = 1 << 32
-MAX_NUMBER_BYTES = 1024
 FAR_BYTES = 1 << 48
-"""No string of a real file is as long, and seeking beyond it fails."""
+"""No string or axis of a real file is as long, and seeking beyond it fails."""
 
-REFUSED = {
-    b"P": "PERSID",
-    b"Q": "BINPERSID",
-    b"o": "OBJ",
-    b"\x81": "NEWOBJ",
-    b"\x92": "NEWOBJ_EX",
-    b"\x82": "EXT1",
-    b"\x83": "EXT2",
-    b"\x84": "EXT4",
-    b"\x8f": "EMPTY_SET",
-    b"\x90": "ADDITEMS",
-    b"\x91": "FROZENSET",
-    b"\x97": "NEXT_BUFFER",
-    b"\x98": "READONLY_BUFFER",
+KEPT = (
+    "PROTO FRAME STOP MARK POP POP_MARK DUP PUT BINPUT LONG_BINPUT GET BINGET LONG_BINGET MEMOIZE "
+    "NONE NEWTRUE NEWFALSE INT BININT BININT1 BININT2 LONG LONG1 FLOAT BINFLOAT "
+    "STRING BINSTRING SHORT_BINSTRING BINBYTES SHORT_BINBYTES BINBYTES8 BYTEARRAY8 "
+    "UNICODE BINUNICODE SHORT_BINUNICODE BINUNICODE8 "
+    "EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3 EMPTY_LIST LIST APPEND APPENDS "
+    "EMPTY_DICT DICT SETITEM SETITEMS GLOBAL STACK_GLOBAL INST REDUCE BUILD"
+)
+"""Opcodes of plain values, by the names in CPython's `Lib/pickle.py`."""
+
+STUBS = {
+    "numpy.core.multiarray._reconstruct": "new_array",
+    "numpy.core.numeric._frombuffer": "array_from_buffer",
+    "numpy.core.multiarray.scalar": "scalar",
+    "numpy.ndarray": "array_type",
+    "numpy.dtype": "new_dtype",
+    "_codecs.encode": "encode",
+    "builtins.bytes": "new_bytes",
+    "builtins.bytearray": "new_bytearray",
 }
-"""Opcodes that plain values never have."""
+"""The method that stands for each name that plain values are pickled with (NumPy's
+`_core/src/multiarray/methods.c`, CPython's `Lib/pickle.py`)."""
 
-CONSTANTS: dict[bytes, Callable[[], Any]] = {
-    b"N": lambda: None,
-    b"\x88": lambda: True,
-    b"\x89": lambda: False,
-    b"]": list,
-    b"}": dict,
-    b")": tuple,
+RENAMED = {"numpy._core": "numpy.core", "__builtin__": "builtins"}
+"""Names of NumPy 2 and Python 2."""
+
+DTYPES = frozenset({"b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8"})
+"""NumPy's codes of the booleans, integers and floats that are the same on every machine."""
+
+BYTE_ORDERS: dict[str | bytes, Literal["<", ">", "|", "="]] = {
+    "<": "<",
+    b"<": "<",
+    ">": ">",
+    b">": ">",
+    "|": "|",
+    b"|": "|",
+    "=": "=",
+    b"=": "=",
 }
+"""How a dtype's state writes its byte order, in text or, by Python 2, in bytes."""
 
-BYTE, SHORT, INT, COUNT, LONG, DOUBLE = map(struct.Struct, ("<B", "<H", "<i", "<I", "<Q", ">d"))
-NUMBERS = {b"K": BYTE, b"M": SHORT, b"J": INT, b"G": DOUBLE}
-PUTS = {b"q": BYTE, b"r": COUNT}
-GETS = {b"h": BYTE, b"j": COUNT}
-
-ESCAPES = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"\\": b"\\", b"'": b"'", b'"': b'"'}
-"""What `repr` of Python 2 escapes, besides bytes in hexadecimal."""
+LATIN = ("latin1", "latin-1", b"latin1", b"latin-1")
 
 
-def load_plain(stream: BinaryIO, where: str, *, skip_above: int | None = None) -> Any:  # noqa: ANN401
-    """Read one pickle of plain values; what follows it is left alone.
+@dataclass(frozen=True, slots=True)
+class SkippedBytes:
+    """A long string that was not read; `count` is None if only decoding could show it."""
 
-    An array is made of the very bytes that were read, and may be read-only. Reading goes by single
+    count: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class SkippedArray:
+    """An array whose bytes were not read."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+
+@dataclass(slots=True, eq=False)
+class NewDtype:
+    """A dtype; its state, the byte order, follows."""
+
+    value: np.dtype[Any]
+
+
+@dataclass(slots=True, eq=False)
+class NewArray:
+    """An array; its state, shape and bytes, follows."""
+
+    value: np.ndarray[Any, Any] | SkippedArray | None = None
+
+
+SINGLE = (type(None), bool, int, float, str, bytes)
+LEAVES = (*SINGLE, bytearray, np.ndarray, SkippedBytes, SkippedArray)
+
+
+def load_plain(stream: IO[bytes], where: str, *, skip_above: int | None = None) -> Any:  # noqa: ANN401
+    """Read one pickle of plain values, and nothing behind it.
+
+    An array uses the very bytes that were read, and may be read-only. Reading goes by single
     bytes, so the stream should be buffered.
 
     Args:
         stream: read from where it stands; with `skip_above` it must be able to seek.
         where: the file, and member, for messages.
-        skip_above: strings of more bytes than this are skipped, and come as `SkippedBytes` and
-            `SkippedArray`.
+        skip_above: strings of more bytes than this, and than 255, are skipped. They come as
+            `SkippedBytes` and `SkippedArray`.
 
     Returns:
         None, bool, int, float, str, bytes, bytearray, list, tuple, dict (its keys are no tuples),
@@ -80,271 +130,307 @@ def load_plain(stream: BinaryIO, where: str, *, skip_above: int | None = None) -
         SourceError: the pickle is damaged, or asks for anything else; nothing was run.
         OSError: the stream cannot be read.
     """
+    bounded = _Bounded(stream, where)
     try:
-        return _Machine(stream, where, skip_above).run()
+        return _checked(PlainUnpickler(bounded, skip_above).load(), where)
     except SourceError:
         raise
-    except (LookupError, TypeError, ValueError, OverflowError) as error:
+    except (
+        pickle.UnpicklingError,
+        LookupError,
+        AttributeError,
+        TypeError,
+        ValueError,
+        OverflowError,
+        MemoryError,
+        struct.error,
+        Warning,  # of unknown escapes, where warnings are errors
+    ) as error:
         raise SourceError(
             f"{where} is no whole pickle of plain values ({str(error)[:200]}); "
             "fetch or write it again"
         ) from error
 
 
-class _Machine:
-    """The state of one reading: the stack, the stacks below its marks, and the memo."""
+class _Bounded:
+    """A stream that never returns less than was asked for, and counts.
 
-    def __init__(self, stream: BinaryIO, where: str, skip_above: int | None) -> None:
+    Attributes:
+        copyable: bytes that may still be copied. Each byte read may be copied twice: text into
+            bytes, and these into a bytearray.
+    """
+
+    def __init__(self, stream: IO[bytes], where: str) -> None:
         self.stream = stream
         self.where = where
-        self.skip_above = skip_above
-        self.builder = Builder(where)
-        self.stack: list[Any] = []
-        self.below: list[list[Any]] = []
-        self.memo: dict[int, Any] = {}
+        self.copyable = 0
+        self.reads_left = MAX_READS
 
-    def run(self) -> Any:  # noqa: ANN401
-        for _ in range(MAX_OPCODES):
-            opcode = self.stream.read(1)
-            if opcode in NUMBERS:
-                self.stack.append(self.number(NUMBERS[opcode]))
-            elif opcode in CONSTANTS:
-                self.stack.append(CONSTANTS[opcode]())
-            elif opcode in PUTS:
-                self.memo[self.number(PUTS[opcode])] = self.stack[-1]
-            elif opcode in GETS:
-                self.get(self.number(GETS[opcode]))
-            elif opcode in OTHERS:
-                OTHERS[opcode](self)
-            elif opcode == b".":
-                return self.builder.checked(self.stack.pop())
-            else:
-                raise self.unknown(opcode)
-        raise self.builder.refusal(f"holds more than {MAX_OPCODES:,} values")
+    def read(self, count: int) -> bytes:
+        self.count(count)
+        return read_exactly(self.stream, count, self.where)
 
-    def unknown(self, opcode: bytes) -> SourceError:
-        if not opcode:
-            return cut_short(self.where, 1)
-        if opcode in REFUSED:
-            return self.builder.refusal(f"has {REFUSED[opcode]}, which makes no plain value")
-        return SourceError(
-            f"{self.where} is no pickle, or damaged: {opcode!r} is no opcode; fetch or write it "
-            "again"
-        )
-
-    def damaged(self, what: str) -> SourceError:
-        return SourceError(f"{self.where} is damaged: it has {what}; fetch or write it again")
-
-    # Numbers and strings
-
-    def number(self, form: struct.Struct) -> Any:  # noqa: ANN401
-        data = self.stream.read(form.size)
-        if len(data) < form.size:
-            raise cut_short(self.where, form.size - len(data))
-        return form.unpack(data)[0]
-
-    def line(self, limit: int = MAX_NUMBER_BYTES) -> bytes:
-        line = self.stream.readline(limit)
+    def readline(self) -> bytes:
+        line = self.stream.readline(MAX_LINE_BYTES)
         if not line.endswith(b"\n"):
-            raise self.damaged("a line without an end")
-        return line[:-1]
+            raise SourceError(
+                f"{self.where} is damaged: it has a line without an end; fetch or write it again"
+            )
+        self.count(len(line))
+        return line
 
-    def int_line(self) -> None:
-        text = self.line()
-        self.stack.append(text == b"01" if text in (b"00", b"01") else int(text))
+    def count(self, size: int) -> None:
+        self.copyable += 2 * size
+        self.reads_left -= 1
+        if self.reads_left < 0:
+            raise _refusal(self.where, "holds too many values")
 
-    def long_line(self) -> None:
-        self.stack.append(int(self.line().removesuffix(b"L")))
 
-    def float_line(self) -> None:
-        self.stack.append(float(self.line()))
+def _refusal(where: str, what: str) -> SourceError:
+    return SourceError(f"{where} {what}; refused, nothing was run")
 
-    def long(self, form: struct.Struct) -> None:
-        count = self.number(form)
-        if not 0 <= count <= MAX_NUMBER_BYTES:
-            raise self.damaged(f"an integer of {count:,} bytes")
-        data = read_exactly(self.stream, count, self.where)
-        self.stack.append(int.from_bytes(data, "little", signed=True))
 
-    def string(self, form: struct.Struct, kind: type[Any]) -> None:
-        count = self.number(form)
+class _Memo(dict[int, Any]):
+    """What a pickle remembers by number; a `NewArray` with its state is the array itself."""
+
+    def __getitem__(self, place: int) -> Any:  # noqa: ANN401
+        value = super().__getitem__(place)
+        finished = isinstance(value, NewArray) and value.value is not None
+        return value.value if finished else value
+
+
+class _Opcodes(dict[int, Callable[[Any], None]]):
+    """What each opcode does, by its byte; every other one is refused."""
+
+    def __missing__(self, code: int) -> Callable[[Any], None]:
+        def refuse(reader: PlainUnpickler) -> NoReturn:
+            known = [opcode.name for opcode in pickletools.opcodes if ord(opcode.code) == code]
+            if known:
+                raise reader.refusal(f"has {known[0]}, which makes no plain value")
+            raise SourceError(
+                f"{reader.file.where} is no pickle, or damaged: {bytes([code])!r} is no opcode; "
+                "fetch or write it again"
+            )
+
+        return refuse
+
+
+def _string(length: str, kind: type[bytes] | type[bytearray] | type[str]) -> Any:  # noqa: ANN401
+    """Make the method that reads a string whose length comes first, as struct's `length`."""
+    form = struct.Struct(length)
+
+    def load(reader: PlainUnpickler) -> None:
+        (count,) = form.unpack(reader.file.read(form.size))
         if not 0 <= count <= FAR_BYTES:
-            raise self.damaged(f"a string of {count:,} bytes")
-        self.builder.has_read(count)
-        if self.skip_above is not None and count > self.skip_above:
-            self.stream.seek(count, 1)
-            self.stack.append(SkippedBytes(None if kind is str else count))
+            raise SourceError(f"{reader.file.where} is damaged: it has a string of {count:,} bytes")
+        value: object
+        if reader.skip_above is not None and count > reader.skip_above:
+            reader.file.stream.seek(count, 1)
+            value = SkippedBytes(None if kind is str else count)
         elif kind is bytearray:
-            self.stack.append(read_bytearray(self.stream, count, self.where))
+            reader.file.count(count)
+            value = read_bytearray(reader.file.stream, count, reader.file.where)
         else:
-            data = read_exactly(self.stream, count, self.where)
-            self.stack.append(data if kind is bytes else data.decode("utf-8", "surrogatepass"))
+            data = reader.file.read(count)
+            value = str(data, "utf-8", "surrogatepass") if kind is str else data
+        reader.stack.append(value)
 
-    def quoted_line(self) -> None:
-        line = self.line(MAX_LINE_BYTES)
-        if len(line) < 2 or line[:1] != line[-1:] or line[:1] not in (b"'", b'"'):
-            raise self.damaged("a string without quotes")
-        self.builder.has_read(len(line))
-        self.stack.append(re.sub(rb"(?s)\\(x..|.|$)", _unescaped, line[1:-1]))
+    return load
 
-    def text_line(self) -> None:
-        line = self.line(MAX_LINE_BYTES)
-        self.builder.has_read(len(line))
-        self.stack.append(line.decode("raw-unicode-escape"))
 
-    # Memo and containers
+class PlainUnpickler(pickle._Unpickler):
+    """Reads a pickle; names in it become bound methods of this, which are all that it calls.
 
-    def get(self, place: int) -> None:
-        value = self.memo[place]
-        if isinstance(value, ArrayInMaking) and value.value is not None:
-            value = value.value
-        self.stack.append(value)
+    Args:
+        file: to read.
+        skip_above: see `load_plain`.
+    """
 
-    def get_line(self) -> None:
-        self.get(int(self.line()))
+    dispatch = _Opcodes()
+    stack: list[Any]
+    pop_mark: Callable[[], list[Any]]
 
-    def put_line(self) -> None:
-        self.memo[int(self.line())] = self.stack[-1]
+    def __init__(self, file: _Bounded, skip_above: int | None) -> None:
+        super().__init__(file, encoding="bytes")
+        self.file = file
+        self.skip_above = skip_above
+        self.memo = _Memo()
 
-    def memoize(self) -> None:
-        self.memo[len(self.memo)] = self.stack[-1]
+    def refusal(self, what: str) -> SourceError:
+        """Make the error for what a plain pickle never has."""
+        return _refusal(self.file.where, what)
 
-    def mark(self) -> None:
-        if len(self.below) == MAX_NESTING:
-            raise self.builder.refusal(f"is nested more than {MAX_NESTING} deep")
-        self.below.append(self.stack)
-        self.stack = []
+    def find_class(self, module: str, name: str) -> Any:  # noqa: ANN401
+        for new, old in RENAMED.items():
+            if module == new or module.startswith(f"{new}."):
+                module = old + module[len(new) :]
+        stub = STUBS.get(f"{module}.{name}")
+        if stub is None:
+            shown = ascii(f"{module[:50]}.{name[:50]}")[1:-1]
+            raise self.refusal(f"names {shown}, which is no plain value")
+        return getattr(self, stub)
 
-    def since_mark(self) -> list[Any]:
-        values, self.stack = self.stack, self.below.pop()
-        return values
+    # Opcodes that the standard library would do less carefully
 
-    def pop(self) -> None:
-        if self.stack:
-            self.stack.pop()
-        else:
-            self.since_mark()
+    def load_frame(self) -> None:
+        self.file.read(8)  # a length that only says how much to read ahead
 
-    def pop_mark(self) -> None:
-        self.since_mark()
-
-    def duplicate(self) -> None:
-        self.stack.append(self.stack[-1])
-
-    def collected(self, kind: type[Any]) -> None:
-        values = self.since_mark()
-        self.stack.append(kind(values))
-
-    def tuple_of(self, count: int) -> None:
-        if len(self.stack) < count:
-            raise self.damaged("a tuple of more than there is")
-        self.stack[-count:] = [tuple(self.stack[-count:])]
-
-    def dict_since_mark(self) -> None:
-        items = self.since_mark()
-        self.stack.append({})
-        self.set(items)
-
-    def append(self) -> None:
-        self.extend([self.stack.pop()])
-
-    def extend(self, values: list[Any]) -> None:
-        if type(self.stack[-1]) is not list:
-            raise self.damaged("an item for what is no list")
-        self.stack[-1].extend(values)
-
-    def set_one(self) -> None:
-        value, key = self.stack.pop(), self.stack.pop()
-        self.set([key, value])
-
-    def set(self, items: list[Any]) -> None:
-        if type(self.stack[-1]) is not dict or len(items) % 2:
-            raise self.damaged("an item for what is no dict")
+    def set_items(self, items: Sequence[Any]) -> None:
+        """Put keys and values, in turn, into the dict on top of the stack."""
+        target = self.stack[-1]
+        if type(target) is not dict:
+            raise TypeError("an item for what is no dict")
         for key, value in zip(items[::2], items[1::2], strict=True):
-            self.builder.key(key)
-            self.stack[-1][key] = value
+            if type(key) not in SINGLE:  # a tuple of tuples can take for ever to be hashed
+                raise self.refusal(f"has a key that is a {type(key).__name__}, not text or number")
+            target[key] = value
 
-    # Globals
+    def load_setitem(self) -> None:
+        items = self.stack[-2:]
+        del self.stack[-2:]
+        self.set_items(items)
 
-    def global_line(self) -> None:
-        module, name = self.line(), self.line()
-        found = self.builder.named(module.decode("latin-1"), name.decode("latin-1"))
-        self.stack.append(found)
+    def load_setitems(self) -> None:
+        self.set_items(self.pop_mark())
 
-    def global_of_stack(self) -> None:
-        name, module = self.stack.pop(), self.stack.pop()
-        if type(name) is not str or type(module) is not str:
-            raise self.damaged("a name that is no text")
-        self.stack.append(self.builder.named(module, name))
+    def load_dict(self) -> None:
+        items = self.pop_mark()
+        self.stack.append({})
+        self.set_items(items)
 
-    def instance(self) -> None:
-        self.global_line()
-        raise self.builder.refusal("has INST, which makes no plain value")
+    def load_build(self) -> None:
+        state, target = self.stack.pop(), self.stack[-1]
+        match target, state:
+            case NewDtype(), (3, str() | bytes() as order, None, None, None, *_):
+                if order not in BYTE_ORDERS:
+                    raise self.refusal("has a dtype with no byte order")
+                target.value = target.value.newbyteorder(BYTE_ORDERS[order])
+            case NewArray(), (1, tuple(shape), NewDtype(value=dtype), int(fortran), data):
+                target.value = self.array(data, dtype, shape, "F" if fortran else "C")
+                self.stack[-1] = target.value
+            case _:
+                raise self.refusal("has a state for what is no plain value")
 
-    def reduce(self) -> None:
-        arguments, function = self.stack.pop(), self.stack.pop()
-        if type(arguments) is not tuple:
-            raise self.damaged("a call whose arguments are no tuple")
-        self.stack.append(self.builder.called(function, arguments))
+    # Stubs: what the names in a plain pickle do, for the arguments that NumPy and Python write
 
-    def build(self) -> None:
-        state = self.stack.pop()
-        self.stack[-1] = self.builder.built(self.stack[-1], state)
+    def array_type(self, *_: object) -> NoReturn:
+        raise self.refusal("calls ndarray, which makes no plain value")
 
-    def protocol(self) -> None:
-        protocol = self.number(BYTE)
-        if protocol > 5:
-            raise SourceError(f"{self.where} is a pickle of protocol {protocol}, newer than 5")
+    def new_array(self, kind: object, *_: object) -> NewArray:
+        if kind != self.array_type:
+            raise self.refusal("makes an array of another type")
+        return NewArray()
 
-    def frame(self) -> None:
-        self.number(LONG)  # only says how much to read ahead
+    def array_from_buffer(
+        self, data: object, dtype: object, shape: object, order: object, axes: object = None
+    ) -> object:
+        match dtype, shape, order, axes:
+            case NewDtype(value=known), tuple(sides), "C" | "F" as given, None:
+                return self.array(data, known, sides, given)
+            case NewDtype(value=known), tuple(sides), "K", tuple(listed):
+                return self.array(data, known, sides, "C", listed)
+        raise self.refusal("makes an array of no plain values")
+
+    def scalar(self, dtype: object, data: object) -> object:
+        if not isinstance(dtype, NewDtype) or not isinstance(data, bytes):
+            raise self.refusal("makes a number of no plain values")
+        return np.asarray(self.array(data, dtype.value, (), "C"))[()]
+
+    def new_dtype(self, code: object, *_: object) -> NewDtype:
+        if not isinstance(code, str | bytes):
+            raise self.refusal("has a dtype without a name")
+        name = code.decode("latin-1") if isinstance(code, bytes) else code
+        if name not in DTYPES:
+            raise self.refusal(
+                f"has an array of dtype {name[:20]!a}, which is neither boolean nor integer nor "
+                "float"
+            )
+        return NewDtype(np.dtype(name))
+
+    def encode(self, text: object, encoding: object) -> object:
+        if isinstance(text, SkippedBytes):
+            return SkippedBytes(None)
+        if not isinstance(text, str) or encoding not in LATIN:
+            raise self.refusal("calls encode for no Latin-1 text")
+        return self.copied(text).encode("latin-1")
+
+    def new_bytes(self, data: object = b"", *encoding: object) -> object:
+        if encoding or isinstance(data, SkippedBytes):
+            return self.encode(data, *encoding)
+        if not isinstance(data, bytes):
+            raise self.refusal("makes bytes of what is no string")
+        return data
+
+    def new_bytearray(self, data: object = b"", *encoding: object) -> object:
+        if isinstance(data, SkippedBytes):
+            return data
+        plain = self.new_bytes(data, *encoding)
+        return bytearray(self.copied(plain)) if isinstance(plain, bytes) else plain
+
+    def copied(self, string: AnyStr) -> AnyStr:
+        """Let a string be copied, unless all copies outgrow the bytes that were read."""
+        self.file.copyable -= len(string)
+        if self.file.copyable < 0:
+            raise self.refusal("makes longer strings than it holds")
+        return string
+
+    def array(
+        self,
+        data: object,
+        dtype: np.dtype[Any],
+        shape: tuple[int, ...],
+        order: str,
+        axes: Sequence[int] | None = None,
+    ) -> np.ndarray[Any, Any] | SkippedArray:
+        """Make an array of the bytes themselves."""
+        sides = [side for side in shape if type(side) is int and 0 <= side < FAR_BYTES]
+        if len(sides) < len(shape) or len(shape) > MAX_NESTING:
+            raise self.refusal("has an array whose shape is no shape")
+        needed = math.prod(shape) * dtype.itemsize
+        if not isinstance(data, bytes | bytearray | SkippedBytes):
+            raise self.refusal(f"has an array made of {type(data).__name__}, not of bytes")
+        has = data.count if isinstance(data, SkippedBytes) else len(data)
+        if has is not None and has != needed:
+            raise SourceError(
+                f"{self.file.where} is damaged: it has an array of {needed:,} bytes and {has:,} "
+                "bytes for it"
+            )
+        if isinstance(data, SkippedBytes):
+            return SkippedArray(tuple(shape[axis] for axis in axes) if axes else shape, dtype)
+        flat = np.ndarray(shape, dtype, data, order="F" if order == "F" else "C")
+        return flat if axes is None else flat.transpose(axes)
 
 
-def _unescaped(escape: re.Match[bytes]) -> bytes:
-    code = escape[1]
-    return bytes.fromhex(code[1:].decode("ascii")) if len(code) == 3 else ESCAPES[code]
-
-
-OTHERS: dict[bytes, Callable[[_Machine], None]] = {
-    b"I": _Machine.int_line,
-    b"L": _Machine.long_line,
-    b"F": _Machine.float_line,
-    b"\x8a": partial(_Machine.long, form=BYTE),
-    b"\x8b": partial(_Machine.long, form=INT),
-    b"S": _Machine.quoted_line,
-    b"V": _Machine.text_line,
-    b"U": partial(_Machine.string, form=BYTE, kind=bytes),
-    b"T": partial(_Machine.string, form=INT, kind=bytes),
-    b"C": partial(_Machine.string, form=BYTE, kind=bytes),
-    b"B": partial(_Machine.string, form=COUNT, kind=bytes),
-    b"\x8e": partial(_Machine.string, form=LONG, kind=bytes),
-    b"\x96": partial(_Machine.string, form=LONG, kind=bytearray),
-    b"\x8c": partial(_Machine.string, form=BYTE, kind=str),
-    b"X": partial(_Machine.string, form=COUNT, kind=str),
-    b"\x8d": partial(_Machine.string, form=LONG, kind=str),
-    b"p": _Machine.put_line,
-    b"g": _Machine.get_line,
-    b"\x94": _Machine.memoize,
-    b"(": _Machine.mark,
-    b"0": _Machine.pop,
-    b"1": _Machine.pop_mark,
-    b"2": _Machine.duplicate,
-    b"t": partial(_Machine.collected, kind=tuple),
-    b"l": partial(_Machine.collected, kind=list),
-    b"\x85": partial(_Machine.tuple_of, count=1),
-    b"\x86": partial(_Machine.tuple_of, count=2),
-    b"\x87": partial(_Machine.tuple_of, count=3),
-    b"d": _Machine.dict_since_mark,
-    b"a": _Machine.append,
-    b"e": lambda machine: machine.extend(machine.since_mark()),
-    b"s": _Machine.set_one,
-    b"u": lambda machine: machine.set(machine.since_mark()),
-    b"c": _Machine.global_line,
-    b"\x93": _Machine.global_of_stack,
-    b"i": _Machine.instance,
-    b"R": _Machine.reduce,
-    b"b": _Machine.build,
-    b"\x80": _Machine.protocol,
-    b"\x95": _Machine.frame,
+for _name in KEPT.split():
+    _code = getattr(pickle, _name)[0]
+    PlainUnpickler.dispatch[_code] = pickle._Unpickler.dispatch[_code]
+PlainUnpickler.dispatch |= {
+    pickle.FRAME[0]: PlainUnpickler.load_frame,
+    pickle.SETITEM[0]: PlainUnpickler.load_setitem,
+    pickle.SETITEMS[0]: PlainUnpickler.load_setitems,
+    pickle.DICT[0]: PlainUnpickler.load_dict,
+    pickle.BUILD[0]: PlainUnpickler.load_build,
+    pickle.BINSTRING[0]: _string("<i", bytes),
+    pickle.BINBYTES[0]: _string("<I", bytes),
+    pickle.BINBYTES8[0]: _string("<Q", bytes),
+    pickle.BYTEARRAY8[0]: _string("<Q", bytearray),
+    pickle.BINUNICODE[0]: _string("<I", str),
+    pickle.BINUNICODE8[0]: _string("<Q", str),
 }
-"""What each other opcode of plain values does."""
+
+
+def _checked(value: Any, where: str) -> Any:  # noqa: ANN401
+    """Return a value if it is plain all through, and nested less than `MAX_NESTING` deep."""
+    level = [value]
+    for _ in range(MAX_NESTING):
+        inner: dict[int, Any] = {}  # each container once, however often it is shared
+        for each in level:
+            if type(each) in (list, tuple, dict):
+                parts = each.values() if type(each) is dict else each
+                inner.update((id(part), part) for part in parts if type(part) not in SINGLE)
+            elif not isinstance(each, np.generic) and type(each) not in LEAVES:
+                raise _refusal(where, "holds what is no plain value")
+        if not inner:
+            return value
+        level = list(inner.values())
+    raise _refusal(where, f"is nested more than {MAX_NESTING} deep")

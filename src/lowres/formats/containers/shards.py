@@ -10,7 +10,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from lowres.errors import SourceError
-from lowres.formats.source import SPLIT_NAMES, missing_number, split_of
+from lowres.formats.indexing import SPLIT_NAMES, missing_number, split_of
 
 SPLIT_FOLDERS = frozenset({*SPLIT_NAMES, "data"})
 """Folders of shards are named like a split, or `data` as on the Hub."""

@@ -1,13 +1,13 @@
-"""What Optuna does in a search: it chooses configurations, and its journal tells of them.
+"""Optuna's part of a search: it chooses configurations, and its journal records them.
 
 ::
 
-    SEARCH/journal.log    a study of Optuna, a trial for each configuration, with the error at each
-                          size as intermediate value; `optuna-dashboard SEARCH/journal.log` opens it
+    SEARCH/journal.log    a study of Optuna with a trial for each configuration; the error at each
+                          size is an intermediate value; `optuna-dashboard SEARCH/journal.log`
 
-A configuration is chosen in a study in memory that holds what is known by then, with a seed made of
-its number, so that a search that was killed chooses as one that was not. A trial in the journal is
-written whole, as one line; what is there already is not written again.
+Each choice is made in a new study in memory that holds the results so far, with a seed derived from
+the configuration's number. A search that was killed therefore chooses as one that was not. A trial
+is written to the journal as one whole line, and never twice.
 """
 
 from __future__ import annotations
@@ -29,24 +29,24 @@ FILE_NAME = "journal.log"
 STUDY_NAME = "lowres search"
 
 TRIES = 20
-"""How often another configuration is asked for where the one that came was there before."""
+"""How often the sampler is asked again if it repeats a configuration."""
 
 Labels = dict[str, Plain]
 
 
 @contextmanager
 def quiet() -> Iterator[Any]:
-    """Give optuna, without its messages on every trial.
+    """Import optuna and silence its messages on every trial.
 
     Raises:
-        MissingExtraError: it is not installed.
+        MissingExtraError: optuna is not installed.
     """
     optuna: Any = require("optuna", "study")
     before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
         with warnings.catch_warnings():
-            # said of QMCSampler, and of arguments that have been there since 3.0
+            # Of QMCSampler, and of arguments that have been there since 3.0.
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             yield optuna
     finally:
@@ -54,47 +54,47 @@ def quiet() -> Iterator[Any]:
 
 
 def distributions(optuna: Any, space: Sequence[Dimension]) -> dict[str, Any]:  # noqa: ANN401
-    """Give a space in Optuna's terms."""
-    return {one.name: _distribution(optuna.distributions, one) for one in space}
-
-
-def _distribution(kinds: Any, one: Dimension) -> Any:  # noqa: ANN401  a module and its classes
-    if isinstance(one, Choice):
-        return kinds.CategoricalDistribution(one.labels)
-    if one.whole:
-        return kinds.IntDistribution(int(one.low), int(one.high), log=one.log)
-    return kinds.FloatDistribution(one.low, one.high, log=one.log)
+    """Return a space as Optuna's distributions."""
+    kinds, found = optuna.distributions, {}
+    for one in space:
+        if isinstance(one, Choice):
+            found[one.name] = kinds.CategoricalDistribution(one.labels)
+        elif one.whole:
+            found[one.name] = kinds.IntDistribution(int(one.low), int(one.high), log=one.log)
+        else:
+            found[one.name] = kinds.FloatDistribution(one.low, one.high, log=one.log)
+    return found
 
 
 class Chooser:
-    """Chooses configurations by one of Optuna's samplers, none twice while there are others.
+    """Chooses configurations by one of Optuna's samplers; repeats none while others are left.
 
     Attributes:
-        learns: whether choices depend on errors so far; else they are all made at once.
+        learns: whether choices depend on the errors so far; if not, all are made at once.
 
     Args:
         optuna: the module.
-        plan: what is searched.
-        count: how many configurations are wanted.
+        plan: the plan of the search.
+        count: how many configurations the search needs.
     """
 
     def __init__(self, optuna: Any, plan: SearchPlan, count: int) -> None:  # noqa: ANN401
         self.optuna = optuna
         self.plan = plan
         self.learns = plan.sampler in ("tpe", "gp")
-        self.distributions = distributions(optuna, plan.space)
+        self.distributions = distributions(optuna, plan.dimensions)
         self.listed: list[Labels] = [] if self.learns else self._list(count)
 
     def choose(
         self, chosen: Sequence[Labels], errors: Mapping[int, float], failed: Collection[int]
     ) -> Labels:
-        """Choose the configuration after some others.
+        """Choose the next configuration.
 
         Args:
             chosen: the configurations so far.
-            errors: at the smallest size, by number, of those that are trained.
-            failed: numbers of those that failed, of which nothing is learned; what has neither
-                error nor failed is under way, and other choices keep away from it.
+            errors: errors at the smallest size, by number, of those that are trained.
+            failed: numbers of those that failed, from which nothing is learned. A configuration
+                with neither error nor failure is in training, and new choices avoid it.
         """
         if not self.learns:
             return self.listed[len(chosen)]
@@ -118,7 +118,7 @@ class Chooser:
         return self._untried(chosen) or labels
 
     def _list(self, count: int) -> list[Labels]:
-        """Choose all configurations of a sampler that learns nothing."""
+        """Choose all configurations of a sampler that does not learn."""
         study = self.optuna.create_study(sampler=self._sampler(0, 0))
         listed: list[Labels] = []
         for _ in range(TRIES * count):
@@ -133,9 +133,11 @@ class Chooser:
         return listed
 
     def _untried(self, chosen: Sequence[Labels]) -> Labels | None:
-        if combinations(self.plan.space) is None:
+        if combinations(self.plan.dimensions) is None:
             return None
-        return next((labels for labels in every(self.plan.space) if labels not in chosen), None)
+        return next(
+            (labels for labels in every(self.plan.dimensions) if labels not in chosen), None
+        )
 
     def _sampler(self, number: int, attempt: int) -> Any:  # noqa: ANN401
         samplers, words = self.optuna.samplers, [self.plan.sampler_seed, number, attempt]
@@ -150,12 +152,15 @@ class Chooser:
 
 
 class Trials:
-    """The search as a study in Optuna's journal; trial and configuration have one number.
+    """The search as a study in Optuna's journal; a trial has the number of its configuration.
+
+    Only one process may hold it at a time: a lock or a torn last line that a killed process left
+    is removed.
 
     Args:
         optuna: the module.
         folder: directory of the search.
-        space: what is searched.
+        space: the fields that are searched.
 
     Raises:
         StudyError: the journal is damaged.
@@ -163,7 +168,13 @@ class Trials:
 
     def __init__(self, optuna: Any, folder: Path, space: Sequence[Dimension]) -> None:  # noqa: ANN401
         journal, self.path = optuna.storages.journal, folder / FILE_NAME
-        _mend(self.path)
+        for lock in folder.glob(f"{FILE_NAME}.lock*"):
+            lock.unlink(missing_ok=True)
+        if self.path.exists():
+            text = self.path.read_bytes()
+            whole = text[: text.rfind(b"\n") + 1]
+            if whole != text:
+                write_bytes(self.path, whole)
         self.optuna = optuna
         self.distributions = distributions(optuna, space)
         try:
@@ -176,15 +187,15 @@ class Trials:
             self.known = self.study.get_trials(deepcopy=False)
         except (ValueError, LookupError, TypeError, OSError) as error:
             raise StudyError(
-                f"{self.path} is damaged ({error!r}): remove it, and the search goes on from its "
-                "runs"
+                f"{self.path} is damaged ({error!r}): remove it and start the search again; it "
+                "resumes from its runs"
             ) from error
 
     def labels(self) -> list[Labels]:
-        """Give the configurations that the journal has, in order of their numbers.
+        """Return the configurations in the journal, in order of their numbers.
 
         Raises:
-            StudyError: it holds trials of another kind.
+            StudyError: the journal holds trials of another search.
         """
         for trial in self.known:
             if trial.distributions != self.distributions:
@@ -192,7 +203,7 @@ class Trials:
         return [dict(trial.params) for trial in self.known]
 
     def failed(self) -> set[int]:
-        """Give the numbers of the configurations that were given up."""
+        """Return the numbers of the configurations that could not be trained."""
         state = self.optuna.trial.TrialState.FAIL
         return {trial.number for trial in self.known if trial.state == state}
 
@@ -206,7 +217,7 @@ class Trials:
         self.study.add_trial(trial)
 
     def report(self, number: int, size: int, error: float, run: str) -> None:
-        """Tell the error of a configuration at a size, once."""
+        """Record the error of a configuration at a size, unless it is recorded."""
         trial = self._open(number)
         if trial is None or size in trial.intermediate_values:
             return
@@ -215,36 +226,22 @@ class Trials:
         self.storage.set_trial_intermediate_value(identity, size, error)
 
     def complete(self, number: int, error: float) -> None:
-        """Tell that a configuration came to the end of the largest size, once."""
+        """Record the error at the largest size, unless the trial is closed."""
         if self._open(number) is not None:
             self.study.tell(number, error)
 
     def prune(self, number: int) -> None:
-        """Tell that a configuration does not go on, once."""
+        """Record that a configuration is not promoted, unless the trial is closed."""
         if self._open(number) is not None:
             self.study.tell(number, state=self.optuna.trial.TrialState.PRUNED)
 
     def fail(self, number: int) -> None:
-        """Tell that a configuration could not be trained, once."""
+        """Record that a configuration could not be trained, unless the trial is closed."""
         if self._open(number) is not None:
             self.study.tell(number, state=self.optuna.trial.TrialState.FAIL)
 
     def _open(self, number: int) -> Any:  # noqa: ANN401  Optuna's record
-        """Give a trial that has not been told, or None."""
+        """Return a trial that is not closed, or None."""
         identity = self.storage.get_trial_id_from_study_id_trial_number(self._identity, number)
         trial = self.storage.get_trial(identity)
         return None if trial.state.is_finished() else trial
-
-
-def _mend(path: Path) -> None:
-    """Remove what a killed process left: a lock, and a last line that was not written to its end.
-
-    No other process searches here, as `Search.finish` sees to.
-    """
-    for left in path.parent.glob(f"{path.name}.lock*"):
-        left.unlink(missing_ok=True)
-    if path.exists():
-        text = path.read_bytes()
-        whole = text[: text.rfind(b"\n") + 1]
-        if whole != text:
-            write_bytes(path, whole)

@@ -1,43 +1,46 @@
-"""The plan of a search, and its record `search.json`: what is searched, at which sizes, for what.
+"""The plan of a search: what is searched, at which sizes, for how much training.
 
-A search goes on with the plan that it began with; another plan is another search.
+The plan is recorded in `search.json`. A search keeps the plan that it started with; another plan is
+another search. Its rungs are successive halving (Jamieson and Talwalkar 2016, arXiv 1502.07943)
+with the size of the images as the resource: all configurations are trained at the smallest size,
+the best of them at the next size, and the best of these at the next.
 """
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
-from lowres.errors import LowresError, RecipeError, StudyError, VariantError
+from lowres.errors import RecipeError, RunBusyError, StudyError, VariantError
 from lowres.recipe import Recipe
-from lowres.study.axes import changed
-from lowres.study.search.space import Dimension, Plain, changes, parse_space
-
-FILE_NAME = "search.json"
+from lowres.store.store import Store
+from lowres.study.axes import MAX_RUNS, changed
+from lowres.study.search.space import (
+    Dimension,
+    Plain,
+    changes,
+    combinations,
+    parse_space,
+    sample,
+)
+from lowres.training.run import eval_split
+from lowres.work.directory import WorkDirectory
 
 Sampler = Literal["tpe", "gp", "qmc", "random"]
-MAX_SEED = 2**32
+
+TOLERANCE = 1e-9
+"""Fraction of a budget that rounding may exceed it by."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchPlan:
-    """What is searched, and how.
+    """What is searched, at which sizes, for how much training.
 
-    Attributes:
-        base: what all configurations have in common, at the largest size.
-        space: the fields that are searched.
-        sizes: of the images, in pixels, rising; a rung each.
-        rung_epochs: epochs at each size.
-        budget: as much training as this many runs at the largest size, which cost what the mean
-            of the space costs there.
-        one_in: of each rung, one configuration in so many goes on.
-        sampler: which of Optuna's samplers chooses configurations.
-        sampler_seed: decides its choices.
-        carry_weights: runs above the smallest size begin with the weights of the run below.
+    Sizes may be given in any order, with their epochs in the same order; the plan sorts them.
 
     Raises:
         StudyError: a value is outside its range.
@@ -45,80 +48,79 @@ class SearchPlan:
     """
 
     base: Recipe
-    space: tuple[Dimension, ...]
-    sizes: tuple[int, ...]
-    rung_epochs: tuple[int, ...]
-    budget: float
+    """What all configurations have in common; its size and epochs become those of the last rung."""
+    sizes: tuple[int, ...] = ()
+    """Sizes of the images in pixels: all configurations are trained at the smallest size, the best
+    at the largest. The store must have them."""
+    space: tuple[str, ...] = ()
+    """What is searched: lr=log:0.001:1 or momentum=lin:0.5:0.99 for an interval, width=0.5,1,2 for
+    values to choose from. May be repeated."""
+    budget: float | None = None
+    """How much to train, in runs at the largest size. It is counted in multiply-adds; if
+    configurations differ in cost, a run is one of average cost."""
+    rung_epochs: tuple[int, ...] = ()
+    """Epochs at each of the sizes. Default: those of the recipe."""
     one_in: int = 3
+    """Of each size, one configuration in this many is trained at the next size."""
     sampler: Sampler = "tpe"
+    """Which of Optuna's samplers chooses configurations. tpe and gp learn from the errors at the
+    smallest size; qmc is Sobol's sequence."""
     sampler_seed: int = 0
+    """Seed of the sampler."""
     carry_weights: bool = False
+    """Start at each size with the weights of the size before, where the network has tensors of the
+    same names and shapes."""
 
     def __post_init__(self) -> None:
-        if not self.sizes or list(self.sizes) != sorted(set(self.sizes)):
-            raise StudyError(f"--sizes must be different sizes, rising, were {_words(self.sizes)}")
-        if len(self.rung_epochs) != len(self.sizes) or min(self.rung_epochs) < 1:
-            raise StudyError(
-                f"--rung-epochs must be a whole number above 0 for each of the {len(self.sizes)} "
-                f"sizes, were {_words(self.rung_epochs)}"
-            )
-        _check("budget", self.budget, math.isfinite(self.budget) and self.budget > 0, "above 0")
-        _check("one-in", self.one_in, self.one_in >= 1, "at least 1")
-        listed = ", ".join(get_args(Sampler))
-        _check("sampler", self.sampler, self.sampler in get_args(Sampler), f"one of {listed}")
-        seed = self.sampler_seed
-        _check("sampler-seed", seed, 0 <= seed < MAX_SEED, "at least 0 and below 2^32")
-        if self.carry_weights and len(self.sizes) == 1:
-            raise StudyError("--carry-weights carries from size to size: give two --sizes or more")
-        for size in self.sizes:
-            changed(self.base, {"size": size})
-
-    @classmethod
-    def make(
-        cls,
-        base: Recipe,
-        space: Sequence[str],
-        sizes: Sequence[int],
-        rung_epochs: Sequence[int] = (),
-        **others: Any,  # noqa: ANN401  fields of the record
-    ) -> Self:
-        """Make a plan from what a user writes.
-
-        Args:
-            base: what all configurations have in common; the size of its variant is not heeded.
-            space: as `parse_space` takes it.
-            sizes: in any order.
-            rung_epochs: epochs at each size, in the order of `sizes`; the recipe's if not given.
-            others: further fields.
-
-        Raises:
-            StudyError, RecipeError, VariantError: see the class.
-        """
-        if rung_epochs and len(rung_epochs) != len(sizes):
+        sizes, epochs = tuple(self.sizes), tuple(self.rung_epochs)
+        if not sizes:
+            raise StudyError("a search needs sizes: give --sizes, such as --sizes 8 16 32")
+        if len(set(sizes)) < len(sizes):
+            raise StudyError(f"--sizes must be different sizes, were {_words(sizes)}")
+        if epochs and len(epochs) != len(sizes):
             raise StudyError(
                 f"--rung-epochs must be as many numbers as --sizes, {len(sizes)}, were "
-                f"{len(rung_epochs)}"
+                f"{len(epochs)}"
             )
-        pairs = zip(sizes, rung_epochs or [base.epochs] * len(sizes), strict=True)
-        rising = sorted(pairs)
-        if not rising:
-            raise StudyError("a search needs sizes: give --sizes, such as --sizes 8 16 32")
-        last = {"size": rising[-1][0], "epochs": rising[-1][1]}
-        return cls(
-            base=changed(base, last),
-            space=parse_space(space),
-            sizes=tuple(size for size, _ in rising),
-            rung_epochs=tuple(epochs for _, epochs in rising),
-            **others,
-        )
+        if self.budget is None:
+            raise StudyError(
+                "a search needs a budget: give --budget 10 to train as much as 10 runs at the "
+                "largest size do"
+            )
+        rungs = sorted(zip(sizes, epochs or (self.base.epochs,) * len(sizes), strict=True))
+        least = min(count for _, count in rungs)
+        _check("rung-epochs", least, least >= 1, "whole numbers above 0")
+        _check("budget", self.budget, math.isfinite(self.budget) and self.budget > 0, "above 0")
+        _check("one-in", self.one_in, self.one_in >= 1, "at least 1")
+        samplers = get_args(Sampler)
+        _check("sampler", self.sampler, self.sampler in samplers, f"one of {', '.join(samplers)}")
+        _check("sampler-seed", self.sampler_seed, 0 <= self.sampler_seed < 2**32,
+               "at least 0 and below 2^32")  # fmt: skip
+        if self.carry_weights and len(sizes) == 1:
+            raise StudyError("--carry-weights carries from size to size: give two --sizes or more")
+        for size, _ in rungs:
+            changed(self.base, {"size": size})
+        last_size, last_epochs = rungs[-1]
+        for name, value in {
+            "base": changed(self.base, {"size": last_size, "epochs": last_epochs}),
+            "sizes": tuple(size for size, _ in rungs),
+            "rung_epochs": tuple(count for _, count in rungs),
+            "space": tuple(f"{one.name}={one.spec}" for one in parse_space(self.space)),
+        }.items():
+            object.__setattr__(self, name, value)
+
+    @property
+    def dimensions(self) -> tuple[Dimension, ...]:
+        """The fields that are searched."""
+        return _dimensions(self.space)
 
     def recipe(self, labels: Mapping[str, Plain], rung: int) -> Recipe:
-        """Give the recipe of a configuration at a rung.
+        """Return the recipe of a configuration at a rung.
 
         Raises:
             StudyError: the configuration is no recipe.
         """
-        chosen = changes(self.space, labels)
+        chosen = changes(self.dimensions, labels)
         fidelity = {"size": self.sizes[rung], "epochs": self.rung_epochs[rung]}
         try:
             return changed(self.base, {**chosen, **fidelity})
@@ -127,17 +129,13 @@ class SearchPlan:
             raise StudyError(f"the space holds {listed}, which is no recipe: {error}") from error
 
     def to_record(self) -> dict[str, Any]:
-        """Give the plan as JSON values."""
+        """Return the plan as JSON values."""
         return {
+            **{one.name: getattr(self, one.name) for one in fields(self)},
             "base": self.base.to_record(),
-            "space": {dimension.name: dimension.spec for dimension in self.space},
+            "space": {dimension.name: dimension.spec for dimension in self.dimensions},
             "sizes": list(self.sizes),
             "rung_epochs": list(self.rung_epochs),
-            "budget": self.budget,
-            "one_in": self.one_in,
-            "sampler": self.sampler,
-            "sampler_seed": self.sampler_seed,
-            "carry_weights": self.carry_weights,
         }
 
     @classmethod
@@ -147,67 +145,15 @@ class SearchPlan:
         Raises:
             LowresError, LookupError, TypeError, AttributeError, ValueError: it is damaged.
         """
-        space = [f"{name}={spec}" for name, spec in record["space"].items()]
-        others = ("budget", "one_in", "sampler", "sampler_seed", "carry_weights")
-        return cls.make(
-            Recipe.from_record(record["base"]),
-            space,
-            record["sizes"],
-            record["rung_epochs"],
-            **{name: record[name] for name in others},
-        )
+        values = {one.name: record[one.name] for one in fields(cls)}
+        values["base"] = Recipe.from_record(record["base"])
+        values["space"] = tuple(f"{name}={spec}" for name, spec in record["space"].items())
+        return cls(**values)
 
 
-def read_record(path: Path) -> dict[str, Any]:
-    """Read the record of a search.
-
-    Raises:
-        StudyError: there is none, or it is damaged.
-    """
-    try:
-        found = json.loads((path / FILE_NAME).read_text())
-        SearchPlan.from_record(found)
-        if not all(isinstance(found["store"][name], str) for name in ("path", "digest")):
-            raise TypeError("store of another kind")
-        return dict(found)
-    except (FileNotFoundError, NotADirectoryError):
-        raise StudyError(f"{path} is not a search: it has no {FILE_NAME}") from None
-    except (OSError, LowresError, LookupError, TypeError, AttributeError, ValueError) as error:
-        raise StudyError(f"{path / FILE_NAME} is damaged: {error!r}") from error
-
-
-def refuse_changes(path: Path, earlier: Mapping[str, Any], plan: SearchPlan, digest: str) -> None:
-    """Refuse to go on with another plan than that which was begun.
-
-    Args:
-        path: the search's directory.
-        earlier: its record.
-        plan: what is asked for.
-        digest: of the store that is asked for.
-
-    Raises:
-        StudyError: naming the first difference.
-    """
-    elsewhere = "choose another directory with --out"
-    if earlier["store"]["digest"] != digest:
-        raise StudyError(
-            f"search {path} is of another store ({earlier['store']['path']}): {elsewhere}"
-        )
-    then, now = dict(earlier), plan.to_record()
-    for part in ("base", "space"):
-        for name in dict.fromkeys([*then[part], *now[part]]):
-            was, wanted = then[part].get(name), now[part].get(name)
-            if was != wanted:
-                _refuse(path, f"{'space ' * (part == 'space')}{name}", was, wanted, elsewhere)
-    for name, wanted in now.items():
-        if then[name] != wanted:
-            _refuse(path, name, then[name], wanted, elsewhere)
-
-
-def _refuse(path: Path, name: str, was: object, wanted: object, hint: str) -> None:
-    raise StudyError(
-        f"search {path} was planned with {name} {was}, and this asks for {wanted}: {hint}"
-    )
+@cache
+def _dimensions(space: tuple[str, ...]) -> tuple[Dimension, ...]:
+    return parse_space(space)
 
 
 def _check(name: str, value: object, holds: bool, expected: str) -> None:
@@ -216,4 +162,174 @@ def _check(name: str, value: object, holds: bool, expected: str) -> None:
 
 
 def _words(values: Sequence[object]) -> str:
-    return " ".join(map(str, values)) or "none"
+    return " ".join(map(str, values))
+
+
+def work_directory(path: Path) -> WorkDirectory:
+    """Return the directory of a search, which `search.json` plans and `result.json` finishes."""
+    return WorkDirectory(
+        path,
+        kind="search",
+        plan_name="search.json",
+        result_name="result.json",
+        error=StudyError,
+        busy_error=RunBusyError,
+        # Where the store is may change; the last two follow from the plan.
+        ignored=frozenset({"path", "run_macs", "counts"}),
+        check=_checked,
+    )
+
+
+def _checked(record: dict[str, Any]) -> dict[str, Any]:
+    """Validate `search.json`."""
+    if not all(isinstance(record["store"][name], str) for name in ("path", "digest")):
+        raise TypeError("its store must have a path and a digest")
+    return {**record, **SearchPlan.from_record(record).to_record()}
+
+
+@dataclass(frozen=True, slots=True)
+class Allotment:
+    """How a plan spends its budget on a store.
+
+    Attributes:
+        run_macs: multiply-adds of training a configuration at each rung, the mean over the space.
+        counts: configurations of each rung.
+    """
+
+    run_macs: tuple[float, ...]
+    counts: tuple[int, ...]
+
+    @classmethod
+    def of(cls, plan: SearchPlan, store: Store) -> Self:
+        """Share the budget of a plan among its rungs.
+
+        Raises:
+            StudyError: the space holds a recipe that cannot be trained on the store, or the budget
+                is too small.
+            StoreError: the store lacks a variant.
+        """
+        from lowres.study.costs import training_macs
+
+        means = []
+        for rung in range(len(plan.sizes)):
+            recipes = [plan.recipe(labels, rung) for labels in sample(plan.dimensions)]
+            refuse_untrainable(recipes, store)
+            means.append(sum(training_macs(recipe, store) for recipe in recipes) / len(recipes))
+        most = combinations(plan.dimensions)
+        return cls(tuple(means), counts_within(plan.budget or 0.0, means, plan.one_in, most))
+
+
+def refuse_untrainable(recipes: Sequence[Recipe], store: Store) -> None:
+    """Refuse recipes that the store has no images for.
+
+    Raises:
+        StoreError: it lacks a variant.
+        StudyError: it has too few images, or no split to measure errors on.
+    """
+    from lowres.study.costs import steps_of_epoch
+
+    for variant in dict.fromkeys(recipe.variant for recipe in recipes):
+        store.images("train", variant)
+    most = max(recipes, key=lambda recipe: recipe.batch_size)
+    if not steps_of_epoch(store.splits["train"], most):
+        raise StudyError(
+            f"train has {store.splits['train']} images, fewer than a batch of "
+            f"{most.batch_size}: choose a smaller --batch-size"
+        )
+    split = eval_split(store, recipes[0])
+    if split not in store.splits:
+        raise StudyError(
+            f"{store.path} has no split {split} to measure errors on (it has "
+            f"{', '.join(store.splits)}): build it with --val-fraction, or choose --eval-split"
+        )
+
+
+def counts_from(first: int, rungs: int, one_in: int) -> tuple[int, ...]:
+    """Return the configurations of each rung: one in `one_in` of the rung before, at least one."""
+    counts = [first]
+    while len(counts) < rungs:
+        counts.append(max(1, counts[-1] // one_in))
+    return tuple(counts)
+
+
+def counts_within(
+    budget: float, costs: Sequence[float], one_in: int, most: int | None
+) -> tuple[int, ...]:
+    """Return the configurations of each rung such that as many as possible start.
+
+    If a part of the budget is left, more configurations are promoted, first to the last rung.
+
+    Args:
+        budget: in runs at the last rung's cost.
+        costs: mean cost of a run at each rung, in any unit.
+        one_in: one configuration in this many is promoted.
+        most: number of different configurations; None if it is not finite.
+
+    Raises:
+        StudyError: the budget is too small for one configuration, or starts more than `MAX_RUNS`.
+    """
+    least = sum(costs) / costs[-1]
+    if budget < least * (1 - TOLERANCE):
+        raise StudyError(
+            f"--budget must be at least {least:.3f}, which takes one configuration through all "
+            f"sizes, was {budget:g}: it is counted in runs at the largest size"
+        )
+    limit = budget * costs[-1] * (1 + TOLERANCE)
+
+    def fits(counts: Sequence[int]) -> bool:
+        return sum(count * cost for count, cost in zip(counts, costs, strict=True)) <= limit
+
+    first = 1
+    while first < (most or MAX_RUNS + 1) and fits(counts_from(first + 1, len(costs), one_in)):
+        first += 1
+    if first > MAX_RUNS:
+        raise StudyError(
+            f"--budget {budget:g} starts more than {MAX_RUNS:,} configurations: choose a smaller "
+            "budget, or fewer --sizes"
+        )
+    # One more is promoted to a rung, the last one that has room, until nothing more fits.
+    counts, rung = list(counts_from(first, len(costs), one_in)), len(costs) - 1
+    while rung:
+        counts[rung] += 1
+        if counts[rung] <= counts[rung - 1] and fits(counts):
+            rung = len(costs) - 1
+        else:
+            counts[rung] -= 1
+            rung -= 1
+    return tuple(counts)
+
+
+def promoted(
+    errors: Mapping[int, float],
+    counts: Sequence[int],
+    cost: Callable[[int, int], float],
+    left: float,
+) -> list[int]:
+    """Return the configurations that are promoted, best first, within the budget that is left.
+
+    If configurations differ in cost, fewer may be promoted than planned, but at least one. Each
+    later rung then loses the same fraction of its places, as nearly as whole numbers allow.
+
+    Args:
+        errors: error of each candidate, by its number; of equal errors, the lower number is better.
+        counts: configurations of each later rung, the next one first.
+        cost: cost of a configuration, by its number, at a later rung, 0 for the next one.
+        left: of the budget.
+    """
+    best_first = sorted(errors, key=lambda number: (errors[number], number))
+    planned = [min(count, len(best_first)) for count in counts]
+    places = list(planned)
+
+    def needed() -> float:
+        return sum(
+            cost(number, rung) for rung, count in enumerate(places) for number in best_first[:count]
+        )
+
+    while max(places) > 1 and needed() > left * (1 + TOLERANCE):
+        shares = [
+            places[rung] / planned[rung] if places[rung] > 1 else 0.0 for rung in range(len(places))
+        ]
+        # Of equal shares the last rung: its configurations cost most.
+        fullest = max(range(len(places)), key=lambda rung: (shares[rung], rung))
+        places[fullest] -= 1
+    return best_first[: places[0]]

@@ -2,45 +2,40 @@
 
 ::
 
-    SEARCH/search.json    the plan; a search goes on with the plan that it began with
-    SEARCH/runs/NAME/     a directory for each configuration at each size, finished as any run
-    SEARCH/journal.log    the same for Optuna's tools (trials.py)
-    SEARCH/result.json    written last: the best configuration, what it cost, and the trace
+    SEARCH/search.json    the plan
+    SEARCH/runs/NAME/     a directory for each configuration at each size, trained as any run
+    SEARCH/journal.log    the same for Optuna's tools (optuna.py)
+    SEARCH/result.json    written last: the best configuration, its cost, and the trace
 
-All that happens follows from the plan and the results of runs. So a search that was killed does
-again what it did, finds its runs finished, and goes on.
+Everything in a search follows from its plan and the results of its runs. So a search that was
+killed repeats its decisions, finds its runs finished, and resumes.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Self
 
-from lowres.errors import RunBusyError, StudyError
+from lowres.errors import StudyError
 from lowres.progress import Display, Track, silent
 from lowres.store.store import Store
 from lowres.study.costs import training_macs
-from lowres.study.record import planning
-from lowres.study.search.allotment import Allotment, begin, record
 from lowres.study.search.optuna import Chooser, Trials, quiet
-from lowres.study.search.plan import FILE_NAME, SearchPlan, read_record
+from lowres.study.search.plan import Allotment, SearchPlan, promoted, work_directory
 from lowres.study.search.result import Configuration, Evaluation, summed_up
-from lowres.study.search.rungs import promoted, ranked
 from lowres.study.study import Study, why_failed
-from lowres.training.run import Run, Start
+from lowres.training.run import Run, RunState, WarmStart
 from lowres.work.executor import Executor
-from lowres.work.files import held, write_json
 
-RESULT = "result.json"
 WORST_ERROR = 1.0
-"""Top-1 error that stands for a run whose loss was no longer finite."""
+"""Top-1 error of a run that diverged."""
 
 MOST_FAILURES = 3
-"""Where as many runs of a rung fail before any is finished, the fault is hardly theirs."""
+"""If this many runs of a rung fail before any is finished, the search stops: the cause is hardly
+the configuration."""
 
 
 class Search:
@@ -61,18 +56,24 @@ class Search:
 
     @classmethod
     def start(cls, path: Path, store: Store, plan: SearchPlan) -> Self:
-        """Make the directory of a search, or open it if it is there already.
+        """Make the directory of a search, or open it if it exists.
 
         Raises:
-            StudyError: the directory holds something else, or a search that was planned otherwise;
-                or the plan cannot be carried out on the store.
+            StudyError: the directory holds something else, or a search with another plan; or the
+                plan does not fit the store.
             StoreError: the store lacks a variant.
         """
-        begin(path, store, plan)
-        with planning(path):
-            allotment = begin(path, store, plan)
-            if not (path / FILE_NAME).exists():
-                write_json(path / FILE_NAME, record(store, plan, allotment))
+        work = work_directory(path)
+        work.refuse_foreign()
+        allotment = Allotment.of(plan, store)
+        work.begin(
+            {
+                "store": {"path": str(store.path.resolve()), "digest": store.manifest.digest},
+                **plan.to_record(),
+                "run_macs": list(allotment.run_macs),
+                "counts": list(allotment.counts),
+            }
+        )
         return cls(path, plan, store, allotment)
 
     @classmethod
@@ -80,16 +81,16 @@ class Search:
         """Open a planned search.
 
         Raises:
-            StudyError: there is none, it is damaged, or its store is another one by now.
+            StudyError: there is none, it is damaged, or its store has other contents by now.
             StoreError: its store is missing.
         """
-        found = read_record(path)
-        return cls.start(path, Store(found["store"]["path"]), SearchPlan.from_record(found))
+        record = work_directory(path).read()
+        return cls.start(path, Store(record["store"]["path"]), SearchPlan.from_record(record))
 
     @property
     def finished(self) -> bool:
         """Whether there is a result."""
-        return (self.path / RESULT).exists()
+        return work_directory(self.path).finished
 
     def finish(
         self,
@@ -99,32 +100,31 @@ class Search:
         *,
         track: Track = silent,
     ) -> dict[str, Any]:
-        """Train what is to be trained, and give the result; a finished search gives it at once.
+        """Train what is missing and return the result; return at once if there is a result.
 
         Args:
-            executor: what finishes runs.
-            at_a_time: how many configurations a sampler that learns chooses at once; the result
-                is the same only for the same number.
+            executor: what runs the commands.
+            at_a_time: how many configurations a sampler that learns chooses at once; the choices
+                depend on it.
             arguments: further arguments of each `lowres train`.
             track: shows progress.
 
         Raises:
             StudyError: no run of a size could be trained.
-            RunBusyError: another process is at it.
+            RunBusyError: another process runs this search.
             MissingExtraError: optuna is not installed.
         """
-        with held(self.path / FILE_NAME) as free, quiet() as optuna:
-            if not free:
-                raise RunBusyError(f"search {self.path} is under way in another process")
-            if self.finished:
+        work = work_directory(self.path)
+        with work.lock("being run"), quiet() as optuna:
+            if work.finished:
                 return self.result()
-            trials = Trials(optuna, self.path, self.plan.space)
-            work = _Work(self, trials, executor, arguments, track)
+            trials = Trials(optuna, self.path, self.plan.dimensions)
+            progress = _Progress(self, trials, executor, arguments, track)
             chooser = Chooser(optuna, self.plan, self.allotment.counts[0])
-            configurations = work.train_all(chooser, at_a_time)
+            configurations = progress.train_all(chooser, at_a_time)
             found = summed_up(self.plan, self.allotment, self.store, configurations)
             found["versions"] = {"lowres": version("lowres"), "optuna": optuna.__version__}
-            write_json(self.path / RESULT, found)
+            work.finish(found)
             return found
 
     def result(self) -> dict[str, Any]:
@@ -133,15 +133,11 @@ class Search:
         Raises:
             StudyError: it is missing or damaged.
         """
-        path = self.path / RESULT
-        try:
-            return dict(json.loads(path.read_text()))
-        except (OSError, ValueError, TypeError) as error:
-            raise StudyError(f"{path} is missing or damaged: {error}") from error
+        return work_directory(self.path).result(("best", "cost", "rungs", "trace"))
 
 
-class _Work:
-    """One call of `finish`."""
+class _Progress:
+    """One call of `Search.finish`: what it works with, and the budget that is left."""
 
     def __init__(
         self,
@@ -155,19 +151,19 @@ class _Work:
         self.trials = trials
         self.given_up = trials.failed()
         self.executor, self.arguments, self.track = executor, arguments, track
-        self.left = self.plan.budget * search.allotment.run_macs[-1]
+        self.left = (self.plan.budget or 0.0) * search.allotment.run_macs[-1]
         (search.path / "runs").mkdir(exist_ok=True)
 
     def train_all(self, chooser: Chooser, at_a_time: int) -> list[Configuration]:
-        """Take all rungs, and give every configuration with all that happened to it."""
+        """Train all rungs, and return every configuration with its evaluations."""
         configurations = self._first_rung(chooser, at_a_time)
-        going_on = configurations
+        kept = configurations
         for rung in range(1, len(self.counts)):
-            going_on = self._promoted(going_on, rung)
-            with self._tracked(rung, len(going_on)) as display:
-                self._train(going_on, rung, display)
-            self._end_rung(going_on, rung)
-        for one in going_on:
+            kept = self._promote(kept, rung)
+            with self.track(f"search at {self.plan.sizes[rung]} px", len(kept)) as display:
+                self._train(kept, rung, display)
+            self._end_rung(kept, rung)
+        for one in kept:
             if one.evaluations[-1].error is not None:
                 self.trials.complete(one.number, one.evaluations[-1].error)
         return configurations
@@ -177,12 +173,14 @@ class _Work:
         count, known = self.counts[0], self.trials.labels()
         wave = at_a_time if chooser.learns else count
         configurations: list[Configuration] = []
-        with self._tracked(0, count) as display:
+        with self.track(f"search at {self.plan.sizes[0]} px", count) as display:
             while len(configurations) < count:
                 new = range(len(configurations), min(len(configurations) + wave, count))
+                errors = _errors(configurations, (RunState.TRAINED, RunState.DIVERGED))
+                failed = {one.number for one in configurations if one.number not in errors}
                 for number in new:
                     if number == len(known):
-                        known.append(_choice(chooser, known, configurations))
+                        known.append(chooser.choose(known, errors, failed))
                         self.trials.add(known[-1])
                     configurations.append(Configuration(number, known[number]))
                 self._train([configurations[number] for number in new], 0, display)
@@ -190,18 +188,19 @@ class _Work:
         self._end_rung(configurations, 0)
         return configurations
 
-    def _promoted(self, candidates: Sequence[Configuration], rung: int) -> list[Configuration]:
-        """Choose those that go on to a rung; the others end here."""
+    def _promote(self, candidates: Sequence[Configuration], rung: int) -> list[Configuration]:
+        """Choose the configurations that a rung trains; the others end here."""
         by_number = {one.number: one for one in candidates}
-        errors = _errors(candidates, ("trained",))
+        errors = _errors(candidates, (RunState.TRAINED,))
         if not errors:
             size = self.plan.sizes[rung - 1]
             raise StudyError(
                 f"search {self.search.path}: every configuration diverged at {size} px, so none "
-                "goes on; search another space, such as smaller learning rates"
+                "can be trained at the next size; search another space, such as smaller learning "
+                "rates"
             )
         chosen = promoted(
-            ranked(errors),
+            errors,
             self.counts[rung:],
             lambda number, ahead: self._cost(by_number[number], rung + ahead),
             self.left,
@@ -214,7 +213,7 @@ class _Work:
         return training_macs(self.plan.recipe(one.labels, rung), self.search.store)
 
     def _train(self, chosen: Sequence[Configuration], rung: int, display: Display) -> None:
-        """Finish the runs of configurations at a rung, and note how they ended."""
+        """Finish the runs of configurations at a rung, and record how they ended."""
         size, runs = self.plan.sizes[rung], {one.number: self._run(one, rung) for one in chosen}
         todo = [run for number, run in runs.items() if number not in self.given_up]
         Study(self.search.path, todo).finish(self.executor, self.arguments, track=_through(display))
@@ -226,18 +225,18 @@ class _Work:
                 self.trials.report(one.number, size, evaluation.error, evaluation.run)
 
     def _run(self, one: Configuration, rung: int) -> Run:
-        recipe, store, start = self.plan.recipe(one.labels, rung), self.search.store, None
+        recipe, store, warm_start = self.plan.recipe(one.labels, rung), self.search.store, None
         runs = self.search.path / "runs"
         if self.plan.carry_weights and rung:
-            start = Start.of(runs / one.evaluations[-1].run)
-        name = Run.name(recipe, store.manifest.digest, start)
-        return Run.plan(runs / name, recipe, store, start)
+            warm_start = WarmStart.of(runs / one.evaluations[-1].run)
+        name = Run.name(recipe, store.manifest.digest, warm_start)
+        return Run.plan(runs / name, recipe, store, warm_start)
 
     def _stop_if_nothing_works(self, chosen: Sequence[Configuration], rung: int) -> None:
-        """Stop where every run fails, before more are tried and before any is given up."""
-        # What was given up earlier was so because others worked.
+        """Stop if every run fails, before more are tried and before any is given up."""
+        # A configuration was given up earlier only because others worked.
         tried = [one.evaluations[rung] for one in chosen if one.number not in self.given_up]
-        failed = [evaluation for evaluation in tried if evaluation.status == "failed"]
+        failed = [evaluation for evaluation in tried if evaluation.status is RunState.FAILED]
         over = rung > 0 or len(chosen) == self.counts[rung]
         if failed and len(failed) == len(tried) and (over or len(failed) >= MOST_FAILURES):
             raise StudyError(
@@ -246,53 +245,34 @@ class _Work:
             )
 
     def _end_rung(self, chosen: Sequence[Configuration], rung: int) -> None:
-        """Give up what failed, once there is something that did not."""
+        """Give up the configurations that failed, if at least one did not."""
         self._stop_if_nothing_works(chosen, rung)
         for one in chosen:
-            if one.evaluations[rung].status == "failed":
+            if one.evaluations[rung].status is RunState.FAILED:
                 self.trials.fail(one.number)
 
-    def _tracked(self, rung: int, count: int) -> AbstractContextManager[Display]:
-        return self.track(f"search at {self.plan.sizes[rung]} px", count)
 
-
-def _choice(
-    chooser: Chooser, known: Sequence[Any], configurations: Sequence[Configuration]
-) -> dict[str, Any]:
-    errors = _errors(configurations, ("trained", "diverged"))
-    failed = {
-        one.number
-        for one in configurations
-        if one.evaluations and one.evaluations[0].status == "failed"
-    }
-    return chooser.choose(known, errors, failed)
-
-
-def _errors(configurations: Sequence[Configuration], statuses: Collection[str]) -> dict[int, float]:
-    """Give the last errors, by number, of what ended in one of these ways."""
+def _errors(
+    configurations: Sequence[Configuration], states: Collection[RunState]
+) -> dict[int, float]:
+    """Return the last error of each configuration that ended in one of the states, by number."""
     last = {one.number: one.evaluations[-1] for one in configurations if one.evaluations}
     return {
         number: evaluation.error
         for number, evaluation in last.items()
-        if evaluation.status in statuses and evaluation.error is not None
+        if evaluation.status in states and evaluation.error is not None
     }
 
 
 def _evaluated(run: Run, rung: int, size: int) -> Evaluation:
     """Read how a run ended."""
-    if run.status != "finished":
-        return Evaluation(rung, size, run.path.name, "failed", None, 0.0, 0, why_failed(run))
-    result = run.result()
-    diverged = result["status"] == "diverged"
-    return Evaluation(
-        rung,
-        size,
-        run.path.name,
-        "diverged" if diverged else "trained",
-        WORST_ERROR if diverged else result["top1_error"],
-        result["train_s"],
-        result["train_macs"],
-    )
+    if not run.finished:
+        reason = why_failed(run)
+        return Evaluation(rung, size, run.path.name, RunState.FAILED, None, 0.0, 0, reason)
+    result, state = run.result(), run.state
+    error = WORST_ERROR if state is RunState.DIVERGED else result["top1_error"]
+    times = result["train_s"], result["train_macs"]
+    return Evaluation(rung, size, run.path.name, state, error, *times)
 
 
 def _through(display: Display) -> Track:

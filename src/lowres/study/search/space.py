@@ -1,6 +1,6 @@
-"""The space of a search: which fields are searched, and where.
+"""The space of a search: the fields that are searched, and their values or intervals.
 
-A list of values is a choice without an order, `lr=log:0.001:1` an interval with both its ends.
+A list of values is a choice without an order; `lr=log:0.001:1` is an interval with both its ends.
 """
 
 from __future__ import annotations
@@ -13,21 +13,19 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from lowres.errors import StudyError
-from lowres.study.axes import Axis
-from lowres.study.ranges import KINDS
-from lowres.study.values import from_text, number_type
+from lowres.study.values import RANGE_KINDS, from_text, number_type
 
 NOT_SEARCHED = {
-    "variant": "sizes are given by --sizes, and filter, fit and rule can be searched one by one",
-    "size": "sizes are given by --sizes",
-    "epochs": "epochs are given by --epochs, and by --rung-epochs for each size",
-    "seed": "the luckiest seed is no better choice: give one by --seed",
-    "eval_split": "errors on several splits cannot be compared: give one by --eval-split",
+    "variant": "choose sizes with --sizes; filter, fit and rule can be searched one by one",
+    "size": "choose sizes with --sizes",
+    "epochs": "choose epochs with --epochs, or with --rung-epochs for each size",
+    "seed": "the seed with the least error is only the luckiest: choose one with --seed",
+    "eval_split": "errors on several splits cannot be compared: choose one with --eval-split",
 }
-"""Fields that are no choice of a search, and why."""
+"""Fields that cannot be searched, and what to do instead."""
 
 SAMPLE = 256
-"""Configurations that stand for a space which has more of them, where means over it are taken."""
+"""Configurations that represent a larger space when means over it are taken."""
 
 Plain = None | bool | int | float | str
 """What Optuna stores as a choice."""
@@ -38,8 +36,8 @@ class Choice:
     """A field and the values to choose from.
 
     Attributes:
-        name: of a recipe field, or of a part of its variant but the size.
-        spec: as it was written.
+        name: a recipe field, or a part of its variant except the size.
+        spec: the text that was read.
         values: without repeats.
     """
 
@@ -49,11 +47,11 @@ class Choice:
 
     @property
     def labels(self) -> tuple[Plain, ...]:
-        """What stands for each value in Optuna: itself, or a list's parts joined with `+`."""
+        """Each value as Optuna stores it: the value itself, or a list's parts joined with `+`."""
         return tuple("+".join(map(str, v)) if isinstance(v, tuple) else v for v in self.values)
 
     def value(self, label: Plain) -> Any:  # noqa: ANN401  any field's type
-        """Give the value that a label stands for."""
+        """Return the value of a label."""
         return self.values[self.labels.index(label)]
 
     def draw(self, source: random.Random) -> Plain:
@@ -66,11 +64,11 @@ class Interval:
     """A field and the interval to choose a number from.
 
     Attributes:
-        name: of a recipe field that is a number.
-        spec: as it was written.
-        low: its least value, above 0 where `log`.
+        name: a recipe field that is a number.
+        spec: the text that was read.
+        low: its least value, above 0 if `log`.
         high: its largest.
-        log: equal factors are equally far apart, not equal differences.
+        log: equal factors have equal probability, not equal differences.
         whole: only whole numbers.
     """
 
@@ -82,7 +80,7 @@ class Interval:
     whole: bool
 
     def value(self, label: Plain) -> Any:  # noqa: ANN401  as of a Choice
-        """Give the value that a label stands for, which is itself."""
+        """Return the value of a label, which is the label."""
         return label
 
     def draw(self, source: random.Random) -> Plain:
@@ -101,10 +99,10 @@ Dimension = Choice | Interval
 def parse_dimension(text: str) -> Dimension:
     """Read `FIELD=VALUE,VALUE` or `FIELD=log:FIRST:LAST` or `FIELD=lin:FIRST:LAST`.
 
-    A range with a count, `log:0.001:0.1:7`, is a list of so many values, as an axis has it.
+    A range with a count, `log:0.001:0.1:7`, is a list of values, as for an axis.
 
     Raises:
-        StudyError: it has another form, or the field is none to be searched.
+        StudyError: the text has another form, or the field cannot be searched.
         RecipeError: the field is unknown or a value is not of its type.
     """
     name, equals, spec = (part.strip() for part in text.partition("="))
@@ -112,69 +110,74 @@ def parse_dimension(text: str) -> Dimension:
     if name in NOT_SEARCHED:
         raise StudyError(f"--space {name} cannot be searched: {NOT_SEARCHED[name]}")
     kind, *ends = spec.split(":")
-    if equals and kind in KINDS and len(ends) == 2 and "," not in spec:
+    if equals and kind in RANGE_KINDS and len(ends) == 2 and "," not in spec:
         return _interval(name, spec, kind, ends)
     if not equals or not spec:
         raise StudyError(
             "--space is written FIELD=VALUE,VALUE or FIELD=log:FIRST:LAST or FIELD=lin:FIRST:LAST, "
             f"such as lr=log:0.001:1; was {text!r}"
         )
-    return Choice(name, spec, Axis(name, tuple(dict.fromkeys(from_text(name, spec)))).values)
+    return Choice(name, spec, tuple(dict.fromkeys(from_text(name, spec))))
 
 
 def parse_space(texts: Sequence[str]) -> tuple[Dimension, ...]:
     """Read all dimensions of a space.
 
     Raises:
-        StudyError: there are none, one has another form, or a field is given twice.
+        StudyError: there are none, one has another form, or a field is there twice.
         RecipeError: a field is unknown or a value is not of its type.
     """
     found = tuple(map(parse_dimension, texts))
     if not found:
-        raise StudyError("a search needs a space: give --space, such as --space lr=log:0.001:1")
+        raise StudyError("a search needs a space: add --space, such as --space lr=log:0.001:1")
     names = [dimension.name for dimension in found]
     twice = [name for name in names if names.count(name) > 1]
     if twice:
-        raise StudyError(f"--space {twice[0]} is given twice; join its values with commas")
+        raise StudyError(f"--space {twice[0]} is there twice: join its values with commas")
     return found
 
 
 def _interval(name: str, spec: str, kind: str, ends: Sequence[str]) -> Interval:
-    kind_of_number = number_type(name)
-    if kind_of_number is None:
-        _refuse(name, spec, "is for numbers: list the values of this field with commas")
+    def refuse(fault: str) -> NoReturn:
+        raise StudyError(f"--space {name}: interval {spec!r} {fault}, such as log:0.001:1")
+
+    number = number_type(name)
+    if number is None:
+        refuse("is for numbers: list the values of this field with commas")
     try:
         low, high = map(float, ends)
     except ValueError:
-        _refuse(name, spec, "must have two numbers")
+        refuse("must have two numbers")
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
-        _refuse(name, spec, "must have finite ends, the lower one first")
+        refuse("must have finite ends, the lower one first")
     if kind == "log" and low <= 0:
-        _refuse(name, spec, "must have ends above 0, because it has equal factors")
-    whole = kind_of_number is int
+        refuse("must have ends above 0, because it has equal factors")
+    whole = number is int
     if whole and not (low.is_integer() and high.is_integer()):
-        _refuse(name, spec, f"must begin and end with whole numbers, as {name} is one")
+        refuse(f"must begin and end with whole numbers, as {name} is one")
     return Interval(name, spec, low, high, kind == "log", whole)
 
 
-def _refuse(name: str, spec: str, fault: str) -> NoReturn:
-    raise StudyError(f"--space {name}: interval {spec!r} {fault}, such as log:0.001:1")
-
-
 def changes(space: Sequence[Dimension], labels: Mapping[str, Plain]) -> dict[str, Any]:
-    """Give the fields and their values that labels stand for."""
+    """Return the fields and values of a configuration, from its labels."""
     return {one.name: one.value(labels[one.name]) for one in space}
 
 
 def combinations(space: Sequence[Dimension]) -> int | None:
-    """Count the configurations of a space; None where there is no end of them."""
-    counts = [_count(dimension) for dimension in space]
-    known = [count for count in counts if count is not None]
-    return math.prod(known) if len(known) == len(counts) else None
+    """Count the configurations of a space; None if it has a real interval."""
+    counts = []
+    for one in space:
+        if isinstance(one, Choice):
+            counts.append(len(one.values))
+        elif one.whole:
+            counts.append(int(one.high - one.low) + 1)
+        else:
+            return None
+    return math.prod(counts)
 
 
 def every(space: Sequence[Dimension]) -> Iterator[dict[str, Plain]]:
-    """Give the labels of every configuration of a space that has an end."""
+    """Return the labels of every configuration of a finite space."""
     names = [dimension.name for dimension in space]
     listed = (
         one.labels if isinstance(one, Choice) else tuple(range(int(one.low), int(one.high) + 1))
@@ -185,7 +188,7 @@ def every(space: Sequence[Dimension]) -> Iterator[dict[str, Plain]]:
 
 
 def sample(space: Sequence[Dimension]) -> list[dict[str, Plain]]:
-    """Give configurations that stand for the space: all, or some that are drawn, always the same.
+    """Return configurations that represent the space: all, or 256 that are always the same.
 
     The ends of each interval are among them.
     """
@@ -199,9 +202,3 @@ def sample(space: Sequence[Dimension]) -> list[dict[str, Plain]]:
             low, high = (int(end) if one.whole else end for end in (one.low, one.high))
             drawn[0][one.name], drawn[1][one.name] = low, high
     return drawn
-
-
-def _count(dimension: Dimension) -> int | None:
-    if isinstance(dimension, Choice):
-        return len(dimension.values)
-    return int(dimension.high - dimension.low) + 1 if dimension.whole else None

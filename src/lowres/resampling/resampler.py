@@ -9,9 +9,10 @@ The passes themselves are in `kernel.py`, and in `plain.py` where numba is not i
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -94,6 +95,9 @@ class Resampler:
             positions: (V,) int64, where in `out` the N x N x 3 bytes of each variant begin.
         """
         image = np.ascontiguousarray(image)
+        if image.flags.writeable:  # one type of array, so that numba compiles for one
+            image = image.view()
+            image.flags.writeable = False
         if image.shape[0] == image.shape[1] == self._only_size:
             for position in positions:  # whatever the filter, fit and rule
                 out[position : position + image.size] = image.reshape(-1)
@@ -162,6 +166,19 @@ def resample(image: NDArray[np.uint8], variants: Sequence[Variant]) -> list[NDAr
             f"an image must be (H, W, 3) uint8, H and W at least 1, was {image.shape} {image.dtype}"
         )
     return resampler(tuple(variants))(image)
+
+
+@cache
+def warm_up() -> float:
+    """Compile the resampler, or load it from numba's cache; later calls return at once.
+
+    Returns:
+        Seconds that the first call took.
+    """
+    started = time.perf_counter()
+    variants = (Variant(1, "box"), Variant(1, "nearest"))
+    resample(np.zeros((2, 2, 3), np.uint8), variants)
+    return time.perf_counter() - started
 
 
 @lru_cache(maxsize=16)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lowres.resampling.passes import resample
+from lowres.resampling.resampler import resample
 from lowres.variant import FILTERS, FITS, Variant
 
 SIZES = (1, 7, 8, 16, 63, 64, 65, 129, 300, 1024)

@@ -11,7 +11,7 @@ from PIL import Image
 from lowres.errors import ImageError
 from lowres.resampling.decode import decode
 from lowres.resampling.filters import Axis, coefficients, nearest_indices
-from lowres.resampling.passes import resample
+from lowres.resampling.resampler import resample
 from lowres.variant import FILTERS, Variant
 
 GOLDEN = runpy.run_path(str(Path(__file__).with_name("golden.py")))

@@ -1,0 +1,112 @@
+"""A sink: a place that lowres writes the images of one variant to, in some format."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from abc import ABC, abstractmethod
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lowres.errors import StoreBusyError, StoreError
+from lowres.variant import Variant
+from lowres.work.files import held
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outline:
+    """What a sink will receive.
+
+    Attributes:
+        name: of the set, such as `animals`, for file names and cards.
+        variant: the variant that is written.
+        classes: class names in the order of the labels.
+        splits: number of images in each split that is written.
+        content: the content hash of the variant (docs/format.md).
+    """
+
+    name: str
+    variant: Variant
+    classes: tuple[str, ...]
+    splits: dict[str, int]
+    content: str
+
+
+class Sink(ABC):
+    """A destination for the images of one variant.
+
+    It receives every image once, split by split. Then `finish` renames `partial` to `path`, so a
+    stopped export leaves nothing that looks whole. An export does not resume: the next one begins
+    with an empty `partial`.
+
+    Attributes:
+        shuffled: readers of the format shuffle little or not at all, so images come in a fixed
+            random order; else in row order.
+        one_split: the format has no splits.
+        is_file: it writes one file, else a folder.
+        partial: the file or folder to write into, made empty and locked.
+        closing: closes open files if the sink is abandoned, and unlocks `partial`.
+
+    Raises:
+        StoreError: `path` exists and is not empty, or the format cannot hold the outline.
+        StoreBusyError: another process writes it.
+    """
+
+    shuffled: ClassVar[bool] = False
+    one_split: ClassVar[bool] = False
+    is_file: ClassVar[bool] = False
+
+    def __init__(self, path: Path, outline: Outline) -> None:
+        path = Path(os.path.abspath(path))  # noqa: PTH100  not through links
+        taken = os.path.lexists(path) and (
+            self.is_file or path.is_symlink() or not path.is_dir() or any(path.iterdir())
+        )
+        if taken:
+            raise StoreError(f"{path} exists and is not empty: choose a new path")
+        self.path = path
+        self.outline = outline
+        self.partial = path.with_name(f"{path.name}.lowres-partial")
+        self.partial.parent.mkdir(parents=True, exist_ok=True)
+        busy = StoreBusyError(f"another process writes {path}: wait for it, or choose a new path")
+        if self.partial.exists():
+            with held(self.partial) as free:
+                if not free:
+                    raise busy
+                self._remove()  # of an export that was stopped
+        if self.is_file:
+            self.partial.touch(exist_ok=False)
+        else:
+            self.partial.mkdir()
+        self.closing = ExitStack()
+        if not self.closing.enter_context(held(self.partial)):
+            raise busy
+
+    @abstractmethod
+    def write(self, split: str, key: str, label: int, image: NDArray[np.uint8]) -> None:
+        """Write one image, (S, S, 3) uint8 RGB, without loss."""
+
+    @abstractmethod
+    def complete(self) -> None:
+        """Write what comes last, and close every file."""
+
+    def finish(self) -> None:
+        """Complete the set and rename it to `path`."""
+        self.complete()
+        self.partial.rename(self.path)
+        self.closing.close()
+
+    def abandon(self) -> None:
+        """Remove what was written."""
+        self._remove()
+        self.closing.close()
+
+    def _remove(self) -> None:
+        if self.partial.is_dir():
+            shutil.rmtree(self.partial)
+        else:
+            self.partial.unlink()

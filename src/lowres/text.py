@@ -1,0 +1,85 @@
+"""Numbers as text: percent, durations, counts, and columns for a terminal.
+
+A missing or infinite number is written as a dash.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+MISSING = "–"  # noqa: RUF001  an en dash is meant
+
+
+def number(value: float | None, digits: int) -> str:
+    """Return a number with a fixed count of decimals: `1,234.50`."""
+    if value is None or not math.isfinite(value):
+        return MISSING
+    return f"{round(value, digits) + 0.0:,.{digits}f}"  # -0.0 becomes 0.0
+
+
+def short(value: float | None) -> str:
+    """Return a number with three significant digits and without an exponent above 1: `12,300`."""
+    if value is None or not math.isfinite(value):
+        return MISSING
+    text = f"{value:.3g}"
+    return f"{float(text):,.0f}" if "e+" in text else text
+
+
+def points(share: float | None, digits: int = 2) -> str:
+    """Return a share as percent without the sign, for a column whose heading has the unit."""
+    return number(None if share is None else 100 * share, digits)
+
+
+def percent(share: float | None, digits: int = 2) -> str:
+    """Return a share as percent: `12.34 %`."""
+    text = points(share, digits)
+    return text if text == MISSING else f"{text} %"
+
+
+def duration(seconds: float) -> str:
+    """Return a time in the unit that suits it: `42 s`, `7 min`, `2.5 h`, `4.2 days`."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    if seconds < 6000:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h" if seconds < 360_000 else f"{seconds / 86_400:.1f} days"
+
+
+def count(number: int, noun: str, plural: str = "") -> str:
+    """Return a number of things: `1 run`, `1,200 runs`, `2 classes`.
+
+    Args:
+        number: how many.
+        noun: what, in the singular.
+        plural: its plural; `noun` with an s if empty.
+    """
+    return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
+
+
+def value(setting: object, digits: int = 6) -> str:
+    """Return the value of a recipe field as it is written on the command line: `0.25+0.5`.
+
+    Args:
+        setting: a number, a text, a truth value, None, or a tuple or list of these.
+        digits: significant digits of a float.
+    """
+    if isinstance(setting, tuple | list):
+        return "+".join(map(str, setting)) or "none"
+    return f"{setting:.{digits}g}" if isinstance(setting, float) else str(setting)
+
+
+def table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Return rows of cells as lines with aligned columns, two spaces apart.
+
+    Args:
+        rows: all with the same number of cells; the first one may be headings.
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        yield "  ".join(map(str.rjust, row, widths)).rstrip()
+
+
+def shortened(text: str, most: int = 400) -> str:
+    """Return a text, cut to `most` characters."""
+    return text if len(text) <= most else f"{text[:most]}…"

@@ -1,0 +1,58 @@
+"""Numbers as text, the same in tables, messages and reports."""
+
+import math
+
+import pytest
+
+from lowres.text import MISSING, count, duration, number, percent, points, short, shortened, table
+from lowres.text import value as value_text
+
+
+def test_numbers_have_fixed_decimals_or_three_digits():
+    assert number(1234.5, 1) == "1,234.5"
+    assert number(-0.001, 2) == "0.00"
+    assert number(None, 1) == number(math.inf, 1) == short(math.nan) == short(None) == MISSING
+    assert short(0.012345) == "0.0123"
+    assert short(123456) == "123,000"
+
+
+def test_shares_are_percent():
+    assert percent(0.12345) == "12.35 %"
+    assert percent(0.12345, 1) == "12.3 %"
+    assert points(0.5) == "50.00"
+    assert percent(None) == percent(math.inf) == points(None) == MISSING
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0, "0 s"), (99.4, "99 s"), (150, "2 min"), (5999, "100 min"), (9000, "2.5 h"),
+     (363_000, "4.2 days")],
+)  # fmt: skip
+def test_a_duration_has_the_unit_that_suits_it(seconds, words):
+    assert duration(seconds) == words
+
+
+def test_counts_have_a_singular_and_a_plural():
+    assert count(1, "run") == "1 run"
+    assert count(0, "run") == "0 runs"
+    assert count(1200, "image") == "1,200 images"
+    assert count(2, "class", "classes") == "2 classes"
+
+
+def test_values_read_as_on_the_command_line():
+    assert value_text(0.05) == "0.05"
+    assert value_text(0.123456789) == "0.123457"
+    assert value_text(0.123456789, 4) == "0.1235"
+    assert value_text((0.5, 0.75)) == value_text([0.5, 0.75]) == "0.5+0.75"
+    assert value_text(()) == "none"
+    assert value_text("sgd") == "sgd"
+
+
+def test_a_table_has_aligned_columns():
+    assert list(table([["lr", "runs"], ["0.05", "3"]])) == ["  lr  runs", "0.05     3"]
+    assert list(table([["a", "b"], ["1", ""]])) == ["a  b", "1"], "no spaces at the end"
+
+
+def test_long_texts_are_cut():
+    assert shortened("abc", 3) == "abc"
+    assert shortened("abcd", 3) == "abc…"
