@@ -67,7 +67,8 @@ class Posterior:
     Attributes:
         places: (n,) rows of the configurations that are modelled, rising.
         errors: (3000, n) draws of their true errors, shares.
-        noise: standard deviation of one run at the best configuration, a share.
+        noise: standard deviation of one run of a good configuration, a share: pooled over the better
+            half where runs repeat, else as the surface leaves it.
         effective: effective number of the hyperparameters that were kept.
         smooth: whether a surface over the axes was fitted.
     """
@@ -186,8 +187,12 @@ class _Model:
         self.ratio = found.above / found.scale
         self.z = found.scale * np.log1p(self.ratio)
         self.spread = max(float(self.z.std(ddof=1)), 1e-4)
-        self.distances = distances[:, found.rows[:, None], found.rows]
-        axes = len(self.distances)
+        axes = len(distances)
+        count = len(found.rows)
+        near = (
+            distances[:, found.rows[:, None], found.rows] if axes else np.zeros((0, count, count))
+        )
+        self.distances = near
         self.smooth = len(found.rows) >= FEW and axes > 0
         own = OWN_PRIOR if self.smooth else SURFACE_PRIOR
         lengths = (
@@ -299,11 +304,12 @@ def posterior(
     random = np.random.default_rng(seed)
     model = _Model(found, distances, guess, width, floor)
     hyper, effective = _sampled(model, random)
-    one = np.exp(hyper[:, 2]) + floor
+    repeated = found.variance
+    one = float(np.median(np.exp(hyper[:, 2]))) + floor if repeated is None else repeated
     return Posterior(
         found.rows,
         model.draw(hyper, random),
-        math.sqrt(float(np.median(one))),
+        math.sqrt(one),
         effective,
         model.smooth,
     )

@@ -130,7 +130,10 @@ class StandIn:
             opening = f"Cannot tell yet whether {self.proxy} stands in for {self.target}{why}."
         else:
             subject = f"{self.proxy} {self.answer} for {self.target}"
-            within = f" within {limit}" if self.answer.endswith("stands in") else ""
+            of_noise = (
+                "" if self.given or self.bearable == LEAST_BEARABLE else ", the noise of one run"
+            )
+            within = f" within {limit}{of_noise}"
             opening = f"{subject}{within}."
         parts = [opening]
         if first and first.most is not None and first.expected is not None:

@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 
 from lowres.errors import StudyError, nearest
-from lowres.statistics.stand_in import Answer, StandIn, judge
+from lowres.statistics.estimate import Array
+from lowres.statistics.stand_in import StandIn, judge
 
 ERROR, SEED, COST = "error", "seed", "cost"
 MORE_RUNS = 2
@@ -94,8 +95,8 @@ class ResultsTable:
                 known = [column for column in self.columns if column not in (SEED, COST)]
                 hint = nearest(name, known)
                 raise StudyError(
-                    f"{flag} {text}: {self.path} has no column {name!r} to tell sides apart, it has "
-                    f"{', '.join(known)} {hint}".rstrip()
+                    f"{flag} {text}: {self.path} has no column {name!r} to set sides apart; it has "
+                    f"{', '.join(known)}{'; ' * bool(hint)}{hint}"
                 )
             side[name] = _value(value)
         if not any(_is_of(row, side) for row in self.rows):
@@ -143,7 +144,7 @@ class Judgement:
             "next": self.next_step,
             "configurations": found.configurations,
             "seeds": list(found.seeds),
-            "pairs": {"ordered": found.pairs[0], "alike": found.pairs[1]},
+            "ranks": {"pairs": found.pairs[0], "alike": found.pairs[1]},
             "noise_points": _points(found.noise),
             "shortlists": [
                 {
@@ -193,11 +194,12 @@ def judge_table(
             f"of both {proxy} and {target}: {len(cells[0])} have some of the one, {len(cells[1])} "
             "of the other"
         )
-    tables = [_array([one[key] for key in common]) for one in cells]
-    finite = tables[1][np.isfinite(tables[1])]
+    first, second = (_array([one[key] for key in common]) for one in cells)
+    finite = second[np.isfinite(second)]
     least = float(finite.min()) if finite.size else 0.0
     verdict = judge(
-        *tables,
+        first,
+        second,
         (proxy, target),
         axes=[[key[place] for key in common] for place in range(len(names))],
         bearable=bearable,
@@ -254,7 +256,7 @@ def _cells(
     return cells
 
 
-def _array(runs: Sequence[Mapping[Value, float]]) -> np.ndarray:
+def _array(runs: Sequence[Mapping[Value, float]]) -> Array:
     seeds = sorted({seed for one in runs for seed in one}, key=str)
     return np.array([[one.get(seed, math.nan) for seed in seeds] for one in runs])
 
@@ -304,6 +306,3 @@ def _listed(values: set[Value]) -> str:
     shown = sorted(map(_text, values))
     more = f", and {len(shown) - 10} more" if len(shown) > 10 else ""
     return ", ".join(shown[:10]) + more
-
-
-__all__ = ["Answer", "Judgement", "ResultsTable", "judge_table"]
