@@ -67,7 +67,7 @@ class Posterior:
     Attributes:
         places: (n,) rows of the configurations that are modelled, rising.
         errors: (3000, n) draws of their true errors, shares.
-        noise: standard deviation of one run of a good configuration, a share: pooled over the better
+        noise: standard deviation of one run of a good configuration, a share: of the better
             half where runs repeat, else as the surface leaves it.
         effective: effective number of the hyperparameters that were kept.
         smooth: whether a surface over the axes was fitted.
