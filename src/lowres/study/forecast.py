@@ -26,8 +26,7 @@ from lowres.recipe import FIELDS, Recipe
 from lowres.store.manifest import KEYS, LABELS, array_path
 from lowres.store.store import Store
 from lowres.study.values import PARTS
-from lowres.text import count, duration, table
-from lowres.text import value as value_text
+from lowres.text import count, duration, table, value as value_text
 from lowres.training.run import Run, RunSummary
 from lowres.variant import Variant
 from lowres.work.executor import Job
