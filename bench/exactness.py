@@ -22,7 +22,7 @@ from lowres.formats import open_source
 from lowres.resampling.decode import decode, quiet_decoder
 from lowres.resampling.resampler import resample
 from lowres.variant import FILTERS, Variant
-from lowres.work.processes import available_cores
+from lowres.work.threads import available_cores
 
 VARIANTS = [Variant(size, name) for size in (8, 16, 32, 64) for name in FILTERS]
 

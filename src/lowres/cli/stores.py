@@ -36,7 +36,7 @@ def build(
     options: Options = None,
     working: WorkingFlags = None,
     shard: str | None = None,
-    finish: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
+    finish: bool = False,
     quiet: Quiet = False,
 ) -> None:
     """Build a store of small variants from labelled images.
@@ -44,9 +44,11 @@ def build(
     Each image is decoded once. After an interrupt or a crash, run the same command again: it
     resumes.
 
+    Example: lowres build images store --size 8,16,32 --filter box,lanczos
+
     Args:
-        source: Folder of images; ILSVRC2012's tars; released batches; Parquet or WebDataset
-            files; CIFAR; MNIST; an EDM ZIP: see docs/formats.md.
+        source: A folder of images, the tars of ILSVRC2012, the released batches, Parquet or
+            WebDataset files, CIFAR, MNIST, or the ZIP of EDM (docs/formats.md).
         store: Folder to write, new or empty.
         options: Sizes, filters and what is taken from the source.
         working: How the build works; nothing here changes a byte of the store.
@@ -61,7 +63,7 @@ def build(
     from lowres.store.staging import Shard
 
     chosen, ways = _options(options), Working(**given_values(working))
-    track: Track = silent if quiet else shown
+    track = silent if quiet else shown
     if shard is not None:
         if finish or ways.executor != "threads":
             raise LowresError("--shard builds a part in threads: leave --finish and --executor out")

@@ -21,7 +21,7 @@ from lowres.comparing.sets import Fingerprints, SmallImages, open_pairs
 from lowres.errors import StoreError
 from lowres.imagenet import devkit_ids, devkit_wnids, wnids
 from lowres.progress import Track, silent
-from lowres.store.content import content_hash
+from lowres.store.rows import content_hash
 
 ALIKE_LEVELS = 16.0
 """Mean absolute difference above which a pair is not the same image; other decoders and filters

@@ -18,11 +18,9 @@ from lowres.formats.source import Entry, Index, Source
 from lowres.progress import Track
 from lowres.resampling.decode import decode, quiet_decoder
 from lowres.store.as_source import StoreSource, open_source
-from lowres.store.content import DIGEST_BYTES, image_digests
-from lowres.store.rows import BLOCK_BYTES
+from lowres.store.rows import BLOCK_BYTES, DIGEST_BYTES, image_digests
 from lowres.variant import Variant
-from lowres.work.processes import available_cores
-from lowres.work.threads import in_threads
+from lowres.work.threads import available_cores, in_threads
 
 
 @dataclass(frozen=True, slots=True, eq=False)

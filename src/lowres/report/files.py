@@ -203,7 +203,8 @@ def to_record(analysis: Analysis) -> dict[str, Any]:
         "filters": [asdict(result) for result in analysis.filters],
         "runs": runs,
     }
-    plain: dict[str, Any] = _plain(record)
+    plain = _plain(record)
+    assert isinstance(plain, dict)
     return plain
 
 
@@ -211,7 +212,7 @@ def _rounded(value: object) -> object:
     return float(f"{value:.{EPOCH_DIGITS}g}") if isinstance(value, float) else value
 
 
-def _plain(value: Any) -> Any:  # noqa: ANN401  any JSON value
+def _plain(value: object) -> object:
     """Return a value with lists for tuples, and null for numbers that JSON lacks."""
     if isinstance(value, dict):
         return {key: _plain(each) for key, each in value.items()}

@@ -13,10 +13,10 @@ from lowres.errors import ImageError, SourceError
 from lowres.formats.source import Entry, Source
 from lowres.resampling.decode import decode_for
 from lowres.resampling.resampler import resampler, warm_up
-from lowres.store.arrays import Arrays, add_levels
+from lowres.store.arrays import Arrays, Chunk, add_levels
 from lowres.store.as_source import StoreSource
-from lowres.store.journal import Built, Chunk
 from lowres.store.prepare import Prepared
+from lowres.store.staging import Built
 from lowres.variant import Rule
 
 OF_THE_IMAGE = (ImageError, FileNotFoundError, PermissionError, IsADirectoryError)
