@@ -15,9 +15,9 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from lowres.comparing.contact_sheet import reopen_store
 from lowres.errors import require
 from lowres.recipe import FIELDS
-from lowres.report.images import open_store
 from lowres.report.reading import Row, provenance, read_rows
 from lowres.work.files import write_bytes, write_json
 
@@ -248,7 +248,7 @@ def to_markdown(title: str, analysis: Analysis) -> str:
     ):
         if table.rows:
             parts += [f"## {heading}", _markdown_table(table)]
-    store, _ = open_store(*analysis.rows[0].store)
+    store, _ = reopen_store(*analysis.rows[0].store)
     made = provenance(analysis.rows, analysis.swept, store)
     parts += ["## How it was made", _bullets([f"{name}: {text}" for name, text in made])]
     return "\n\n".join(parts) + "\n"
