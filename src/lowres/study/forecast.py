@@ -354,8 +354,8 @@ def lines(found: Forecast) -> Iterator[str]:
     yield (
         f"{count(len(found.drafts), 'run')}, {sum(draft.finished for draft in found.drafts)} "
         f"finished; {sum(found.flops):.3g} FLOPs of training in all; about "
-        f"{duration(found.total_s)} ({found.total_s / 3600:.2g} h) on this machine, {found.jobs} "
-        f"at a time with {count(found.threads, 'thread')} each"
+        f"{duration(found.total_s)} on this machine, {found.jobs} at a time with "
+        f"{count(found.threads, 'thread')} each"
     )
     if found.speeds:
         timed = [speed.steps for speed in found.speeds.values() if speed.steps]
