@@ -149,6 +149,11 @@ def test_only_what_was_asked_for_is_written(study, tmp_path):
     assert set(copy.iterdir()) - before == {copy / "runs.csv"}
 
 
+def test_an_unknown_format_is_refused(study):
+    with pytest.raises(StudyError, match=r"format must be one of html, md, .* was 'pdf'"):
+        lowres.write_report(study, ("pdf",))
+
+
 @pytest.mark.full
 def test_same_runs_same_bytes(study):
     paths = [study / name for name in ("report.html", "report.md", "report.json")]

@@ -86,11 +86,11 @@ def test_few_and_unordered_configurations():
     few = judge([[0.3], [0.4], [0.5]], [[0.3], [0.4], [0.5]], axes=[["a", "b", "c"]])
     assert "little is known" in few.sentence("a")
     one = judge([[0.3, 0.31]], [[0.3, 0.29]])
-    assert one.answer == "cannot tell yet"
+    assert one.answer == "undecided"
     assert "two configurations" in one.reason
     nothing = judge([[np.inf], [np.inf]], [[0.3], [0.4]])
     assert nothing.choice is None
-    assert nothing.answer == "cannot tell yet"
+    assert nothing.answer == "undecided"
 
 
 def test_all_equal_errors_are_bearable():

@@ -1,4 +1,4 @@
-"""The verdict on a proxy: does its choice cost more on the target than one can bear?
+"""The verdict on a proxy: does its choice cost more on the target than is tolerable?
 
 The question: if I take the configuration that the proxy chose, how much worse is it on the target
 than the best of these configurations? The answer is the probability that this regret is at most
@@ -23,7 +23,7 @@ from lowres.statistics.posterior import FEW, Posterior, axis_distances, posterio
 Answer = Literal[
     "stands in",
     "probably stands in",
-    "cannot tell yet",
+    "undecided",
     "probably does not stand in",
     "does not stand in",
 ]
@@ -31,7 +31,7 @@ Answer = Literal[
 BANDS: tuple[tuple[float, Answer], ...] = (
     (0.95, "stands in"),
     (0.8, "probably stands in"),
-    (0.2, "cannot tell yet"),
+    (0.2, "undecided"),
     (0.05, "probably does not stand in"),
     (0.0, "does not stand in"),
 )
@@ -125,9 +125,9 @@ class StandIn:
         """
         limit = f"{100 * self.bearable:.2g} point{'' if self.bearable == 0.01 else 's'}"
         first = self.shortlists[0] if self.shortlists else None
-        if self.answer == "cannot tell yet":
+        if self.answer == "undecided":
             why = f" ({self.reason})" if self.reason else f" (P = {self.p_bearable:.2f})"
-            opening = f"Cannot tell yet whether {self.proxy} stands in for {self.target}{why}."
+            opening = f"Undecided whether {self.proxy} stands in for {self.target}{why}."
         else:
             subject = f"{self.proxy} {self.answer} for {self.target}"
             of_noise = (
@@ -286,13 +286,13 @@ def _answer(
 ) -> tuple[Answer, float, str]:
     """Return the answer, its probability, and why there is none."""
     if not order:
-        return "cannot tell yet", 0.5, "no configuration trained on the proxy and ran on the target"
+        return "undecided", 0.5, "no configuration trained on the proxy and ran on the target"
     if np.isinf(y[order[0]]) and np.isfinite(y).any():
         return "does not stand in", 0.0, ""
     if found is None:
         trained = int(np.isfinite(y).sum())
         return (
-            "cannot tell yet",
+            "undecided",
             0.5,
             f"a choice needs two configurations on both, {trained} trained",
         )
