@@ -55,7 +55,7 @@ def build(
         options: Sizes, filters and what is taken from the source.
         working: How the build works; nothing here changes a byte of the store.
         shard: Build only a part, such as 2/8, while other processes or machines build the other
-            parts into the same folder; then run once with --finish.
+            parts into the same folder; then run the command with --finish.
         finish: Make the store of the parts that were built with --shard.
         quiet: Show no progress.
     """
@@ -72,7 +72,10 @@ def build(
         part = Shard.parse(shard)
         left = builder.build_shard(source, store, chosen, shard=part, working=ways, track=track)
         rest = f"{left:,} images of other shards are left" if left else "all other shards are built"
-        out.print(f"{store}: shard {shard} is built; {rest}. At the end run once with --finish")
+        out.print(
+            f"{store}: shard {shard} is built; {rest}. When all are built, run the same command "
+            "with --finish in place of --shard"
+        )
         return
     if finish and (ways.executor, ways.on_change) != ("threads", "stop"):
         raise LowresError("--finish builds nothing: leave --executor and --on-change out")
@@ -136,7 +139,7 @@ def verify(
         store: The store to check.
         against: Another store, or small images in any format that build reads.
         variant: Which variant to compare, if it is not clear.
-        split: Which splits to compare; all if not given.
+        split: Which splits to compare. Default: all.
         out_file: CSV file to write, with one line for each image that is not identical.
         quiet: Show no progress.
     """
@@ -203,7 +206,7 @@ def show(
     Args:
         store: The store to look at.
         out_file: PNG file to write.
-        split: Which split; train if not given.
+        split: Which split. Default: train.
         count: Number of images.
     """
     from lowres.comparing.contact_sheet import contact_sheet
@@ -235,7 +238,7 @@ def export(
             Croissant. webdataset: tar shards. edm: the ZIP of EDM and StyleGAN3. Other packages
             may add formats.
         variant: Which variant, such as 32-box; needed if the store has several.
-        split: Which splits; if not given all, or train if the format holds one split.
+        split: Which splits. Default: all, or train if the format holds one split.
         quiet: Show no progress.
     """
     from lowres.store import export as exporter
@@ -281,10 +284,10 @@ def bench_build(
         options: What would be made of it.
         sample: How many of its images to measure with.
         rounds: How often to measure; medians are shown.
-        images: Estimate the time for this many; for the source and all of ImageNet if not given.
-        workers: Threads; all cores if not given.
-        scratch: Folder on the disk to measure, for temporary files; the system's temporary folder
-            if not given.
+        images: Estimate the time for this many. Default: for the source and for all of ImageNet.
+        workers: Threads. Default: all cores.
+        scratch: Folder for temporary files, on the disk to measure. Default: the system's temporary
+            folder.
         quiet: Show no progress.
     """
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
