@@ -62,7 +62,7 @@ def elsewhere(work: Callable[..., None], *arguments: object) -> None:
 
 
 def link_reordered(batches: Path, reordered: Path) -> None:
-    """Give the files of train each other's names."""
+    """Link the files of train under each other's names."""
     reordered.mkdir()
     for number in range(1, 11):
         (reordered / f"train_data_batch_{number}").hardlink_to(
@@ -128,7 +128,7 @@ def timed(what: str, count: int, size: int, *command: object) -> None:
 
 
 def processor() -> str:
-    """Give the processor's name."""
+    """Return the processor's name."""
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         if line.startswith("model name"):
             return line.partition(":")[2].strip()

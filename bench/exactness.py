@@ -22,13 +22,13 @@ from lowres.formats import open_source
 from lowres.resampling.decode import decode, quiet_decoder
 from lowres.resampling.resampler import resample
 from lowres.variant import FILTERS, Variant
-from lowres.work.processes import available_cores
+from lowres.work.threads import available_cores
 
 VARIANTS = [Variant(size, name) for size in (8, 16, 32, 64) for name in FILTERS]
 
 
 def pillow(image: Image.Image, variant: Variant) -> np.ndarray:
-    """Give Pillow's answer, across first."""
+    """Resize with Pillow, across first."""
     method, size = Image.Resampling[variant.filter.upper()], variant.size
     if variant.filter == "nearest":
         return np.asarray(image.resize((size, size), method))
@@ -47,7 +47,7 @@ def differing(data: bytes) -> list[int]:
 
 
 def main() -> int:
-    """Compare, write the table, and tell."""
+    """Compare, write the table and print the result."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".csv"))

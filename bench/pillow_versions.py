@@ -62,7 +62,7 @@ def our_checksums(resizes: int) -> list[str]:
 
 
 def make_environment(folder: Path, version: str) -> Path:
-    """Make a virtual environment with this Pillow and NumPy, and give its Python."""
+    """Make a virtual environment with this Pillow and NumPy, and return its Python."""
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
     python = folder / ("Scripts" if sys.platform == "win32" else "bin") / "python"
     install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
@@ -71,7 +71,7 @@ def make_environment(folder: Path, version: str) -> Path:
 
 
 def each_resize(resizes: int) -> Iterator[tuple[Case, int, str]]:
-    """Give the resizes one by one, in the order of the worker's lines."""
+    """Draw the resizes one by one, in the order of the worker's lines."""
     for case in cases(resizes):
         for size, name in case.variants:
             yield case, size, name
@@ -100,7 +100,7 @@ def compare(python: Path, version: str, ours: list[str]) -> Tally:
 
 
 def processor() -> str:
-    """Give the processor's name."""
+    """Return the processor's name."""
     cpus = Path("/proc/cpuinfo")
     for line in cpus.read_text().splitlines() if cpus.exists() else ():
         if line.startswith("model name"):
@@ -109,7 +109,7 @@ def processor() -> str:
 
 
 def rows(version: str, tally: Tally) -> Iterator[dict[str, object]]:
-    """Give the lines of the table for one Pillow."""
+    """Return the lines of the table for one Pillow."""
     for name in FILTERS:
         yield {
             "pillow": version,
@@ -128,7 +128,7 @@ def rows(version: str, tally: Tally) -> Iterator[dict[str, object]]:
 
 
 def main() -> int:
-    """Compare with each version, write the table, and tell."""
+    """Compare with each version, write the table and print the result."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--resizes", type=int, default=50_000)
     parser.add_argument("--versions", nargs="+", default=VERSIONS, metavar="VERSION")

@@ -1,10 +1,10 @@
-"""Measure what `lowres.comparing.spectrum` knows filters by, on a folder of photographs.
+"""Measure the reference table of `lowres.comparing.spectrum` on a folder of photographs.
 
     python bench/spectrum.py PHOTOGRAPHS
 
-Prints the reference table, made of every second photograph, and how many sets of N other
-photographs are told right, for all filters and fits. Needs a few hundred photographs, each larger
-than 64 pixels.
+Prints the table, from every second photograph, and the number of right guesses for sets of N of
+the other photographs, over all filters and fits. Needs a few hundred photographs, each larger than
+64 pixels.
 """
 
 import argparse
@@ -36,7 +36,7 @@ def main() -> None:
             ]
             print(name, np.mean(ratios, axis=1).T.round(3).tolist())
         for count in (100, 200, 400):
-            print(f"{count} photographs: {tell(store, count)}")
+            print(f"{count} photographs: {guesses(store, count)}")
 
 
 def images(store: lowres.Store, size: int, name: str, fit: str) -> np.ndarray:
@@ -44,8 +44,8 @@ def images(store: lowres.Store, size: int, name: str, fit: str) -> np.ndarray:
     return store.images("train", lowres.Variant(size, name, fit))
 
 
-def tell(store: lowres.Store, count: int, rounds: int = 20) -> str:
-    """Guess the filter of random sets of the photographs that the table is not made of."""
+def guesses(store: lowres.Store, count: int, rounds: int = 20) -> str:
+    """Guess the filter of random sets of the photographs that are not in the table."""
     random = np.random.default_rng(0)
     right = wrong = silent = 0
     for _ in range(rounds):
@@ -56,7 +56,7 @@ def tell(store: lowres.Store, count: int, rounds: int = 20) -> str:
             silent += guess is None
             right += guess is not None and guess.filter == variant.filter
             wrong += guess is not None and guess.filter != variant.filter
-    return f"{right} right, {wrong} wrong, {silent} not told"
+    return f"{right} right, {wrong} wrong, {silent} without a guess"
 
 
 if __name__ == "__main__":

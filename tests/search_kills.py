@@ -1,7 +1,7 @@
-"""Kills a search at random moments, again and again: run as a program by `test_search.py`.
+"""Kills a search at random moments, again and again: a program that `test_search.py` runs.
 
 Nothing is trained: an executor writes results by a formula, so that a search takes no time. Each
-start is a child that kills itself, without a word, before its n-th operation on a file.
+start is a child process that kills itself before its n-th operation on a file.
 """
 
 import json
@@ -29,8 +29,8 @@ class Formula:
     """An executor whose runs have an error that depends on rate, width and size; or that fail.
 
     Args:
-        failing: gives whether the run of a recipe fails.
-        diverging: gives whether it diverges.
+        failing: returns whether the run of a recipe fails.
+        diverging: returns whether it diverges.
         count: file that gets a line for each run that ends.
     """
 
@@ -79,18 +79,18 @@ def kill_before(last: int, folder: Path) -> None:
                 os.kill(os.getpid(), signal.SIGKILL)
 
     sys.addaudithook(audit)
-    os.fsync = lambda _: None  # for speed: the machine goes on
+    os.fsync = lambda _: None  # for speed: the machine stays up
 
 
 def start(folder: Path, store: lowres.Store, last: int) -> bool:
-    """Search in a child that is killed before an operation; tell whether it came to its end."""
+    """Search in a child that is killed before an operation; return whether it finished."""
     child = os.fork()
     if not child:
         kill_before(last, folder)
         count = os.open(folder.with_name("done"), os.O_WRONLY | os.O_APPEND | os.O_CREAT)
         try:
             Search.start(folder, store, plan()).finish(Formula(count=count), 2)
-        except BaseException as error:  # noqa: BLE001  nothing of the child may go on
+        except BaseException as error:  # noqa: BLE001  the child must end here
             sys.stderr.write(f"{error!r}\n")
             os._exit(1)
         os._exit(0)
@@ -117,12 +117,12 @@ def main(store: lowres.Store, folder: Path, searches: int) -> None:
 
 
 def check_journal(path: Path, expected: dict) -> None:
-    """Each trial is created once, and told once."""
+    """Each trial is created once, and gets its result once."""
     lines = [json.loads(line) for line in (path / "journal.log").read_text().splitlines()]
     created = [line for line in lines if line["op_code"] == 4]
-    told = [line["trial_id"] for line in lines if line["op_code"] == 6]
+    ended = [line["trial_id"] for line in lines if line["op_code"] == 6]
     assert len(created) == len(expected["trace"])
-    assert sorted(told) == list(range(len(created)))
+    assert sorted(ended) == list(range(len(created)))
 
 
 if __name__ == "__main__":

@@ -158,7 +158,7 @@ def test_every_verb_takes_what_is_added(arrays, site, tmp_path, monkeypatch, cap
     planned = ("study", "store", "--axis", "lr=0.01,0.02", *tiny)
     assert run(*planned, "--print-commands").count("lowres train") == 2
     Study.open(Path("study")).finish(AllAtOnce())
-    assert "2 finished" in run("status", "study")
+    assert "study: 2 " in run("status", "study")
     run("report", "study")
     assert Path("study/report.html").exists()
 

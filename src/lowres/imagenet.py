@@ -22,8 +22,8 @@ SUBSETS = {f"imagenet16-{count}": count for count in (120, 150, 200)}
 """Named subsets: the classes with devkit ids from 1 up to this (NAS-Bench-201, NATS-Bench)."""
 
 RECOGNISED_SHARE = 0.95
-"""Share of 1,000 names whose first word must be ours to take them for ImageNet's classes; lists
-in circulation differ in a few (`maillot` stands for two classes, some were renamed)."""
+"""Share of 1,000 names that must begin with our word to be ImageNet's classes. Lists in circulation
+differ in a few (`maillot` stands for two classes, some were renamed)."""
 
 _RANGE = re.compile(r"(devkit|sorted):(\d+)-(\d+)", re.ASCII)
 
@@ -71,7 +71,7 @@ def devkit_wnids() -> tuple[str, ...]:
 
 
 def named(word: str) -> tuple[str, ...]:
-    """Look up classes of ILSVRC2012 by their word, such as `kit_fox`; give their WNIDs."""
+    """Return the WNIDs of the classes of ILSVRC2012 with a word, such as `kit_fox`."""
     return tuple(known.wnid for known in imagenet_classes() if known.word == word)
 
 
@@ -85,18 +85,24 @@ def find(wnid: str) -> ImageNetClass | None:
     return _by_wnid().get(wnid)
 
 
+def with_word(name: str) -> str:
+    """Return a class name for people: a WNID with its word, any other name unchanged."""
+    known = find(name)
+    return f"{name} {known.word}" if known else name
+
+
 def devkit_ids(classes: Sequence[str]) -> tuple[int, ...] | None:
-    """Give the devkit id of each class, or None if one is not of ILSVRC2012."""
+    """Return the devkit id of each class, or None if one is not of ILSVRC2012."""
     found = [find(name) for name in classes]
     known = [each.devkit_id for each in found if each is not None]
     return tuple(known) if found and len(known) == len(found) else None
 
 
 def sorted_from_devkit(ids: ArrayLike) -> NDArray[np.int64]:
-    """Turn devkit ids, 1 to 1000, into positions among sorted WNIDs, 0 to 999.
+    """Convert devkit ids, 1 to 1000, to positions among sorted WNIDs, 0 to 999.
 
     Raises:
-        SourceError: one lies outside.
+        SourceError: a number lies outside.
     """
     table = np.empty(len(imagenet_classes()), np.int64)
     table[[known.devkit_id - 1 for known in imagenet_classes()]] = np.arange(len(table))
@@ -105,10 +111,10 @@ def sorted_from_devkit(ids: ArrayLike) -> NDArray[np.int64]:
 
 
 def devkit_from_sorted(positions: ArrayLike) -> NDArray[np.int64]:
-    """Turn positions among sorted WNIDs, 0 to 999, into devkit ids, 1 to 1000.
+    """Convert positions among sorted WNIDs, 0 to 999, to devkit ids, 1 to 1000.
 
     Raises:
-        SourceError: one lies outside.
+        SourceError: a number lies outside.
     """
     table = np.array([known.devkit_id for known in imagenet_classes()], np.int64)
     converted: NDArray[np.int64] = table[_within(positions, 0, "positions")]
@@ -129,10 +135,10 @@ def _within(numbers: ArrayLike, lowest: int, what: str) -> NDArray[np.int64]:
 
 
 def recognised(names: Sequence[str]) -> tuple[str, ...]:
-    """Turn ImageNet's 1,000 class names in words, in sorted-WNID order, into WNIDs.
+    """Return the WNIDs for ImageNet's 1,000 class names in words, in sorted-WNID order.
 
-    Repacks of ImageNet call classes by their synsets (`tench, Tinca tinca`). Other names are
-    given back as they are.
+    Repacks of ImageNet name classes by their synsets (`tench, Tinca tinca`). All other names are
+    returned unchanged.
     """
     if len(names) != len(imagenet_classes()):
         return tuple(names)
@@ -143,25 +149,18 @@ def recognised(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def expanded(asked: Sequence[str], classes: Sequence[str]) -> tuple[str, ...]:
-    """Turn what `--classes` may say into class names.
+    """Return the class names that the values of `--classes` stand for.
 
     Args:
         asked: class names; `imagenet16-120`, `-150` or `-200`; `devkit:1-120` for a range of
-            devkit ids; `sorted:0-99` for a range of positions among the sorted names,
-            or numbers. Both ends
-            of a range are included.
+            devkit ids; `sorted:0-99` for a range of positions among the sorted names. A range
+            includes both its ends.
         classes: all class names of the source.
 
     Raises:
-        SourceError: a range leaves its order, or the source's classes have no devkit ids.
+        SourceError: a range exceeds its order, or the source's classes have no devkit ids.
     """
     return tuple(dict.fromkeys(name for text in asked for name in _expanded_one(text, classes)))
-
-
-def _in_order(classes: Sequence[str]) -> Sequence[str]:
-    """Sort names, or numbers as numbers."""
-    numbers = all(name.isascii() and name.isdigit() for name in classes)
-    return sorted(classes, key=int) if numbers else sorted(classes)
 
 
 def _expanded_one(text: str, classes: Sequence[str]) -> Iterator[str]:
@@ -172,10 +171,13 @@ def _expanded_one(text: str, classes: Sequence[str]) -> Iterator[str]:
     order, first, last = matched.groups() if matched else ("devkit", "1", str(SUBSETS[text]))
     if order == "devkit" and devkit_ids(classes) is None:
         raise SourceError(
-            f"{text} is for ImageNet's classes, named by WNID; this source has other classes "
-            f"({', '.join(classes[:3])}, ...)"
+            f"{text} needs ImageNet's classes, named by WNID; this source has other classes "
+            f"({', '.join(classes[:3])}, ...): list class names, or a range such as sorted:0-9"
         )
-    names, base = (devkit_wnids(), 1) if order == "devkit" else (_in_order(classes), 0)
+    names, base = devkit_wnids(), 1
+    if order == "sorted":
+        numbers = all(name.isascii() and name.isdigit() for name in classes)
+        names, base = tuple(sorted(classes, key=int) if numbers else sorted(classes)), 0
     if not base <= int(first) <= int(last) < base + len(names):
         raise SourceError(
             f"{text} must lie between {order}:{base} and {order}:{base + len(names) - 1}, "

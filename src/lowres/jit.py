@@ -1,4 +1,4 @@
-"""Loops that numba compiles where it is installed, and that run as plain Python where it is not."""
+"""Loops that numba compiles, or plain Python runs if numba is not installed."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ HAS_NUMBA = njit is not None
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile a function of numbers and arrays; it releases the interpreter's lock.
 
-    The machine code is kept beside the source, or where numba keeps it, for the next process; where
-    no such folder can be written, every process compiles anew.
+    numba keeps the machine code beside the source or in its cache for the next process. If it can
+    write neither folder, every process compiles anew.
     """
     if njit is None:
         return function

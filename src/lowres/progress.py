@@ -66,11 +66,12 @@ class _Lines(Display):
     def __init__(self, what: str, total: int, done: int) -> None:
         self.what, self.total, self.done = what, total, done
         self.noted = ""
-        self.began = self.last_line = time.monotonic()
+        self.began = time.monotonic()
         self.restart()
 
     def restart(self) -> None:
-        self.counted_from, self.done_before = time.monotonic(), self.done
+        self.counted_from = self.last_line = time.monotonic()
+        self.done_before = self.done
 
     def advance(self, count: int = 1) -> None:
         self.done += count

@@ -268,7 +268,7 @@ class Recipe:
 
 FIELDS = tuple(field.name for field in fields(Recipe))
 
-RECIPES: dict[RecipeName, Recipe] = {
+RECIPES: dict[str, Recipe] = {
     "paper": Recipe(),
     "tensorflow-port": Recipe(
         weight_decay=0.0005,
@@ -302,7 +302,7 @@ def named_recipe(name: str) -> Recipe:
         RecipeError: no recipe has that name.
     """
     _check("recipe", name, name in RECIPES, f"one of {', '.join(RECIPES)}")
-    return RECIPES[name]  # type: ignore[index]
+    return RECIPES[name]
 
 
 def check_field(name: str) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-MISSING = "–"  # noqa: RUF001  an en dash is meant
+MISSING = "\N{EN DASH}"
 
 
 def number(value: float | None, digits: int) -> str:

@@ -10,12 +10,10 @@ from PIL import Image
 
 import lowres
 from lowres import cli
-from lowres import imagenet as labels
-from lowres.comparing.compare import compare
-from lowres.comparing.sets import opened_sides
-from lowres.comparing.tell import lines, write_csv
+from lowres.comparing.compare import compare, compare_sets
+from lowres.comparing.sets import open_pairs
 from lowres.errors import SourceError, StoreError
-from lowres.imagenet import wnids
+from lowres.imagenet import find, wnids
 from lowres.store.options import BuildOptions
 
 
@@ -33,9 +31,8 @@ def folder(store, tmp_path) -> Path:
 
 
 def found(store, path, variant="16-box"):
-    [sides] = opened_sides(store, path, variant)
-    comparison = compare(*sides)
-    return comparison, "\n".join(lines(comparison, sides)), sides
+    comparison = compare(store.path, path, variant=variant)
+    return comparison, "\n".join(comparison.lines())
 
 
 def some(folder: Path, split: str, name: str) -> Path:
@@ -43,26 +40,26 @@ def some(folder: Path, split: str, name: str) -> Path:
 
 
 def test_the_same_images_in_another_order(store, folder):
-    comparison, told, _ = found(store, folder)
+    comparison, text = found(store, folder)
     assert comparison.same
     assert comparison.contents[0] == comparison.contents[1] == store.manifest.contents["16-box"]
-    assert "train: 24 images, 24 identical" in told
-    assert told.splitlines()[-1].startswith("the same images: ")
+    assert "train: 24 images, 24 identical" in text
+    assert text.splitlines()[-1].startswith("the same images: ")
 
 
-def test_a_image_with_other_pixels_is_paired_by_likeness(store, folder, tmp_path):
+def test_an_image_with_other_pixels_is_paired_by_likeness(store, folder, tmp_path):
     path = some(folder, "train", "bee")
     pixels = np.array(Image.open(path))
     pixels[3, 4, 1] ^= 16
     Image.fromarray(pixels).save(path)
-    comparison, told, sides = found(store, folder)
+    comparison, text = found(store, folder)
     split = comparison.splits["train"]
     assert not comparison.same
     assert comparison.splits["val"].same
     assert (split.identical, split.by_likeness.largest.tolist()) == (23, [16])
-    assert "1 have other pixels, paired by likeness: by 0.02 levels" in told
-    assert f"bee/{path.name}" in told
-    assert write_csv(tmp_path / "d.csv", comparison, sides) == 1
+    assert "other pixels, paired by likeness: 1 images, 0.02 levels apart" in text
+    assert f"bee/{path.name}" in text
+    assert comparison.write_csv(tmp_path / "d.csv") == 1
     [row] = csv.DictReader((tmp_path / "d.csv").read_text().splitlines())
     assert (row["found"], row["other_key"]) == ("other pixels by likeness", f"bee/{path.name}")
     key = store.keys("train")[int(split.by_likeness.rows[0])]
@@ -71,14 +68,14 @@ def test_a_image_with_other_pixels_is_paired_by_likeness(store, folder, tmp_path
 
 def test_images_of_one_name_are_paired_by_it(store, store_path, source, tmp_path):
     lowres.build(source, tmp_path / "lanczos", BuildOptions(size=(16,), filter=("lanczos",)))
-    comparison, told, _ = found(store, tmp_path / "lanczos")
+    comparison, text = found(store, tmp_path / "lanczos")
     split = comparison.splits["train"]
     ours = store.images("train", "16-box").astype(int)
     apart = np.abs(ours - lowres.open_store(tmp_path / "lanczos").images("train", "16-lanczos"))
     assert len(split.by_name.rows) == 24
     assert int(split.by_name.largest.max()) == apart.max()
     np.testing.assert_allclose(sorted(split.by_name.mean), sorted(apart.mean(axis=(1, 2, 3))))
-    assert "24 have other pixels, paired by name" in told
+    assert "other pixels, paired by name: 24 images" in text
     means = ours.mean(0) - lowres.open_store(tmp_path / "lanczos").images(
         "train", "16-lanczos"
     ).mean(0)
@@ -91,38 +88,39 @@ def test_a_missing_an_added_and_a_relabelled_image(store, folder, tmp_path):
     Image.fromarray(strange).save(folder / "train" / "cat" / "new.png")
     moved = some(folder, "val", "dog")
     shutil.move(moved, folder / "val" / "cat" / "moved.png")
-    comparison, told, sides = found(store, folder)
+    comparison, text = found(store, folder)
     train, val = comparison.splits["train"], comparison.splits["val"]
     assert (train.counts, train.identical) == ((24, 24), 23)
     assert [len(rows) for rows in train.alone] == [1, 1]
     assert train.class_counts == [("ant", 6, 5), ("cat", 6, 7)]
     assert [len(rows) for rows in val.relabelled] == [1, 1]
-    assert "class ant: 6 and 5 images" in told
-    assert "cat/new.png" in told
-    assert "1 have the same pixels and another class" in told
-    assert write_csv(tmp_path / "d.csv", comparison, sides) == 3
+    assert "class ant: 6 and 5 images" in text
+    assert "cat/new.png" in text
+    assert "same pixels, another class: 1 images" in text
+    assert comparison.write_csv(tmp_path / "d.csv") == 3
 
 
 def test_a_copy_too_many(store, folder):
     shutil.copy(some(folder, "train", "ant"), folder / "train" / "ant" / "copy.png")
-    comparison, told, _ = found(store, folder)
+    comparison, text = found(store, folder)
     assert not comparison.same
     assert comparison.splits["train"].identical == 24
-    assert "24 and 25 images" in told
-    assert "1 only in" in told
+    assert "24 and 25 images" in text
+    assert f"only in {folder}: 1 images: ant/" in text
 
 
 def test_other_splits_are_told_unless_only_some_are_asked_for(store, folder):
     shutil.rmtree(folder / "val")
-    comparison, told, sides = found(store, folder)
+    comparison, text = found(store, folder)
     assert not comparison.same
-    assert f"only in {store.path} 16-box: val" in told
+    assert f"only in {store.path} 16-box: val" in text
     assert comparison.contents[0] == store.manifest.contents["16-box"] != comparison.contents[1]
-    train = compare(*sides, splits=["train"])
+    both = (store.path, folder)
+    train = compare(*both, variant="16-box", splits=["train"])
     assert train.same
     assert train.contents[0] == train.contents[1] == comparison.contents[1]
     with pytest.raises(StoreError, match="has no split 'val'; it has train"):
-        compare(*sides, splits=["val"])
+        compare(*both, variant="16-box", splits=["val"])
 
 
 def test_too_many_for_likeness_is_said(store, folder, monkeypatch):
@@ -131,9 +129,8 @@ def test_too_many_for_likeness_is_said(store, folder, monkeypatch):
         path.unlink()
     monkeypatch.setattr("lowres.comparing.matching.LIKENESS_LIMIT", 5)
     monkeypatch.setattr("lowres.comparing.compare.LIKENESS_LIMIT", 5)
-    _, told, _ = found(store, folder)
-    assert "not compared for likeness, as there are more than" in told
-    assert "left: class bee" in told
+    _, text = found(store, folder)
+    assert "not compared for likeness, because more than 5 images of a class are left: bee" in text
 
 
 def test_names_that_are_mere_numbers_do_not_pair_strangers(store, tmp_path):
@@ -148,7 +145,7 @@ def test_names_that_are_mere_numbers_do_not_pair_strangers(store, tmp_path):
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(images[row]).save(path)
     lowres.build(tmp_path / "one", tmp_path / "store", BuildOptions(size=(16,)))
-    comparison, _, _ = found(lowres.open_store(tmp_path / "store"), tmp_path / "other")
+    comparison, _ = found(lowres.open_store(tmp_path / "store"), tmp_path / "other")
     split = comparison.splits["train"]
     assert len(split.by_name.rows) + len(split.by_likeness.rows) == 24
     assert max(*split.by_name.largest, *split.by_likeness.largest) <= 3
@@ -169,7 +166,7 @@ def imagenet12(tmp_path_factory) -> Path:
 
 
 def devkit_id(wnid: str) -> int:
-    return labels.find(wnid).devkit_id
+    return find(wnid).devkit_id
 
 
 NUMBERINGS = {
@@ -192,8 +189,8 @@ def test_numbered_classes_take_the_order_that_fits(imagenet12, tmp_path, words, 
     for wnid in store.classes:
         number = NUMBERINGS[words](store.classes, wnid)
         shutil.copytree(imagenet12 / "named" / wnid, tmp_path / "set" / form.format(number))
-    comparison, told, _ = found(store, tmp_path / "set")
-    assert f"are numbers, taken as {words}" in told
+    comparison, text = found(store, tmp_path / "set")
+    assert f"are numbers, taken as {words}" in text
     assert comparison.same
     assert comparison.contents == (store.manifest.contents["16-box"],) * 2
 
@@ -207,41 +204,60 @@ def test_numbers_on_both_sides_are_the_same_numbers(imagenet12, tmp_path):
     lowres.build(tmp_path / "set", tmp_path / "store", BuildOptions(size=(16,)))
     numbered = lowres.open_store(tmp_path / "store")
     assert numbered.classes[2] == "10"
-    comparison, told, _ = found(numbered, tmp_path / "set.zip")
+    comparison, text = found(numbered, tmp_path / "set.zip")
     assert comparison.same
-    assert "numbers, taken" not in told
+    assert "numbers, taken" not in text
     assert comparison.contents[0] == comparison.contents[1] == numbered.manifest.contents["16-box"]
 
 
 def test_names_of_other_sets_stay_as_they_are(imagenet12, store):
-    _, told, _ = found(store, imagenet12 / "store")
-    assert "24 identical" not in told
-    assert "class ant: 6 and 0 images" in told
+    _, text = found(store, imagenet12 / "store")
+    assert "24 identical" not in text
+    assert "class ant: 6 and 0 images" in text
 
 
-def test_two_stores_are_compared_in_all_common_variants(store, store_path):
-    pairs = opened_sides(store, store_path, None)
-    assert [ours.size for ours, _ in pairs] == [8, 8, 16, 16]
-    assert all(compare(*sides).same for sides in pairs)
+def test_two_stores_are_compared_in_all_common_variants(store_path):
+    pairs = open_pairs(store_path, store_path)
+    assert [str(ours.variant) for ours, _ in pairs] == [
+        "8-box",
+        "8-lanczos",
+        "16-box",
+        "16-lanczos",
+    ]
+    assert all(compare_sets(*sides).same for sides in pairs)
+    with pytest.raises(StoreError, match="several variants: choose one of 8-box, 8-lanczos"):
+        compare(store_path, store_path)
+
+
+def test_a_source_may_come_first_and_both_may_be_sources(store, folder):
+    comparison = compare(folder, store.path, variant="16-box")
+    assert comparison.same
+    assert [side.name for side in comparison.sets] == [str(folder), f"{store.path} 16-box"]
+    assert compare(folder, folder).same
+    with pytest.raises(StoreError, match=r"neither .* is a store: leave out --variant"):
+        compare(folder, folder, variant="16-box")
 
 
 def test_refusals(store, source, folder, tmp_path):
+    path, other = store.path, tmp_path / "other"
     with pytest.raises(
         SourceError, match=r"00\.jpg has 40 x 33 pixels: only sets of small squares"
     ):
-        opened_sides(store, source, None)
+        compare(path, source)
     with pytest.raises(StoreError, match="has 16-box and 16-lanczos of 16 px: choose one"):
-        opened_sides(store, folder, None)
+        compare(path, folder)
     with pytest.raises(StoreError, match="has 8-box, and the other set has 16 px"):
-        opened_sides(store, folder, "8-box")
-    lowres.build(source, tmp_path / "other", BuildOptions(size=(4,)))
+        compare(path, folder, variant="8-box")
+    with pytest.raises(StoreError, match="has 8-box, 8-lanczos, 16-box, 16-lanczos, not 4-box"):
+        compare(path, folder, variant="4-box")
+    lowres.build(source, other, BuildOptions(size=(4,)))
     with pytest.raises(StoreError, match="no variants of one size to compare"):
-        opened_sides(store, tmp_path / "other", None)
-    path = some(folder, "val", "dog")
-    Image.new("RGB", (16, 15)).save(path)
+        compare(path, other)
+    file = some(folder, "val", "dog")
+    Image.new("RGB", (16, 15)).save(file)
     with pytest.raises(SourceError, match="has 16 x 15 pixels and others have 16 x 16"):
         found(store, folder)
-    path.write_bytes(b"")
+    file.write_bytes(b"")
     with pytest.raises(SourceError, match=r"dog.*cannot be read: is empty"):
         found(store, folder)
 
@@ -252,16 +268,16 @@ def test_on_the_command_line(store_path, folder, capsys, tmp_path):
             cli.main(["verify", *map(str, arguments)])
         return (ended.value.code or 0, *capsys.readouterr())
 
-    status, told, _ = run(store_path, "--against", folder, "--variant", "16-box")
+    status, text, _ = run(store_path, "--against", folder, "--variant", "16-box")
     assert status == 0
-    assert "the same images" in told
+    assert "the same images" in text
     table = tmp_path / "d.csv"
     command = (store_path, "--against", folder, "--variant", "16-lanczos", "--out", table)
-    status, told, _ = run(*command)
+    status, text, _ = run(*command)
     assert status == 1
-    assert "d.csv: 36 lines" in told
+    assert "d.csv: 36 lines" in text
     status, _, errors = run(store_path, "--out", table)
-    assert (status, "give --against, too" in errors) == (1, True)
+    assert (status, "add --against PATH" in errors) == (1, True)
     status, _, errors = run(store_path, "--against", store_path, "--out", table)
     assert (status, "choose one by --variant" in errors) == (1, True)
     assert run(store_path, "--against", tmp_path / "nowhere")[0] == 1

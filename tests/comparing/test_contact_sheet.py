@@ -1,37 +1,65 @@
-"""The contact sheet: its size, and that cells are the store's own pixels, enlarged."""
+"""The contact sheet: its size, and cells that are the store's own pixels, enlarged."""
+
+import base64
+import io
 
 import numpy as np
 import pytest
 from PIL import Image
 
 import lowres
-from lowres.comparing import contact_sheet as show
+from lowres.comparing import contact_sheet as module
 
-
-def top(line: int) -> int:
-    """Where a line of the sheet begins, below one line of headings."""
-    return show.HEADER_PX + show.LINE_PX + line * (show.CELL_PX + show.GAP_PX)
+PITCH = module.CELL_PX + module.GAP_PX
+TOP = module.HEADER_PX + module.LINE_PX
+"""Of the first row, below one line of headings."""
 
 
 def test_cells_are_the_pixels_of_the_store(store, tmp_path):
     path = lowres.contact_sheet(store, tmp_path / "new" / "sheet.png", split="val", count=3)
     sheet = np.asarray(Image.open(path).convert("RGB"))
-    assert sheet.shape == (top(3), show._left(4), 3)
+    assert sheet.shape == (TOP + 3 * PITCH, module.MARGIN_PX + 4 * PITCH, 3)
     for line, row in enumerate((0, 6, 11)):
         for column, variant in enumerate(sorted(store.variants)):
-            left, above = show._left(column), top(line)
-            cell = sheet[above : above + show.CELL_PX, left : left + show.CELL_PX]
+            left, top = module.MARGIN_PX + column * PITCH, TOP + line * PITCH
+            cell = sheet[top : top + module.CELL_PX, left : left + module.CELL_PX]
             small = store.images("val", variant)[row]
-            repeat = show.CELL_PX // variant.size
+            repeat = module.CELL_PX // variant.size
             np.testing.assert_array_equal(cell, small.repeat(repeat, 0).repeat(repeat, 1))
 
 
-def test_more_than_there_are_means_all(store, tmp_path):
+def test_a_larger_count_shows_all_images(store, tmp_path):
     path = lowres.contact_sheet(store, tmp_path / "sheet.png", split="val", count=500)
     with Image.open(path) as sheet:
-        assert sheet.height == top(12)
+        assert sheet.height == TOP + 12 * PITCH
 
 
-def test_unknown_split(store, tmp_path):
-    with pytest.raises(lowres.LowresError, match="no split 'test'"):
-        lowres.contact_sheet(store, tmp_path / "sheet.png", split="test")
+@pytest.mark.parametrize(
+    ("name", "options", "words"),
+    [
+        ("sheet.png", {"split": "test"}, "no split 'test'"),
+        ("sheet.png", {"count": 0}, "--count must be at least 1, was 0"),
+        ("sheet.jpg", {}, r"name it .*sheet\.png, not .*sheet\.jpg"),
+    ],
+)
+def test_bad_requests(store, tmp_path, name, options, words):
+    with pytest.raises(lowres.LowresError, match=words):
+        lowres.contact_sheet(store, tmp_path / name, **options)
+
+
+def test_images_of_a_page_are_the_pixels_of_the_store(store):
+    sheet = module.sheet(store, ["8-box", "16-lanczos", "64-box"])
+    assert sheet.variants == ("8-box", "16-lanczos"), "the store has no 64-box"
+    assert [shown.name for shown in sheet.images][::5] == ["ant, train 0", "dog, train 23"]
+    for variant, uri in zip(sheet.variants, sheet.images[0].images, strict=True):
+        png = base64.b64decode(uri.removeprefix("data:image/png;base64,"))
+        found = np.asarray(Image.open(io.BytesIO(png)))
+        np.testing.assert_array_equal(found, store.images("train", variant)[0])
+
+
+def test_a_store_is_reopened_only_if_it_is_the_same(store):
+    again, reason = module.reopen_store(str(store.path), store.manifest.digest)
+    assert again.manifest == store.manifest
+    assert not reason
+    assert "holds another store now" in module.reopen_store(str(store.path), "0" * 64)[1]
+    assert module.reopen_store(str(store.path / "missing"), "0" * 64)[0] is None

@@ -27,10 +27,6 @@ def test_high_bits_count():
     assert dict(zip(rows.tolist(), other_rows.tolist(), strict=True)) == {0: 1, 1: 0}
 
 
-def test_left_out():
-    assert matching.left_out(5, np.array([3, 0])).tolist() == [1, 2, 4]
-
-
 @pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 8, 28, 32])
 def test_thumbnails_are_averages(size):
     images = np.random.default_rng(size).integers(0, 256, (3, size, size, 3)).astype(np.uint8)

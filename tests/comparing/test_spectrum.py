@@ -1,4 +1,4 @@
-"""The filter that made a set, told from its pixels."""
+"""The filter that made a set, guessed from its pixels."""
 
 import tarfile
 
@@ -33,7 +33,7 @@ def test_real_photographs(photographs, filter_name):
             assert guess.distance < guess.others
 
 
-def test_nothing_is_told_of_what_is_no_photograph():
+def test_no_guess_without_photographs():
     random = np.random.default_rng(0)
     flat = np.broadcast_to(random.integers(0, 256, (500, 1, 1, 3)), (500, 16, 16, 3))
     assert guess_filter(flat.astype(np.uint8)) is None

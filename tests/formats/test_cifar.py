@@ -181,7 +181,7 @@ def test_recognised_by_names(tmp_path):
 def test_both_sets_in_one_folder(tmp_path):
     lay(tmp_path / "cifar-10-batches-py", cifar_10())
     lay(tmp_path / "cifar-100-python", cifar_100())
-    with pytest.raises(SourceError, match="holds cifar-10-batches-py and cifar-100-python: give"):
+    with pytest.raises(SourceError, match="holds cifar-10-batches-py and cifar-100-python: pass"):
         open_source(tmp_path).index()
 
 

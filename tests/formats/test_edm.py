@@ -159,15 +159,15 @@ def test_classes_are_numbers_in_order_and_gaps_are_noted(tmp_path):
     [
         (None, "is unlabelled: labels in dataset.json is null"),
         ([], r"is unlabelled: .* is \[\]"),
-        ([["a.png", 0], ["b.png", 0]], "has a label for b.png, which is not there"),
+        ([["a.png", 0], ["b.png", 0]], "has a label for b.png, which does not exist"),
         ([["c.png", 0]], "has a label for c.png"),
         ([["a.png", 0], ["a.png", 1]], "lists a.png twice"),
         ([["a.png", [0.5, 0.5]]], "pairs of a file and a label"),
         ([["a.png", -1]], "label from 0 to 99999"),
         ([["a.png", 10**9]], "label from 0 to 99999"),
         ([["a.png", True]], "label from 0"),
-        ([["../a.png", 0]], r"has a label for \.\./a\.png, which is not there"),
-        ([["/a.png", 0]], "has a label for /a.png, which is not there"),
+        ([["../a.png", 0]], r"has a label for \.\./a\.png, which does not exist"),
+        ([["/a.png", 0]], "has a label for /a.png, which does not exist"),
         (7, "must be a JSON record with a list called labels"),
     ],
 )
@@ -188,7 +188,7 @@ def test_images_without_a_label_are_refused(tmp_path):
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")  # zipfile's, on the archive made here
 def test_members_that_are_refused(tmp_path):
-    for name, words in [("../b.png", "relative"), ("/b.png", "relative"), ("a.png", "there twice")]:
+    for name, words in [("../b.png", "relative"), ("/b.png", "relative"), ("a.png", "comes twice")]:
         path = members(tmp_path / "set.zip", [["a.png", 0]], a=PNG)
         with zipfile.ZipFile(path, "a") as archive:
             archive.writestr(name, PNG)
@@ -225,7 +225,8 @@ def test_zips_that_are_damaged_or_others(tmp_path):
             EdmSource(tmp_path / "json.zip").index()
 
 
-def test_flipped_bytes_give_errors_in_words(tmp_path):
+@pytest.mark.full
+def test_flipped_bytes_raise_source_errors(tmp_path):
     whole = edm_zip(tmp_path / "set.zip", 3).read_bytes()
     random = np.random.default_rng(0)
     for position in random.integers(0, len(whole), 400):
@@ -327,7 +328,7 @@ def test_exports_that_are_refused(store, tmp_path, source):
     lowres.build(source, tmp_path / "odd", lowres.BuildOptions(size=(28,)))
     with pytest.raises(StoreError, match=r"sizes of a power of two .*; was 28"):
         export(lowres.open_store(tmp_path / "odd"), tmp_path / "x.zip", "28-box", to="edm")
-    with pytest.raises(StoreError, match="edm holds one split"):
+    with pytest.raises(StoreError, match="edm has one split"):
         export(store, tmp_path / "x.zip", "16-box", to="edm", splits=["train", "val"])
     assert sorted(child.name for child in tmp_path.iterdir()) == ["odd"]
 

@@ -95,7 +95,7 @@ def test_more_classes_and_no_test(folder):
     arrays["train-labels"][3] = 255
     index = IdxSource(lay(folder, arrays)).index()
     assert index.classes == tuple(map(str, range(256)))
-    assert index.notes == ("there are no t10k files, so there is no split test",)
+    assert index.notes == ("the set has no split test: its t10k files are missing",)
     with pytest.raises(SourceError, match="has the label 255; Fashion-MNIST's are 0 to 9"):
         IdxSource(lay(folder / "fashion", arrays)).index()
 
@@ -152,7 +152,7 @@ def test_damaged_files(folder, packed):
         whole[:9]: "cut short",
         b"": "cut short",
         absurd: "cut short",
-        whole + b"x": "goes on after its 20 items",
+        whole + b"x": "has bytes behind its 20 items",
         idx(drawn()["train-labels"]): r"3 axes of uint8 \(0 0 8 3\), was 0 0 8 1",
     }
     for data, words in wrongs.items():

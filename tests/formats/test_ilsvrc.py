@@ -130,7 +130,7 @@ FORMS = {
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_every_form_gives_the_rows_of_the_unpacked_folders(tmp_path, form):
+def test_every_form_has_the_rows_of_the_unpacked_folders(tmp_path, form):
     folders = open_source(write(tmp_path / "folders", FOLDERS))
     assert folders.kind == "folder"
     expected = folders.index()
@@ -158,7 +158,7 @@ def test_layout_and_notes(distributed, tmp_path):
         "left out ILSVRC2012_img_train_t3.tar",
     }
     notes = index(write(tmp_path / "both", TRAIN_TAR | FOLDERS)).notes
-    assert "left out train: the tar beside it was read" in "; ".join(notes)
+    assert "left out train: lowres read the tar beside it" in "; ".join(notes)
     notes = index(write(tmp_path / "kaggle", KAGGLE | SOLUTION)).notes
     assert notes == ("left out test: it has no labels here",)
 
@@ -167,7 +167,7 @@ def test_the_train_tar_alone(distributed):
     found = index(distributed / "ILSVRC2012_img_train.tar")
     assert list(found.splits) == ["train"]
     assert "left out ILSVRC2012_img_val.tar" in found.notes[0]
-    assert "the folder has both" in found.notes[0]
+    assert "build from the folder to read both tars" in found.notes[0]
     (distributed / "ILSVRC2012_img_train.tar").rename(distributed / "mine.tar")
     assert list(index(distributed / "mine.tar").splits) == ["train"]
 
@@ -197,7 +197,7 @@ def test_other_classes_and_odd_members(tmp_path):
     assert found.classes == ("n99999999",)
     assert [entry.key for entry in found.splits["train"]] == ["n99999999/n99999999_1.JPEG"]
     assert "left out val: train has none of its classes" in "; ".join(found.notes)
-    assert "left out 3 files that are no images: ILSVRC2012_img_train.tar: README first" in (
+    assert "left out 3 files that are not images: ILSVRC2012_img_train.tar: README first" in (
         found.notes
     )
 
@@ -247,11 +247,11 @@ REFUSED = {
     ),
     "deep val": (
         {"ILSVRC2012_img_val.tar": packed(below("val", VAL))} | DEVKIT,
-        r"val/ILSVRC2012_val_00000001\.JPEG must lie at the top",
+        r"val/ILSVRC2012_val_00000001\.JPEG lies in a folder",
     ),
     "deep class": (
         {"n00000001.tar": packed({"n00000001/1.JPEG": b"1"})},
-        r"n00000001\.tar: n00000001/1\.JPEG must lie at the top",
+        r"n00000001\.tar: n00000001/1\.JPEG lies in a folder",
     ),
     "odd class": (
         {"ILSVRC2012_img_train.tar": packed({"n00000001.tar": ONE, "n0002.tar": ONE})},
@@ -285,7 +285,7 @@ REFUSED = {
     ),
     "devkit without": (
         TRAIN_TAR | VAL_TAR | {"ILSVRC2012_devkit_t12.tar.gz": gzip.compress(packed({"a": b""}))},
-        "must have data/ILSVRC2012_validation_ground_truth.txt and has not",
+        "has no data/ILSVRC2012_validation_ground_truth.txt",
     ),
     "csv head": (solution("a,b\n"), "must begin with ImageId,PredictionString"),
     "csv row": (
@@ -332,7 +332,7 @@ def test_ordinary_folders_stay_folders(source, tmp_path):
         ({"valid_32x32.tar": b""}, ""),
     ],
 )
-def test_the_small_imagenet_of_pixelrnn_is_told_apart(tmp_path, contents, path):
+def test_the_small_imagenet_of_pixelrnn_is_refused(tmp_path, contents, path):
     write(tmp_path, contents)
     with pytest.raises(SourceError, match=r"PixelRNN paper.*1,281,149.*49,999.*must not be compar"):
         open_source(tmp_path / path)

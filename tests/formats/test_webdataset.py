@@ -109,7 +109,7 @@ def test_patterns(tmp_path):
     }
     found = keys(tmp_path / "{train,val}" / "s-{008..011}.tar")
     assert [len(found[split]) for split in ("train", "val")] == [4, 4]
-    with pytest.raises(SourceError, match=r"train/s-012\.tar is missing, which .*\{011\.\.013\}"):
+    with pytest.raises(SourceError, match=r"train/s-012\.tar, a shard of .*\{011\.\.013\}"):
         index(tmp_path / "train" / "s-{011..013}.tar")
     manifest = lowres.build(
         tmp_path / "train" / "s-{000..001}.tar", tmp_path / "x", lowres.BuildOptions(size=(4,))
@@ -122,7 +122,7 @@ def test_braces():
     assert expanded("{08..10}{x,}") == ["08x", "08", "09x", "09", "10x", "10"]
     assert expanded("plain") == ["plain"]
     for pattern, words in {
-        "{a,{b,c}}": "braces inside braces",
+        "{a,{b,c}}": "nested braces",
         "{1..2}{": "not closed",
         "{2..1}": "smaller number first",
         "{one}": "must be a range",
@@ -171,7 +171,7 @@ def test_names_come_from_json_where_they_fit(tmp_path):
     ):
         found = index(shard(tmp_path / "x.tar", *a, *b, *odd))
         assert found.classes[:2] == ("0", "1")
-        assert any("called by their numbers" in note for note in found.notes)
+        assert any("class names are the numbers" in note for note in found.notes)
 
 
 def test_wnids_are_sorted_and_a_thousand_words_become_wnids(tmp_path):
@@ -278,12 +278,6 @@ def test_written_shards(store, written):
     assert about["key"] in store.keys("train")
 
 
-def test_writing_twice_gives_the_same_bytes(store, written, tmp_path):
-    export(store, tmp_path / "again", "16-box", to="webdataset")
-    for path in written.iterdir():
-        assert path.read_bytes() == (tmp_path / "again" / path.name).read_bytes()
-
-
 def test_written_shards_are_read_back_to_equal_contents(store, written, tmp_path):
     manifest = lowres.build(written, tmp_path / "back", lowres.BuildOptions(size=(16,)))
     assert manifest.contents["16-box"] == store.manifest.contents["16-box"]
@@ -298,6 +292,7 @@ def test_written_shards_are_read_back_to_equal_contents(store, written, tmp_path
 
 
 # The package leaves the shards that it reads open until they are collected.
+@pytest.mark.full
 @pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
 @pytest.mark.parametrize("split", ["train", "val"])
 def test_the_webdataset_package_reads_what_was_written(store, written, split):

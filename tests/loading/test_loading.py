@@ -128,7 +128,7 @@ def test_gather_equals_the_textbook(either_way, size, of_image):
     np.testing.assert_allclose(ours, reference(images, rows, drawn, mean, std), atol=1e-5)
 
 
-def test_both_ways_give_the_same_bits(monkeypatch):
+def test_both_ways_make_equal_bits(monkeypatch):
     random = np.random.default_rng(1)
     images = random.integers(0, 256, (40, 32, 32, 3)).astype(np.uint8)
     drawn = Draw(random.random(40) < 0.5, *random.integers(-40, 41, (2, 40)))
@@ -162,7 +162,7 @@ def test_in_stored_order_every_image_comes_once(store):
     np.testing.assert_allclose(np.concatenate([b[0] for b in batches]), expected, atol=1e-5)
 
 
-def test_torch_loader_gives_the_same_batches_channels_last(store):
+def test_torch_loader_has_the_same_batches_channels_last(store):
     loader = lowres.torch_loader(store, "16-box", batch_size=8, seed=2)
     numpy_loader = NumpyLoader(
         store, "16-box", batch_size=8, shuffle=True, flip="random", shift_px=2, seed=2

@@ -8,12 +8,16 @@ import pytest
 
 import lowres
 from lowres.recipe import Recipe
+from lowres.text import MISSING
 from made_runs import fail_run, write_study
 
 api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 BROWSER = next(filter(None, map(shutil.which, NAMES)), None)
-pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium is installed")
+pytestmark = [
+    pytest.mark.full,
+    pytest.mark.skipif(BROWSER is None, reason="no Chromium is installed"),
+]
 
 FLAGS = [
     "--no-sandbox",
@@ -44,7 +48,7 @@ def browser():
 
 @pytest.fixture
 def page(browser, page_path):
-    """The page, wide and light; whatever goes wrong while a test uses it fails the test."""
+    """The page, wide and light; an error during a test fails the test."""
     yield from opened(browser, page_path, 1280, "light")
 
 
@@ -78,7 +82,7 @@ def test_runs_are_sorted_by_number_missing_ones_last(page):
     errors = column(page, place)
     known = [float(text) for text in errors[:-1]]
     assert known == sorted(known)
-    assert errors[-1] == "–"  # noqa: RUF001  an en dash is meant
+    assert errors[-1] == MISSING
     page.locator(f"#run-table th:nth-child({place}) button").press("Enter")
     again = column(page, place)
     assert again[:-1] == errors[-2::-1]

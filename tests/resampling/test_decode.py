@@ -136,7 +136,7 @@ def test_warnings_are_silenced_only_inside():
 
 
 def outcome(data: bytes, **options: object) -> tuple:
-    """Tell what decoding gives, for comparison: pixels, or the text of the error."""
+    """Decode to something comparable: pixels, or the text of the error."""
     with quiet_decoder():
         return outcome_aloud(data, **options)
 
@@ -152,7 +152,7 @@ def outcome_aloud(data: bytes, **options: object) -> tuple:
 
 @pytest.fixture
 def by_pillow(monkeypatch):
-    """Tell what Pillow alone gives."""
+    """The outcome with Pillow alone."""
 
     def outcome_without(data: bytes, **options: object) -> tuple:
         with monkeypatch.context() as patch:
@@ -164,7 +164,7 @@ def by_pillow(monkeypatch):
 
 @pytest.fixture
 def same_libraries():
-    if not jpeg._same_pixels():
+    if not jpeg.same_decoder():
         pytest.skip("this Pillow is built on another libjpeg, so that it decodes everything")
 
 
@@ -185,12 +185,12 @@ def test_plain_jpegs_do_not_need_pillow(name, monkeypatch):
 
 
 @pytest.mark.parametrize("name", SLOW)
-def test_what_is_odd_is_left_to_pillow(name):
+def test_pillow_decodes_odd_jpegs(name):
     assert jpeg.decode_plain(SLOW[name]) is None
 
 
 @pytest.mark.usefixtures("same_libraries")
-def test_what_may_be_turned_is_left_to_pillow():
+def test_pillow_decodes_what_may_be_turned():
     turnable = {name for name in FAST if "EXIF" in name or "XMP" in name}
     assert len(turnable) == 3
     for name, data in FAST.items():
@@ -224,7 +224,7 @@ def test_several_threads_get_the_same(by_pillow):
     assert found == [by_pillow(data) for data in images]
 
 
-def test_simplejpeg_need_not_be_there(monkeypatch):
+def test_simplejpeg_may_be_missing(monkeypatch):
     monkeypatch.setitem(sys.modules, "simplejpeg", None)
     alone = runpy.run_path(jpeg.__file__)
     assert alone["simplejpeg"] is None
@@ -236,10 +236,11 @@ def test_libraries_that_differ_are_noticed(monkeypatch):
     other = SimpleNamespace(
         encode_jpeg=real.encode_jpeg, decode_jpeg=lambda data, **_: real.decode_jpeg(data) ^ 1
     )
-    monkeypatch.setattr(jpeg, "simplejpeg", other)
-    assert not jpeg._same_pixels.__wrapped__()
-    monkeypatch.setattr(jpeg, "_same_pixels", lambda: False)
-    assert jpeg.decode_plain(encoded(ARRAY)) is None
+    jpeg.same_decoder.cache_clear()
+    with monkeypatch.context() as patch:
+        patch.setattr(jpeg, "simplejpeg", other)
+        assert jpeg.decode_plain(encoded(ARRAY)) is None
+    jpeg.same_decoder.cache_clear()
 
 
 @pytest.mark.usefixtures("same_libraries")

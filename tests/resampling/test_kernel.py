@@ -1,4 +1,4 @@
-"""The compiled passes: the same bytes by all three arithmetics, and no byte beyond any array."""
+"""The compiled passes: equal bytes from every arithmetic, and no access beyond any array."""
 
 import hashlib
 import itertools
@@ -10,7 +10,6 @@ import sys
 import numpy as np
 import pytest
 
-from lowres.resampling import resampler as passes
 from lowres.resampling.resampler import Resampler
 from lowres.variant import FILTERS, FITS, RULES, Variant
 
@@ -19,7 +18,7 @@ ALL = [Variant(*parts) for parts in itertools.product(SIZES, FILTERS, FITS, RULE
 
 
 def cases(count: int):
-    """Give images of all shapes, each with some variants."""
+    """Draw images of all shapes, each with some variants."""
     for seed in range(count):
         draw = random.Random(seed)
         height, width = (int(300 ** draw.random()) for _ in range(2))
@@ -38,30 +37,30 @@ def digest(count: int = 150) -> str:
     return whole.hexdigest()
 
 
-def test_numpy_does_the_same(monkeypatch):
-    compiled = digest(40)
-    monkeypatch.setattr(passes, "kernel", None)
-    assert digest(40) == compiled
-
-
-def test_a_processor_without_vnni_does_the_same(tmp_path):
-    """Compiled anew, which takes seconds, so that all is compared at once."""
-    script = "import test_kernel as t; assert not t.passes.packing.VNNI; print(t.digest())"
-    machine = {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "+avx2,+fma"}
+def digest_elsewhere(script: str, count: int, **environment: str) -> str:
+    """Run `script` and print the digest in a process of its own."""
     folders = [os.path.dirname(__file__), *sys.path]  # noqa: PTH120
     run = subprocess.run(
-        [sys.executable, "-c", script],
+        [sys.executable, "-c", f"{script}; print(test_kernel.digest({count}))"],
         capture_output=True,
         text=True,
         check=True,
-        env={
-            **os.environ,
-            **machine,
-            "NUMBA_CACHE_DIR": str(tmp_path),
-            "PYTHONPATH": os.pathsep.join(folders),
-        },
+        env={**os.environ, **environment, "PYTHONPATH": os.pathsep.join(folders)},
     )
-    assert run.stdout.strip() == digest()
+    return run.stdout.strip()
+
+
+def test_numpy_makes_the_same_bytes():
+    script = 'import sys; sys.modules["numba"] = None; import test_kernel'
+    assert digest_elsewhere(script, 40) == digest(40)
+
+
+def test_a_processor_without_vnni_makes_the_same_bytes(tmp_path):
+    """It compiles anew, which takes seconds, so one test compares everything."""
+    script = "import test_kernel; from lowres.resampling import packing; assert not packing.VNNI"
+    machine = {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "+avx2,+fma"}
+    found = digest_elsewhere(script, 150, **machine, NUMBA_CACHE_DIR=str(tmp_path))
+    assert found == digest()
 
 
 @pytest.mark.parametrize(
@@ -76,12 +75,14 @@ def test_a_processor_without_vnni_does_the_same(tmp_path):
 )
 def test_vnni_is_used_where_numba_compiles_for_it(monkeypatch, name, features, enabled, expected):
     """NUMBA_ENABLE_AVX=0 forbids it on a machine that has it; LLVM would end the process."""
-    config = passes.packing.numba.config
+    from lowres.resampling import packing
+
+    config = packing.numba.config
     monkeypatch.setattr(config, "CPU_NAME", name)
     monkeypatch.setattr(config, "CPU_FEATURES", features)
     monkeypatch.setattr(config, "ENABLE_AVX", enabled)
-    expected = passes.packing.VNNI if expected is None else expected
-    assert passes.packing.has_vnni() == expected
+    expected = packing.VNNI if expected is None else expected
+    assert packing.has_vnni() == expected
 
 
 GUARDED = """
@@ -120,7 +121,7 @@ for number, (height, width) in enumerate(shapes):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs mmap and mprotect of Linux")
 def test_no_byte_beyond_the_image_or_the_result_is_touched():
-    """Both lie between pages that must not be read; the process would end at once."""
+    """Both lie between pages without access, so the process would end at once."""
     folders = [os.path.dirname(__file__), *sys.path]  # noqa: PTH120
     subprocess.run(
         [sys.executable, "-c", GUARDED],

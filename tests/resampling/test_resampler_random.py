@@ -8,6 +8,8 @@ import random
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from lowres.resampling.resampler import resample
@@ -16,7 +18,7 @@ from lowres.variant import FILTERS, FITS, Variant
 SIZES = (1, 7, 8, 16, 63, 64, 65, 129, 300, 1024)
 ALL = [Variant(*parts) for parts in itertools.product(SIZES, FILTERS, FITS)]
 MOST_PX = 2_000_000
-"""In what Pillow makes of an image before it cuts: 1024-resize-crop of a strip would be huge."""
+"""Largest image that Pillow makes before it crops: 1024-resize-crop of a strip would be huge."""
 
 SIDES = {
     "one pixel": [(1, 1), (1, 2), (3, 1), (1, 640), (977, 1), (1, 2999), (3000, 1)],
@@ -29,7 +31,7 @@ SIDES = {
 
 
 def by_pillow(array: np.ndarray, variant: Variant) -> np.ndarray:
-    """Cut and resize with Pillow, across and then down, since a single call may go down first."""
+    """Crop and resize with Pillow, across and then down; a single call may go down first."""
     image = Image.fromarray(array)
     width, height = image.size
     shorter, size = min(image.size), variant.size
@@ -51,7 +53,7 @@ def affordable(variant: Variant, height: int, width: int) -> bool:
 
 
 def random_image(seed: int, height: int, width: int) -> np.ndarray:
-    """Draw noise, of every other seed only 0 and 255: there, weighted sums leave that range."""
+    """Draw noise; every other seed draws only 0 and 255, so that weighted sums leave that range."""
     noise = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
     return (noise >> 7) * np.uint8(255) if seed % 2 else noise
 
@@ -73,11 +75,12 @@ def test_sides_of_this_kind(kind):
         assert_as_pillow(random_image(seed, height, width), variants)
 
 
-def test_every_size_filter_and_fit():
-    dealt = random.Random(0).sample(ALL, len(ALL))
-    for seed in range(18):
-        draw = random.Random(seed)
-        height = int(900 ** draw.random())
-        width = min(900, max(1, int(height * 3 ** draw.uniform(-1, 1))))
-        variants = dealt[seed * 10 : seed * 10 + 10]
-        assert_as_pillow(random_image(seed, height, width), variants)
+SIDE = st.integers(1, 12) | st.integers(1, 100) | st.integers(1, 900)
+VARIANTS = st.builds(Variant, st.integers(1, 130), st.sampled_from(FILTERS), st.sampled_from(FITS))
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(0, 2**32 - 1), SIDE, SIDE, st.lists(VARIANTS, max_size=6))
+def test_any_image_and_variants(seed, height, width, variants):
+    affordable_ones = [v for v in variants if affordable(v, height, width)]
+    assert_as_pillow(random_image(seed, height, width), affordable_ones)

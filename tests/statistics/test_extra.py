@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-from lowres import statistics as transfer
+from lowres import statistics
 
 WITHOUT_SCIPY = """
 import sys
@@ -27,6 +27,6 @@ def test_without_scipy_the_extra_is_named():
 
 
 def test_public_names_are_sorted_and_there():
-    assert sorted(set(transfer.__all__)) == list(transfer.__all__)
-    for name in transfer.__all__:
-        assert callable(getattr(transfer, name))
+    assert sorted(set(statistics.__all__)) == list(statistics.__all__)
+    for name in statistics.__all__:
+        assert callable(getattr(statistics, name))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import optimize, stats
 
-from lowres import statistics as transfer
+from lowres import statistics
 from lowres.errors import StudyError
 
 INF, NAN = np.inf, np.nan
@@ -18,7 +18,7 @@ def parabola(best, rates=RATES):
 
 
 def test_the_vertex_of_a_parabola():
-    found = transfer.optimum(RATES, np.repeat(parabola(-1.37), 2, axis=1))
+    found = statistics.optimum(RATES, np.repeat(parabola(-1.37), 2, axis=1))
     assert math.log10(found.lr) == pytest.approx(-1.37)
     assert math.log10(found.interval.low) == pytest.approx(-1.37, abs=1e-3)
     assert found.best_lr == pytest.approx(10**-1.5)
@@ -29,7 +29,7 @@ def test_the_interval_is_where_the_slope_is_not_told_from_0():
     """Against the definition, solved by numbers, with the lean as one more observation of it."""
     random = np.random.default_rng(1)
     errors = parabola(-1.45) + 0.004 * random.standard_normal((7, 2))
-    found = transfer.optimum(RATES, errors)
+    found = statistics.optimum(RATES, errors)
     means = errors.mean(axis=1)
     best = int(means.argmin())
     window = slice(best - 2, best + 3)
@@ -56,7 +56,7 @@ def test_the_interval_is_where_the_slope_is_not_told_from_0():
 
 @pytest.mark.parametrize(("best", "end"), [(-4.0, "smallest"), (1.0, "largest")])
 def test_the_edge_of_the_grid(best, end):
-    found = transfer.optimum(RATES, parabola(best) / 2)
+    found = statistics.optimum(RATES, parabola(best) / 2)
     assert found.at_edge
     assert found.lr is None
     assert found.reason.startswith(f"the best learning rate is the {end} that trained")
@@ -65,7 +65,7 @@ def test_the_edge_of_the_grid(best, end):
 def test_where_training_ends_is_an_edge_too():
     errors = parabola(-1.0)
     errors[5:] = INF
-    found = transfer.optimum(RATES, errors)
+    found = statistics.optimum(RATES, errors)
     assert found.at_edge
     assert found.best_lr == pytest.approx(0.1)
 
@@ -73,9 +73,9 @@ def test_where_training_ends_is_an_edge_too():
 def test_one_seed_takes_the_noise_from_the_fit():
     random = np.random.default_rng(1)
     errors = parabola(-1.5) + 0.001 * random.standard_normal((7, 1))
-    found = transfer.optimum(RATES, errors)
+    found = statistics.optimum(RATES, errors)
     assert found.interval.low < 10**-1.5 < found.interval.high
-    three = transfer.optimum(RATES[2:5], errors[2:5])
+    three = statistics.optimum(RATES[2:5], errors[2:5])
     assert three.lr is not None
     assert three.interval is None
     assert three.reason == "one seed and three learning rates: the noise is unknown"
@@ -83,18 +83,18 @@ def test_one_seed_takes_the_noise_from_the_fit():
 
 def test_a_flat_curve_has_no_interval():
     errors = np.array([[0.50, 0.52], [0.49, 0.53], [0.49, 0.51], [0.52, 0.50], [0.49, 0.54]])
-    found = transfer.optimum(RATES[:5], errors)
+    found = statistics.optimum(RATES[:5], errors)
     assert found.interval is None
     assert found.reason
 
 
 def test_an_interval_that_ends_nowhere_is_none():
-    """Noise at which the curvature is hardly told from none: no end has a finite learning rate."""
+    """The noise hides the curvature: no end has a finite learning rate."""
     random = np.random.default_rng(5)
     found = []
     for _ in range(500):
         errors = parabola(-1.5) + 0.03 * random.standard_normal((7, 2))
-        found.append(transfer.optimum(RATES, np.clip(errors, 0, 1)))
+        found.append(statistics.optimum(RATES, np.clip(errors, 0, 1)))
     ends = [each.interval.high for each in found if each.interval]
     assert 0 < len(ends) < 500
     assert max(ends) < 1e11
@@ -106,39 +106,41 @@ def test_an_interval_that_ends_nowhere_is_none():
 def test_a_leaning_curve_is_followed():
     away = np.log10(RATES) + 1.4
     truth = (0.3 + 0.05 * away**2 + 0.015 * away**3)[:, None]
-    found = transfer.optimum(RATES, np.repeat(truth, 2, axis=1))
+    found = statistics.optimum(RATES, np.repeat(truth, 2, axis=1))
     assert math.log10(found.lr) == pytest.approx(-1.4, abs=0.001)
     noise = 0.002 * np.random.default_rng(3).standard_normal((7, 2))
-    noisy = transfer.optimum(RATES, truth + noise)
+    noisy = statistics.optimum(RATES, truth + noise)
     assert noisy.interval.low < 10**-1.4 < noisy.interval.high
 
 
 def test_the_shift_between_two_curves():
     random = np.random.default_rng(3)
     first, second = (
-        transfer.optimum(RATES, parabola(best) + 0.003 * random.standard_normal((7, 2)))
+        statistics.optimum(RATES, parabola(best) + 0.003 * random.standard_normal((7, 2)))
         for best in (-1.7, -1.3)
     )
-    found = transfer.shift(first, second)
+    found = statistics.shift(first, second)
     assert found.value == pytest.approx(math.log10(second.lr / first.lr))
     assert found.interval.low < 0.4 < found.interval.high
-    back = transfer.shift(second, first)
-    assert back.interval == transfer.Interval(
+    back = statistics.shift(second, first)
+    assert back.interval == statistics.Interval(
         pytest.approx(-found.interval.high), pytest.approx(-found.interval.low)
     )
-    edge = transfer.optimum(RATES, parabola(0.5))
-    assert transfer.shift(first, edge) == transfer.Figure(None, None, edge.reason)
-    vague = transfer.Optimum(0.1, None, 0.1, False, "noise hides the curvature")
-    assert transfer.shift(vague, edge) == transfer.Figure(None, None, edge.reason)
+    edge = statistics.optimum(RATES, parabola(0.5))
+    assert statistics.shift(first, edge) == statistics.Figure(None, None, edge.reason)
+    vague = statistics.Optimum(0.1, None, 0.1, False, "noise hides the curvature")
+    assert statistics.shift(vague, edge) == statistics.Figure(None, None, edge.reason)
     assert (
-        transfer.shift(vague, first).reason == transfer.shift(first, vague).reason == vague.reason
+        statistics.shift(vague, first).reason
+        == statistics.shift(first, vague).reason
+        == vague.reason
     )
 
 
 def test_equal_intervals_join_by_pythagoras():
-    first = transfer.Optimum(0.1, transfer.Interval(0.01, 1.0), 0.1, False)
-    second = transfer.Optimum(1.0, transfer.Interval(0.1, 10.0), 1.0, False)
-    found = transfer.shift(first, second)
+    first = statistics.Optimum(0.1, statistics.Interval(0.01, 1.0), 0.1, False)
+    second = statistics.Optimum(1.0, statistics.Interval(0.1, 10.0), 1.0, False)
+    found = statistics.shift(first, second)
     assert found.value == pytest.approx(1)
     assert found.interval.low == pytest.approx(1 - math.sqrt(2))
     assert found.interval.high == pytest.approx(1 + math.sqrt(2))
@@ -147,19 +149,19 @@ def test_equal_intervals_join_by_pythagoras():
 def test_the_region_within_a_standard_error():
     errors = np.array([[0.50, 0.52], [0.41, 0.43], [0.40, 0.42], [0.42, 0.44], [0.40, 0.425]])
     # Pooled variance of a run: 0.0002 four times and 0.0003125, so a standard error of 0.0105.
-    found = transfer.region(RATES[:5], errors)
+    found = statistics.region(RATES[:5], errors)
     assert found.bar == pytest.approx(0.41 + math.sqrt((4 * 0.0002 + 0.0003125) / 5 / 2))
     assert found.learning_rates == pytest.approx(RATES[1:3].tolist()), "0.43 ends it"
     assert (found.low, found.high) == (found.learning_rates[0], found.learning_rates[-1])
-    assert transfer.region(RATES, parabola(-1)) is None, "one seed has no standard error"
+    assert statistics.region(RATES, parabola(-1)) is None, "one seed has no standard error"
 
 
 @pytest.mark.parametrize(
     ("low", "high", "both"), [(0.1, 0.3, True), (0.3, 1, True), (0.4, 1, False)]
 )
 def test_overlapping_regions(low, high, both):
-    first = transfer.Region(0.01, 0.3, (), 0.0)
-    assert transfer.overlap(first, transfer.Region(low, high, (), 0.0)) is both
+    first = statistics.Region(0.01, 0.3, (), 0.0)
+    assert statistics.overlap(first, statistics.Region(low, high, (), 0.0)) is both
 
 
 @pytest.mark.parametrize(
@@ -173,7 +175,7 @@ def test_overlapping_regions(low, high, both):
     ],
 )
 def test_bad_curves(rates, errors, words):
-    for function in (transfer.optimum, transfer.region):
+    for function in (statistics.optimum, statistics.region):
         with pytest.raises(StudyError, match=words):
             function(rates, errors)
 
@@ -184,10 +186,10 @@ def test_intervals_hold_the_truth_in_19_of_20_studies():
     for _ in range(400):
         best = random.uniform(-2, -1, 2)
         found = [
-            transfer.optimum(RATES, parabola(each) + 0.005 * random.standard_normal((7, 2)))
+            statistics.optimum(RATES, parabola(each) + 0.005 * random.standard_normal((7, 2)))
             for each in best
         ]
-        moved = transfer.shift(*found).interval
+        moved = statistics.shift(*found).interval
         if found[0].interval:
             held["optimum"].append(found[0].interval.low <= 10 ** best[0] <= found[0].interval.high)
         if moved:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from lowres import statistics as transfer
+from lowres import statistics
 from lowres.errors import StudyError
 
 NAMES = ("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos")
@@ -20,7 +20,7 @@ def errors(random, configurations=12, seeds=2):
 
 def test_two_filters_are_a_paired_t_test():
     table = errors(np.random.default_rng(0))[:2]
-    found = transfer.compare_filters(table, NAMES[:2])
+    found = statistics.compare_filters(table, NAMES[:2])
     (difference,) = found.differences
     paired = stats.ttest_rel(*table.mean(axis=2))
     ends = paired.confidence_interval(0.95)
@@ -34,18 +34,18 @@ def test_two_filters_are_a_paired_t_test():
 def test_p_values_are_those_of_t_for_one_pair():
     random = np.random.default_rng(1)
     table = errors(random)[[1, 2]]
-    (difference,) = transfer.compare_filters(table, NAMES[1:3]).differences
+    (difference,) = statistics.compare_filters(table, NAMES[1:3]).differences
     assert difference.p_value == pytest.approx(
         stats.ttest_rel(*table.mean(axis=2)).pvalue, abs=0.02
     )
 
 
 def test_nearest_is_worse_and_the_others_are_equal_within_what_can_be_seen():
-    found = transfer.compare_filters(errors(np.random.default_rng(2)), NAMES)
+    found = statistics.compare_filters(errors(np.random.default_rng(2)), NAMES)
     assert len(found.differences) == 15
-    assert transfer.worse_than_all(found, "nearest")
-    assert not transfer.worse_than_all(found, "box")
-    within = transfer.equal_within(found, NAMES[1:])
+    assert statistics.worse_than_all(found, "nearest")
+    assert not statistics.worse_than_all(found, "box")
+    within = statistics.equal_within(found, NAMES[1:])
     assert 0.001 < within < 0.01
     assert all(d.detectable < 0.01 for d in found.differences)
     assert all(d.p_value < 0.001 for d in found.differences if "nearest" in (d.first, d.second))
@@ -54,11 +54,11 @@ def test_nearest_is_worse_and_the_others_are_equal_within_what_can_be_seen():
 def test_a_detectable_difference_is_found_four_times_in_five():
     random = np.random.default_rng(3)
     found = total = 0
-    first = transfer.compare_filters(errors(random, 24)[1:3], NAMES[1:3]).differences[0]
+    first = statistics.compare_filters(errors(random, 24)[1:3], NAMES[1:3]).differences[0]
     for number in range(150):
         table = errors(random, 24)[1:3]
         table[0] += first.detectable
-        compared = transfer.compare_filters(table, NAMES[1:3], seed=number)
+        compared = statistics.compare_filters(table, NAMES[1:3], seed=number)
         found += compared.differences[0].interval.low > 0
         total += 1
     # `first` stands for one study; its noise is known to a seventh with 24 configurations.
@@ -67,21 +67,21 @@ def test_a_detectable_difference_is_found_four_times_in_five():
 
 def test_against_a_reference():
     table = errors(np.random.default_rng(4))
-    found = transfer.compare_filters(table, NAMES, reference="box")
+    found = statistics.compare_filters(table, NAMES, reference="box")
     assert [(d.first, d.second) for d in found.differences] == [
         (name, "box") for name in NAMES if name != "box"
     ]
-    pairs = transfer.compare_filters(table, NAMES).differences
+    pairs = statistics.compare_filters(table, NAMES).differences
     (same,) = [d for d in pairs if (d.first, d.second) == ("nearest", "box")]
     less = found.differences[0].interval
     assert less.high - less.low < same.interval.high - same.interval.low, "fewer pairs, narrower"
-    assert transfer.equal_within(found, NAMES[1:]) is None, "not all pairs were compared"
+    assert statistics.equal_within(found, NAMES[1:]) is None, "not all pairs were compared"
 
 
 def test_cells_that_a_filter_lacks_favour_none():
     table = errors(np.random.default_rng(5))
     table[0, 0, 0], table[1, 1] = np.nan, np.inf
-    found = transfer.compare_filters(table, NAMES)
+    found = statistics.compare_filters(table, NAMES)
     assert (found.units, found.left_out) == (11, 1)
     means = np.concatenate([table[:, :1, 1], table[:, 2:].mean(axis=2)], axis=1)
     assert found.differences[0].mean == pytest.approx((means[0] - means[1]).mean())
@@ -89,19 +89,19 @@ def test_cells_that_a_filter_lacks_favour_none():
 
 def test_with_one_configuration_seeds_are_the_units():
     table = errors(np.random.default_rng(6), 1, 5)
-    found = transfer.compare_filters(table, NAMES)
+    found = statistics.compare_filters(table, NAMES)
     assert (found.units, found.unit) == (5, "seed")
-    none = transfer.compare_filters(table[:, :, :1], NAMES)
+    none = statistics.compare_filters(table[:, :, :1], NAMES)
     assert none.differences == ()
     assert none.reason == "1 whole seed, and differences need two"
-    assert not transfer.worse_than_all(none, "nearest")
+    assert not statistics.worse_than_all(none, "nearest")
 
 
 def test_equal_filters_differ_by_nothing():
     table = np.repeat(errors(np.random.default_rng(7))[:1], 2, axis=0)
-    (difference,) = transfer.compare_filters(table, NAMES[:2]).differences
+    (difference,) = statistics.compare_filters(table, NAMES[:2]).differences
     assert difference.p_value == 1
-    assert difference.interval == transfer.Interval(0, 0)
+    assert difference.interval == statistics.Interval(0, 0)
 
 
 @pytest.mark.parametrize(
@@ -114,15 +114,15 @@ def test_equal_filters_differ_by_nothing():
 )
 def test_bad_names(names, reference, words):
     with pytest.raises(StudyError, match=words):
-        transfer.compare_filters(errors(np.random.default_rng(0)), names, reference=reference)
+        statistics.compare_filters(errors(np.random.default_rng(0)), names, reference=reference)
 
 
 def test_unknown_filters():
-    found = transfer.compare_filters(errors(np.random.default_rng(0)), NAMES)
+    found = statistics.compare_filters(errors(np.random.default_rng(0)), NAMES)
     with pytest.raises(StudyError, match=r"filter must be one of nearest, .* was 'area'"):
-        transfer.worse_than_all(found, "area")
+        statistics.worse_than_all(found, "area")
     with pytest.raises(StudyError, match="was 'area'"):
-        transfer.equal_within(found, ("box", "area"))
+        statistics.equal_within(found, ("box", "area"))
 
 
 @pytest.mark.full
@@ -130,7 +130,7 @@ def test_all_pairs_hold_the_truth_at_once_in_19_of_20_studies():
     random = np.random.default_rng(8)
     held = 0
     for number in range(200):
-        found = transfer.compare_filters(errors(random), NAMES, seed=number)
+        found = statistics.compare_filters(errors(random), NAMES, seed=number)
         held += all(
             d.interval.low
             <= TRUTH[NAMES.index(d.first)] - TRUTH[NAMES.index(d.second)]

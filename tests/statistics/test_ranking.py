@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from lowres import statistics as transfer
+from lowres import statistics
 from lowres.errors import StudyError
 from lowres.statistics import ranking as correlation
 
@@ -40,42 +40,42 @@ def test_coefficients_are_scipys_with_ties_and_repeats(coefficient):
 def test_diverged_runs_rank_last(coefficient):
     proxy = np.array([[0.3, 0.3], [0.2, INF], [0.1, 0.2], [0.4, 0.4]])
     target = np.array([[0.2], [0.9], [0.1], [0.3]])
-    assert transfer.rank_correlation(proxy, target, coefficient).value == pytest.approx(1)
+    assert statistics.rank_correlation(proxy, target, coefficient).value == pytest.approx(1)
 
 
 def test_what_cannot_be_ranked_has_a_reason():
-    def told(proxy, target):
-        figure = transfer.rank_correlation(proxy, target)
+    def reason(proxy, target):
+        figure = statistics.rank_correlation(proxy, target)
         assert figure.value is None
         assert figure.interval is None
         return figure.reason
 
     rising = [[0.1], [0.2], [0.3]]
-    assert told([[0.1]], [[0.2]]).startswith("1 configuration has runs on both sides")
-    assert told([[NAN]], [[0.2]]).startswith("no configuration has runs on both sides")
-    assert told([[INF]] * 3, rising) == "all runs on the proxy diverged"
-    assert told(rising, [[0.5]] * 3) == "all configurations have the same error on the target"
-    few = transfer.rank_correlation(rising, rising)
+    assert reason([[0.1]], [[0.2]]).startswith("1 configuration has runs on both sides")
+    assert reason([[NAN]], [[0.2]]).startswith("no configuration has runs on both sides")
+    assert reason([[INF]] * 3, rising) == "all runs on the proxy diverged"
+    assert reason(rising, [[0.5]] * 3) == "all configurations have the same error on the target"
+    few = statistics.rank_correlation(rising, rising)
     assert few.value == 1
     assert few.interval is None
     assert few.reason == "3 configurations are too few for an interval"
     with pytest.raises(StudyError, match="kendall or spearman, was 'pearson'"):
-        transfer.rank_correlation(rising, rising, "pearson")
+        statistics.rank_correlation(rising, rising, "pearson")
 
 
 def test_perfect_order_is_not_certainty():
     rising = np.arange(8)[:, None] / 10
-    found = transfer.rank_correlation(rising, rising)
+    found = statistics.rank_correlation(rising, rising)
     assert found.value == 1
-    assert found.interval == transfer.Interval(pytest.approx(1 - 3 * 2 / 28), 1)
-    rho = transfer.rank_correlation(rising, rising, "spearman").interval.low
+    assert found.interval == statistics.Interval(pytest.approx(1 - 3 * 2 / 28), 1)
+    rho = statistics.rank_correlation(rising, rising, "spearman").interval.low
     moved = [1, 2, 3, 0, 4, 5, 6, 7]  # three pairs turned by one configuration
     assert rho == pytest.approx(stats.spearmanr(range(8), moved).statistic)
 
 
 def test_the_same_seed_gives_the_same_interval():
     proxy, target = study(np.random.default_rng(3), 12, 2, 0.5)
-    first, same, other = (transfer.rank_correlation(proxy, target, seed=s) for s in (1, 1, 2))
+    first, same, other = (statistics.rank_correlation(proxy, target, seed=s) for s in (1, 1, 2))
     assert first == same
     assert first.value == other.value
     assert first.interval != other.interval
@@ -91,7 +91,7 @@ def test_the_ceiling_of_a_normal_population_is_its_closed_form(coefficient, seed
         truth = 2 / np.pi * np.arcsin(normal)
     else:
         truth = 6 / np.pi * np.arcsin(normal / 2)
-    found = transfer.ceiling(target, coefficient, seeds=asked)
+    found = statistics.ceiling(target, coefficient, seeds=asked)
     assert found.value == pytest.approx(truth, abs=0.05)
     assert found.interval.low < truth < found.interval.high
 
@@ -102,12 +102,12 @@ def test_halves_are_split_in_every_way():
     taus = [stats.kendalltau(table[:, a].mean(1), table[:, b].mean(1)).statistic for a, b in splits]
     normal = np.sin(np.pi * max(0, np.mean(taus)) / 2)
     expected = 2 / np.pi * np.arcsin(2 * normal / (1 + normal))
-    assert transfer.ceiling(table).value == pytest.approx(expected)
+    assert statistics.ceiling(table).value == pytest.approx(expected)
 
 
 def test_many_seeds_take_a_choice_of_splits():
     target = study(np.random.default_rng(5), 40, 12, 1.0)[1]
-    first, same, other = (transfer.ceiling(target, seed=seed) for seed in (1, 1, 2))
+    first, same, other = (statistics.ceiling(target, seed=seed) for seed in (1, 1, 2))
     assert first == same
     assert first.value != other.value
     assert first.value == pytest.approx(other.value, abs=0.03)
@@ -119,22 +119,22 @@ def test_missing_seeds_do_not_spoil_a_ceiling():
     target[1, 0] = NAN
     moved = target.copy()
     moved[1] = target[1, [1, 2, 0]]
-    assert transfer.ceiling(target) == transfer.ceiling(moved)
-    assert 0.7 < transfer.ceiling(target).value < 1
+    assert statistics.ceiling(target) == statistics.ceiling(moved)
+    assert 0.7 < statistics.ceiling(target).value < 1
 
 
 def test_no_ceiling_without_repetition():
-    assert transfer.ceiling([[0.1], [0.2], [0.3]]).reason.startswith("one seed")
-    assert transfer.ceiling([[0.1, NAN], [0.2, 0.3]]).reason.startswith("one seed")
-    assert transfer.ceiling([[INF, INF]] * 6).reason == "all runs on the target diverged"
-    assert transfer.ceiling([[0.2, 0.4], [0.2, 0.4], [0.4, 0.2]]).value is None
+    assert statistics.ceiling([[0.1], [0.2], [0.3]]).reason.startswith("one seed")
+    assert statistics.ceiling([[0.1, NAN], [0.2, 0.3]]).reason.startswith("one seed")
+    assert statistics.ceiling([[INF, INF]] * 6).reason == "all runs on the target diverged"
+    assert statistics.ceiling([[0.2, 0.4], [0.2, 0.4], [0.4, 0.2]]).value is None
     with pytest.raises(StudyError, match="seeds of a ceiling must be 1 or more, was 0"):
-        transfer.ceiling([[0.1, 0.2], [0.3, 0.4]], seeds=0)
+        statistics.ceiling([[0.1, 0.2], [0.3, 0.4]], seeds=0)
 
 
 def test_noise_alone_has_a_ceiling_near_none():
     table = np.random.default_rng(7).random((500, 2))
-    assert transfer.ceiling(table).value < 0.15
+    assert statistics.ceiling(table).value < 0.15
 
 
 @pytest.mark.parametrize("coefficient", ["kendall", "spearman"])
@@ -147,8 +147,8 @@ def test_intervals_hold_the_truth_in_19_of_20_studies(coefficient):
     for number in range(250):
         proxy, target = study(random, 12, 2, 0.6)
         for name, found, true in (
-            ("tau", transfer.rank_correlation(proxy, target, coefficient, seed=number), truth),
-            ("ceiling", transfer.ceiling(target, coefficient, seed=number), limit),
+            ("tau", statistics.rank_correlation(proxy, target, coefficient, seed=number), truth),
+            ("ceiling", statistics.ceiling(target, coefficient, seed=number), limit),
         ):
             held[name] += found.interval.low <= true <= found.interval.high
     assert all(0.91 <= count / 250 <= 0.99 for count in held.values()), held

@@ -1,9 +1,9 @@
-"""Tables of errors: what is refused, averaged, paired and counted."""
+"""Tables of errors: refused, averaged, paired and counted."""
 
 import numpy as np
 import pytest
 
-from lowres import statistics as transfer
+from lowres import statistics
 from lowres.errors import StudyError
 from lowres.statistics.tables import checked, on_both
 
@@ -27,11 +27,11 @@ def test_bad_tables(errors, words):
 
 def test_means_know_diverged_and_missing_runs():
     table = np.array([[0.1, 0.3], [0.1, NAN], [0.1, INF], [NAN, INF], [NAN, NAN]])
-    np.testing.assert_array_equal(transfer.mean_errors(table), [0.2, 0.1, INF, INF, NAN])
+    np.testing.assert_array_equal(statistics.mean_errors(table), [0.2, 0.1, INF, INF, NAN])
 
 
-def test_equal_means_are_ties_whatever_the_rounding():
-    means = transfer.mean_errors(np.array([[0.1, 0.3], [0.2, 0.2], [0.3, 0.1]]))
+def test_equal_means_are_ties_despite_rounding():
+    means = statistics.mean_errors(np.array([[0.1, 0.3], [0.2, 0.2], [0.3, 0.1]]))
     assert len(set(means)) == 1
 
 
@@ -46,7 +46,7 @@ def test_configurations_without_a_run_on_one_side_are_left_out():
 def test_pairing_rows():
     proxy = [("a", 0, 0.1), ("a", 1, 0.2), ("b", 1, INF), ("c", 0, 0.5), ("d", 0, NAN)]
     target = [("b", 7, 0.3), ("a", 7, 0.4), ("d", 7, 0.2), ("a", 8, 0.6)]
-    pair = transfer.pair_up(proxy, target)
+    pair = statistics.pair_up(proxy, target)
     assert pair.configurations == ("a", "b")
     np.testing.assert_array_equal(pair.proxy, [[0.1, 0.2], [NAN, INF]])
     np.testing.assert_array_equal(pair.target, [[0.4, 0.6], [0.3, NAN]])
@@ -56,6 +56,6 @@ def test_pairing_rows():
 
 def test_rows_that_do_not_pair():
     with pytest.raises(StudyError, match="proxy has configuration 'a' with seed 0 twice"):
-        transfer.pair_up([("a", 0, 0.1), ("a", 0, 0.1)], [])
+        statistics.pair_up([("a", 0, 0.1), ("a", 0, 0.1)], [])
     with pytest.raises(StudyError, match="no configuration in common: 1 were run on the proxy, 2"):
-        transfer.pair_up([("a", 0, 0.1)], [("b", 0, 0.1), ("c", 0, 0.1)])
+        statistics.pair_up([("a", 0, 0.1)], [("b", 0, 0.1), ("c", 0, 0.1)])

@@ -6,7 +6,7 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
-from lowres import statistics as transfer
+from lowres import statistics
 from lowres.errors import StudyError
 
 NAMES = ("32 px", "64 px")
@@ -25,7 +25,7 @@ def study(configurations=16, seeds=3, noise=0.001, target=None):
 
 def test_it_stands_in():
     proxy, target = study()
-    found = transfer.judge(proxy, target, NAMES, costs=(np.ones(16), np.full(16, 8.0)))
+    found = statistics.judge(proxy, target, NAMES, costs=(np.ones(16), np.full(16, 8.0)))
     assert found.answer == "stands in"
     tau, limit = found.kendall, found.kendall_ceiling
     assert found.sentence == (
@@ -37,7 +37,7 @@ def test_it_stands_in():
 
 
 def test_it_does_not_where_the_choice_costs_too_much():
-    found = transfer.judge(*study(target=lambda true, _: 0.7 - true), NAMES)
+    found = statistics.judge(*study(target=lambda true, _: 0.7 - true), NAMES)
     assert found.answer == "does not stand in"
     assert found.sentence.startswith(
         "32 px does not stand in for 64 px (its choice costs more than is bearable): tau -"
@@ -46,7 +46,7 @@ def test_it_does_not_where_the_choice_costs_too_much():
 
 
 def test_it_does_not_where_ranks_differ_though_the_choice_is_bearable():
-    found = transfer.judge(*study(target=lambda true, _: 0.7 - true), NAMES, bearable=0.5)
+    found = statistics.judge(*study(target=lambda true, _: 0.7 - true), NAMES, bearable=0.5)
     assert found.answer == "does not stand in"
     assert "(fewer than 3 of 4 pairs are ranked alike)" in found.sentence
 
@@ -54,7 +54,7 @@ def test_it_does_not_where_ranks_differ_though_the_choice_is_bearable():
 def test_it_does_not_where_the_choice_diverges():
     proxy, target = study()
     target[proxy.mean(axis=1).argmin()] = INF
-    found = transfer.judge(proxy, target, NAMES)
+    found = statistics.judge(proxy, target, NAMES)
     assert found.answer == "does not stand in"
     assert "(the proxy's choice diverged on the target): tau" in found.sentence
 
@@ -62,14 +62,14 @@ def test_it_does_not_where_the_choice_diverges():
 def test_noise_is_not_held_against_the_proxy():
     random = np.random.default_rng(1)
     proxy, target = 0.4 + 0.001 * random.standard_normal((2, 24, 2))
-    found = transfer.judge(proxy, target, NAMES)
+    found = statistics.judge(proxy, target, NAMES)
     assert found.kendall.interval.high < 0.5
     assert found.answer == "undecided"
     assert "(seed noise alone may explain the different ranks)" in found.sentence
 
 
 def test_wide_intervals_tell_nothing():
-    found = transfer.judge(*study(8, 2, noise=0.05), NAMES)
+    found = statistics.judge(*study(8, 2, noise=0.05), NAMES)
     assert found.answer == "undecided"
     assert found.sentence.startswith(
         "32 px for 64 px: undecided (the intervals are too wide): 8 configurations, 2 seeds; tau"
@@ -77,7 +77,7 @@ def test_wide_intervals_tell_nothing():
 
 
 def test_one_seed_tells_nothing_sure():
-    found = transfer.judge(*study(seeds=1), NAMES)
+    found = statistics.judge(*study(seeds=1), NAMES)
     assert found.answer == "undecided"
     assert "16 configurations, 1 seed; tau" in found.sentence
     assert "no ceiling, regret 0.0 points (no interval)" in found.sentence
@@ -86,33 +86,33 @@ def test_one_seed_tells_nothing_sure():
 
 @pytest.mark.parametrize(("count", "what"), [(3, "3 configurations"), (1, "1 configuration")])
 def test_few_configurations(count, what):
-    found = transfer.judge(*study(count, 1), NAMES)
+    found = statistics.judge(*study(count, 1), NAMES)
     assert found.sentence == f"32 px for 64 px: undecided: {what}, 1 seed"
 
 
 def test_nothing_in_common():
-    found = transfer.judge([[0.1], [NAN]], [[NAN], [0.1]], NAMES)
+    found = statistics.judge([[0.1], [NAN]], [[NAN], [0.1]], NAMES)
     assert found.sentence == "32 px for 64 px: undecided: 0 configurations, 0 seeds"
     assert found.regret is None
 
 
 def test_all_diverged_and_all_equal():
-    gone = transfer.judge(np.full((6, 2), INF), np.full((6, 2), INF), NAMES)
+    gone = statistics.judge(np.full((6, 2), INF), np.full((6, 2), INF), NAMES)
     assert gone.answer == "undecided"
     assert "all runs on the target diverged" in gone.sentence
-    equal = transfer.judge(np.full((6, 2), 0.9), np.full((6, 2), 0.9), NAMES)
+    equal = statistics.judge(np.full((6, 2), 0.9), np.full((6, 2), 0.9), NAMES)
     assert equal.answer == "undecided"
     assert "all configurations have the same error on the proxy" in equal.sentence
 
 
 def test_a_search_that_costs_more_is_called_more_costly():
-    found = transfer.judge(*study(), NAMES, costs=(np.full(16, 9.0), np.ones(16)))
+    found = statistics.judge(*study(), NAMES, costs=(np.full(16, 9.0), np.ones(16)))
     assert "x more costly" in found.sentence
 
 
 def test_what_is_found_goes_to_json():
     for proxy, target in (study(), study(3, 1), (np.full((6, 2), INF),) * 2):
-        found = transfer.judge(proxy, target, NAMES)
+        found = statistics.judge(proxy, target, NAMES)
         record = json.loads(json.dumps(asdict(found), allow_nan=False))
         assert record["sentence"] == found.sentence
         assert record["kendall"]["reason"] == found.kendall.reason
@@ -120,14 +120,14 @@ def test_what_is_found_goes_to_json():
 
 def test_the_bearable_regret_is_a_share():
     with pytest.raises(StudyError, match="a share from 0 to 1, was 2"):
-        transfer.judge(*study(), NAMES, bearable=2)
+        statistics.judge(*study(), NAMES, bearable=2)
 
 
 def test_chance_is_seldom_called_standing_in():
     """Proxy and target that have nothing in common: a verdict for the proxy would be wrong."""
     random = np.random.default_rng(2)
     answers = [
-        transfer.judge(*(0.4 + 0.02 * random.standard_normal((2, 12, 2))), NAMES).answer
+        statistics.judge(*(0.4 + 0.02 * random.standard_normal((2, 12, 2))), NAMES).answer
         for _ in range(100)
     ]
     assert answers.count("stands in") == 0

@@ -14,8 +14,7 @@ from lowres.errors import SourceError
 from lowres.store import arrays as module
 from lowres.store import build as builder
 from lowres.store import render as rendering
-from lowres.store.arrays import RunningChecksums
-from lowres.store.journal import Chunk
+from lowres.store.arrays import Chunk, RunningChecksums
 from lowres.store.options import BuildOptions, Working
 from lowres.store.rows import RowFile
 from lowres.variant import Variant

@@ -20,8 +20,8 @@ from images import contents, draw_image, draw_source, encoded
 from lowres.errors import SourceError, StoreError
 from lowres.progress import Display
 from lowres.store import build as builder
-from lowres.store import journal, staging
 from lowres.store import render as rendering
+from lowres.store import staging
 from lowres.store.manifest import Manifest
 from lowres.store.options import BuildOptions, Working
 
@@ -85,13 +85,13 @@ def test_options_in_another_order_make_the_same_store(source, store_path, tmp_pa
     assert contents(tmp_path / "store") == contents(store_path)
 
 
-def test_a_build_that_is_killed_goes_on_to_the_same_bytes(tmp_path, store_path, source):
+@pytest.mark.full
+def test_a_build_that_is_killed_resumes_to_the_same_bytes(tmp_path, store_path, source):
     """The process is killed between two chunks, with a half-written line in the journal."""
     store = tmp_path / "store"
     script = f"""
 import os, signal
 from lowres.store import build as builder
-from lowres.store import journal
 from lowres.store import staging
 from lowres.store.options import BuildOptions, Working
 staging.CHUNK_ROWS = 5
@@ -100,7 +100,7 @@ keep = staging.Staging.keep
 def dying(self, built):
     keep(self, built)
     if len(self.built) == 3:
-        with open(self.path / journal.MAIN, "a") as file:
+        with open(self.path / staging.MAIN_JOURNAL, "a") as file:
             file.write('{{"split": "tra')
         os.kill(os.getpid(), signal.SIGKILL)
 staging.Staging.keep = dying
@@ -181,7 +181,7 @@ def stopped(tmp_path, source):
 def test_rows_that_were_lost_are_built_again(stopped, store_path, monkeypatch, killed, how):
     """Also where the process is killed once more before it has built them."""
     animals, store = stopped
-    assert (store / journal.MAIN).read_text().count("train") == 24
+    assert (store / staging.MAIN_JOURNAL).read_text().count("train") == 24
     part = store / "train" / "16-box.npy.part"
     part.unlink() if how == "missing" else os.truncate(part, 3000)
     monkeypatch.setattr(*killed, lambda *_: 1 / 0)
@@ -218,7 +218,7 @@ def test_a_failing_disk_is_not_skipped(tmp_path, source, monkeypatch):
 
 def test_damaged_records_of_an_unfinished_build(stopped, store_path):
     animals, store = stopped
-    lines = store / journal.MAIN
+    lines = store / staging.MAIN_JOURNAL
     nowhere = b'{"split":"no","start":0,"stop":64,"stamps":"x","skipped":{},"sums":[]}\n'
     lines.write_bytes(b'\xff garbage\n[]\n{"split": 1}\n' + nowhere + lines.read_bytes() + b'{"sp')
     planned = (store / staging.PLAN).read_bytes()
@@ -231,7 +231,7 @@ def test_damaged_records_of_an_unfinished_build(stopped, store_path):
 
 
 @pytest.mark.parametrize("skipping", [False, True])
-def test_a_build_killed_while_it_is_finished_goes_on(tmp_path, monkeypatch, skipping):
+def test_a_build_killed_while_it_is_finished_resumes(tmp_path, monkeypatch, skipping):
     """Also where an image has changed since, so that rows must be written again."""
     source = draw_source(tmp_path / "animals")
     if skipping:
@@ -326,6 +326,7 @@ def test_too_little_disk_is_refused_before_work(source, tmp_path, monkeypatch):
     assert not (tmp_path / "store").exists()
 
 
+@pytest.mark.full
 def test_interrupt_leaves_an_unfinished_store(tmp_path, source, store_path):
     command = [sys.executable, "-m", "lowres", "build", str(source), str(tmp_path / "store")]
     slow = tmp_path / "sitecustomize.py"

@@ -1,11 +1,14 @@
-"""The journal: whole lines count, each row once, and nothing else does."""
+"""The journal: undamaged lines count, each row once, and nothing else does."""
 
-import json
 from array import array
+from itertools import pairwise
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from lowres.store.journal import MAIN, Built, Chunk, Journal, read_journal, read_journals, strike
+from lowres.store.arrays import Chunk
+from lowres.store.staging import MAIN_JOURNAL, Built, Journal, read_journal, read_journals, strike
 
 
 def built(start: int, stop: int, split: str = "train") -> Built:
@@ -15,40 +18,48 @@ def built(start: int, stop: int, split: str = "train") -> Built:
     )
 
 
+THREE = (built(8, 16), built(0, 8), built(0, 3, "val"))
+LINES = [one.line().encode() for one in THREE]
+reuse_folder = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
 @pytest.fixture
 def three(tmp_path):
-    journal = Journal(tmp_path / MAIN)
-    for one in (built(8, 16), built(0, 8), built(0, 3, "val")):
+    journal = Journal(tmp_path / MAIN_JOURNAL)
+    for one in THREE:
         journal.add(one)
     journal.close()
     return tmp_path
 
 
-def test_what_is_written_is_read_in_row_order(three):
+def test_chunks_are_read_in_row_order(three):
+    assert (three / MAIN_JOURNAL).read_bytes() == b"".join(LINES)
     assert read_journals(three) == [built(0, 8), built(8, 16), built(0, 3, "val")]
     assert read_journal(three / "another.journal") == []
 
 
-def test_a_line_with_any_byte_changed_does_not_count(three):
-    path = three / MAIN
-    whole = path.read_bytes()
-    length = whole.index(b"\n")
-    for at in range(length):
-        for other in (b"7", b"}", b'"', b"\xff"):
-            if whole[at : at + 1] != other:
-                path.write_bytes(whole[:at] + other + whole[at + 1 :])
-                assert read_journal(path) == [built(0, 8), built(0, 3, "val")], whole[:at]
+@reuse_folder
+@given(st.integers(0, len(LINES[0]) - 2), st.sampled_from([b"7", b"}", b'"', b"\xff", b"\n"]))
+def test_a_line_with_any_byte_changed_does_not_count(tmp_path, at, other):
+    if LINES[0][at : at + 1] == other:
+        return
+    damaged = LINES[0][:at] + other + LINES[0][at + 1 :]
+    (tmp_path / MAIN_JOURNAL).write_bytes(b"".join([damaged, *LINES[1:]]))
+    assert read_journal(tmp_path / MAIN_JOURNAL) == [*THREE[1:]]
 
 
-def test_a_line_cut_short_does_not_count_and_spoils_no_other(three):
-    path = three / MAIN
-    whole = path.read_bytes()
-    for size in range(len(whole) - whole[:-1].rindex(b"\n") - 2):
-        path.write_bytes(whole[: whole[:-1].rindex(b"\n") + 1 + size])
-        journal = Journal(path)
-        journal.add(built(16, 20))
-        journal.close()
-        assert read_journal(path) == [built(8, 16), built(0, 8), built(16, 20)]
+@reuse_folder
+@given(st.integers(0, sum(map(len, LINES))))
+def test_a_journal_cut_anywhere_keeps_whole_lines_and_takes_more(tmp_path, size):
+    path, whole = tmp_path / MAIN_JOURNAL, b"".join(LINES)
+    path.write_bytes(whole[:size])
+    # A line that lacks only its line feed is whole.
+    kept = [one for n, one in enumerate(THREE) if len(b"".join(LINES[: n + 1])) - 1 <= size]
+    assert read_journal(path) == kept
+    journal = Journal(path)
+    journal.add(built(16, 20))
+    journal.close()
+    assert read_journal(path) == [*kept, built(16, 20)]
 
 
 @pytest.mark.parametrize(
@@ -59,31 +70,35 @@ def test_a_line_cut_short_does_not_count_and_spoils_no_other(three):
         "null",
         '{"split": "train"}',
         '{"split":"train","start":"a","stop":"b","stamps":"","skipped":{},"sums":[]}',
-        '{"split":"train","start":0.0,"stop":8.0,"stamps":"","skipped":{},"sums":[]}',
         '{"split":"train","start":0,"stop":1e400,"stamps":"","skipped":{},"sums":[]}',
         f'{{"split":"train","start":0,"stop":{10**30},"stamps":"","skipped":{{}},"sums":[]}}',
         '{"split":"train","start":8,"stop":0,"stamps":3,"skipped":[],"sums":{},"check":null}',
     ],
 )
 def test_foreign_lines_do_not_count(three, line):
-    path = three / MAIN
+    path = three / MAIN_JOURNAL
     before = read_journals(three)
     path.write_text(f"{line}\n{path.read_text()}{line}\n")
     assert read_journals(three) == before
 
 
-def test_each_row_counts_once(three):
-    """Of journals that overlap, as after a power failure."""
-    other = Journal(three / "build-1-of-2.journal")
-    for one in (built(0, 8), built(4, 12), built(16, 18)):
-        other.add(one)
-    other.close()
-    chunks = [one.chunk for one in read_journals(three) if one.chunk.split == "train"]
-    assert chunks == [Chunk("train", 0, 8), Chunk("train", 8, 16), Chunk("train", 16, 18)]
+@reuse_folder
+@given(st.lists(st.tuples(st.integers(0, 30), st.integers(1, 9)), max_size=12))
+def test_each_row_counts_once(tmp_path, ranges):
+    """Journals of several processes overlap after they built the same rows."""
+    for path in tmp_path.iterdir():
+        path.unlink()
+    for number, (start, count) in enumerate(ranges):
+        journal = Journal(tmp_path / f"build-{number % 3 + 1}-of-3.journal")
+        journal.add(built(start, start + count))
+        journal.close()
+    chunks = [one.chunk for one in read_journals(tmp_path)]
+    assert {(c.start, len(c)) for c in chunks} <= set(ranges)
+    assert all(one.stop <= other.start for one, other in pairwise(chunks))
+    assert bool(chunks) == bool(ranges)
 
 
 def test_struck_chunks_are_gone(three):
-    strike(three / MAIN, {Chunk("train", 0, 8), Chunk("val", 5, 6)})
+    strike(three / MAIN_JOURNAL, {Chunk("train", 0, 8), Chunk("val", 5, 6)})
     assert read_journals(three) == [built(8, 16), built(0, 3, "val")]
-    assert all(json.loads(line) for line in (three / MAIN).read_text().splitlines())
-    assert [path.name for path in three.iterdir()] == [MAIN]
+    assert [path.name for path in three.iterdir()] == [MAIN_JOURNAL]

@@ -15,8 +15,8 @@ from images import contents, draw_image, draw_source, encoded
 from lowres import cli
 from lowres.errors import SourceError, StoreBusyError, StoreError
 from lowres.store import build as builder
-from lowres.store import journal, staging
 from lowres.store import render as rendering
+from lowres.store import staging
 from lowres.store.manifest import Manifest
 from lowres.store.options import BuildOptions, Working
 from lowres.store.rows import RowFile
@@ -71,6 +71,7 @@ def test_in_any_order_with_any_numbers_of_workers(source, store_path, tmp_path, 
     assert contents(store) == contents(store_path)
 
 
+@pytest.mark.full
 def test_processes_that_start_at_once(source, store_path, tmp_path):
     store = tmp_path / "store"
     shards = [start(source, store, "--shard", f"{n}/3") for n in (3, 1, 2)]
@@ -147,6 +148,7 @@ def test_too_early_to_finish(source, store_path, tmp_path, capsys):
     assert contents(store) == contents(store_path)
 
 
+@pytest.mark.full
 def test_a_shard_that_is_killed_is_run_again(source, store_path, tmp_path):
     slow = tmp_path / "slow" / "sitecustomize.py"
     slow.parent.mkdir()
@@ -160,7 +162,7 @@ def test_a_shard_that_is_killed_is_run_again(source, store_path, tmp_path):
         source, store, "--shard", "2/2", "-j", "1", env={**os.environ, "PYTHONPATH": places}
     )
     deadline = time.monotonic() + 60
-    while len(journal.read_journals(store)) < 2:
+    while len(staging.read_journals(store)) < 2:
         assert time.monotonic() < deadline
         time.sleep(0.05)
     killed.kill()
@@ -247,7 +249,7 @@ def test_skipped_images(tmp_path, capsys):
     assert contents(store) == contents(tmp_path / "plain")
 
 
-def test_a_plain_build_goes_on_from_shards(source, store_path, tmp_path, monkeypatch):
+def test_a_plain_build_resumes_from_shards(source, store_path, tmp_path, monkeypatch):
     store = tmp_path / "store"
     build_shard(source, store, "2/3")
     read, original = [], rendering.decode_for

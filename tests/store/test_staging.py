@@ -1,4 +1,4 @@
-"""The unfinished store: what a killed, failed or crowded-out build leaves, and how it goes on."""
+"""The unfinished store: what a killed, failed or crowded-out build leaves, and how it resumes."""
 
 import errno
 import os
@@ -27,7 +27,8 @@ def broken(tmp_path):
     return source
 
 
-def test_killed_before_any_operation_it_goes_on_to_the_same_bytes(tmp_path, broken):
+@pytest.mark.full
+def test_killed_before_any_operation_it_resumes_to_the_same_bytes(tmp_path, broken):
     """Some fifty kills, with 1 to 8 workers, one after the other in each store."""
     run = subprocess.run(
         [sys.executable, kills.__file__, broken, tmp_path, "12"],

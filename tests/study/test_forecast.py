@@ -81,7 +81,7 @@ def test_a_budget_buys_steps(store, monkeypatch):
     macs = Shape(8, 0.5, 4, 1).macs() * 8
     executor = Pretended(jobs=1)
     executor.s_per_mac = 1 / macs  # a second a step
-    # Evaluation takes 2 x 0.25 s; what is left of 8.6 s are 4 steps in each of 2 epochs.
+    # Evaluation takes 2 x 0.25 s; the rest of 8.6 s pays for 4 steps in each of 2 epochs.
     (speed,) = probe(store, [Network(BASE, macs)], executor, budget_s=8.6)
     assert speed.step_s == pytest.approx(1)
     assert [steps for *_, steps in executor.probed] == [2, 4]

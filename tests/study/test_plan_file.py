@@ -1,4 +1,4 @@
-"""Plans in TOML: what they say, and what is refused."""
+"""Plans in TOML: their contents, and the errors of wrong ones."""
 
 import pytest
 

@@ -95,6 +95,17 @@ def test_stopped_processes_leave_a_run_that_one_resumes(store_path, tmp_path):
     assert loop.finish(Run.open(out))["epochs"] == done + 1
 
 
+def test_a_session_opens_finished(store, tmp_path):
+    run, before = Run.plan(tmp_path / "run", TINY, store), torch.get_num_threads()
+    with open_session(run, store, Execution(device="cpu", threads=before + 1)) as session:
+        assert torch.get_num_threads() == session.numerics.threads == before + 1
+        assert (session.numerics.compiled, session.forward.compile_s) == (False, 0.0)
+        assert session.steps == TINY.steps(store.splits["train"]) == 18
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            session.forward = None
+    assert torch.get_num_threads() == before
+
+
 def test_batches_that_processes_cannot_share(store, tmp_path):
     run = Run.plan(tmp_path / "run", dataclasses.replace(TINY, batch_size=7), store)
     words = "--batch-size must be a multiple of the 2 processes"
@@ -239,7 +250,7 @@ def test_without_tensorboard(store, tmp_path, monkeypatch):
 
 
 def test_published_weights_are_the_runs_and_say_how_to_use_them(store, tmp_path):
-    result = lowres.train(store, TINY, tmp_path / "run")
+    result = lowres.train(store, TINY, tmp_path / "run", execution=CPU)
     with safe_open(tmp_path / "run" / WEIGHTS_FILE, framework="np") as opened:
         record = json.loads(opened.metadata()["lowres"])
         mean = opened.get_tensor("input.mean")

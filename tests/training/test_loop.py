@@ -250,9 +250,9 @@ def test_unknown_devices(store, tmp_path, name):
 def test_label_smoothing_spreads_what_it_takes(store, tmp_path):
     """The loss of a network that stands still, against the formula."""
     still = TINY.to_record() | {"epochs": 1, "lr": 1e-12, "flip": "none", "shift_px": 0}
-    plain = lowres.train(store, Recipe.from_record(still), tmp_path / "plain")
+    plain = lowres.train(store, Recipe.from_record(still), tmp_path / "plain", execution=CPU)
     smooth = Recipe.from_record(still | {"label_smoothing": 0.4})
-    found = lowres.train(store, smooth, tmp_path / "smooth")
+    found = lowres.train(store, smooth, tmp_path / "smooth", execution=CPU)
     assert found["train_loss"] != pytest.approx(plain["train_loss"], rel=1e-6)
     assert found["eval_loss"] == pytest.approx(plain["eval_loss"], rel=1e-6), "of plain labels"
     batches = NumpyLoader(
@@ -311,12 +311,13 @@ class Switching(torch.optim.SGD):
 """
 
 
+@pytest.mark.full
 def test_an_optimizer_of_your_own_follows_the_mode_of_the_network(store, tmp_path, monkeypatch):
     (tmp_path / "switching.py").write_text(SWITCHING)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
     recipe = dataclasses.replace(TINY, optimizer="switching:Switching", epochs=2)
-    result = lowres.train(store, recipe, tmp_path / "run")
+    result = lowres.train(store, recipe, tmp_path / "run", execution=CPU)
     assert sys.modules["switching"].Switching.calls == ["train", "eval"] * 2
     network = lowres.load_network(tmp_path / "run")
     wrong = network.logits(store.images("val", "8-box")).argmax(1).numpy() != store.labels("val")

@@ -40,7 +40,7 @@ def train(model, step, count=4):
 def test_updates_equal_the_rule_written_out():
     random = np.random.default_rng(0)
     model = torch.nn.Linear(5, 3).double()
-    optimizer = Momentum(model, momentum=0.9, weight_decay=0.01)
+    optimizer = Momentum(model, Recipe(momentum=0.9, weight_decay=0.01))
     weight = model.weight.detach().numpy().copy()
     bias = model.bias.detach().numpy().copy()
     weight_velocity, bias_velocity = np.zeros_like(weight), np.zeros_like(bias)
@@ -61,7 +61,7 @@ def test_updates_equal_the_rule_written_out():
 def test_torchs_rule_differs_only_after_a_drop(second_lr, alike):
     ours, theirs = torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)
     theirs.load_state_dict(ours.state_dict())
-    optimizer = Momentum(ours, momentum=0.9, weight_decay=0)
+    optimizer = Momentum(ours, Recipe(momentum=0.9, weight_decay=0.0))
     reference = torch.optim.SGD(theirs.parameters(), lr=0.1, momentum=0.9)
     for lr in (0.1, second_lr):
         reference.param_groups[0]["lr"] = lr
@@ -86,7 +86,7 @@ def test_decay_is_on_weights_and_norm_scales_or_on_everything():
 def test_nesterov_is_lasagnes_rule_written_out():
     random = np.random.default_rng(0)
     model = torch.nn.Linear(5, 3, bias=False).double()
-    optimizer = Momentum(model, momentum=0.9, weight_decay=0.01, nesterov=True)
+    optimizer = Momentum(model, Recipe(optimizer="nesterov", weight_decay=0.01))
     weight = model.weight.detach().numpy().copy()
     velocity = np.zeros_like(weight)
     for lr in (0.1, 0.1, 0.02):
@@ -121,7 +121,7 @@ def test_orthogonalised_matrices_have_singular_values_near_one(shape):
 @pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="this torch has no Muon")
 def test_matrices_move_as_torchs_muon_moves_them():
     ours, theirs = network(), network()
-    optimizer = Muon(ours, lr=0.02, adam_lr=0.005, lr_total=1.0, momentum=0.9, weight_decay=0.0)
+    optimizer = Muon(ours, Recipe(optimizer="muon", lr=0.02, adam_lr=0.005, weight_decay=0.0), 1)
     hidden = [theirs[1].weight, theirs[2].weight]
     reference = torch.optim.Muon(hidden, lr=0.02, momentum=0.9, weight_decay=0.0, nesterov=True)
     rest = [p for p in theirs.parameters() if all(p is not h for h in hidden)]
@@ -143,16 +143,15 @@ def test_matrices_move_as_torchs_muon_moves_them():
 
 
 def test_the_decay_of_a_run_does_not_depend_on_its_rates():
-    for rates in ((0.1, 0.2, 0.3), (0.5,)):
+    for lr, cooldown, steps in ((0.1, 1.0, 3), (0.5, 0.0, 1)):
         model = network()
         before = [p.detach().clone() for p in model.parameters()]
-        optimizer = Muon(
-            model, lr=0.1, adam_lr=0.1, lr_total=sum(rates), momentum=0.9, weight_decay=0.7
-        )
-        for lr in rates:
+        recipe = Recipe(optimizer="muon", lr=lr, cooldown=cooldown, lr_drop_at=(), weight_decay=0.7)
+        optimizer = Muon(model, recipe, steps)
+        for step in range(steps):
             for parameter in model.parameters():
                 parameter.grad = torch.zeros_like(parameter)
-            optimizer.step(lr)
+            optimizer.step(recipe.learning_rate(step, steps))
         for start, parameter in zip(before, model.parameters(), strict=True):
             expected = start * np.exp(-0.7) if parameter.ndim == 2 else start
             assert torch.allclose(parameter, expected, atol=1e-6)

@@ -11,9 +11,10 @@ from lowres.errors import RunError
 from lowres.networks.make import make_network
 from lowres.recipe import Recipe
 from lowres.training import loop
-from lowres.training.run import Run, WarmStart
+from lowres.training.run import Execution, Run, WarmStart
 from lowres.training.weights import warm_start
 
+CPU = Execution(device="cpu")  # equal bits
 SMALL = Recipe(variant="8-box", width=0.5, blocks=1, epochs=1, batch_size=8)
 LARGE = Recipe(variant="16-box", width=0.5, blocks=1, epochs=1, batch_size=8)
 
@@ -48,9 +49,10 @@ def test_a_warm_start_changes_the_run_and_its_name(store, small, tmp_path):
     }
     digest = store.manifest.digest
     assert Run.name(LARGE, digest, start) != Run.name(LARGE, digest) == LARGE.run_name(digest)
-    warm, plain = loop.finish(run), lowres.train(store, LARGE, tmp_path / "plain")
+    warm = loop.finish(run, execution=CPU)
+    plain = lowres.train(store, LARGE, tmp_path / "plain", execution=CPU)
     assert warm["weights_sha256"] != plain["weights_sha256"]
-    again = loop.finish(Run.plan(tmp_path / "again", LARGE, store, start))
+    again = loop.finish(Run.plan(tmp_path / "again", LARGE, store, start), execution=CPU)
     assert again["weights_sha256"] == warm["weights_sha256"]
 
 

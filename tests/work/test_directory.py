@@ -9,6 +9,7 @@ import pytest
 
 from lowres.errors import RunBusyError, StudyError
 from lowres.work.directory import WorkDirectory, differences
+from lowres.work.files import held
 
 PLAN = {"store": {"path": "a", "digest": "1"}, "sizes": [8, 16], "budget": 2.0}
 
@@ -113,6 +114,19 @@ def test_a_lock_keeps_others_out_and_parts_share_it(tmp_path):
     with directory(tmp_path / "empty").lock("being searched"):
         assert (tmp_path / "empty").exists()
     assert not (tmp_path / "empty").exists(), "nothing was written"
+
+
+def test_a_lock_of_the_plan(tmp_path):
+    work = directory(tmp_path / "work", locks_plan=True)
+    assert not work.busy
+    work.begin(PLAN)
+    with work.lock("being searched"):
+        assert work.busy
+        with held(work.path) as free:
+            assert free
+        with pytest.raises(RunBusyError), work.lock("being searched", wait_s=0):
+            pass
+    assert not work.busy
 
 
 def test_a_lock_waits(tmp_path):

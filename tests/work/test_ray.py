@@ -12,8 +12,6 @@ import pytest
 
 from executor_contract import ExecutorContract, python
 from lowres.errors import LowresError
-from lowres.recipe import Recipe
-from lowres.study.axes import Axis
 from lowres.study.study import Study
 from lowres.work import ray as ray_runs
 from lowres.work.ray import RayCluster
@@ -30,8 +28,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::FutureWarning"),
 ]
 
-BASE = Recipe(variant="8-box", width=0.5, blocks=1, epochs=2, batch_size=8)
-
 
 @pytest.fixture(scope="module")
 def cluster():
@@ -45,54 +41,32 @@ class TestRayCluster(ExecutorContract):
         return RayCluster(cluster.address)
 
 
-def test_a_node_is_killed_while_it_trains(cluster, store, tmp_path):
-    """The study is complete, and each run was finished once."""
-    study = Study.plan(tmp_path / "study", store, BASE, [Axis("seed", tuple(range(3)))])
+def test_jobs_of_a_lost_node_run_again_elsewhere(cluster, tmp_path):
     doomed = cluster.add_node(num_cpus=1, **MEMORY)
     (raylet,) = doomed.all_processes["raylet"]
-    lost = []
+    code = "import os, time; print(os.getpid(), flush=True); time.sleep(2)"
+    jobs = [python(tmp_path, f"p{n}", code) for n in range(3)]
 
     def kill() -> None:
-        of_node: set[int] = set()
-        while not of_node:
+        while True:
             time.sleep(0.02)
-            runs = training(study.path)
-            of_node = {one for one in runs if raylet.process.pid in ancestors(one)}
-            # Not one that has just been started: it must hold its run.
-            of_node = {one for one in of_node if runs[one].busy}
-        (train,) = of_node
-        lost.append(training(study.path)[train].path.name)
-        worker = ancestors(train)[0]
-        for process in (raylet.process.pid, worker):
-            os.kill(process, signal.SIGKILL)
-        cluster.remove_node(doomed, allow_graceful=False)
+            started = [
+                int(pid) for job in jobs if job.log.exists() for pid in job.log.read_text().split()
+            ]
+            for process in started:
+                above = ancestors(process)
+                if raylet.process.pid in above:
+                    for one in (raylet.process.pid, above[0]):
+                        os.kill(one, signal.SIGKILL)
+                    cluster.remove_node(doomed, allow_graceful=False)
+                    return
 
     killer = threading.Thread(target=kill)
     killer.start()
-    summary = study.finish(RayCluster(cluster.address))
+    statuses = [result.exit_status for result in RayCluster(cluster.address).finish(jobs)]
     killer.join()
-    assert lost
-    assert (summary.finished, summary.failed) == (3, {})
-    for run in study.runs:
-        assert (run.path / "train.log").read_text().count("result.json") == 1, run.path.name
-        assert [record["epoch"] for record in run.metrics()] == [1, 2]
-    assert not training(study.path)
-
-
-def training(folder: Path) -> dict:
-    """Find the processes that train a run below a folder."""
-    from lowres.training.run import Run
-
-    found = {}
-    for listed in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            words = listed.read_bytes().decode().split("\0")
-        except OSError:
-            continue
-        below = [word for word in words if word.startswith(f"{folder}/runs/")]
-        if "train" in words and below:
-            found[int(listed.parent.name)] = Run.open(Path(below[0]))
-    return found
+    assert statuses == [0, 0, 0]
+    assert sorted(len(job.log.read_text().split()) for job in jobs) == [1, 1, 2]
 
 
 def ancestors(process: int) -> list[int]:
@@ -120,7 +94,7 @@ def test_an_interrupted_study_leaves_nothing_training(cluster, store_path, tmp_p
     _, errors = driver.communicate(timeout=60)
     assert driver.returncode == 130, errors
     assert "interrupted" in errors
-    assert not training(study)
+    assert not any(run.busy for run in Study.open(study).runs)
     assert {run.state for run in Study.open(study).runs} == {"started"}
 
 

@@ -17,8 +17,6 @@ from lowres.store.manifest import FILE_NAME
 from lowres.store.options import BuildOptions, Working, class_names
 
 if TYPE_CHECKING:
-    from lowres.store.store import Store
-
     Options: TypeAlias = Any
     WorkingFlags: TypeAlias = Any
 else:
@@ -145,9 +143,10 @@ def verify(
     """
     from lowres.store.store import open_store
 
-    opened, track = open_store(store), silent if quiet else shown
+    track = silent if quiet else shown
     if against is not None:
-        return _compare(opened, against, variant, split, out_file, track)
+        return _compare(store, against, variant, split, out_file, track)
+    opened = open_store(store)
     if variant is not None or out_file is not None or split:
         raise LowresError("--variant, --split and --out are for a comparison: add --against PATH")
     problems = list(opened.problems(track))
@@ -165,29 +164,28 @@ def verify(
 
 
 def _compare(
-    store: Store,
+    path: Path,
     against: Path,
     variant: str | None,
     splits: tuple[str, ...],
     out_file: Path | None,
     track: Track,
 ) -> int:
-    from lowres.comparing.compare import compare
-    from lowres.comparing.sets import opened_sides
-    from lowres.comparing.tell import lines, write_csv
+    from lowres.comparing.compare import compare_sets
+    from lowres.comparing.sets import open_pairs
 
-    pairs = opened_sides(store, against, variant)
+    pairs = open_pairs(path, against, variant)
     if out_file is not None and len(pairs) > 1:
         raise LowresError("--out takes one comparison: choose one by --variant")
     if out_file is not None and not out_file.absolute().parent.is_dir():
         raise LowresError(f"--out {out_file}: its folder does not exist")
     status = 0
-    for sides in pairs:
-        comparison = compare(*sides, splits=splits, track=track)
-        for line in lines(comparison, sides):
+    for one, other in pairs:
+        comparison = compare_sets(one, other, splits=splits, track=track)
+        for line in comparison.lines():
             out.print(line)
         if out_file is not None:
-            out.print(f"{out_file}: {write_csv(out_file, comparison, sides):,} lines")
+            out.print(f"{out_file}: {comparison.write_csv(out_file):,} lines")
         status = max(status, int(not comparison.same))
     return status
 

@@ -1,17 +1,20 @@
-"""A contact sheet: the same images across sizes and filters, to look at."""
+"""Contact sheets: the same images in every variant of a store, as a PNG file or for a web page."""
 
 from __future__ import annotations
 
+import base64
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from lowres.errors import StoreError
-from lowres.imagenet import find
+from lowres.errors import LowresError, StoreError
+from lowres.imagenet import with_word
 from lowres.store.store import Store
-from lowres.variant import FITS, RULES, Variant
+from lowres.variant import FITS, RULES
 
 CELL_PX = 96
 GAP_PX = 6
@@ -19,89 +22,138 @@ MARGIN_PX = 150
 HEADER_PX = 12
 LINE_PX = 14
 TEXT_PX = 13
-INK = (20, 20, 20)
+INK, PALE_INK = (20, 20, 20), (110, 110, 110)
+
+PAGE_COUNT = 6
+"""Images on a page."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """One image in all variants.
+
+    Attributes:
+        name: its class, split and row.
+        images: a PNG of each variant, as a data URI, at its own size.
+    """
+
+    name: str
+    images: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """Images for a web page, or the reason why there are none."""
+
+    variants: tuple[str, ...]
+    images: tuple[Shown, ...]
+    reason: str = ""
 
 
 def contact_sheet(store: Store, out: Path, *, split: str | None = None, count: int = 8) -> Path:
     """Draw some images of a split, one a row, with a column for each variant.
 
-    Images are spread evenly over the split, so that with labels in order many classes show.
-    Pixels are enlarged without smoothing.
+    Images are spread evenly over the split, so that many classes show. Pixels are enlarged without
+    smoothing.
 
     Args:
         store: where the images are.
         out: the PNG file to write.
-        split: which split; the first of the store if not given.
-        count: how many images, at least 1; fewer where the split has fewer.
+        split: the default is train, or the first split of a store without train.
+        count: number of images, at least 1; fewer if the split has fewer.
 
     Returns:
         The path written.
 
     Raises:
-        StoreError: there is no such split, or `count` or `out` cannot be used.
+        StoreError: the split does not exist, `count` is below 1, or `out` is no PNG.
     """
-    split = split or ("train" if "train" in store.splits else next(iter(store.splits)))
     if count < 1:
         raise StoreError(f"--count must be at least 1, was {count}")
     if out.suffix.lower() != ".png":
-        raise StoreError(f"the contact sheet is a PNG: name it .png, was {out}")
+        raise StoreError(
+            f"the contact sheet is a PNG: name it {out.with_suffix('.png')}, not {out}"
+        )
+    split = split or _first_split(store)
     labels = store.labels(split)
-    rows = np.unique(np.linspace(0, len(labels) - 1, count).round().astype(int))
     variants = sorted(store.variants)
-    headings = [_heading(variant) for variant in variants]
-    tops = [
-        HEADER_PX + LINE_PX * max(map(len, headings)) + line * (CELL_PX + GAP_PX)
-        for line in range(len(rows) + 1)
+    headings = [
+        [
+            f"{v.size}-{v.filter}",
+            *([v.fit] if v.fit != FITS[0] else []),
+            *([v.rule] if v.rule != RULES[0] else []),
+        ]
+        for v in variants
     ]
-    sheet = Image.new("RGB", (_left(len(variants)), tops[-1]), "white")
-    draw = ImageDraw.Draw(sheet)
-    font = ImageFont.load_default(TEXT_PX)
+    rows = _spread(len(labels), count)
+    first_top = HEADER_PX + LINE_PX * max(map(len, headings))
+    pitch = CELL_PX + GAP_PX
+    size = (MARGIN_PX + len(variants) * pitch, first_top + len(rows) * pitch)
+    sheet = Image.new("RGB", size, "white")
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(TEXT_PX)
     for column, (variant, heading) in enumerate(zip(variants, headings, strict=True)):
+        left = MARGIN_PX + column * pitch
         for number, words in enumerate(heading):
-            place = (_left(column), HEADER_PX - 4 + number * LINE_PX)
+            place = (left, HEADER_PX - 4 + number * LINE_PX)
             draw.text(place, words, fill=INK, font=font)
         images = store.images(split, variant)
-        for top, row in zip(tops, rows, strict=False):
-            _paste(sheet, np.array(images[row]), (_left(column), top))
-    for top, row in zip(tops, rows, strict=False):
-        name = _fitted(_class_name(store.classes[labels[row]]), draw, font)
-        draw.text((8, top + CELL_PX // 2 - 16), name, fill=INK, font=font)
-        draw.text((8, top + CELL_PX // 2), f"{split} {row}", fill=(110,) * 3, font=font)
+        for line, row in enumerate(rows):
+            cell = Image.fromarray(np.array(images[row]))
+            cell = cell.resize((CELL_PX, CELL_PX), Image.Resampling.NEAREST)
+            sheet.paste(cell, (left, first_top + line * pitch))
+    for line, row in enumerate(rows):
+        name = text = with_word(store.classes[labels[row]])
+        while draw.textlength(name, font) > MARGIN_PX - 14 and text:
+            text = text[:-1]
+            name = f"{text}…"
+        middle = first_top + line * pitch + CELL_PX // 2
+        draw.text((8, middle - 16), name, fill=INK, font=font)
+        draw.text((8, middle), f"{split} {row}", fill=PALE_INK, font=font)
     out.parent.mkdir(parents=True, exist_ok=True)
     sheet.save(out)
     return out
 
 
-def _heading(variant: Variant) -> list[str]:
-    """Name a variant in lines that fit above a cell."""
-    lines = [f"{variant.size}-{variant.filter}"]
-    if variant.fit != FITS[0]:
-        lines.append(variant.fit)
-    if variant.rule != RULES[0]:
-        lines.append(variant.rule)
-    return lines
+def sheet(store: Store, variants: Sequence[str]) -> Sheet:
+    """Return some images for a web page, spread evenly over train, so that many classes show.
+
+    Variants that the store lacks (those of a failed run, for example) are skipped.
+    """
+    variants = tuple(variant for variant in variants if variant in store.manifest.variants)
+    split = _first_split(store)
+    try:
+        labels = store.labels(split)
+        arrays = [store.images(split, variant) for variant in variants]
+    except (LowresError, OSError) as error:
+        return Sheet(variants, (), str(error))
+    images = []
+    for row in _spread(len(labels), PAGE_COUNT):
+        pngs = []
+        for array in arrays:
+            buffer = io.BytesIO()
+            Image.fromarray(np.array(array[row])).save(buffer, "PNG", optimize=True)
+            pngs.append(f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}")
+        name = f"{with_word(store.classes[labels[row]])}, {split} {row}"
+        images.append(Shown(name, tuple(pngs)))
+    return Sheet(variants, tuple(images))
 
 
-def _class_name(name: str) -> str:
-    known = find(name)
-    return f"{name} {known.word}" if known else name
+def reopen_store(path: str, digest: str) -> tuple[Store | None, str]:
+    """Open the store of a study; return None and the reason if it is missing or has changed."""
+    try:
+        store = Store(Path(path))
+    except (LowresError, OSError) as error:
+        return None, str(error)
+    if store.manifest.digest != digest:
+        return None, f"{path} holds another store now"
+    return store, ""
 
 
-def _paste(sheet: Image.Image, image: NDArray[np.uint8], place: tuple[int, int]) -> None:
-    small = Image.fromarray(image)
-    sheet.paste(small.resize((CELL_PX, CELL_PX), Image.Resampling.NEAREST), place)
+def _first_split(store: Store) -> str:
+    return "train" if "train" in store.splits else next(iter(store.splits))
 
 
-def _left(column: int) -> int:
-    return MARGIN_PX + column * (CELL_PX + GAP_PX)
-
-
-def _fitted(
-    text: str, draw: ImageDraw.ImageDraw, font: ImageFont.FreeTypeFont | ImageFont.ImageFont
-) -> str:
-    """Shorten text until it fits the margin."""
-    shown = text
-    while draw.textlength(shown, font) > MARGIN_PX - 14 and len(shown) > 1:
-        text = text[:-1]
-        shown = f"{text}…"
-    return shown
+def _spread(rows: int, count: int) -> list[int]:
+    """Return up to `count` rows from the first to the last, evenly spread."""
+    spread: list[int] = np.unique(np.linspace(0, rows - 1, count).round().astype(int)).tolist()
+    return spread

@@ -1,7 +1,7 @@
-"""Which known set a source is: by published checksums, counts, label order and the filter's trace.
+"""Which known set a source is: by published checksums, counts, label order and its spectrum.
 
-Several different sets are called "ImageNet32". What can be told from the bytes is told here; what
-cannot is said to be unknown.
+Several different sets are called "ImageNet32". lowres reports what the bytes prove, and calls
+everything else unknown.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lowres.comparing.sets import SourceSide
-from lowres.comparing.spectrum import MAX_PX, SAMPLE, Guess, guess_filter
+from lowres.comparing.sets import SmallImages
+from lowres.comparing.spectrum import MAX_PX, SAMPLE, guess_filter
 from lowres.errors import SourceError
 from lowres.formats.batches import BatchesSource
 from lowres.formats.source import Index, Source
@@ -46,51 +46,61 @@ def published() -> tuple[Published, ...]:
     the pickles: ImageNet16 in AutoDL-Projects (NAS-Bench-201); ImageNet32 in two versions that
     are both in circulation, set A in at least four public repositories and set B in one.
     """
-    text = resources.files("lowres.comparing").joinpath("released_checksums.txt").read_text("utf-8")
+    home = resources.files("lowres.comparing")
+    text = home.joinpath("released_checksums.txt").read_text("utf-8")
     return tuple(Published(*line.split(" ", 3)) for line in text.splitlines())
 
 
 def identify(source: Source, index: Index) -> Iterator[str]:
-    """Tell what is known of a source's labels, counts and images, a line each."""
+    """Report what is known of a source's labels, counts and images, a line each."""
     yield f"labels in the files: {source.label_order}"
-    if index.classes == wnids():
+    of_imagenet = index.classes == wnids()
+    if of_imagenet:
         yield "classes: the 1,000 of ILSVRC2012"
-        yield from _miscounted(index)
-    size_px, guess = _traced(source, index)
-    if size_px is None:
+        for split, expected in ILSVRC_COUNTS.items():
+            count = len(index.splits.get(split, ()))
+            if count not in (0, expected):
+                yield f"{split}: {count:,} images; ILSVRC2012 has {expected:,}"
+    split, entries = next(iter(index.splits.items()))
+    rows = np.unique(np.linspace(0, len(entries) - 1, SAMPLE).astype(int))
+    try:
+        small = SmallImages(source, index=index)
+        if small.size > MAX_PX:
+            return
+        first = source.read(entries[0])
+        is_jpeg = isinstance(first, bytes) and first.startswith(b"\xff\xd8")
+        # Saving a JPEG changes the finest detail once more.
+        guess = None if is_jpeg else guess_filter(small.images(split, rows))
+    except SourceError:  # full images
         return
+    size = f"images: {small.size} x {small.size}"
     if guess is None:
-        yield f"images: {size_px} x {size_px}; which filter made them cannot be told"
+        yield f"{size}; unknown filter"
         return
     yield (
-        f"images: {size_px} x {size_px}; made with {guess.filter}, by their spectrum (distance "
-        f"{guess.distance:.3f}; next best {guess.others:.3f})"
+        f"{size}; made with {guess.filter}, by their spectrum (distance {guess.distance:.3f}; next "
+        f"best {guess.others:.3f})"
     )
-    if index.classes == wnids() and not isinstance(source, BatchesSource):
-        yield _repack(size_px, guess.filter)
-
-
-def _repack(size_px: int, filter_name: str) -> str:
-    if filter_name == "box":
-        return (
-            f"origin: unknown; made with box like the released ImageNet{size_px}: compare the two "
-            "with lowres verify --against"
+    if of_imagenet and not isinstance(source, BatchesSource):
+        yield (
+            f"origin: unknown; made with box like the released ImageNet{small.size}. Compare the "
+            f"two: lowres verify {source.path} --against RELEASED"
+            if guess.filter == "box"
+            else f"origin: a {guess.filter} repack of ImageNet; not the released "
+            f"ImageNet{small.size}, which is made with box, so results on the two are not "
+            "comparable"
         )
-    return (
-        f"origin: a {filter_name} repack of ImageNet; not the released ImageNet{size_px}, which is "
-        "made with box, so numbers on the two are not comparable"
-    )
 
 
 def released(source: BatchesSource, *, track: Track = silent) -> str:
-    """Compare batch files with the published checksums, whether all are there or not."""
+    """Compare batch files, of a complete set or not, with the published checksums."""
     found: Counter[str] = Counter()
     other = []
     known = {entry.name for entry in published()}
     files = source.files()
     with track("checksums", len(files)) as display:
         for name in files:
-            sets = _sets_of(source, name)
+            sets = _sets_with(source, name)
             found.update(sets)
             if not sets and name in known:
                 other.append(name)
@@ -103,17 +113,18 @@ def released(source: BatchesSource, *, track: Track = silent) -> str:
     best, count = found.most_common(1)[0]
     if other:
         return (
-            f"origin: not the released set as it was: {count} files have the published checksums "
-            f"of {best}, and these have not: {', '.join(other)}"
+            f"origin: not the unchanged released set: {count} files have the published checksums "
+            f"of {best}, and these differ: {', '.join(other)}"
         )
-    word = ""
-    if "set" in best:
-        word = "; two versions with other checksums are in circulation, both taken for official"
-    return f"origin: the released {best}: {count} files have its published checksums{word}"
+    two = "; two versions with different checksums are in circulation as official"
+    return (
+        f"origin: the released {best}: {count} files have its published checksums"
+        f"{two if 'set' in best else ''}"
+    )
 
 
-def _sets_of(source: BatchesSource, name: str) -> set[str]:
-    """Find the sets of which a file has the published checksum."""
+def _sets_with(source: BatchesSource, name: str) -> set[str]:
+    """Find the sets whose published checksum a file has."""
     entries = [entry for entry in published() if entry.name == name]
     found = set()
     for algorithm in {entry.algorithm for entry in entries}:
@@ -121,32 +132,6 @@ def _sets_of(source: BatchesSource, name: str) -> set[str]:
         with source.open_file(name) as stream:
             for piece in iter(lambda: stream.read(READ_BYTES), b""):
                 digest.update(piece)
-        alike = (algorithm, digest.hexdigest())
-        found |= {e.set_name for e in entries if (e.algorithm, e.digest) == alike}
+        actual = (algorithm, digest.hexdigest())
+        found |= {e.set_name for e in entries if (e.algorithm, e.digest) == actual}
     return found
-
-
-def _miscounted(index: Index) -> Iterator[str]:
-    for split, expected in ILSVRC_COUNTS.items():
-        count = len(index.splits.get(split, ()))
-        if count not in (0, expected):
-            yield f"{split}: {count:,} images where ILSVRC2012 has {expected:,}"
-
-
-def _traced(source: Source, index: Index) -> tuple[int | None, Guess | None]:
-    """Find the size of a set of small squares, and the filter that it looks made with."""
-    split, entries = next(iter(index.splits.items()))
-    rows = np.unique(np.linspace(0, len(entries) - 1, SAMPLE).astype(int))
-    try:
-        side = SourceSide(source)
-        if side.size > MAX_PX:
-            return None, None
-        if _is_jpeg(source.read(entries[0])):  # which changes the finest detail once more
-            return side.size, None
-        return side.size, guess_filter(side.images(split, rows))
-    except SourceError:  # full images
-        return None, None
-
-
-def _is_jpeg(read: object) -> bool:
-    return isinstance(read, bytes) and read.startswith(b"\xff\xd8")

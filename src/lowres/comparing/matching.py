@@ -1,33 +1,31 @@
-"""Which rows of two sets belong together: equal keys first, then the most alike of one class."""
+"""Which rows of two tables belong together: equal rows, or rows that are each other's nearest."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 Rows = NDArray[np.int64]
-"""(P,) row numbers of one side of P pairs."""
+"""(P,) int64 row numbers of one side of P pairs."""
 
 THUMBNAIL_PX = 4
 LIKENESS_LIMIT = 65_536
-"""Most images of one class on one side that are compared with each other for likeness: the work
-grows with the square, and takes a minute or so here."""
+"""Largest number of images of one class in a set that are compared for likeness. The work grows
+with the square; here it takes about a minute."""
 
 TABLE_VALUES = 1 << 25
-"""Distances in memory at once, 128 MiB of float32."""
+"""Distances that are in memory at once, 128 MiB of float32."""
 
 
 def equal_rows(one: NDArray[np.uint64], other: NDArray[np.uint64]) -> tuple[Rows, Rows]:
-    """Pair rows that are equal, each row once, whatever their order.
+    """Pair rows that are equal, each row once, in any order.
 
     Args:
         one: (N, K) uint64.
         other: (M, K) uint64.
 
     Returns:
-        The rows of each side: the k-th occurrence here with the k-th occurrence there.
+        The rows of each side: the k-th occurrence in `one` with the k-th occurrence in `other`.
     """
     groups = _groups(np.concatenate([one, other]))
     ours, theirs = groups[: len(one)], groups[len(one) :]
@@ -52,7 +50,7 @@ def _groups(table: NDArray[np.uint64]) -> NDArray[np.int64]:
 
 
 def _occurrence(groups: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Count how often the number of each row came before it."""
+    """Count the earlier rows with the number of each row."""
     order = np.argsort(groups, kind="stable")
     ordered = groups[order]
     positions = np.arange(len(groups))
@@ -62,13 +60,6 @@ def _occurrence(groups: NDArray[np.int64]) -> NDArray[np.int64]:
     occurrence = np.empty(len(groups), np.int64)
     occurrence[order] = positions - starts
     return occurrence
-
-
-def left_out(count: int, rows: Rows | Sequence[int]) -> Rows:
-    """List the rows from 0 to `count` that are not among `rows`."""
-    left = np.ones(count, bool)
-    left[np.asarray(rows, np.int64)] = False
-    return np.flatnonzero(left)
 
 
 def thumbnails(images: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -94,7 +85,7 @@ def alike_rows(one: NDArray[np.float32], other: NDArray[np.float32]) -> tuple[Ro
         other: (M, D) float32.
 
     Returns:
-        The rows of each side; none where a side is empty or has more than `LIKENESS_LIMIT`.
+        The rows of each side; none if a side is empty or has more than `LIKENESS_LIMIT` rows.
     """
     if not 0 < min(len(one), len(other)) <= max(len(one), len(other)) <= LIKENESS_LIMIT:
         return np.empty(0, np.int64), np.empty(0, np.int64)

@@ -1,8 +1,8 @@
-"""Which filter made a set of small photographs, read off the spectrum of their pixels.
+"""Which filter made a set of small photographs, by the spectrum of their pixels.
 
-Filters let through different shares of the finest detail, and photographs have much the same
-spectrum below it. Two ratios of power between three bands near the finest detail tell all six of
-Pillow's filters apart, whatever was cropped (docs/resampling.md has the measurements).
+Filters pass different shares of the finest detail, and photographs have similar spectra below it.
+Two ratios of power between three bands near the finest detail distinguish all six of Pillow's
+filters, for every fit (docs/resampling.md has the measurements).
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from lowres.variant import FILTERS, Filter
 
 BANDS = ((0.3, 0.5), (0.6, 0.8), (0.9, 1.0))
-"""Frequencies of the three bands, as shares of the finest that pixels can hold."""
+"""Frequencies of the three bands, as shares of the Nyquist frequency."""
 
 TRANSFORM_PX = 256
-"""Length of the Fourier transform; lines are padded with zeros, so that bands do not depend on the
-size."""
+"""Length of the Fourier transform. Lines are padded with zeros, so that bands do not depend on the
+size of the images."""
 
 REFERENCE_PX = (8, 16, 32, 64)
 REFERENCE: dict[Filter, tuple[tuple[float, ...], tuple[float, ...]]] = {
@@ -31,29 +31,30 @@ REFERENCE: dict[Filter, tuple[tuple[float, ...], tuple[float, ...]]] = {
     "bicubic": ((-0.282, -0.407, -0.479, -0.473), (-0.438, -0.586, -0.647, -0.676)),
     "lanczos": ((-0.178, -0.258, -0.316, -0.304), (-0.468, -0.703, -0.800, -0.839)),
 }
-"""The two log power ratios, second over first and third over second band, at each size; measured by
+"""The two log power ratios (second over first band, third over second) at each size; measured by
 `bench/spectrum.py` on 500 photographs of ImageNet."""
 
 SAMPLE = 1000
-"""How many images are enough."""
+"""A sufficient number of images."""
 
 FEWEST = 400
-"""Of so many photographs, 1,438 of 1,440 sets were told right (`bench/spectrum.py`)."""
+"""Smallest number of images: with 400 photographs, the guess was right for 1,438 of 1,440 sets
+(`bench/spectrum.py`)."""
 
 MIN_PX, MAX_PX = 8, 128
 FARTHEST = 0.12
-"""How far from all references a set may lie before none is named; the closest two, box and
-hamming, are 0.08 apart."""
+"""Largest distance between a set and the reference of its filter. The two closest references, box
+and hamming, are 0.08 apart."""
 
 
 class Guess(NamedTuple):
-    """A filter that a set looks made with.
+    """The filter that a set was probably made with.
 
     Attributes:
-        filter: the most likely.
+        filter: the most likely filter.
         ratios: the two log power ratios of the set.
-        distance: from the reference of that filter.
-        others: distance from the reference of the next best.
+        distance: distance of the set from the reference of that filter.
+        others: distance from the reference of the next best filter.
     """
 
     filter: Filter
@@ -69,8 +70,8 @@ def band_ratios(images: NDArray[np.uint8]) -> tuple[float, float]:
         images: (N, S, S, 3) uint8.
 
     Returns:
-        Second over first band, third over second, each the natural logarithm of a mean over all
-        images, in which every image counts the same. Infinite where a band holds no power.
+        Second over first band and third over second, each the natural logarithm of a mean over
+        all images with equal weights. Infinite if a band has no power.
     """
     grey = images.astype(np.float32).mean(axis=-1)
     power = _power(np.diff(grey, axis=2)) + _power(np.diff(grey.swapaxes(1, 2), axis=2))
@@ -100,22 +101,17 @@ def guess_filter(images: NDArray[np.uint8]) -> Guess | None:
 
     Returns:
         The guess; None for fewer than 400 images, sizes below 8 or above 128 px, and sets that
-        are like none of the six (drawings, digits, JPEGs saved again).
+        resemble none of the six (drawings, digits, JPEGs saved again).
     """
     size = images.shape[1]
     if len(images) < FEWEST or not MIN_PX <= size <= MAX_PX:
         return None
     ratios = band_ratios(images)
-    distances = {
-        name: float(np.hypot(*np.subtract(ratios, [_at(size, known) for known in REFERENCE[name]])))
-        for name in FILTERS
-    }
+    distances = {}
+    for name in FILTERS:  # interpolate between the sizes that were measured
+        reference = [np.interp(np.log(size), np.log(REFERENCE_PX), at) for at in REFERENCE[name]]
+        distances[name] = float(np.hypot(*np.subtract(ratios, reference)))
     first, second = sorted(FILTERS, key=distances.__getitem__)[:2]
     if distances[first] > FARTHEST:
         return None
     return Guess(first, ratios, distances[first], distances[second])
-
-
-def _at(size: int, known: tuple[float, ...]) -> float:
-    """Interpolate between the sizes that were measured."""
-    return float(np.interp(np.log(size), np.log(REFERENCE_PX), known))

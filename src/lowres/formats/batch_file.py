@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Self
+from typing import Any, BinaryIO, Self, cast
 from zipfile import ZipFile
 
 import numpy as np
@@ -156,7 +156,7 @@ class BatchFile:
             found = load_plain(stream, self.location, skip_above=skip_above)
             if self.member is not None:
                 drain(stream)  # so that the zip checks its checksum
-        if type(found) is not dict:
+        if not isinstance(found, dict):
             raise SourceError(
                 f"{self.location} must be a pickle of a dict with data and labels; it is a "
                 f"{type(found).__name__}"
@@ -172,7 +172,7 @@ class BatchFile:
             return
         with ZipFile(self.path) as archive, archive.open(self.member) as packed:
             if not self.npz:
-                yield io.BufferedReader(packed, PIECE_BYTES)  # type: ignore[type-var]
+                yield io.BufferedReader(cast("io.RawIOBase", packed), PIECE_BYTES)
                 return
             # An npz file has its list of members at its end; going back means unpacking it again.
             with tempfile.TemporaryFile() as unpacked:

@@ -148,7 +148,7 @@ class BatchesSource(Source):
     def _by_name(self) -> dict[str, tuple[Path, str | None]]:
         """Path and member of each of `files`."""
         found: dict[str, tuple[Path, str | None]] = {}
-        for file in _found_in_order(self.path):
+        for file in _found(self.path):
             if file.npz and file.member is not None:
                 found[file.path.name] = file.path, None
             else:
@@ -158,7 +158,7 @@ class BatchesSource(Source):
     @cached_property
     def _batches(self) -> list[tuple[BatchFile, Batch]]:
         """All files, in the order of their entries, train first."""
-        files = _found_in_order(self.path)
+        files = _found(self.path)
         _check_files(self.path, files)
         batches = [(file, file.look()) for file in files]
         _check_alike(batches)
@@ -169,23 +169,20 @@ class BatchesSource(Source):
         return {file.location: (file, batch) for file, batch in self._batches}
 
 
-def _found_in_order(path: Path) -> list[BatchFile]:
+def _found(path: Path) -> list[BatchFile]:
     """List all batch files in a path, train first and by number."""
-    splits = ("train", "val", "test")
-    return sorted(_found(path), key=lambda file: (splits.index(file.split), file.number))
-
-
-def _found(path: Path) -> Iterator[BatchFile]:
     if path.is_file():
-        yield from _found_in_file(path)
-        return
-    for child in sorted(path.iterdir()):
-        if child.is_file():
-            yield from _found_in_file(child)
-        elif child.is_dir() and not child.name.startswith("."):
-            for name in sorted(FILE_NAMES):
-                if (child / name).is_file():
-                    yield from _found_in_file(child / name)
+        found = list(_found_in_file(path))
+    else:
+        found = []
+        for child in sorted(path.iterdir()):
+            if child.is_file():
+                found += _found_in_file(child)
+            elif child.is_dir() and not child.name.startswith("."):
+                within = (child / name for name in sorted(FILE_NAMES))
+                found += [f for file in within if file.is_file() for f in _found_in_file(file)]
+    splits = ("train", "val", "test")
+    return sorted(found, key=lambda file: (splits.index(file.split), file.number))
 
 
 def _found_in_file(path: Path) -> Iterator[BatchFile]:

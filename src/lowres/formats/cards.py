@@ -1,4 +1,4 @@
-"""What a set says about itself: the dataset card of the Hugging Face Hub, and Croissant metadata.
+"""Metadata of a written set: the dataset card of the Hugging Face Hub, and Croissant.
 
 A card is a README.md that begins with YAML between lines of three dashes (the Hub's documentation,
 "Dataset cards"). Croissant is JSON-LD by the MLCommons specification, version 1.1.
@@ -19,12 +19,12 @@ from lowres.formats.sink import Outline
 from lowres.imagenet import devkit_ids
 
 HUB_SPLITS = {"train": "train", "val": "validation", "test": "test"}
-"""What the Hub calls our splits."""
+"""The Hub's names of our splits."""
 
 CROISSANT = "http://mlcommons.org/croissant/"
 
 MOST_CARD_BYTES = 16_000_000
-"""A longer README.md is not read for class names; ImageNet's takes 60 kB."""
+"""A longer README.md is not read for class names; ImageNet's has 60 kB."""
 
 TERMS = (
     "These are reduced copies of ImageNet's images, so ImageNet's terms of access hold for them "
@@ -61,7 +61,7 @@ class Part:
 
 
 def dataset_card(outline: Outline, parts: Sequence[Part]) -> str:
-    """Write README.md: YAML for the Hub and its tools, then a page for people."""
+    """Return README.md: YAML for the Hub and its tools, then a page for people."""
     splits = list(outline.splits)
     total = {split: sum(p.content_bytes for p in parts if p.split == split) for split in splits}
     lines = [
@@ -96,11 +96,14 @@ def dataset_card(outline: Outline, parts: Sequence[Part]) -> str:
     for split in splits:
         hub = HUB_SPLITS[split]
         lines += [f"  - split: {hub}", f"    path: data/{hub}-*"]
-    return "\n".join([*lines, "---", "", *_page(outline)]) + "\n"
+    page = [f"# {_one_line(outline.name)}, {outline.variant}", "", *_facts(outline), ""]
+    code = ["```python", "from datasets import load_dataset", "", "load_dataset(FOLDER)", "```", ""]
+    licence = ["## Licence", "", _license(outline)]
+    return "\n".join([*lines, "---", "", *page, *code, *licence]) + "\n"
 
 
 def croissant(outline: Outline, parts: Sequence[Part]) -> dict[str, Any]:
-    """Describe the files and their columns in Croissant 1.1, as JSON values."""
+    """Return a description of the files and their columns in Croissant 1.1, as JSON values."""
     files = [
         {
             "@type": "cr:FileObject",
@@ -134,12 +137,12 @@ def croissant(outline: Outline, parts: Sequence[Part]) -> dict[str, Any]:
 
 
 def class_names_in(card: Path, column: str) -> tuple[tuple[str, ...] | None, list[str]]:
-    """Find the names of a column's numbers in a dataset card.
+    """Return the names of a column's numbers in a dataset card.
 
-    Only with PyYAML, which the extra `parquet` brings.
+    This needs PyYAML, which the extra `parquet` installs.
 
     Returns:
-        The names if there are any, and notes on what could not be read.
+        The names, or None, and notes on what could not be read.
 
     Raises:
         SourceError: the card's configurations name the numbers in different ways.
@@ -150,12 +153,12 @@ def class_names_in(card: Path, column: str) -> tuple[tuple[str, ...] | None, lis
     try:
         yaml = importlib.import_module("yaml")
     except ModuleNotFoundError:
-        return None, [f"{card.name} has class names, which are not read without PyYAML"]
+        return None, [f"{card.name} has class names; without PyYAML, lowres cannot read them"]
     try:
         record = yaml.safe_load(front)
         found = {names for names in _named(record, column) if names}
     except (yaml.YAMLError, ValueError, TypeError, AttributeError, KeyError, RecursionError):
-        return None, [f"{card.name} was not read for class names: its first part is damaged"]
+        return None, [f"{card.name} has no readable class names: its first part is damaged"]
     if len(found) > 1:
         raise SourceError(
             f"{card} has several sets of class names for {column}: build from a folder with the "
@@ -176,7 +179,7 @@ def _front_matter(card: Path) -> str:
 
 
 def _named(record: dict[str, Any], column: str) -> Iterator[tuple[str, ...]]:
-    """Give the class names of a column in each configuration of a card."""
+    """Yield the class names of a column in each configuration of a card."""
     described = record["dataset_info"]
     for info in described if isinstance(described, list) else [described]:
         for feature in info.get("features", ()):
@@ -188,12 +191,6 @@ def _named(record: dict[str, Any], column: str) -> Iterator[tuple[str, ...]]:
                 by_number = {int(number): name for number, name in names.items()}
                 names = [by_number[number] for number in range(len(names))]
             yield tuple(map(str, names))
-
-
-def _page(outline: Outline) -> list[str]:
-    how_to = "from datasets import load_dataset\n\nload_dataset(FOLDER)"
-    lines = [f"# {_one_line(outline.name)}, {outline.variant}", "", *_facts(outline)]
-    return [*lines, "", "```python", how_to, "```", "", "## Licence", "", _license(outline)]
 
 
 def _facts(outline: Outline) -> list[str]:
@@ -216,7 +213,7 @@ def _license(outline: Outline) -> str:
 
 
 def _context() -> dict[str, Any]:
-    """Give the @context that the specification asks for."""
+    """Return the @context of the specification."""
     typed = {word: f"cr:{word}" for word in _WORDS.split()}
     as_json = {word: {"@id": f"cr:{word}", "@type": "@json"} for word in ("data", "examples")}
     by_language = {word: {"@container": "@language"} for word in ("description", "name")}
@@ -247,7 +244,7 @@ def _split_records(outline: Outline) -> dict[str, Any]:
 
 
 def _image_records() -> dict[str, Any]:
-    # mlcroissant applies the pattern once more to the name it found, so it must take that too.
+    # mlcroissant applies the pattern again to the name it found, so it must match that too.
     pattern = rf"(?:.*/)?({'|'.join(HUB_SPLITS.values())})(?:-\d+-of-\d+\.parquet)?$"
     split = _field("split", "sc:Text", {"fileProperty": "fullpath"}, {"regex": pattern})
     split["references"] = {"field": {"@id": "splits/name"}}
@@ -269,7 +266,7 @@ def _field(
 
 
 def _quoted(text: str) -> str:
-    """Quote for YAML, which takes JSON's strings but for some characters that must be escaped."""
+    """Quote for YAML, which reads JSON's strings, but needs more characters escaped."""
     escaped: Iterable[str] = (
         f"\\u{ord(c):04x}" if c in "\u2028\u2029\ufeff" or "\x7f" <= c <= "\x9f" else c
         for c in json.dumps(text, ensure_ascii=False)

@@ -1,8 +1,8 @@
-"""CIFAR-10 and CIFAR-100 as their authors give them: Python batches, in a folder or the tar.gz.
+"""CIFAR-10 and CIFAR-100 as their authors publish them: Python batches, in a folder or the tar.gz.
 
 The pickles are of Python 2: a dict of `data`, uint8 (N, 3072), each row all red, then all green,
-then all blue levels; `labels` or `fine_labels`, from 0; and `filenames`. Class names are in a file
-of their own (layout: the page of the data sets, and the files).
+then all blue levels; `labels` or `fine_labels`, from 0; and `filenames`. A file of its own has the
+class names (layout: the page of the data sets, and the files).
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ class Kind:
     """One of the two sets.
 
     Attributes:
-        title: for people.
-        folder: as it is unpacked.
-        archive: as it is downloaded.
+        title: for messages.
+        folder: its name once unpacked.
+        archive: its name as downloaded.
         meta: the file with the class names.
         names: the key of the class names there.
         labels: the key of the labels in each batch.
@@ -76,7 +76,7 @@ KINDS = (
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
-    """One file: pixels, uint8 (N, 3072), labels, and how each key ends: `/NAME`, or not at all."""
+    """One file: pixels, uint8 (N, 3072), labels, and the end of each key: `/NAME`, or empty."""
 
     pixels: NDArray[np.uint8]
     labels: list[int]
@@ -84,14 +84,14 @@ class Batch:
 
 
 class CifarSource(Source):
-    """CIFAR-10 or CIFAR-100, all in memory (185 MB) once it is read."""
+    """CIFAR-10 or CIFAR-100; all of it is in memory (185 MB) once an image is read."""
 
     kind = "cifar"
     label_order = "0-based, in the set's own order of names"
 
     @classmethod
     def recognises(cls, path: Path) -> bool:
-        """Tell by names alone whether a path is CIFAR, or a folder that holds it."""
+        """Recognise CIFAR, or a folder that holds it, by names alone."""
         return bool(_places(path))
 
     def index(self) -> Index:
@@ -111,7 +111,6 @@ class CifarSource(Source):
         )
 
     def read(self, entry: Entry) -> NDArray[np.uint8]:
-        """Give an image."""
         batch = self._loaded[2][entry.key.partition("/")[0]]
         return interleaved(batch.pixels[entry.offset], SIDE)
 
@@ -127,13 +126,13 @@ class CifarSource(Source):
         places = _places(self.path)
         if len(places) > 1:
             raise SourceError(
-                f"{self.path} holds {places[0][1].name} and {places[1][1].name}: give one of them"
+                f"{self.path} holds {places[0][1].name} and {places[1][1].name}: pass one of them"
             )
         return places[0]
 
     @cached_property
     def _loaded(self) -> tuple[Kind, tuple[str, ...], dict[str, Batch]]:
-        """Class names and batches; read before any thread asks for an image, by `index`."""
+        """Class names and batches; `index` reads them before any thread asks for an image."""
         kind, place = self._place
         wanted = {kind.meta, *(name for names in kind.splits.values() for name in names)}
         files = _from_folder(place, wanted) if place.is_dir() else _from_archive(place, wanted)
@@ -156,7 +155,7 @@ class CifarSource(Source):
 
 
 class _Pickled:
-    """What one file holds, and where it lies."""
+    """The contents of one file, and where it lies."""
 
     def __init__(self, where: str, values: object) -> None:
         if not isinstance(values, dict):
@@ -190,7 +189,10 @@ class _Pickled:
                     f"{self.where}: label of row {row} must be 0 to {classes - 1}, was "
                     f"{label if isinstance(label, int) else type(label).__name__}"
                 )
-        names = self.file_names(len(pixels))
+        names = [""] * len(pixels)
+        if "filenames" in self.values:
+            listed = self.listed("filenames")
+            names = [f"/{check_name(_text(name), self.where)}" for name in listed]
         if not len(pixels) == len(labels) == len(names):
             raise SourceError(
                 f"{self.where} has {len(pixels)} images, {len(labels)} labels and {len(names)} "
@@ -198,22 +200,16 @@ class _Pickled:
             )
         return Batch(pixels, labels, names)
 
-    def file_names(self, rows: int) -> list[str]:
-        """Give the ends of the keys."""
-        if "filenames" not in self.values:
-            return [""] * rows
-        return [f"/{check_name(_text(name), self.where)}" for name in self.listed("filenames")]
-
 
 def _text(value: object) -> str:
-    """Turn text of Python 2, which comes as bytes, into text."""
+    """Return text of Python 2, which comes as bytes, as text."""
     if isinstance(value, bytes):
         return value.decode("latin-1")
     return value if isinstance(value, str) else f"<{type(value).__name__}>"
 
 
 def _places(path: Path) -> list[tuple[Kind, Path]]:
-    """Find the folders or archives of CIFAR that a path is or holds; folders before archives."""
+    """Return the folders or archives of CIFAR that a path is or holds; folders first."""
     if not path.is_dir():
         return [(kind, path) for kind in KINDS if path.name == kind.archive and path.is_file()]
     own = [(kind, path) for kind in KINDS if _is_of(kind, path)]
@@ -223,7 +219,7 @@ def _places(path: Path) -> list[tuple[Kind, Path]]:
 
 
 def _is_of(kind: Kind, folder: Path) -> bool:
-    """Tell whether a folder is one of CIFAR's, by its name or by two of its files."""
+    """Return whether a folder is one of CIFAR's, by its name or by two of its files."""
     files = (folder / kind.meta, folder / kind.splits["train"][0], folder / kind.splits["test"][0])
     return folder.name == kind.folder or sum(file.is_file() for file in files) >= 2
 
@@ -236,7 +232,7 @@ def _from_folder(folder: Path, names: set[str]) -> Iterator[tuple[str, str, Any]
 
 
 def _from_archive(path: Path, names: set[str]) -> Iterator[tuple[str, str, Any]]:
-    """Read the wanted members; in one go, as going back in a tar.gz means unpacking it again."""
+    """Read the wanted members in one pass; going back in a tar.gz means unpacking it again."""
     seen = set()
     with damage_named(str(path)), tarfile.open(path, "r:gz") as archive:
         for member in archive:
@@ -245,9 +241,9 @@ def _from_archive(path: Path, names: set[str]) -> Iterator[tuple[str, str, Any]]
                 continue
             where = f"{path}!{member.name}"
             if name in seen:
-                raise SourceError(f"{where} is the second member called {name}; leave one")
+                raise SourceError(f"{where} is the second member called {name}; keep one")
             if member.size > MAX_FILE_BYTES:
-                raise SourceError(f"{where} has {member.size:,} bytes; files of CIFAR have less")
+                raise SourceError(f"{where} has {member.size:,} bytes; files of CIFAR are smaller")
             seen.add(name)
             file = archive.extractfile(member)
             data = read_exactly(file, member.size, where) if file else b""

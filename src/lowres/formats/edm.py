@@ -3,7 +3,7 @@
 It holds uncompressed PNG files of one size as `00000/img00000000.png`, and `dataset.json` with a
 list of file and label. It has one split, and numbers for classes.
 
-Read from the ZIP or from its unpacked folder; written as the ZIP.
+lowres reads the ZIP or its unpacked folder, and writes the ZIP.
 """
 
 from __future__ import annotations
@@ -21,9 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowres.errors import ImageError, SourceError, StoreError
-from lowres.formats.containers.ranges import ByteRanges
-from lowres.formats.containers.streams import damage_named
-from lowres.formats.indexing import IMAGE_SUFFIXES, indexed, is_hidden
+from lowres.formats.containers.streams import ByteRanges, damage_named
+from lowres.formats.indexing import indexed, is_hidden, is_image_name
 from lowres.formats.sink import Outline, Sink
 from lowres.formats.source import Entry, Index, Source, check_name, file_stamp
 from lowres.variant import MAX_SIZE_PX
@@ -33,39 +32,39 @@ PER_FOLDER = 1000
 """Images in each folder of the ZIP."""
 
 MOST_CLASSES = 100_000
-"""Labels must lie below: there is a class for each number up to the largest."""
+"""Labels must be smaller: there is a class for each number up to the largest."""
 
 MOST_LABELS_BYTES = 1_000_000_000
 """A longer `dataset.json` is not read; that of 1.28 million images takes 45 MB."""
 
 LOOK_BYTES = 4096
-"""How far `dataset.json` is read to tell it from files of that name of other tools."""
+"""How much of `dataset.json` is read to recognise it; other tools write files of that name."""
 
 EPOCH = (1980, 1, 1, 0, 0, 0)
-"""Time of every member, the first that a ZIP can hold: the same store gives the same bytes."""
+"""Time of every member, the first that a ZIP can hold: equal stores make equal bytes."""
 
 LOCAL_HEADER = struct.Struct("<4s5H3L2H")
-"""What precedes a member: signature, version, flags, method, time, date, CRC-32, sizes, and the
+"""The header of a member: signature, version, flags, method, time, date, CRC-32, sizes, and the
 lengths of name and extra field (PKWARE's APPNOTE.TXT, 4.3.7)."""
 
 MEMBER_SIGNATURE = b"PK\x03\x04"
 
 HAS_DESCRIPTOR = 0x08
-"""Flag of a member whose CRC-32 follows it."""
+"""Flag of a member whose CRC-32 comes after it."""
 
 ENCRYPTED = 0x01
 
 UNIX = 3
-"""The system that a member says it was made on, by default the one that it is made on."""
+"""The system recorded in each member; by default it would be the one that lowres runs on."""
 
 MOST_IMAGE_BYTES = 256_000_000
-"""A compressed member that unpacks to more is refused."""
+"""The most that a compressed member may unpack to."""
 
 PNG_START = struct.Struct(">8s4s4s2L")
 """Signature, length and name of the first chunk, width, height (PNG specification, 5.2, 11.2)."""
 
 Members = dict[str, tuple[int, int]]
-"""Where each image begins in the ZIP, its header first, and its length; 0 and 0 for files."""
+"""Where the header of each image begins in the ZIP, and its length; 0 and 0 for files."""
 
 
 class EdmSource(Source):
@@ -80,7 +79,7 @@ class EdmSource(Source):
 
     @classmethod
     def recognises(cls, path: Path) -> bool:
-        """Say whether this is a ZIP, or a folder with a `dataset.json` that speaks of labels."""
+        """Recognise a ZIP, or a folder with a `dataset.json` that has labels."""
         if not path.is_dir():
             return path.suffix.lower() == ".zip"
         if not (path / LABELS).is_file():
@@ -106,26 +105,23 @@ class EdmSource(Source):
         return Index(classes, splits, layout, tuple(notes), native_px=side)
 
     def read(self, entry: Entry) -> bytes:
-        """Read the file, or the member of the ZIP at its place."""
         if self.path.is_dir():
             return (self.path / entry.key).read_bytes()
         header = self._at(entry, entry.offset, LOCAL_HEADER.size)
         signature, _, flags, method, _, _, crc, _, _, name, extra = LOCAL_HEADER.unpack(header)
         if signature != MEMBER_SIGNATURE:
-            raise ImageError("it is damaged: it does not begin as a member")
+            raise ImageError("it is damaged: it does not begin with the header of a member")
         data = self._at(entry, entry.offset + len(header) + name + extra, entry.length)
         if method == zipfile.ZIP_DEFLATED:
             data = self._inflated(entry, data)
         if not flags & HAS_DESCRIPTOR and zlib.crc32(data) != crc:
-            raise ImageError("it is damaged: its checksum does not fit")
+            raise ImageError("it is damaged: its checksum is wrong")
         return data
 
     def stamp(self, entry: Entry) -> str:
-        """Give size and time of change of the ZIP, or of the file."""
         return file_stamp(self.path / entry.key if self.path.is_dir() else self.path)
 
     def describe(self, entry: Entry) -> str:
-        """Name the file, or the ZIP and member."""
         if self.path.is_dir():
             return str(self.path / entry.key)
         return f"{self.path}: {entry.key}"
@@ -147,7 +143,7 @@ class EdmSource(Source):
 
 
 class EdmSink(Sink):
-    """Writes the ZIP; the same store gives the same bytes.
+    """Writes the ZIP; equal stores make equal bytes.
 
     Raises:
         StoreError: the path does not end in .zip, or the size is no power of two.
@@ -162,7 +158,7 @@ class EdmSink(Sink):
             raise StoreError(f"the file to write must end in .zip, was {path}")
         if size & (size - 1):
             raise StoreError(
-                f"EDM and StyleGAN3 take sizes of a power of two (8, 16, 32, 64, ...); was {size}"
+                f"EDM and StyleGAN3 read sizes of a power of two (8, 16, 32, 64, ...); was {size}"
             )
         super().__init__(path, outline)
         self._zip = self.closing.enter_context(
@@ -179,7 +175,6 @@ class EdmSink(Sink):
         self._labels.append(label)
 
     def complete(self) -> None:
-        """Write the labels and close the ZIP."""
         pairs = (json.dumps([_name(n), label]) for n, label in enumerate(self._labels))
         self._add(LABELS, f'{{"labels": [{", ".join(pairs)}]}}'.encode())
         self._zip.close()
@@ -202,7 +197,7 @@ def _in_folder(root: Path) -> tuple[Members, int, bytes]:
         below[:] = [name for name in below if not is_hidden(name)]
         prefix = PurePosixPath(folder).relative_to(root)
         for name in names:
-            if _is_image(name) and not is_hidden(name):
+            if is_image_name(name) and not is_hidden(name):
                 members[check_name(str(prefix / name), str(root))] = (0, 0)
             elif not is_hidden(name):
                 others += 1
@@ -220,8 +215,8 @@ def _in_zip(path: Path) -> tuple[Members, int, bytes]:
         members, others = _members(path, archive)
         if LABELS not in archive.NameToInfo:
             raise SourceError(
-                f"{path} has no {LABELS}, so it is no ZIP of EDM or StyleGAN3; unpack it and "
-                "give the folder, or name released batches as they were (Imagenet32_train.zip)"
+                f"{path} has no {LABELS}, so it is not a ZIP of EDM or StyleGAN3: unpack it and "
+                "build from the folder, or rename released batches back (Imagenet32_train.zip)"
             )
         if archive.getinfo(LABELS).file_size > MOST_LABELS_BYTES:
             raise SourceError(f"{path}: {LABELS} is larger than {MOST_LABELS_BYTES} bytes")
@@ -236,12 +231,12 @@ def _members(path: Path, archive: zipfile.ZipFile) -> tuple[Members, int]:
         name = check_name(member.filename, str(path))
         if member.is_dir() or any(map(is_hidden, name.split("/"))):
             continue
-        if not _is_image(name):
+        if not is_image_name(name):
             others += 1
             continue
         fault = _fault(member, total)
         if name in members:
-            fault = "is there twice: remove one"
+            fault = "comes twice: remove one"
         if fault:
             raise SourceError(f"{path}: {name} {fault}")
         members[name] = (member.header_offset, member.compress_size)
@@ -249,7 +244,7 @@ def _members(path: Path, archive: zipfile.ZipFile) -> tuple[Members, int]:
 
 
 def _fault(member: zipfile.ZipInfo, total: int) -> str | None:
-    """Say why a member of a ZIP of `total` bytes cannot be read."""
+    """Return why a member of a ZIP of `total` bytes cannot be read."""
     if member.flag_bits & ENCRYPTED:
         return "is encrypted: unpack the ZIP with its password"
     if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
@@ -287,10 +282,10 @@ def _labels(path: Path, text: bytes) -> dict[str, int]:
 
 
 def _check_pairs(path: Path, members: Members, labels: dict[str, int]) -> None:
-    """Refuse labels without an image and images without a label."""
+    """Check that each label has an image and each image a label."""
     for name in labels:
         if name not in members:
-            raise SourceError(f"{path}: {LABELS} has a label for {name}, which is not there")
+            raise SourceError(f"{path}: {LABELS} has a label for {name}, which does not exist")
     for name in members:
         if name not in labels:
             raise SourceError(
@@ -299,12 +294,8 @@ def _check_pairs(path: Path, members: Members, labels: dict[str, int]) -> None:
 
 
 def _side(image: bytes) -> int | None:
-    """Give the side of a square PNG, as far as a variant can have it."""
+    """Return the side of a square PNG, if a variant can have it."""
     if len(image) < PNG_START.size or image[:8] != b"\x89PNG\r\n\x1a\n":
         return None
     width, height = PNG_START.unpack_from(image)[-2:]
     return int(width) if 0 < width == height <= MAX_SIZE_PX else None
-
-
-def _is_image(name: str) -> bool:
-    return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES  # noqa: PTH122 - of a million

@@ -1,18 +1,19 @@
 """Folders of images, one folder a class.
 
-Read in the layouts that people have:
+lowres reads these layouts:
 
 - `split/class/...` with splits called train, val (or valid, validation) and test;
 - `class/...`, which becomes the split train;
 - Tiny ImageNet's own: `train/WNID/images/...`, and `val/images/...` labelled by
   `val/val_annotations.txt`.
 
-Written as `split/class/name.png`.
+It writes `split/class/name.png`.
 """
 
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from collections.abc import Collection, Iterator
 from pathlib import Path, PurePosixPath
@@ -21,20 +22,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowres.errors import SourceError, StoreError
-from lowres.formats.containers.ranges import read_at
+from lowres.formats.containers.streams import read_at
 from lowres.formats.indexing import (
-    IMAGE_SUFFIXES,
     SPLIT_NAMES,
     Labelled,
     assembled,
     is_hidden,
+    is_image_name,
 )
 from lowres.formats.sink import Outline, Sink
 from lowres.formats.source import Entry, Index, Source, check_name, file_stamp
 
 ANNOTATIONS = "val_annotations.txt"
 LONGEST_NAME_BYTES = 255
-"""Of one name in a path, in all common file systems."""
+"""The limit of one name in a path, in all common file systems."""
 
 
 class FolderSource(Source):
@@ -45,36 +46,32 @@ class FolderSource(Source):
 
     @classmethod
     def recognises(cls, path: Path) -> bool:
-        """Take any folder."""
         return path.is_dir()
 
     def index(self) -> Index:
         return FolderScan(self.path).index()
 
     def read(self, entry: Entry) -> bytes:
-        """Read the file of an entry."""
         return read_file(path_of(entry))
 
     def stamp(self, entry: Entry) -> str:
-        """Give size and time of change of the file."""
         return file_stamp(path_of(entry))
 
     def describe(self, entry: Entry) -> str:
-        """Give the path."""
         return path_of(entry)
 
 
 def path_of(entry: Entry) -> str:
-    """Give the path of an entry whose location is the folder that its class lies in.
+    """Return the path of an entry whose location is its class folder.
 
-    The first part of its key is a name for that folder. A million entries then share a thousand
+    The first part of its key is a name for that folder. So a million entries share a thousand
     locations.
     """
     return f"{entry.location}/{entry.key.partition('/')[2]}"
 
 
 def read_file(path: str) -> bytes:
-    """Read a file; without the objects that Python makes for it, since there are a million."""
+    """Read a file without the objects that Python makes for one: there are a million."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         return read_at(descriptor, 0, os.fstat(descriptor).st_size)
@@ -83,12 +80,12 @@ def read_file(path: str) -> bytes:
 
 
 class FolderScan:
-    """One look through a folder, collecting what is left out on the way.
+    """One pass through a folder; it collects what is left out.
 
     Attributes:
         root: the folder.
         notes: what was left out, one sentence each.
-        other_suffixes: suffixes of the files that are not named like images.
+        other_suffixes: suffixes of files that are not named like images.
     """
 
     def __init__(self, root: Path) -> None:
@@ -100,13 +97,16 @@ class FolderScan:
         splits = self.split_folders()
         if splits:
             found = {split: self.labelled(split, folder) for split, folder in splits.items()}
-            self.note_beside()
+            beside = [f.name for f in _folders(self.root) if f.name.lower() not in SPLIT_NAMES]
+            if beside:
+                self.notes.append(f"left out the folders beside the splits: {', '.join(beside)}")
         else:
             found = {"train": self.labelled("train", self.root)}
         if not found["train"]:
+            names = sorted(child.name for child in self.root.iterdir())
             raise SourceError(
                 f"{self.root} holds no labelled images: expected class/image.jpg or "
-                f"train/class/image.jpg; {self.seen()}"
+                f"train/class/image.jpg; found {', '.join(names[:5]) or 'nothing'}"
             )
         self.note_others()
         flat_val = "val" in splits and _is_annotated(splits["val"])
@@ -114,7 +114,7 @@ class FolderScan:
         return assembled(found, "Tiny ImageNet" if flat_val else layout, self.notes)
 
     def split_folders(self) -> dict[str, Path]:
-        """Find the split folders, or nothing where the class folders come first."""
+        """Return the split folders, or none if the class folders come first."""
         splits = self.named_splits()
         train = splits.get("train")
         if not train and splits and all(_folders(f) for f in _folders(self.root)):
@@ -127,10 +127,10 @@ class FolderScan:
         return {name: splits[name] for name in ("train", "val", "test") if name in splits}
 
     def named_splits(self) -> dict[str, Path]:
-        """Find the folders that are named like splits.
+        """Return the folders that are named like splits.
 
         Raises:
-            SourceError: there are two for one split.
+            SourceError: two folders mean one split.
         """
         splits: dict[str, Path] = {}
         for folder in _folders(self.root, SPLIT_NAMES):
@@ -157,20 +157,24 @@ class FolderScan:
             for class_folder, location in zip(class_folders, map(str, class_folders), strict=True)
             for key in self.images(class_folder, f"{class_folder.name}/")
         ]
-        loose = _loose_images(folder)
+        with os.scandir(folder) as children:
+            loose = sum(
+                is_image_name(child.name) and not is_hidden(child.name) and not child.is_dir()
+                for child in children
+            )
         if loose:
             self.notes.append(f"left out {loose} images in {folder.name} without a class folder")
         filled = {row.name for row in labelled}
         empty = [child.name for child in class_folders if child.name not in filled]
         if empty and filled and split == "train":
             raise SourceError(
-                f"{folder / empty[0]} holds no images, so it is no class, and leaving it out "
-                "would change the labels of others: fill or remove the folder"
+                f"{folder / empty[0]} holds no images, so it is no class; without it, the labels "
+                "of other classes would change: fill or remove the folder"
             )
         return labelled
 
     def annotated(self, folder: Path) -> list[Labelled]:
-        """Read Tiny ImageNet's val: one line an image, its name, a tab and its WNID first."""
+        """Read Tiny ImageNet's val: one line for each image, with its name, a tab and its WNID."""
         path = folder / ANNOTATIONS
         names = {}
         for number, line in enumerate(path.read_text("utf-8", "replace").splitlines(), 1):
@@ -183,7 +187,7 @@ class FolderScan:
         for key in self.images(folder / "images", "images/"):
             name = PurePosixPath(key).name
             if name not in names:
-                raise SourceError(f"{folder / key} is not listed in {path}")
+                raise SourceError(f"{folder / key} is not in {path}")
             labelled.append(Labelled(key, names.pop(name), location))
         if names:
             raise SourceError(
@@ -193,23 +197,17 @@ class FolderScan:
         return labelled
 
     def images(self, folder: Path, prefix: str) -> Iterator[str]:
-        """Give the key of each image below a folder."""
+        """Yield the key of each image below a folder."""
         for key, path in _walk(folder, prefix, (_identity(folder),)):
-            suffix = os.path.splitext(key)[1].lower()  # noqa: PTH122
-            if suffix not in IMAGE_SUFFIXES:
-                self.other_suffixes[suffix] += 1
+            if not is_image_name(key):
+                self.other_suffixes[PurePosixPath(key).suffix.lower()] += 1
                 continue
-            if "\n" in key or not _is_utf8(key):
+            # Names that are not UTF-8 come with halves of surrogate pairs.
+            if "\n" in key or (not key.isascii() and re.search("[\ud800-\udfff]", key)):
                 raise SourceError(
                     f"a file name must be UTF-8 in one line, was {path!r}; rename the file"
                 )
             yield key
-
-    def note_beside(self) -> None:
-        """Note the folders that are no splits."""
-        beside = [f.name for f in _folders(self.root) if f.name.lower() not in SPLIT_NAMES]
-        if beside:
-            self.notes.append(f"left out the folders beside the splits: {', '.join(beside)}")
 
     def note_others(self) -> None:
         """Note the files that are not named like images."""
@@ -219,25 +217,20 @@ class FolderScan:
                 f"left out {self.other_suffixes.total()} files not named like images ({suffixes})"
             )
 
-    def seen(self) -> str:
-        """Say what lies in the folder."""
-        names = sorted(child.name for child in self.root.iterdir())
-        return f"found {', '.join(names[:5])}" if names else "it is empty"
-
 
 class FolderSink(Sink):
-    """Writes PNG files as `split/class/name.png`, which every ImageFolder reader takes.
+    """Writes PNG files as `split/class/name.png`, which every ImageFolder reader reads.
 
     Raises:
-        StoreError: a class name cannot be the name of a folder that readers take for a class.
+        StoreError: a class name cannot be the name of a class folder.
     """
 
     def __init__(self, path: Path, outline: Outline) -> None:
         for name in outline.classes:
             if "/" in name or is_hidden(name) or len(os.fsencode(name)) > LONGEST_NAME_BYTES:
                 raise StoreError(
-                    f"class {name[:80]!r} cannot be a folder of its own, which has no /, no dot "
-                    f"first and at most {LONGEST_NAME_BYTES} bytes: choose another format"
+                    f"class {name[:80]!r} cannot be the name of a folder, which has no /, no dot "
+                    f"first and at most {LONGEST_NAME_BYTES} bytes: choose another format by --to"
                 )
         super().__init__(path, outline)
 
@@ -255,23 +248,15 @@ class FolderSink(Sink):
         Image.fromarray(image).save(target)
 
     def complete(self) -> None:
-        """Leave the folder as it is."""
+        pass
 
 
 def _is_annotated(folder: Path) -> bool:
     return (folder / ANNOTATIONS).is_file() and (folder / "images").is_dir()
 
 
-def _is_utf8(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
 def _folders(folder: Path, called: Collection[str] | None = None) -> list[Path]:
-    """List the folders in a folder by name, all or those called so in lower case."""
+    """List the folders in a folder by name; with `called`, those of these names in any case."""
     with os.scandir(folder) as children:
         names = [
             child.name
@@ -283,33 +268,22 @@ def _folders(folder: Path, called: Collection[str] | None = None) -> list[Path]:
 
 
 def _identity(folder: Path | str) -> tuple[int, int]:
-    """Give what is the same for a folder and every link to it."""
-    status = os.stat(folder)  # noqa: PTH116
+    """Return what is equal for a folder and every link to it."""
+    status = Path(folder).stat()
     return status.st_dev, status.st_ino
-
-
-def _loose_images(folder: Path) -> int:
-    """Count the images that lie in a folder itself."""
-    with os.scandir(folder) as children:
-        return sum(
-            os.path.splitext(child.name)[1].lower() in IMAGE_SUFFIXES  # noqa: PTH122
-            and not is_hidden(child.name)
-            and not child.is_dir()
-            for child in children
-        )
 
 
 def _walk(
     folder: Path | str, prefix: str, above: tuple[tuple[int, int], ...]
 ) -> Iterator[tuple[str, str]]:
-    """Give key and path of every file below a folder, links followed."""
+    """Yield key and path of every file below a folder, links followed."""
     with os.scandir(folder) as children:
         for child in children:
             if is_hidden(child.name):
                 continue
             if not child.is_dir():
-                # A pipe or device might never end; a link to nothing is for the build to report.
-                if child.is_file() or not os.path.exists(child.path):  # noqa: PTH110
+                # A pipe or device might never end; the build reports a link to nothing.
+                if child.is_file() or not Path(child.path).exists():
                     yield prefix + child.name, child.path
                 continue
             identity = _identity(child.path)

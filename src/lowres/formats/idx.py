@@ -11,11 +11,8 @@ import gzip
 import io
 import math
 import struct
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +24,7 @@ from lowres.formats.source import Entry, Index, Source
 from lowres.variant import MAX_SIZE_PX
 
 BELOW = ("raw", "MNIST/raw", "FashionMNIST/raw")
-"""Subfolders that are looked into; the longer ones are torchvision's."""
+"""Subfolders that are searched; the longer ones are torchvision's."""
 
 SPLITS = {"train": "train", "test": "t10k"}
 ENDINGS = {"images": ("-idx3-ubyte", ".idx3-ubyte"), "labels": ("-idx1-ubyte", ".idx1-ubyte")}
@@ -46,18 +43,18 @@ FASHION = (
     "Bag",
     "Ankle boot",
 )
-"""Names of Fashion-MNIST's labels (its README), but for T-shirt/top, which is no folder's name."""
+"""Names of Fashion-MNIST's labels (its README). T-shirt/top is no name of a folder: shortened."""
 
 
 class IdxSource(Source):
-    """Images of one set of idx files, all in memory (55 MB) once they are read."""
+    """Images of one set of idx files; all are in memory (55 MB) once one is read."""
 
     kind = "idx"
     label_order = "0-based numbers"
 
     @classmethod
     def recognises(cls, path: Path) -> bool:
-        """Tell by names alone whether a folder, or its subfolder `raw`, holds idx files."""
+        """Recognise folders with idx files, also in a subfolder `raw`, by names alone."""
         return path.is_dir() and _folder(path) is not None
 
     def index(self) -> Index:
@@ -65,7 +62,7 @@ class IdxSource(Source):
         side = sets["train"][1].shape[1]
         classes, notes = self._classes({split: labels for split, (_, _, labels) in sets.items()})
         if "test" not in sets:
-            notes = (*notes, "there are no t10k files, so there is no split test")
+            notes = (*notes, "the set has no split test: its t10k files are missing")
         return Index(
             classes=classes,
             splits=indexed(
@@ -83,7 +80,7 @@ class IdxSource(Source):
         )
 
     def read(self, entry: Entry) -> NDArray[np.uint8]:
-        """Give an image, its grey levels as red, green and blue."""
+        """Return an image, its grey levels as red, green and blue."""
         grey = self._pixels[entry.location][entry.offset]
         return np.repeat(grey[..., None], 3, axis=2)
 
@@ -111,7 +108,7 @@ class IdxSource(Source):
     def _classes(
         self, labels: dict[str, NDArray[np.uint8]]
     ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Give the class names, and what is to be said of them."""
+        """Return the class names, and notes on them."""
         count = max(DIGITS, *(int(each.max(initial=0)) + 1 for each in labels.values()))
         folder = _folder(self.path) or self.path
         near = (*folder.absolute().parts[-3:], *folder.resolve().parts[-3:])
@@ -136,7 +133,9 @@ def _pair(images: Path, labels: Path) -> tuple[NDArray[np.uint8], NDArray[np.uin
 
 def _array(path: Path, axes: int) -> NDArray[np.uint8]:
     """Read a whole idx file."""
-    with damage_named(str(path)), _open(path) as file:
+    with damage_named(str(path)), path.open("rb") as raw:
+        packed = path.suffix == ".gz"
+        file = io.BufferedReader(gzip.GzipFile(fileobj=raw)) if packed else raw
         magic = read_exactly(file, 4, str(path))
         if magic != bytes([0, 0, UINT8, axes]):
             raise SourceError(
@@ -146,19 +145,12 @@ def _array(path: Path, axes: int) -> NDArray[np.uint8]:
         shape = struct.unpack(f">{axes}I", read_exactly(file, 4 * axes, str(path)))
         data = read_exactly(file, math.prod(shape), str(path))
         if file.read(1):
-            raise SourceError(f"{path} goes on after its {shape[0]} items; fetch it again")
+            raise SourceError(f"{path} has bytes behind its {shape[0]} items; fetch it again")
     return np.frombuffer(data, np.uint8).reshape(shape)
 
 
-@contextmanager
-def _open(path: Path) -> Iterator[IO[bytes]]:
-    with path.open("rb") as file:
-        packed = path.suffix == ".gz"
-        yield io.BufferedReader(gzip.GzipFile(fileobj=file)) if packed else file
-
-
 def _folder(path: Path) -> Path | None:
-    """Find the folder with the files of train or test."""
+    """Return the folder with the files of train or test."""
     for folder in (path, *(path / below for below in BELOW)):
         for prefix in SPLITS.values():
             if any(_file(folder, f"{prefix}-{part}", part) for part in ENDINGS):
@@ -167,7 +159,7 @@ def _folder(path: Path) -> Path | None:
 
 
 def _file(folder: Path, begin: str, part: str) -> Path | None:
-    """Find a file by its two endings; plain before gzipped."""
+    """Return a file by its two endings; plain before gzipped."""
     for suffix in ("", ".gz"):
         for ending in ENDINGS[part]:
             path = folder / f"{begin}{ending}{suffix}"

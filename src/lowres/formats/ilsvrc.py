@@ -1,12 +1,12 @@
-"""ILSVRC2012, ImageNet's 1,000 classes, as distributed and as people unpack it; read in place.
+"""ILSVRC2012, ImageNet's 1,000 classes, as distributed and as commonly unpacked; read in place.
 
 Train is `ILSVRC2012_img_train.tar`, a tar of one tar a class (`nWNID.tar`); or a folder of those;
 or class folders. Validation is `ILSVRC2012_img_val.tar`, or its images in one flat folder; their
-classes stand in the development kit, packed or not, or in Kaggle's `LOC_val_solution.csv`.
-Kaggle's tree `ILSVRC/Data/CLS-LOC` is found from its top.
+classes are in the development kit, packed or not, or in Kaggle's `LOC_val_solution.csv`.
+The source may be the top of Kaggle's tree `ILSVRC/Data/CLS-LOC`.
 
-In every form the key of an image is `WNID/name`, so all give the same rows as
-`train/WNID`, `val/WNID`.
+In every form the key of an image is `WNID/name`, so all forms have the rows of `train/WNID`,
+`val/WNID`.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from lowres.errors import SourceError
-from lowres.formats.containers.ranges import ByteRanges
+from lowres.formats.containers.streams import ByteRanges
 from lowres.formats.containers.tar import Member, members
 from lowres.formats.folder import FolderScan, path_of, read_file
 from lowres.formats.ilsvrc_truth import WANTED, truth_beside
-from lowres.formats.indexing import IMAGE_SUFFIXES, SPLIT_NAMES, Labelled, assembled
+from lowres.formats.indexing import SPLIT_NAMES, Labelled, assembled, is_image_name
 from lowres.formats.source import Entry, Index, Source, check_name, file_stamp
 
 TRAIN_TAR = "ILSVRC2012_img_train.tar"
 VAL_TAR = "ILSVRC2012_img_val.tar"
 KAGGLE_TREES = ("ILSVRC/Data/CLS-LOC", "Data/CLS-LOC", "CLS-LOC")
-"""Where Kaggle's download keeps the images, below its top, below `ILSVRC` and below `Data`."""
+"""Where Kaggle's download has the images, from its top, from `ILSVRC` and from `Data`."""
 
 SAMPLED = 100
-"""Files looked at to tell whether a folder holds PNG files."""
+"""Names read to decide whether a folder holds PNG files."""
 
 _WNID = re.compile(r"n\d{8}", re.ASCII)
 _CLASS_TAR = re.compile(r"(n\d{8})\.tar", re.ASCII)
@@ -44,7 +44,7 @@ class Part(NamedTuple):
     """Train or validation, in one of its forms.
 
     Attributes:
-        form: name of the form, for people.
+        form: name of the form, for notes.
         path: the tar or folder.
     """
 
@@ -68,7 +68,7 @@ class IlsvrcSource(Source):
 
     @classmethod
     def recognises(cls, path: Path) -> bool:
-        """Tell whether this module reads `path`, by names only and, for a tar, its first header."""
+        """Recognise a path by names and, for a tar, its first header."""
         if path.is_file():
             return path.name.startswith("ILSVRC2012_img_") or bool(
                 path.suffix == ".tar" and _CLASS_TAR.fullmatch(_first_name(path))
@@ -78,7 +78,7 @@ class IlsvrcSource(Source):
         root = _tree(path)
         try:
             forms = {part.form for part in (_train_part(root), _val_part(root)) if part}
-        except SourceError:  # ambiguous, for whoever reads it to say
+        except SourceError:  # ambiguous: the folder format reports it
             return False
         return root != path or not forms <= {CLASS_FOLDERS}
 
@@ -86,25 +86,22 @@ class IlsvrcSource(Source):
         return _Look(self.path).index()
 
     def read(self, entry: Entry) -> bytes:
-        """Read the bytes of an image, from its tar or its file."""
         if not _in_tar(entry):
             return read_file(path_of(entry))
         return self._ranges.read(entry.location, entry.offset, entry.length, entry.key)
 
     def describe(self, entry: Entry) -> str:
-        """Give the tar and the key, or the path."""
         return super().describe(entry) if _in_tar(entry) else path_of(entry)
 
     def stamp(self, entry: Entry) -> str:
-        """Give size and time of change of the tar, or of the file."""
         return super().stamp(entry) if _in_tar(entry) else file_stamp(path_of(entry))
 
 
 def small_imagenet(path: Path) -> str | None:
-    """Say what the "small ImageNet" of the PixelRNN paper is, if `path` is that.
+    """Return why lowres refuses the "small ImageNet" of the PixelRNN paper, if `path` is that.
 
-    It is recognised by its names: folders of PNG files, or tars, called `train_32x32`,
-    `valid_32x32` and the same with 64.
+    Its names show it: folders of PNG files, or tars, called `train_32x32`, `valid_32x32`, and the
+    same with 64.
     """
     named = [path] if _SMALL_NAME.match(path.name) else list(_parts_of(path))
     if not named or not all(_SMALL_NAME.match(c.name) and _is_small(c) for c in named):
@@ -112,13 +109,13 @@ def small_imagenet(path: Path) -> str | None:
     return (
         f'{path} is the "small" ImageNet of the PixelRNN paper: PNG files without labels, '
         "1,281,149 in train and 49,999 in validation, resampled in another way. It is not "
-        "ImageNet32 or ImageNet64 of Chrabaszcz et al., and numbers on the two must not be "
+        "ImageNet32 or ImageNet64 of Chrabaszcz et al., and results on the two must not be "
         "compared. Build from ILSVRC2012, or from the released batches of ImageNet32 or ImageNet64"
     )
 
 
 class _Look:
-    """One look at the forms of train and validation, collecting what is left out on the way."""
+    """One pass through train and validation; it collects what is left out."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -127,9 +124,16 @@ class _Look:
         self.odd: list[str] = []
 
     def index(self) -> Index:
+        forms: dict[str, Callable[[Path], list[Labelled] | None]] = {
+            TAR_OF_TARS: self.tar_of_tars,
+            CLASS_TARS: self.class_tars,
+            CLASS_FOLDERS: self.class_folders,
+            FLAT_TAR: self.flat_tar,
+            FLAT_FOLDER: self.flat_folder,
+        }
         found, layout = {}, []
         for split, part in self.parts().items():
-            rows = self.forms()[part.form](part.path)
+            rows = forms[part.form](part.path)
             if rows is not None:
                 found[split] = rows
                 layout.append(f"{split} as {part.form}")
@@ -141,15 +145,6 @@ class _Look:
         self.note_others()
         return assembled(found, f"ILSVRC2012, {', '.join(layout)}", self.notes)
 
-    def forms(self) -> dict[str, Callable[[Path], list[Labelled] | None]]:
-        return {
-            TAR_OF_TARS: self.tar_of_tars,
-            CLASS_TARS: self.class_tars,
-            CLASS_FOLDERS: self.class_folders,
-            FLAT_TAR: self.flat_tar,
-            FLAT_FOLDER: self.flat_folder,
-        }
-
     def parts(self) -> dict[str, Part]:
         if self.path.is_file():
             return self.single_tar()
@@ -157,13 +152,13 @@ class _Look:
         return {split: part for split, part in parts.items() if part}
 
     def single_tar(self) -> dict[str, Part]:
-        """Take the path as one of the tars, and note the other."""
+        """Return the part that the path is, and note the other tar."""
         if self.path.name.startswith("ILSVRC2012_img_test"):
             raise SourceError(f"{self.path} has no labels; build from {TRAIN_TAR} or its folder")
         val = self.path.name.startswith("ILSVRC2012_img_val")
         other = self.path.with_name(TRAIN_TAR if val else VAL_TAR)
         if other.exists():
-            self.notes.append(f"left out {other.name} beside {self.path.name}: the folder has both")
+            self.notes.append(f"left out {other.name}: build from the folder to read both tars")
         return (
             {"val": Part(FLAT_TAR, self.path)} if val else {"train": Part(TAR_OF_TARS, self.path)}
         )
@@ -185,7 +180,10 @@ class _Look:
 
     def class_tars(self, folder: Path) -> list[Labelled]:
         rows: list[Labelled] = []
-        unpacked = min((f.name for f in folder.iterdir() if _is_class(f)), default=None)
+        unpacked = min(
+            (f.name for f in folder.iterdir() if _WNID.fullmatch(f.name) and f.is_dir()),
+            default=None,
+        )
         for path in sorted(folder.iterdir()):
             matched = _CLASS_TAR.fullmatch(path.name)
             if matched and unpacked:
@@ -205,8 +203,8 @@ class _Look:
         ]
         if not rows:
             raise SourceError(
-                f"{where} holds no images, so it is no class, and leaving it out would change "
-                "the labels of others: fetch it again or remove it"
+                f"{where} holds no images, so it is no class; without it, the labels of other "
+                "classes would change: fetch it again or remove it"
             )
         return rows
 
@@ -229,7 +227,7 @@ class _Look:
         return _with_truth(images, str(path), *found)
 
     def flat_folder(self, folder: Path) -> list[Labelled] | None:
-        """List validation images in one folder, or nothing where no labels are."""
+        """List validation images in one folder, or return None if nothing labels them."""
         with os.scandir(folder) as children:
             files = (Member(check_name(child.name, str(folder)), 0, 0) for child in children)
             images = list(self.flat_images(files, str(folder)))
@@ -243,25 +241,24 @@ class _Look:
         return _with_truth(images, str(folder), *found)
 
     def flat_images(self, listed: Iterable[Member], where: str) -> Iterator[Member]:
-        """Pass on the images, which must not lie in folders."""
+        """Yield the images, which must not lie in folders."""
         for member in listed:
-            suffix = os.path.splitext(member.name)[1]  # noqa: PTH122  for speed
             hidden = member.name.rpartition("/")[2].startswith(".")
-            if hidden or suffix.lower() not in IMAGE_SUFFIXES:
+            if hidden or not is_image_name(member.name):
                 self.odd.append(f"{Path(where).name}: {member.name}")
                 continue
             if "/" in member.name:
                 raise SourceError(
-                    f"{where}: {member.name} must lie at the top, as in ILSVRC2012's tars, and "
-                    "lies in a folder; unpack it and build from the folder"
+                    f"{where}: {member.name} lies in a folder, and ILSVRC2012's images lie at the "
+                    "top: unpack the tar and build from the folder"
                 )
             yield member
 
     def note_others(self) -> None:
-        """Note what is not read."""
+        """Note what lowres does not read."""
         if self.odd:
             self.notes.append(
-                f"left out {len(self.odd)} files that are no images: {min(self.odd)} first"
+                f"left out {len(self.odd)} files that are not images: {min(self.odd)} first"
             )
         if not self.root.is_dir():
             return
@@ -274,7 +271,7 @@ class _Look:
                 self.notes.append(f"left out {child.name}: it has no labels here")
             elif unread and child.is_dir() and child.name.lower() in SPLIT_NAMES:
                 self.notes.append(
-                    f"left out {child.name}: the tar beside it was read; move the tar away to "
+                    f"left out {child.name}: lowres read the tar beside it; move the tar away to "
                     "build from the folder"
                 )
             elif unread and child.name.startswith("ILSVRC2012_img_"):
@@ -284,7 +281,7 @@ class _Look:
 def _with_truth(
     images: list[Member], location: str, truth_path: Path, truth: dict[str, str]
 ) -> list[Labelled]:
-    """Label images by the stems of their names; both sides must fit without rest."""
+    """Label images by the stems of their names; each image and each label must have its other."""
     left = dict(truth)
     rows = []
     for member in sorted(images):
@@ -308,7 +305,7 @@ def _in_tar(entry: Entry) -> bool:
 
 
 def _tree(path: Path) -> Path:
-    """Find the folder that has train and val, which in Kaggle's download lies deeper."""
+    """Return the folder that has train and val; in Kaggle's download it lies deeper."""
     trees = (path / below for below in KAGGLE_TREES)
     return next((tree for tree in trees if tree.is_dir()), path)
 
@@ -338,12 +335,8 @@ def _has(folder: Path, name: re.Pattern[str]) -> bool:
         return any(name.fullmatch(child.name) for child in children)
 
 
-def _is_class(path: Path) -> bool:
-    return _WNID.fullmatch(path.name) is not None and path.is_dir()
-
-
 def _first_name(path: Path) -> str:
-    """Give the name of a tar's first file, or nothing."""
+    """Return the name of a tar's first file, or an empty name."""
     try:
         return next((member.name for member in members(path)), "")
     except SourceError:
@@ -351,7 +344,7 @@ def _first_name(path: Path) -> str:
 
 
 def _parts_of(path: Path) -> Iterator[Path]:
-    """Give the folders and tars in a folder, up to the first of another name than a small set's."""
+    """Yield the folders and tars in a folder, up to the first that no small set has."""
     if not path.is_dir():
         return
     with os.scandir(path) as children:

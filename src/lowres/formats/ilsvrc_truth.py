@@ -1,4 +1,4 @@
-"""The classes of ILSVRC2012's validation images, from the files that people have them in."""
+"""The classes of ILSVRC2012's validation images, from the development kit or Kaggle."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ KAGGLE_SOLUTION = "LOC_val_solution.csv"
 WANTED = f"{DEVKIT}.tar.gz (or {GROUND_TRUTH} from it, or Kaggle's {KAGGLE_SOLUTION})"
 
 PARENTS = 3
-"""Folders above the images that are looked into: Kaggle's list lies three above `CLS-LOC`."""
+"""How many folders above the images are searched: Kaggle's list lies three above `CLS-LOC`."""
 
 GROUND_TRUTH_BYTES = 2**22
-"""The most read as ground truth; that of 50,000 images has about 200 kB."""
+"""The most bytes read as ground truth; 50,000 images have about 200 kB."""
 
 Truth = dict[str, str]
 """WNID by the name of the image without suffix."""
 
 
 def truth_beside(folder: Path) -> tuple[Path, Truth] | None:
-    """Find and read the labels of the validation images, in a folder or up to three above.
+    """Read the labels of the validation images, from a folder or up to three above.
 
     Returns:
         The file and the WNID of each image by its name without suffix, or None if there is no
         such file.
 
     Raises:
-        SourceError: the file is damaged, or a label is none of the 1,000.
+        SourceError: the file is damaged, or a label is not one of the 1,000.
     """
     forms: tuple[tuple[str, Callable[[Path], Truth]], ...] = (
         (f"{DEVKIT}.tar.gz", _packed),
@@ -62,7 +62,7 @@ def _packed(path: Path) -> Truth:
         raise
     except (tarfile.TarError, zlib.error, OSError, EOFError, ValueError, LookupError) as error:
         raise SourceError(f"{path} is damaged or not gzipped: {error}; fetch it again") from error
-    raise SourceError(f"{path} must have data/{GROUND_TRUTH} and has not; fetch it again")
+    raise SourceError(f"{path} has no data/{GROUND_TRUTH}; fetch it again")
 
 
 def _plain(path: Path) -> Truth:
@@ -71,7 +71,7 @@ def _plain(path: Path) -> Truth:
 
 
 def _numbered(data: bytes, where: str) -> Truth:
-    """Read one devkit id a line, of the images in the order of their numbers from 1."""
+    """Read one devkit id a line; line N is image N, from 1."""
     wnids = devkit_wnids()
     truth = {}
     for number, line in enumerate(data.decode("ascii", "replace").rstrip().splitlines(), 1):

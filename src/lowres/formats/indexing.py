@@ -126,6 +126,11 @@ def is_hidden(name: str) -> bool:
     return name.startswith(".") or name == "__MACOSX"
 
 
+def is_image_name(name: str) -> bool:
+    """Return whether a file name or path ends in one of `IMAGE_SUFFIXES`."""
+    return f".{name.rpartition('.')[2].lower()}" in IMAGE_SUFFIXES
+
+
 def missing_classes(split: str, filled: Collection[str], classes: Sequence[str]) -> list[str]:
     """Return a note on the classes of which a split has no images, or none."""
     missing = [name for name in classes if name not in filled]

@@ -1,12 +1,12 @@
-"""Parquet files as the Hugging Face Hub keeps image sets: encoded images in a table.
+"""Parquet files as the Hugging Face Hub stores image sets: encoded images in a table.
 
-Read from one file, or from a folder in the Hub's layouts: `data/train-00000-of-00294.parquet`,
+lowres reads one file, or a folder in one of the Hub's layouts: `data/train-00000-of-00294.parquet`,
 `plain_text/train-00000-of-00001.parquet`, or `default/train/0000.parquet`. The image is a
-struct of its bytes and path, or the bytes alone; the label is a number, whose names are in the
+struct of its bytes and path, or the bytes alone. The label is a number, whose names are in the
 files or in README.md, or it is the name itself.
 
-Written as `data/train-00000-of-00002.parquet` and so on, with a dataset card and Croissant
-metadata beside them, which `datasets.load_dataset` and `mlcroissant` read.
+It writes `data/train-00000-of-00002.parquet` and so on, with a dataset card and Croissant metadata
+beside them, which `datasets.load_dataset` and `mlcroissant` read.
 """
 
 from __future__ import annotations
@@ -42,16 +42,16 @@ from lowres.imagenet import recognised
 from lowres.work.files import sha256_of_file, write_bytes, write_json
 
 GROUP_ROWS = 1000
-"""Most rows in a row group that is written: a reader that wants one image reads its group."""
+"""Most rows in a written row group: a reader of one image reads its whole group."""
 
 SHARD_BYTES = 250_000_000
-"""A file that has taken so many bytes of images is closed and another begun."""
+"""A file that has this many bytes of images is closed, and the next one begins."""
 
 ROW_DIGITS = 7
-"""Digits of the row in a key; 10 million rows in one file, else as many as it needs."""
+"""Digits of the row in a key; more if a file has more than 10 million rows."""
 
 UNLABELLED = -1
-"""The label that the Hub gives every image of a test split without labels."""
+"""The Hub's label of every image in a test split without labels."""
 
 CARD = "README.md"
 
@@ -71,7 +71,7 @@ class ParquetSource(Source):
 
     @classmethod
     def recognises(cls, path: Path) -> bool:
-        """Say whether this is a Parquet file or a folder of them, without listing large folders."""
+        """Recognise a Parquet file or a folder of them, without listing large folders."""
         return folder_has_tables(path) if path.is_dir() else path.suffix.lower() == ".parquet"
 
     def index(self) -> Index:
@@ -86,13 +86,13 @@ class ParquetSource(Source):
         table, group, row = self._place(first)
         if not table.images(group)[row].is_valid:
             raise SourceError(
-                f"{self.describe(first)}: {NULL}; if all rows are so, write the table again with "
-                "its images embedded"
+                f"{self.describe(first)}: {NULL}; if all rows are null, write the table again "
+                "with its images embedded"
             )
         return index
 
     def read(self, entry: Entry) -> bytes:
-        """Read the bytes of one image; its row group stays in memory for a while.
+        """Return the bytes of one image; its row group stays in memory for a while.
 
         Raises:
             SourceError: the file is damaged.
@@ -105,7 +105,7 @@ class ParquetSource(Source):
         return data
 
     def _place(self, entry: Entry) -> tuple[Table, int, int]:
-        """Give the table of an entry, the row group, and the row in that."""
+        """Return the table of an entry, the row group, and the row in that."""
         table = self._tables.get(entry.location)
         if table is None:
             table = self._tables[entry.location] = open_table(Path(entry.location))
@@ -113,12 +113,11 @@ class ParquetSource(Source):
         return table, group, entry.offset - table.starts[group]
 
     def describe(self, entry: Entry) -> str:
-        """Name the file and the row, counted from 0."""
         return f"{entry.location}, row {entry.offset}"
 
 
 class _Scan:
-    """One look through the labels of all tables."""
+    """One pass through the labels of all tables."""
 
     def __init__(self, root: Path, splits: dict[str, list[Table]]) -> None:
         self.root = root
@@ -151,7 +150,9 @@ class _Scan:
             raise SourceError(
                 f"{self.root} holds no labelled images: its tables have no labelled rows"
             )
-        self.note_missing(splits, classes)
+        for split, entries in splits.items():
+            filled = {classes[label] for label in {entry.label for entry in entries}}
+            self.notes += missing_classes(split, filled, classes)
         layout = "parquet file" if self.root.is_file() else "parquet files"
         return Index(classes, splits, layout, tuple(self.notes))
 
@@ -171,7 +172,7 @@ class _Scan:
     def classes(
         self, first: Table, labels: dict[str, Labels]
     ) -> tuple[tuple[str, ...], dict[Any, int]]:
-        """Give the class names in order, and the position of each stored label."""
+        """Return the class names in order, and the position of each stored label."""
         stored: Sequence[Any]
         if not first.label_is_number:
             stored = names = tuple(sorted(set().union(*labels.values())))
@@ -199,11 +200,6 @@ class _Scan:
         self.notes += notes
         return names
 
-    def note_missing(self, splits: dict[str, tuple[Entry, ...]], classes: Sequence[str]) -> None:
-        for split, entries in splits.items():
-            filled = {classes[label] for label in {entry.label for entry in entries}}
-            self.notes += missing_classes(split, filled, classes)
-
 
 def _check_range(path: str, column: str, labels: Labels, classes: int | None) -> None:
     numbers = np.asarray(labels)
@@ -215,7 +211,7 @@ def _check_range(path: str, column: str, labels: Labels, classes: int | None) ->
         upper = "up" if classes is None else f"to {classes - 1}"
         raise SourceError(
             f"{path}, row {row}: {column} must be a number from 0 {upper}, was {numbers[row]}; "
-            "mend or remove the row"
+            "fix or remove the row"
         )
 
 
@@ -268,7 +264,6 @@ class ParquetSink(Sink):
             self._write_group()
 
     def complete(self) -> None:
-        """Close the last file, number the files of each split, and write what describes them."""
         self._close_shard()
         parts = []
         for split, shards in self._shards.items():
@@ -287,6 +282,10 @@ class ParquetSink(Sink):
         if not self._rows:
             return
         images, names, labels = zip(*self._rows, strict=True)
+        features = {  # of the columns, as `datasets` describes them
+            "image": {"_type": "Image"},
+            "label": {"names": list(self.outline.classes), "_type": "ClassLabel"},
+        }
         group = self._arrow.table(
             {
                 "image": self._arrow.StructArray.from_arrays(
@@ -295,13 +294,13 @@ class ParquetSink(Sink):
                 ),
                 "label": self._arrow.array(labels, "int64"),
             },
-            metadata={"huggingface": self._features()},
+            metadata={"huggingface": json.dumps({"info": {"features": features}})},
         )
         if self._writer is None:
             self._writer = self._open_shard(group.schema)
         self._writer.write_table(group)
         rows, size = self._written
-        # A label takes 8 bytes; this is the size that the Hub calls num_bytes.
+        # A label takes 8 bytes; the Hub calls this size num_bytes.
         size += sum(map(len, images)) + sum(map(len, names)) + 8 * len(labels)
         self._written = (rows + len(labels), size)
         self._rows.clear()
@@ -329,8 +328,3 @@ class ParquetSink(Sink):
         shards = self._shards[self._split]
         shards.append((self.partial / "data" / f"{self._split}-{len(shards):05}", *self._written))
         self._writer, self._written = None, (0, 0)
-
-    def _features(self) -> str:
-        """Say in the words of `datasets` what the columns are."""
-        label = {"names": list(self.outline.classes), "_type": "ClassLabel"}
-        return json.dumps({"info": {"features": {"image": {"_type": "Image"}, "label": label}}})

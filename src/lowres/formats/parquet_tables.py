@@ -1,4 +1,4 @@
-"""Parquet tables of images: finding their files, their columns, and reading their row groups."""
+"""Parquet tables of images: their files, their columns, and their row groups in memory."""
 
 from __future__ import annotations
 
@@ -24,28 +24,28 @@ from lowres.formats.indexing import SPLIT_NAMES, missing_number, split_of
 
 IMAGE_COLUMNS = ("image", "img", "picture", "jpg", "png", "jpeg", "webp", "Image")
 LABEL_COLUMNS = ("label", "labels", "fine_label", "cls", "class", "target", "category", "digit")
-"""Names of the columns that are looked for; the first that is there is taken."""
+"""Names of columns, in the order of preference."""
 
 SUFFIX = ".parquet"
 BESIDE_IMAGES = "metadata.parquet"
-"""What `datasets` puts beside loose images: no set of its own."""
+"""A table that `datasets` puts beside loose images: not a set of its own."""
 
 SPLIT_FOLDERS = (*SPLIT_NAMES, *(f"partial-{name}" for name in SPLIT_NAMES))
-"""Folders of splits, as in the Hub's conversions to Parquet; those of large sets are partial."""
+"""Folders of splits, as in the Hub's conversions to Parquet; large sets have partial ones."""
 
 MOST_FOLDERS = 32
 MOST_NAMES = 1000
-"""How many folders are looked into for tables, and how many names in each."""
+"""How many folders are searched for tables, and how many names in each."""
 
 GROUPS_BYTES = 512_000_000
-"""Memory for row groups. Threads read adjacent stretches of rows, so together they hold about as
-many rows as threads times the rows of a chunk: 16 x 64 images of 110 kB are 113 MB."""
+"""Memory for row groups. Threads read adjacent ranges of rows, so together they need about as many
+rows as threads x rows of a chunk: 16 x 64 images of 110 kB are 113 MB."""
 
 Arrow: TypeAlias = Any
-"""An object of pyarrow, which is imported only where it is used and has no types."""
+"""An object of pyarrow, which has no types and is imported where it is used."""
 
 Labels = NDArray[np.int64] | list[str]
-"""Of each row of a table: the number as stored, or the class name."""
+"""The label of each row of a table: the number as stored, or the class name."""
 
 _PART = re.compile(r"(.*)-(\d+)-of-(\d+)(-[0-9a-f]+)?\.parquet")
 
@@ -56,7 +56,7 @@ class Table:
 
     Attributes:
         path: of the file.
-        metadata: the file's footer, as pyarrow gives it.
+        metadata: the file's footer, an object of pyarrow.
         starts: the first row of each row group.
         image: the column of encoded bytes; within a struct, `image.bytes`.
         name: the column of file names, or None.
@@ -75,7 +75,7 @@ class Table:
     class_names: tuple[str, ...] | None
 
     def check_like(self, first: Table) -> None:
-        """Refuse a table whose columns or class names are not those of the first.
+        """Check that columns and class names are those of the first table.
 
         Raises:
             SourceError: they differ.
@@ -84,11 +84,11 @@ class Table:
             if getattr(self, part) != getattr(first, part):
                 raise SourceError(
                     f"{self.path} and {first.path} must have the same columns and class names; "
-                    f"their {part.replace('_', ' ')} differ: they are of two sets"
+                    f"their {part.replace('_', ' ')} differ: they belong to two sets"
                 )
 
     def labels_and_names(self) -> tuple[Labels, Iterator[str]]:
-        """Read the labels, and the file names: empty where there are none.
+        """Read the labels, and the file names, which are empty if there are none.
 
         Raises:
             SourceError: a label is null, or the file is damaged.
@@ -98,31 +98,31 @@ class Table:
             read = self._read(group, list(filter(None, [self.label, self.name])))
             label = read.column(self.label)
             if label.null_count:
-                row = start + _first_null(label)
-                raise SourceError(f"{self.path}, row {row}: {self.label} is null: mend the row")
+                row = start + int(label.is_null().to_numpy().argmax())
+                raise SourceError(f"{self.path}, row {row}: {self.label} is null: fix the row")
             with _arrow_errors(self.path):
                 labels.append(label.cast("int64" if self.label_is_number else "string"))
                 labels[-1].validate(full=True)
                 if self.name is not None:
                     names.append(read.column(self.name).cast("string"))
                     names[-1].validate(full=True)
-        # Names stay as arrow has them, packed, until they are asked for.
+        # Names stay packed, as arrow holds them, until they are used.
         texts = (name or "" for column in names for name in column.to_pylist())
-        return self._as_labels(labels), repeat("") if self.name is None else texts
-
-    def _as_labels(self, columns: list[Arrow]) -> Labels:
+        found: Labels
         if self.label_is_number:
-            return np.concatenate([np.empty(0, np.int64), *(c.to_numpy() for c in columns)])
-        known: dict[str, str] = {}  # one object for a class, not one a row
-        return [known.setdefault(name, name) for c in columns for name in c.to_pylist()]
+            found = np.concatenate([np.empty(0, np.int64), *(c.to_numpy() for c in labels)])
+        else:
+            known: dict[str, str] = {}  # one object for a class, not one a row
+            found = [known.setdefault(name, name) for c in labels for name in c.to_pylist()]
+        return found, repeat("") if self.name is None else texts
 
     def images(self, group: int) -> Arrow:
         """Read the encoded bytes of a row group: a column with a value for each row."""
         return self._read(group, [self.image]).column(self.image)
 
     def group_bytes(self, group: int) -> int:
-        """Give the size of a row group in memory, all columns together."""
-        # Not column(n) nor its statistics: where a footer is damaged, pyarrow aborts the process.
+        """Return the size of a row group in memory, all columns together."""
+        # Not column(n) nor its statistics: if a footer is damaged, pyarrow aborts the process.
         return int(self.metadata.row_group(group).total_byte_size)
 
     def _read(self, group: int, columns: list[str]) -> Arrow:
@@ -141,7 +141,7 @@ class Table:
 
 
 class RowGroups:
-    """Row groups in memory, the least recently used dropped; each is read by one thread."""
+    """Row groups in memory; one thread reads each, and the least recently used are dropped."""
 
     def __init__(self, most_bytes: int = GROUPS_BYTES) -> None:
         self._most_bytes = most_bytes
@@ -149,7 +149,7 @@ class RowGroups:
         self._held: OrderedDict[tuple[str, int], tuple[Future[Arrow], int]] = OrderedDict()
 
     def get(self, table: Table, group: int) -> Arrow:
-        """Give the images of a row group; threads that want the same wait for the first."""
+        """Return the images of a row group; threads that need the same one wait for the first."""
         key = (table.path, group)
         with self._lock:
             found = self._held.get(key)
@@ -158,7 +158,10 @@ class RowGroups:
                 self._held.move_to_end(key)
             else:
                 self._held[key] = (future, table.group_bytes(group))
-                self._drop()
+                # Two stay, even if they are large: threads on both sides of a border need them.
+                held = sum(size for _, size in self._held.values())
+                while held > self._most_bytes and len(self._held) > 2:
+                    held -= self._held.popitem(last=False)[1][1]
         if not found:
             try:
                 future.set_result(table.images(group))
@@ -168,15 +171,9 @@ class RowGroups:
                 future.set_exception(error)
         return future.result()
 
-    def _drop(self) -> None:
-        # Two stay however large they are: threads on both sides of a border need them in turn.
-        held = sum(size for _, size in self._held.values())
-        while held > self._most_bytes and len(self._held) > 2:
-            held -= self._held.popitem(last=False)[1][1]
-
 
 def folder_has_tables(folder: Path) -> bool:
-    """Look for Parquet files where the Hub puts them, without listing large folders."""
+    """Return whether Parquet files lie where the Hub puts them, without listing large folders."""
     if _has_tables(folder):
         return True
     with os.scandir(folder) as children:
@@ -190,7 +187,7 @@ def folder_has_tables(folder: Path) -> bool:
 
 
 def by_split(root: Path) -> dict[str, list[Path]]:
-    """Find the Parquet files of each split, by the names of files and folders.
+    """Return the Parquet files of each split, by the names of files and folders.
 
     Raises:
         SourceError: a split lies in two folders, or some of its files are missing.
@@ -207,7 +204,7 @@ def by_split(root: Path) -> dict[str, list[Path]]:
             split = next(filter(None, map(split_of, named)), "train")
             splits.setdefault(split, []).append(path)
     if not splits:
-        raise SourceError(f"{root} holds no Parquet files, there or two folders deep")
+        raise SourceError(f"{root} holds no Parquet files, at its top or up to two folders deep")
     configurations = sorted({_configuration(path) for paths in splits.values() for path in paths})
     if len(configurations) > 1 and len(splits) > 1:
         raise SourceError(
@@ -226,13 +223,13 @@ def by_split(root: Path) -> dict[str, list[Path]]:
 
 
 def files_of(path: Path) -> int:
-    """Say how many files there are of which this is one, by its name."""
+    """Return how many files the set has, by the name of one."""
     matched = _PART.fullmatch(path.name)
     return int(matched[3]) if matched else 1
 
 
 def open_table(path: Path) -> Table:
-    """Read the footer of a Parquet file and find the columns.
+    """Read the footer of a Parquet file, and find the columns.
 
     Raises:
         SourceError: the file is damaged, or has no column of images or of labels.
@@ -271,13 +268,13 @@ def _is_of_set(name: str) -> bool:
 
 
 def _configuration(path: Path) -> Path:
-    """Give the folder of a configuration, above the folders of its splits."""
+    """Return the folder of a configuration, above the folders of its splits."""
     folder = path.parent
     return folder.parent if folder.name.lower() in SPLIT_FOLDERS else folder
 
 
 def _check_parts(split: str, paths: Sequence[Path]) -> None:
-    """Refuse `-00001-of-00003` without its siblings, and parts of two sets in one folder."""
+    """Check that no part of a split is missing, and that all parts belong to one set."""
     gap = missing_number(path.stem for path in paths if not _PART.fullmatch(path.name))
     if gap is not None:
         raise SourceError(
@@ -304,12 +301,12 @@ def _check_parts(split: str, paths: Sequence[Path]) -> None:
             name = f"{prefix}-{missing:0{len(digits)}}-of-{digits}{SUFFIX}"
             raise SourceError(
                 f"{paths[0].parent / name} is missing: the split {split} has {total} files, and "
-                f"{len(numbers)} are there; fetch the rest"
+                f"{len(numbers)} of them exist; fetch the rest"
             )
 
 
 def _image_column(path: Path, schema: Arrow) -> tuple[str, str | None]:
-    """Give the column of bytes, and that of file names if there is one."""
+    """Return the column of bytes, and that of file names if there is one."""
     types = require("pyarrow", "parquet").types
     column = _first_of(path, schema, IMAGE_COLUMNS, "images")
     kind = schema.field(column).type
@@ -345,7 +342,7 @@ def _label_is_number(path: Path, schema: Arrow, label: str) -> bool:
 
 
 def _class_names(path: Path, schema: Arrow, label: str) -> tuple[str, ...] | None:
-    """Read the names of a ClassLabel from what `datasets` wrote into the schema."""
+    """Return the names of a ClassLabel, which `datasets` writes into the schema."""
     try:
         record = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
         feature = record.get("info", {}).get("features", {}).get(label, {})
@@ -371,13 +368,9 @@ def _is_text(types: ModuleType, kind: Arrow) -> bool:
     )
 
 
-def _first_null(column: Arrow) -> int:
-    return int(column.is_null().to_numpy().argmax())
-
-
 @contextmanager
 def _arrow_errors(path: str) -> Iterator[None]:
-    """Turn what pyarrow raises at a damaged file into words."""
+    """Turn what pyarrow raises on a damaged file into a SourceError."""
     arrow = require("pyarrow", "parquet")
     try:
         yield
@@ -386,5 +379,5 @@ def _arrow_errors(path: str) -> Iterator[None]:
             raise
         reason = str(error).partition("\n")[0]
         raise SourceError(
-            f"{path} is damaged or is no Parquet file ({reason}): fetch it again"
+            f"{path} is damaged or is not a Parquet file ({reason}): fetch it again"
         ) from error

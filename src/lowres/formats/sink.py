@@ -62,7 +62,7 @@ class Sink(ABC):
     is_file: ClassVar[bool] = False
 
     def __init__(self, path: Path, outline: Outline) -> None:
-        path = Path(os.path.abspath(path))  # noqa: PTH100  not through links
+        path = path.absolute()
         taken = os.path.lexists(path) and (
             self.is_file or path.is_symlink() or not path.is_dir() or any(path.iterdir())
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -135,7 +134,7 @@ class Source(ABC):
 def file_stamp(path: Path | str) -> str:
     """Return size and time of change of a file, or the reason why it cannot be read."""
     try:
-        status = os.stat(path)  # noqa: PTH116  a million times
+        status = Path(path).stat()
     except OSError as error:
         return error.strerror or type(error).__name__
     return f"{status.st_size} {status.st_mtime_ns}"

@@ -1,7 +1,7 @@
 """WebDataset: tar shards in which the members of a sample share a name up to the first dot.
 
-Read without unpacking: `KEY.jpg` with `KEY.cls` or `KEY.json`, in shards given as a folder, one
-tar, or a pattern such as `set-train-{000000..000012}.tar`. Written as `SPLIT-NUMBER.tar` with
+lowres reads `KEY.jpg` with `KEY.cls` or `KEY.json`, without unpacking, from a folder of shards, one
+tar, or a pattern such as `set-train-{000000..000012}.tar`. It writes `SPLIT-NUMBER.tar` with
 `KEY.png`, `KEY.cls` and `KEY.json`.
 """
 
@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowres.errors import SourceError
-from lowres.formats.containers.ranges import ByteRanges
 from lowres.formats.containers.shards import is_pattern, is_sharded, shards_of
+from lowres.formats.containers.streams import ByteRanges
 from lowres.formats.containers.tar import Member, members
 from lowres.formats.indexing import Labelled, assembled
 from lowres.formats.sink import Outline, Sink
@@ -28,10 +28,10 @@ from lowres.formats.source import Entry, Index, Source, check_name
 from lowres.imagenet import devkit_ids, recognised
 
 IMAGES = frozenset({"jpg", "jpeg", "png", "webp"})
-"""Extensions of images, in any case; WebDataset's own decoder takes them too."""
+"""Extensions of images, in any case, as in WebDataset's own decoder."""
 
 LABEL_BYTES = 2**20
-"""The most that a `.cls` or `.json` may hold; they hold a number and a few words."""
+"""The longest `.cls` or `.json`; they hold a number and a few words."""
 
 SHARD_SAMPLES = 10_000
 """Samples in a written shard: about 50 MB of photographs at 32 px."""
@@ -40,7 +40,7 @@ _INTEGER = re.compile(r"[+-]?\d{1,18}", re.ASCII)
 
 
 class Label(NamedTuple):
-    """What a sample says of its class: a number, and perhaps a name; or a name alone."""
+    """The class of a sample: a number, with or without a name; or a name alone."""
 
     number: int | None
     name: str | None
@@ -58,7 +58,7 @@ class WebDatasetSource(Source):
 
     @classmethod
     def recognises(cls, path: Path) -> bool:
-        """Tell whether `path` is a tar, a folder of tars, or a pattern of tars."""
+        """Recognise a tar, a folder of tars, or a pattern of tars."""
         if path.is_dir():
             return is_sharded(path)
         return path.name.lower().endswith(".tar") and (path.is_file() or is_pattern(path))
@@ -67,15 +67,14 @@ class WebDatasetSource(Source):
         return _Listing(self.path, self._ranges).index()
 
     def read(self, entry: Entry) -> bytes:
-        """Read the bytes of an image from its shard."""
         return self._ranges.read(entry.location, entry.offset, entry.length, entry.key)
 
 
 class WebDatasetSink(Sink):
     """Writes tar shards of samples `KEY.png`, `KEY.cls` and `KEY.json`, equal bytes for equal sets.
 
-    `KEY` counts the samples of a split in the order written; the image's own key, its class
-    name and split stand in the JSON. `classes.txt` beside lists the class names by label.
+    `KEY` counts the samples of a split in the order written. The JSON has the image's own key, its
+    class name and split. `classes.txt` lists the class names in the order of the labels.
     """
 
     shuffled = True
@@ -99,20 +98,19 @@ class WebDatasetSink(Sink):
         _add(shard, f"{number:08}.json", json.dumps(about, ensure_ascii=False).encode())
 
     def complete(self) -> None:
-        """Close the last shard and write the class names."""
         if self._shard:
             self._shard.close()
         lines = "".join(f"{name}\n" for name in self.outline.classes)
         (self.partial / "classes.txt").write_text(lines, "utf-8")
 
     def _shard_for(self, split: str, number: int) -> tarfile.TarFile:
-        """Give the open shard, a new one where a sample begins one."""
+        """Return the open shard, or a new one every `SHARD_SAMPLES` samples."""
         if self._shard is None or number % SHARD_SAMPLES == 0:
             if self._shard:
                 self._shard.close()
             path = self.partial / f"{split}-{number // SHARD_SAMPLES:06}.tar"
             self._shard = self.closing.enter_context(
-                tarfile.open(path, "w", format=tarfile.USTAR_FORMAT)  # noqa: SIM115
+                tarfile.TarFile(path, "w", format=tarfile.USTAR_FORMAT)
             )
         return self._shard
 
@@ -134,7 +132,7 @@ class _Sample(NamedTuple):
 
 
 class _Listing:
-    """One look through the shards, collecting what is left out on the way."""
+    """One pass through the shards; it collects what is left out."""
 
     def __init__(self, path: Path, ranges: ByteRanges) -> None:
         self.path = path
@@ -206,7 +204,7 @@ class _Listing:
             )
         if label.number is not None and label.number < 0:
             raise SourceError(
-                f"{where} must have a label from 0 up, was {label.number}; leave such samples out"
+                f"{where} must have a label from 0 up, was {label.number}; remove such samples"
             )
         _check_class(label.name or "0", where)
         return label
@@ -223,7 +221,7 @@ class _Listing:
             raise SourceError(f"{where}: {member.name} must be UTF-8: {error}") from error
 
     def classes(self) -> tuple[dict[Label, str], list[str]]:
-        """Name the class of each label, and give the names in the order of the numbers."""
+        """Return the class name of each label, and the names in the order of the numbers."""
         if len(self.first) > 1:
             raise SourceError(
                 f"labels must all be numbers or all be names: {self.first[False]} has a number, "
@@ -240,7 +238,7 @@ class _Listing:
         if not (single and all(order) and len(set(order)) == len(order)):
             if any(name for found in names.values() for name in found):
                 self.notes.append(
-                    "classes are called by their numbers: names do not fit one to one"
+                    "class names are the numbers: numbers and names do not correspond one to one"
                 )
             order = list(map(str, numbers))
         order = list(recognised(order))
@@ -251,9 +249,9 @@ class _Listing:
 
 
 def _parted(name: str) -> tuple[str, str]:
-    """Part a member's name at the first dot of its last part, as WebDataset does.
+    """Split a member's name at the first dot of its last part, as WebDataset does.
 
-    Hidden files, and those called `__like this__`, are no samples.
+    Hidden files, and those called `__like this__`, are not samples.
     """
     last = name.rpartition("/")[2]
     stem, _, suffix = last.partition(".")
@@ -263,7 +261,7 @@ def _parted(name: str) -> tuple[str, str]:
 
 
 def _check_class(name: str, where: str) -> None:
-    """Refuse a class name that a line of text or a path cannot hold."""
+    """Check that a line of text and a path can hold a class name."""
     try:
         check_name(name, where)
     except SourceError:
@@ -273,7 +271,7 @@ def _check_class(name: str, where: str) -> None:
 
 
 def _parsed(text: str, where: str) -> dict[str, Any]:
-    """Read JSON; what is not an object says nothing."""
+    """Return the object of a JSON text; anything else counts as empty."""
     try:
         record = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -282,7 +280,7 @@ def _parsed(text: str, where: str) -> dict[str, Any]:
 
 
 def _label(text: str | None, record: dict[str, Any]) -> Label:
-    """Find number and name in `.cls` and `.json`; the number of `.cls` comes first."""
+    """Return number and name from `.cls` and `.json`; the number of `.cls` comes first."""
     named = (record.get(field) for field in ("class", "class_name", "wnid", "label"))
     name = next((value for value in named if isinstance(value, str) and value), None)
     if text is not None:

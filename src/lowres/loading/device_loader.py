@@ -6,10 +6,10 @@ store and sends them through pinned memory. Both yield the batches of the `Numpy
 
 from __future__ import annotations
 
-import queue
-import threading
+from collections import deque
 from collections.abc import Iterator
-from itertools import repeat
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice, repeat
 
 import numpy as np
 import torch
@@ -155,39 +155,19 @@ def _streamed(
     bounds: list[tuple[int, int]],
     device: torch.device,
 ) -> Iterator[torch.Tensor]:
-    """Yield the rows of each batch; a thread reads ahead while the device works."""
-    ready: queue.Queue[torch.Tensor | BaseException] = queue.Queue(AHEAD)
-    ended = threading.Event()
+    """Yield the rows of each batch on the device; a thread reads ahead while it works."""
 
-    def put(item: torch.Tensor | BaseException) -> None:
-        while not ended.is_set():
-            try:
-                ready.put(item, timeout=0.1)
-            except queue.Full:
-                continue
-            return
+    def read(start: int, stop: int) -> torch.Tensor:
+        shape = (stop - start, *images.shape[1:])
+        batch = torch.empty(shape, dtype=torch.uint8, pin_memory=device.type == "cuda")
+        np.take(images, rows[start:stop], axis=0, out=batch.numpy(), mode="clip")
+        return batch
 
-    def read() -> None:
-        try:
-            for start, stop in bounds:
-                shape = (stop - start, *images.shape[1:])
-                batch = torch.empty(shape, dtype=torch.uint8, pin_memory=device.type == "cuda")
-                np.take(images, rows[start:stop], axis=0, out=batch.numpy(), mode="clip")
-                put(batch)
-                if ended.is_set():
-                    return
-        except BaseException as error:  # noqa: BLE001  raised again where batches are used
-            put(error)
-
-    reader = threading.Thread(target=read, name="lowres-reader", daemon=True)
-    reader.start()
-    try:
-        for _ in bounds:
-            item = ready.get()
-            if isinstance(item, BaseException):
-                raise item
+    waiting = iter(bounds)
+    with ThreadPoolExecutor(1, thread_name_prefix="lowres-reader") as reader:
+        ahead = deque(reader.submit(read, *bound) for bound in islice(waiting, AHEAD))
+        while ahead:
+            batch = ahead.popleft().result()
+            ahead.extend(reader.submit(read, *bound) for bound in islice(waiting, 1))
             # torch does not reuse a pinned block before the queued copy has ended.
-            yield item.to(device, non_blocking=True)
-    finally:
-        ended.set()
-        reader.join()
+            yield batch.to(device, non_blocking=True)

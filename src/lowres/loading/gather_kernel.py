@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
+from numpy.typing import NDArray
 
 from lowres.jit import compiled
 
@@ -14,15 +17,16 @@ MIRRORED_PX = 8
 """Number of pixels that one shuffle of bytes mirrors."""
 
 
-@intrinsic
-def _mirror_pixels(_typing, source, target):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _reversed_copy(_typing: object, source: object, target: object) -> tuple[object, object]:
     """Copy 8 RGB pixels from one address to another in reverse order."""
     signature = types.void(types.uint64, types.uint64)
     pixels = ir.VectorType(I8, 3 * MIRRORED_PX)
     reverse = [3 * x + c for x in range(MIRRORED_PX - 1, -1, -1) for c in range(3)]
     order = ir.Constant(ir.VectorType(I32, 3 * MIRRORED_PX), reverse)
 
-    def generate(_context, builder, _signature, arguments):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    def generate(
+        _context: object, builder: ir.IRBuilder, _signature: object, arguments: Iterable[ir.Value]
+    ) -> None:
         source, target = (builder.inttoptr(a, pixels.as_pointer()) for a in arguments)
         loaded = builder.load(source)
         loaded.align = 1
@@ -32,8 +36,11 @@ def _mirror_pixels(_typing, source, target):  # type: ignore[no-untyped-def]  # 
     return signature, generate
 
 
+_mirror_pixels = intrinsic(_reversed_copy)
+
+
 @compiled
-def _mirror_row(images, row, y, mirrored):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _mirror_row(images: NDArray[np.uint8], row: int, y: int, mirrored: NDArray[np.uint8]) -> None:
     """Copy a row of RGB bytes with its pixels in reverse order."""
     _, height, length = images.shape
     step = 3 * MIRRORED_PX
@@ -48,20 +55,29 @@ def _mirror_row(images, row, y, mirrored):  # type: ignore[no-untyped-def]  # no
 
 
 @compiled
-def gather_rows(images, rows, mirror, down, right, scale, offset, out):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+def gather_rows(
+    images: NDArray[np.uint8],
+    rows: NDArray[np.int64],
+    mirror: NDArray[np.bool_],
+    down: NDArray[np.int64],
+    right: NDArray[np.int64],
+    scale: NDArray[np.float32],
+    offset: NDArray[np.float32],
+    out: NDArray[np.float32],
+) -> None:
     """Fill a batch; see `augment.gather`.
 
     The loops make no array views: counting references to a view takes twice as long as a row.
 
     Args:
-        images: (N, H, 3 W) uint8, C order.
-        rows: (B,) int64.
-        mirror: (B,) bool.
-        down: (B,) int64, shift in pixels, positive is down.
-        right: (B,) int64, shift in pixels, positive is right.
-        scale: (3 W,) float32, factor.
-        offset: (2, H, 3 W) float32, summand; [0] for plain images and [1] for mirrored ones.
-        out: (B, H, 3 W) float32, the result.
+        images: (N, H, 3 W), C order.
+        rows: (B,).
+        mirror: (B,).
+        down: (B,), shift in pixels, positive is down.
+        right: (B,), shift in pixels, positive is right.
+        scale: (3 W,), factor.
+        offset: (2, H, 3 W), summand; [0] for plain images and [1] for mirrored ones.
+        out: (B, H, 3 W), the result.
     """
     _, height, length = images.shape
     mirrored = np.empty(length, np.uint8)

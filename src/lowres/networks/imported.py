@@ -32,14 +32,14 @@ def imported(specification: str, field: str) -> Callable[..., Any]:
             f"{field} {specification}: module {module_name} cannot be imported from {here} or "
             f"PYTHONPATH ({type(error).__name__}: {error})"
         ) from error
-    function = getattr(found, name, None)
+    function: Callable[..., Any] | None = getattr(found, name, None)
     if not callable(function):
         names = [n for n, v in vars(found).items() if callable(v) and not n.startswith("_")]
         raise RunError(
             f"{field} {specification}: {module_name} has no function {name!r}; it has "
             f"{', '.join(names) or 'none'}"
         )
-    return function  # type: ignore[no-any-return]
+    return function
 
 
 def check_named(model: str, optimizer: str) -> None:

@@ -15,13 +15,11 @@ BATCH_NORM_RATE = 0.1
 
 
 class Pool(Protocol):
-    """Several processes, each with an equal part of every batch.
+    """Several processes, each with an equal part of every batch."""
 
-    Attributes:
-        size: number of processes.
-    """
-
-    size: int
+    @property
+    def size(self) -> int:
+        """Number of processes."""
 
     def pooled(
         self, mean: torch.Tensor, variance: torch.Tensor
@@ -52,20 +50,21 @@ class InverseDeviationNorm(nn.BatchNorm2d):
         """Use the statistics of the whole batch from now on."""
         self.pool = pool
 
-    def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002  torch's name
+    def forward(self, x: torch.Tensor) -> torch.Tensor:  # (B, C, H, W)
         if not self.training:
             scale = self.weight * self.running_inverse
-            shift = self.bias - self.running_mean * scale  # type: ignore[operator]
-            scaled: torch.Tensor = input * scale[:, None, None] + shift[:, None, None]
-            return scaled.to(input.dtype)
+            assert self.running_mean is not None
+            shift = self.bias - self.running_mean * scale
+            scaled: torch.Tensor = x * scale[:, None, None] + shift[:, None, None]
+            return scaled.to(x.dtype)
         # torch.compile returns the statistics of native_batch_norm in the wrong precision; it
         # fuses the other branch into one kernel.
         if self.pool is None and not torch.compiler.is_compiling():
             normal, mean, inverse = torch.native_batch_norm(
-                input, self.weight, self.bias, None, None, True, 0.0, self.eps
+                x, self.weight, self.bias, None, None, True, 0.0, self.eps
             )
         else:
-            normal, mean, variance = _normalised(input, self, self.pool)
+            normal, mean, variance = _normalised(x, self, self.pool)
             inverse = torch.rsqrt(variance + self.eps)
         with torch.no_grad():
             for running, new in ((self.running_mean, mean), (self.running_inverse, inverse)):
@@ -92,12 +91,12 @@ class PooledNorm(nn.BatchNorm2d):
         self.num_batches_tracked = norm.num_batches_tracked
         self.train(norm.training)
 
-    def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002  torch's name
+    def forward(self, x: torch.Tensor) -> torch.Tensor:  # (B, C, H, W)
         if not self.training:
-            return super().forward(input)
-        normal, mean, variance = _normalised(input, self, self.pool)
+            return super().forward(x)
+        normal, mean, variance = _normalised(x, self, self.pool)
         if self.track_running_stats:
-            count = self.pool.size * input.numel() / input.shape[1]
+            count = self.pool.size * x.numel() / x.shape[1]
             assert self.running_mean is not None
             assert self.running_var is not None
             assert self.num_batches_tracked is not None

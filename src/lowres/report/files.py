@@ -15,9 +15,9 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from lowres.comparing.contact_sheet import reopen_store
 from lowres.errors import require
 from lowres.recipe import FIELDS
-from lowres.report.images import open_store
 from lowres.report.reading import Row, provenance, read_rows
 from lowres.work.files import write_bytes, write_json
 
@@ -203,7 +203,8 @@ def to_record(analysis: Analysis) -> dict[str, Any]:
         "filters": [asdict(result) for result in analysis.filters],
         "runs": runs,
     }
-    plain: dict[str, Any] = _plain(record)
+    plain = _plain(record)
+    assert isinstance(plain, dict)
     return plain
 
 
@@ -211,7 +212,7 @@ def _rounded(value: object) -> object:
     return float(f"{value:.{EPOCH_DIGITS}g}") if isinstance(value, float) else value
 
 
-def _plain(value: Any) -> Any:  # noqa: ANN401  any JSON value
+def _plain(value: object) -> object:
     """Return a value with lists for tuples, and null for numbers that JSON lacks."""
     if isinstance(value, dict):
         return {key: _plain(each) for key, each in value.items()}
@@ -247,7 +248,7 @@ def to_markdown(title: str, analysis: Analysis) -> str:
     ):
         if table.rows:
             parts += [f"## {heading}", _markdown_table(table)]
-    store, _ = open_store(*analysis.rows[0].store)
+    store, _ = reopen_store(*analysis.rows[0].store)
     made = provenance(analysis.rows, analysis.swept, store)
     parts += ["## How it was made", _bullets([f"{name}: {text}" for name, text in made])]
     return "\n\n".join(parts) + "\n"

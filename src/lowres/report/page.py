@@ -10,10 +10,10 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from lowres.comparing.contact_sheet import Sheet, reopen_store, sheet
 from lowres.report import study_charts, svg, tables
 from lowres.report.analysis import Analysis
 from lowres.report.chart import Chart
-from lowres.report.images import Sheet, open_store, sheet
 from lowres.report.reading import provenance
 from lowres.statistics.verdict import BEARABLE_REGRET, RANKS_ALIKE
 
@@ -57,7 +57,7 @@ def to_html(title: str, analysis: Analysis, files: Mapping[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    store, reason = open_store(*analysis.rows[0].store)
+    store, reason = reopen_store(*analysis.rows[0].store)
     images = sheet(store, analysis.variants) if store else Sheet(analysis.variants, (), reason)
     by_cost = study_charts.cost_charts(analysis)
     sections = {

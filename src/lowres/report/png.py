@@ -8,6 +8,7 @@ from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
@@ -78,7 +79,7 @@ def draw(chart: Chart) -> bytes:
     return buffer.getvalue()
 
 
-def _scale(axis: Any, scale: Scale, ends: tuple[float, float]) -> None:  # noqa: ANN401  XAxis or YAxis
+def _scale(axis: Axis, scale: Scale, ends: tuple[float, float]) -> None:
     ticks = scale.ticks(ends)
     axis.set_label_text(scale.title)
     axis.set_major_locator(FixedLocator([value for value, _ in ticks]))
@@ -103,7 +104,7 @@ def _look(series: Series) -> dict[str, Any]:
     }
 
 
-def _dashes(style: Style) -> Any:  # noqa: ANN401  a word or a pattern
+def _dashes(style: Style) -> str | tuple[float, tuple[float, ...]]:
     return (0, tuple(float(part) for part in style.dash.split())) if style.dash else "-"
 
 

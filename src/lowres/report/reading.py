@@ -9,17 +9,14 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
 
+from lowres.networks.shape import FLOPS_PER_MAC
 from lowres.recipe import FIELDS, Recipe
 from lowres.store.store import Store
 from lowres.study.study import find_runs
 from lowres.text import value as value_text
 from lowres.training.run import RunSummary
 from lowres.variant import Variant
-
-FLOPS_PER_MAC = 2
-"""A multiplication and an addition."""
 
 MOST_VALUES = 24
 """Values of a swept field that are listed; of more, the first and the last dozen."""
@@ -156,7 +153,7 @@ def provenance(
     return found
 
 
-def _json_text(value: Any) -> str:  # noqa: ANN401  any JSON value
+def _json_text(value: object) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{key} {_json_text(each)}" for key, each in value.items() if each)
     if isinstance(value, list | tuple):

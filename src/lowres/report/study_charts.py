@@ -196,7 +196,7 @@ def filter_charts(results: Sequence[FilterResult]) -> list[Chart]:
             )
             if spans:
                 series.append(Series(name, style, spans))
-        names = tuple(f"{pair.first} − {pair.second}" for pair in pairs)  # noqa: RUF001  a minus
+        names = tuple(f"{pair.first} \N{MINUS SIGN} {pair.second}" for pair in pairs)
         charts.append(
             Chart(
                 f"filters-{place}",

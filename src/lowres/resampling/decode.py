@@ -1,4 +1,4 @@
-"""Encoded bytes to RGB as Pillow gives it, with its own conversions or those of 2017."""
+"""Encoded bytes to RGB, as Pillow decodes and converts them today or did in 2017."""
 
 from __future__ import annotations
 
@@ -16,28 +16,27 @@ from lowres.resampling.jpeg import decode_plain
 from lowres.variant import Rule
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
-"""The formats tried, whatever a file is called. Not all of Pillow's: some of those (EPS) start
-other programs."""
+"""The formats that are tried, whatever the name of a file. Some others of Pillow (EPS) start other
+programs."""
 
 
 def decode(data: bytes, *, exif_rotate: bool = False, rule: Rule = "pillow") -> NDArray[np.uint8]:
-    """Decode one image; the first frame where there are several.
+    """Decode one image, or the first frame of several.
 
     Grey, palette, alpha, CMYK and 16-bit images become RGB as `Image.convert("RGB")` does it:
-    alpha is dropped, 16-bit grey is clipped at 255. The rules differ for CMYK alone.
+    alpha is dropped, 16-bit grey is clipped at 255. The rules differ only for CMYK.
 
     Args:
         data: a whole JPEG, PNG, WebP, GIF, BMP or TIFF file.
-        exif_rotate: turn the image as its EXIF orientation says. The released ImageNet
-            variants do not.
-        rule: whose conversion of CMYK.
+        exif_rotate: turn the image by its EXIF orientation. The released data was not turned.
+        rule: that of the conversion of CMYK.
 
     Returns:
         (H, W, 3) uint8 RGB.
 
     Raises:
-        ImageError: the bytes are no such image, are cut short, or describe an image beyond
-            Pillow's limit against decompression bombs.
+        ImageError: the bytes are no image of these formats, are cut short, or describe an image
+            beyond Pillow's limit against decompression bombs.
     """
     return decode_for(data, (rule,), exif_rotate=exif_rotate)[rule]
 
@@ -48,7 +47,7 @@ def decode_for(
     """Decode one image once, for several rules; see `decode`.
 
     Returns:
-        The image under each rule; the same array where they agree.
+        The image under each rule; the same array if they agree.
 
     Raises:
         ImageError: see `decode`.
@@ -67,13 +66,13 @@ def decode_for(
         raise ImageError(reason) from error
     except MemoryError:
         raise
-    # What a damaged file makes Pillow's decoders raise is not limited to a documented set.
+    # Pillow does not document what its decoders raise on a damaged file.
     except Exception as error:
         raise ImageError(str(error) or type(error).__name__) from error
 
 
 def _from_cmyk(image: Image.Image, rule: Rule) -> NDArray[np.uint8]:
-    """Convert CMYK as today's Pillow does, or as Pillow did up to 4.2 (`Convert.c`)."""
+    """Convert CMYK as Pillow does today, or as it did up to 4.2 (`Convert.c`)."""
     if rule != "release-2017":
         return np.asarray(image.convert("RGB"))
     inks = np.asarray(image).astype(np.int16)
@@ -85,7 +84,7 @@ def _from_cmyk(image: Image.Image, rule: Rule) -> NDArray[np.uint8]:
 def quiet_decoder() -> Iterator[None]:
     """Silence Pillow's warnings (odd EXIF, large images), which do not concern the pixels.
 
-    Around a whole piece of work and not each decode: the filter is shared by all threads.
+    Enter it once around all decoding, because all threads share the filter.
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"PIL\.")

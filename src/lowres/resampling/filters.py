@@ -1,9 +1,9 @@
 """Coefficient tables: how much each source pixel weighs in each target pixel.
 
-The arithmetic is Pillow's (`src/libImaging/Resample.c`), followed in float64 step by step, because
-its details are visible in the bytes: which side a tied pixel falls on, constants in single
-precision, and weights rounded to 22-bit fixed point. The rule `pillow` is alike from 7.0.0 to
-13.0.0; `release-2017` is that of 3.4.2 to 4.1.1.
+The arithmetic is that of Pillow (`src/libImaging/Resample.c`) in float64, step by step. Its details
+show in the bytes: the side that a tied pixel falls on, constants in single precision, weights
+rounded to 22-bit fixed point. The rule `pillow` is that of Pillow 7.0.0 to 13.0.0; `release-2017`
+is that of 3.4.2 to 4.1.1.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ PRECISION_BITS = 22
 """Fractional bits of a weight: Pillow's 32 - 8 - 2, so that a sum of weighted bytes fits int32."""
 
 HAMMING_BASE, HAMMING_SWING = float(np.float32(0.54)), float(np.float32(0.46))
-"""The Hamming window's constants, which Pillow writes in single precision."""
+"""Constants of the Hamming window, which Pillow writes in single precision."""
 
 SUPPORT: dict[Filter, float] = {
     "box": 0.5,
@@ -51,7 +51,7 @@ class Coefficients:
 
 
 @compiled
-def _sinc(x):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202  compiled: numba infers types
+def _sinc(x: float) -> float:
     if x == 0.0:
         return 1.0
     x *= math.pi
@@ -59,51 +59,49 @@ def _sinc(x):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202  compiled:
 
 
 @compiled
-def _cubic(x):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    """Keys' cubic convolution with a = -0.5, for x >= 0."""
-    if x < 1.0:
-        return ((-0.5 + 2.0) * x - (-0.5 + 3.0)) * x * x + 1
-    if x < 2.0:
-        return (((x - 5) * x + 8) * x - 4) * -0.5
-    return 0.0
-
-
-@compiled
-def _weight(filter_code, x, of_release):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _weight(code: int, x: float, of_release: bool) -> float:
     """Weigh a source pixel at `x` target pixels from the centre."""
-    if filter_code == BOX:
+    if code == BOX:
         inside = -0.5 <= x < 0.5 if of_release else -0.5 < x <= 0.5
         return 1.0 if inside else 0.0
-    if filter_code == LANCZOS:
-        return _sinc(x) * _sinc(x / 3) if -3.0 <= x < 3.0 else 0.0
+    if code == LANCZOS:
+        return float(_sinc(x) * _sinc(x / 3)) if -3.0 <= x < 3.0 else 0.0
     x = abs(x)
-    if filter_code == BICUBIC:
-        return _cubic(x)
-    if x >= 1.0 and not (of_release and filter_code == HAMMING):
+    if code == BICUBIC:  # Keys' cubic convolution with a = -0.5
+        if x < 1.0:
+            return ((-0.5 + 2.0) * x - (-0.5 + 3.0)) * x * x + 1
+        return (((x - 5) * x + 8) * x - 4) * -0.5 if x < 2.0 else 0.0
+    if x >= 1.0 and not (of_release and code == HAMMING):
         return 0.0
-    if filter_code == BILINEAR:
+    if code == BILINEAR:
         return 1.0 - x
-    return _sinc(x) * (HAMMING_BASE + HAMMING_SWING * math.cos(x * math.pi))
+    return float(_sinc(x) * (HAMMING_BASE + HAMMING_SWING * math.cos(x * math.pi)))
 
 
 @compiled
-def _bounds(centre, reach, source_px, of_release):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    """Find the source pixels that may weigh in: the first, and the one after the last."""
-    if of_release:
-        low, high = math.floor(centre - reach), math.ceil(centre + reach)
-    else:
-        low, high = int(centre - reach + 0.5), int(centre + reach + 0.5)
-    return max(low, 0), min(high, source_px)
-
-
-@compiled
-def _fill(scale, source_px, start, code, support, of_release, first, count, weights):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _fill(
+    scale: float,
+    source_px: int,
+    start: int,
+    code: int,
+    support: float,
+    of_release: bool,
+    first: NDArray[np.int64],
+    count: NDArray[np.int64],
+    weights: NDArray[np.int32],
+) -> None:
     """Fill a table in place; `weights` must be wide enough and zero."""
     stretch = max(scale, 1.0)
+    reach = support * stretch
     row = np.empty(weights.shape[1])
     for target in range(len(first)):
         centre = (target + start + 0.5) * scale
-        low, high = _bounds(centre, support * stretch, source_px, of_release)
+        # The source pixels that may weigh in: the first, and the one after the last.
+        if of_release:
+            low, high = math.floor(centre - reach), math.ceil(centre + reach)
+        else:
+            low, high = int(centre - reach + 0.5), int(centre + reach + 0.5)
+        low, high = max(low, 0), min(high, source_px)
         total = 0.0
         for k in range(high - low):
             row[k] = _weight(code, (k + low - centre + 0.5) * (1.0 / stretch), of_release)
@@ -134,8 +132,8 @@ class Axis:
 
 
 def coefficients(axis: Axis, filter: Filter, rule: Rule) -> Coefficients:  # noqa: A002
-    """Compute the weights of the target pixels that are kept, for any filter but nearest."""
-    if axis.source_px == axis.target_px:  # Pillow leaves such an axis as it is
+    """Compute the weights of the target pixels that are kept, for all filters but nearest."""
+    if axis.source_px == axis.target_px:  # Pillow does not resample such an axis
         one = np.full((axis.length, 1), 1 << PRECISION_BITS, np.int32)
         kept = np.arange(axis.start, axis.start + axis.length)
         return Coefficients(kept, np.ones(axis.length, np.int64), one)
@@ -150,13 +148,13 @@ def coefficients(axis: Axis, filter: Filter, rule: Rule) -> Coefficients:  # noq
 
 
 def nearest_indices(axis: Axis) -> NDArray[np.int64]:
-    """Compute which source pixel each target pixel that is kept copies under the filter nearest.
+    """Compute the source pixel that each target pixel copies under the filter nearest.
 
-    Positions are summed up one step at a time in float64, as Pillow's affine scaling does
-    (`src/libImaging/Geometry.c`); multiplying instead would differ in rare cases.
+    Positions are summed up one step at a time in float64, as in Pillow's affine scaling
+    (`src/libImaging/Geometry.c`); a multiplication would differ in rare cases.
 
     Returns:
-        (length,) int64 indices.
+        (length,) int64 indices, of the target pixels that are kept.
     """
     steps = np.full(axis.start + axis.length, axis.source_px / axis.target_px)
     steps[0] *= 0.5

@@ -1,10 +1,10 @@
-"""JPEGs by simplejpeg, in two thirds of the time, wherever its pixels are sure to be Pillow's.
+"""JPEGs by simplejpeg, in two thirds of the time, if its pixels are certain to be Pillow's.
 
-Both decode with libjpeg-turbo, and a file that it reads without a warning gives both the same
-bytes. They differ in what they let through: Pillow parses the segments before the pixels itself
-and refuses what libjpeg would pass over, and it shrugs off warnings. So the segments are walked
-here first, and what is not plain in every respect is left to Pillow, as is all that simplejpeg
-does not take in its strict mode.
+Both decode with libjpeg-turbo, and both return the same bytes for a file that it reads without a
+warning. They differ in what they accept: Pillow parses the segments before the pixels itself and
+refuses some that libjpeg would skip, and it ignores warnings. Therefore lowres checks the segments
+here first. Pillow decodes every file with an unusual segment, and every file that simplejpeg
+refuses in its strict mode.
 """
 
 from __future__ import annotations
@@ -25,24 +25,24 @@ except (ImportError, ValueError):  # the latter: it was compiled for another Num
 
 SCAN = 0xDA
 FRAMES = frozenset({0xC0, 0xC1, 0xC2})
-"""Start of a frame in Huffman coding: baseline, extended, progressive. Not the arithmetic kinds,
-which Pillow cannot read beyond 64 kB."""
+"""Start of a frame in Huffman coding: baseline, extended, progressive. Arithmetic coding is not
+among them: Pillow cannot read it beyond 64 kB."""
 OPAQUE = frozenset({0xC4, 0xDB, 0xDD, 0xFE, *range(0xE3, 0xED), 0xEF})
-"""Tables, comments and APP segments, in which Pillow finds no fault that libjpeg does not find."""
+"""Tables, comments and APP segments, in which Pillow finds no errors that libjpeg does not find."""
 
 
 def decode_plain(data: bytes, *, exif_rotate: bool = False) -> NDArray[np.uint8] | None:
-    """Decode a JPEG of one or three components in which nothing is odd.
+    """Decode a JPEG of one or three components without unusual segments.
 
     Args:
-        data: the file, of whatever kind.
-        exif_rotate: leave the image alone where an EXIF orientation could turn it.
+        data: a file of any format.
+        exif_rotate: leave images to Pillow if an EXIF orientation could turn them.
 
     Returns:
         (H, W, 3) uint8 RGB, C-contiguous and read-only, as `np.asarray` of Pillow's image; or
-        None, where Pillow has to answer.
+        None, if Pillow has to decode the file.
     """
-    if simplejpeg is None or not _is_plain(data, exif_rotate) or not _same_pixels():
+    if simplejpeg is None or not _is_plain(data, exif_rotate) or not same_decoder():
         return None
     try:
         pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(data, colorspace="RGB", strict=True)
@@ -53,9 +53,9 @@ def decode_plain(data: bytes, *, exif_rotate: bool = False) -> NDArray[np.uint8]
 
 
 def _is_plain(data: bytes, exif_rotate: bool) -> bool:
-    """Whether all up to the first scan is such that Pillow would not refuse it.
+    """Return whether Pillow accepts every segment up to the first scan.
 
-    False also beyond Pillow's limit of pixels, where it warns or raises.
+    False also for images beyond Pillow's limit of pixels, of which it warns or which it refuses.
     """
     if not data.startswith(b"\xff\xd8"):
         return False
@@ -79,7 +79,7 @@ def _is_plain(data: bytes, exif_rotate: bool) -> bool:
 
 
 def _frame_pixels(data: bytes, at: int, end: int) -> int:
-    """Pixels of the frame that the segment describes; 0 where it is not one for simplejpeg."""
+    """Return the number of pixels of a frame; 0 for a frame that simplejpeg must not decode."""
     if end > len(data) or end < at + 10:
         return 0
     components = data[at + 9]
@@ -88,65 +88,49 @@ def _frame_pixels(data: bytes, at: int, end: int) -> int:
     return (data[at + 5] << 8 | data[at + 6]) * (data[at + 7] << 8 | data[at + 8])
 
 
-def _is_jfif(data: bytes, at: int, end: int) -> bool:
-    # Pillow refuses a JFIF segment without a version.
-    return data.startswith(b"JFIF\0", at + 4) and end >= at + 18
-
-
 def _is_harmless_app1(data: bytes, at: int, end: int) -> bool:
-    # Pillow looks for the resolution in EXIF, and may fail at that, unless JFIF tells it in dots
-    # per inch. That is looked for in first place only, where JFIF has to be.
+    # Pillow reads the resolution from EXIF, and may fail there, unless JFIF has it in dots per
+    # inch. JFIF has to be the first segment, so only that one is checked.
     return not data.startswith(b"Exif", at + 4) or (
         data[2:4] == b"\xff\xe0" and data.startswith(b"JFIF\0", 6) and data[13] == 1
     )
 
 
-def _is_profile(data: bytes, at: int, end: int) -> bool:
-    # The others of this number are FlashPix, and the index of a file of several images.
-    return data.startswith(b"ICC_PROFILE\0", at + 4) and end >= at + 18
-
-
-def _is_whole_app13(data: bytes, at: int, end: int) -> bool:
-    # Pillow raises where a resource of Photoshop ends after its number. It may be the last one
-    # only, so that it need not be found by going through all of them.
-    return data[end - 6 : end - 2] != b"8BIM"
-
-
-def _is_adobe(data: bytes, at: int, end: int) -> bool:
-    return data.startswith(b"Adobe", at + 4) and end >= at + 16
-
-
 CHECKED: dict[int, Callable[[bytes, int, int], bool]] = {
-    0xE0: _is_jfif,
+    # Pillow refuses a JFIF segment without a version.
+    0xE0: lambda data, at, end: data.startswith(b"JFIF\0", at + 4) and end >= at + 18,
     0xE1: _is_harmless_app1,
-    0xE2: _is_profile,
-    0xED: _is_whole_app13,
-    0xEE: _is_adobe,
+    # A colour profile. The others of this number are FlashPix and the index of several images.
+    0xE2: lambda data, at, end: data.startswith(b"ICC_PROFILE\0", at + 4) and end >= at + 18,
+    # Pillow raises if a resource of Photoshop ends after its number. Only the last resource can,
+    # so the others need no check.
+    0xED: lambda data, at, end: data[end - 6 : end - 2] != b"8BIM",
+    0xEE: lambda data, at, end: data.startswith(b"Adobe", at + 4) and end >= at + 16,
 }
-"""By marker: whether the segment from `at` to `end` is one that Pillow takes."""
+"""By marker: whether Pillow accepts the segment from `at` to `end`."""
 
 
 @cache
-def _same_pixels() -> bool:
-    """Whether the two libraries at hand agree where builds of libjpeg are known not to."""
+def same_decoder() -> bool:
+    """Return whether Pillow and simplejpeg agree on images that builds of libjpeg differ on."""
     try:
         return all(
-            # Not by Image.open: whatever limit of pixels is set, it is not meant for these.
+            # Not by Image.open, which applies the user's limit of pixels.
             np.array_equal(
                 np.asarray(JpegImageFile(io.BytesIO(data))), simplejpeg.decode_jpeg(data)
             )
-            for data in _telling()
+            for data in _revealing_jpegs()
         )
     except (OSError, ValueError):  # a Pillow without JPEG; a simplejpeg that refuses one of them
         return False
 
 
-def _telling() -> Iterator[bytes]:
-    """JPEGs whose pixels tell builds of libjpeg apart.
+def _revealing_jpegs() -> Iterator[bytes]:
+    """Make JPEGs that builds of libjpeg decode differently.
 
-    The libjpeg of the IJG enlarges colours otherwise than libjpeg-turbo does, so all samplings
-    are here. And up to 3.0.0 libjpeg-turbo smoothed a progressive image otherwise whose last
-    scans are missing, which shows at 4:2:0.
+    The libjpeg of the IJG enlarges colours in another way than libjpeg-turbo, so all samplings are
+    here. Up to 3.0.0, libjpeg-turbo smoothed a progressive image without its last scans in another
+    way, which shows at 4:2:0.
     """
     y, x, channel = np.ogrid[:50, :70, :3]
     drawn = ((x * x + y * (3 * x + channel) * 5) % 251).astype(np.uint8)

@@ -1,99 +1,94 @@
 """The two passes, compiled: one inner loop over 64 pixels at a time for every filter and rule.
 
-A pass is a weighted sum of neighbours, and both passes are the same loop over data in **folded**
-order: four neighbours that are weighed together lie in one 32-bit word, and words of one place
-lie side by side for 64 lanes.
+A pass is a weighted sum of neighbours. Both passes run the same loop on data in **folded** order:
+one 32-bit word holds four neighbours that are weighed together, and 64 lanes of words lie side by
+side.
 
-- Across, the lanes are 64 rows. `_fold` brings a strip of 64 rows from (H, W, 3) to (W / 4, 3, 64)
-  words by byte shuffles and 16 x 16 transpositions; the strip stays in the cache for all variants.
+- Across, the lanes are 64 rows. `_fold` turns a strip of 64 rows of (H, W, 3) into (W / 4, 3, 64)
+  words by byte shuffles and 16 x 16 transpositions. The strip stays in the cache for all variants.
 - Down, the lanes are the 3 N bytes of a row. The pass across writes its bytes in that order:
   (H / 4, 3 N) words of four rows each.
 
-On processors with AVX-512 VNNI one instruction multiplies 64 bytes by weights of one byte and adds
-them up in fours, so a 23-bit weight is cut into three signed digits to the base 256. Elsewhere the
-four bytes of a word are multiplied one by one; the sums are the same integers.
+With AVX-512 VNNI, one instruction multiplies 64 bytes by one-byte weights and adds them up in
+fours. A 23-bit weight is therefore cut into three signed digits to the base 256. Other processors
+multiply the four bytes of a word one by one; the sums are the same integers.
+
+All functions here work on addresses (`..._at`), because numba takes seconds to compile slices of
+arrays, and on memory that the caller keeps alive.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from functools import wraps
 
 import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
+from numpy.typing import NDArray
 
 from lowres.jit import compiled
 from lowres.resampling.filters import PRECISION_BITS
-from lowres.resampling.packing import TAPS, VNNI
+from lowres.resampling.packing import TAPS, VNNI, Packed
 
 LANES = 64
 """Sums that are formed together: one 512-bit register of bytes."""
 
 VECTOR = 16
-"""Words in a 512-bit register; narrower machines split it."""
+"""Words in a 512-bit register; LLVM splits it on narrower machines."""
 
+WORD_BYTES = 4
+STRIP_BYTES = WORD_BYTES * 3 * LANES
+"""Of a strip: one word of each of the three channels in every lane."""
+
+TILE_BYTES = 3 * VECTOR
+"""Of 16 pixels in a row."""
 
 I8, I32, I64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
 WORDS, BYTES = ir.VectorType(I32, VECTOR), ir.VectorType(I8, LANES)
+
+
+def _emitted(emit: Callable[..., None]) -> Callable[..., None]:
+    """Make a function for compiled code of one that emits LLVM code for integer arguments."""
+
+    @wraps(emit)  # numba reads the number of arguments from its signature
+    def function(_typing: object, *arguments: object) -> tuple[object, object]:
+        return types.void(*[types.int64] * len(arguments)), generate
+
+    def generate(
+        _context: object, builder: ir.IRBuilder, _signature: object, arguments: list[ir.Value]
+    ) -> None:
+        emit(builder, *arguments)
+
+    called: Callable[..., None] = intrinsic(function)
+    return called
 
 
 def _same(value: int) -> ir.Constant:
     return ir.Constant(WORDS, [value] * VECTOR)
 
 
-def _at(builder: Any, address: Any, offset: int, of: ir.Type) -> Any:  # noqa: ANN401  llvmlite
-    """Point to `offset` bytes behind an address."""
+def _pointer(builder: ir.IRBuilder, address: ir.Value, offset: int, of: ir.Type) -> ir.Value:
     return builder.inttoptr(builder.add(address, ir.Constant(I64, offset)), of.as_pointer())
 
 
-def _load(builder: Any, address: Any, offset: int, of: ir.Type) -> Any:  # noqa: ANN401
-    loaded = builder.load(_at(builder, address, offset, of))
+def _load(builder: ir.IRBuilder, address: ir.Value, offset: int, of: ir.Type) -> ir.Value:
+    loaded = builder.load(_pointer(builder, address, offset, of))
     loaded.align = 1
     return loaded
 
 
-def _spread(builder: Any, word: Any) -> Any:  # noqa: ANN401
-    """Copy a word into all places of a vector."""
-    nothing = ir.Constant(WORDS, ir.Undefined)
-    first = builder.insert_element(nothing, word, ir.Constant(I32, 0))
-    return builder.shuffle_vector(first, nothing, _same(0))
+def _store(builder: ir.IRBuilder, value: ir.Value, address: ir.Value, offset: int) -> None:
+    builder.store(value, _pointer(builder, address, offset, value.type)).align = 1
 
 
-class _Digits:
-    """Multiplies by three digits of a weight at once, each with a sum of its own."""
-
-    sums = 3
-
-    def __init__(self, builder: Any) -> None:  # noqa: ANN401
-        self.builder = builder
-        kind = ir.FunctionType(WORDS, [WORDS] * 3)
-        name = "llvm.x86.avx512.vpdpbusd.512"
-        self.multiply = cgutils.get_or_insert_function(builder.module, kind, name)
-
-    def add(self, sums: list[Any], pixels: Any, weights: list[Any]) -> list[Any]:  # noqa: ANN401
-        pairs = zip(sums, weights[:3], strict=True)
-        return [self.builder.call(self.multiply, [total, pixels, w]) for total, w in pairs]
-
-    def total(self, sums: list[Any]) -> Any:  # noqa: ANN401
-        middle = self.builder.shl(sums[1], _same(8))
-        high = self.builder.shl(sums[2], _same(16))
-        return self.builder.add(sums[0], self.builder.add(middle, high))
-
-
-class _Evenly:
-    """Adds up pixels that all weigh the same, each told by a byte of 1, and multiplies the sum."""
-
-    sums = 1
-
-    def __init__(self, builder: Any) -> None:  # noqa: ANN401
-        self.digits = _Digits(builder)
-
-    def add(self, sums: list[Any], pixels: Any, weights: list[Any]) -> list[Any]:  # noqa: ANN401
-        return [self.digits.builder.call(self.digits.multiply, [sums[0], pixels, weights[0]])]
-
-    def total(self, sums: list[Any]) -> Any:  # noqa: ANN401
-        return sums[0]
+def _load_spread(builder: ir.IRBuilder, address: ir.Value, offset: int) -> ir.Value:
+    """Load a word and copy it into all places of a vector."""
+    undefined = ir.Constant(WORDS, ir.Undefined)
+    word = _load(builder, address, offset, I32)
+    first = builder.insert_element(undefined, word, ir.Constant(I32, 0))
+    return builder.shuffle_vector(first, undefined, _same(0))
 
 
 class _Products:
@@ -101,10 +96,12 @@ class _Products:
 
     sums = 1
 
-    def __init__(self, builder: Any) -> None:  # noqa: ANN401
+    def __init__(self, builder: ir.IRBuilder) -> None:
         self.builder = builder
 
-    def add(self, sums: list[Any], pixels: Any, weights: list[Any]) -> list[Any]:  # noqa: ANN401
+    def add(
+        self, sums: list[ir.Value], pixels: ir.Value, weights: list[ir.Value]
+    ) -> list[ir.Value]:
         total = sums[0]
         for tap, weight in enumerate(weights):
             level = self.builder.lshr(pixels, _same(8 * tap))
@@ -113,115 +110,91 @@ class _Products:
             total = self.builder.add(total, self.builder.mul(level, weight))
         return [total]
 
-    def total(self, sums: list[Any]) -> Any:  # noqa: ANN401
+    def total(self, sums: list[ir.Value], table_at: ir.Value) -> ir.Value:
         return sums[0]
 
 
-def _rounded(builder: Any, total: Any) -> Any:  # noqa: ANN401
-    """Round half up to 0 fractional bits and clip to bytes."""
-    total = builder.add(total, _same(1 << (PRECISION_BITS - 1)))
-    total = builder.ashr(total, _same(PRECISION_BITS))
-    for limit, sign in ((0, ">"), (255, "<")):
-        within = builder.icmp_signed(sign, total, _same(limit))
-        total = builder.select(within, total, _same(limit))
-    return builder.trunc(total, ir.VectorType(I8, VECTOR))
+class _Digits(_Products):
+    """Multiplies by three digits of a weight at once, each with a sum of its own."""
+
+    sums = 3
+
+    def add(
+        self, sums: list[ir.Value], pixels: ir.Value, weights: list[ir.Value]
+    ) -> list[ir.Value]:
+        kind = ir.FunctionType(WORDS, [WORDS] * 3)
+        name = "llvm.x86.avx512.vpdpbusd.512"
+        multiply = cgutils.get_or_insert_function(self.builder.module, kind, name)
+        pairs = zip(sums, weights, strict=False)
+        return [self.builder.call(multiply, [total, pixels, w]) for total, w in pairs]
+
+    def total(self, sums: list[ir.Value], table_at: ir.Value) -> ir.Value:
+        middle = self.builder.shl(sums[1], _same(8))
+        high = self.builder.shl(sums[2], _same(16))
+        return self.builder.add(sums[0], self.builder.add(middle, high))
 
 
-def _generate_weighing(builder: Any, arguments: Any, arithmetic: Any) -> None:  # noqa: ANN401
-    """Emit code that writes 64 bytes: the weighted sums of some words of 64 lanes.
+class _Evenly(_Digits):
+    """Adds up the pixels that a byte of 1 marks, and multiplies the sum by their common weight."""
 
-    Args:
-        builder: of the code.
-        arguments: addresses and numbers of bytes: where to write; the first words; from one
-            group of words to the next; how many groups; four words of weights for each group.
-        arithmetic: one of the classes above.
+    sums = 1
+
+    def total(self, sums: list[ir.Value], table_at: ir.Value) -> ir.Value:
+        return self.builder.mul(sums[0], _load_spread(self.builder, table_at, WORD_BYTES))
+
+
+def _weighing(arithmetic_of: type[_Products]) -> Callable[..., None]:
+    """Make a function that writes 64 bytes: the weighted sums of some words of 64 lanes.
+
+    Its arguments: address of the result; address of the first words; bytes from one group of words
+    to the next; number of groups; address of the weights, four words for each group.
     """
-    out, pixels, stride, groups, weights = arguments
-    blocks = range(0, LANES * TAPS, VECTOR * TAPS)
-    cells = [
-        [cgutils.alloca_once_value(builder, _same(0)) for _ in range(arithmetic.sums)]
-        for _ in blocks
-    ]
-    with cgutils.for_range(builder, groups, intp=I64) as loop:
-        here = builder.add(pixels, builder.mul(loop.index, stride))
-        row = builder.add(weights, builder.mul(loop.index, ir.Constant(I64, 4 * TAPS)))
-        spread = [_spread(builder, _load(builder, row, 4 * k, I32)) for k in range(TAPS)]
-        for block, sums in zip(blocks, cells, strict=True):
-            words = _load(builder, here, block, WORDS)
-            added = arithmetic.add([builder.load(cell) for cell in sums], words, spread)
-            for cell, value in zip(sums, added, strict=True):
-                builder.store(value, cell)
-    for number, sums in enumerate(cells):
-        total = arithmetic.total([builder.load(cell) for cell in sums])
-        if isinstance(arithmetic, _Evenly):
-            total = builder.mul(total, _spread(builder, _load(builder, weights, 4, I32)))
-        place = _at(builder, out, VECTOR * number, ir.VectorType(I8, VECTOR))
-        builder.store(_rounded(builder, total), place).align = 1
+
+    @_emitted
+    def weigh(
+        builder: ir.IRBuilder,
+        out: ir.Value,
+        pixels: ir.Value,
+        stride: ir.Value,
+        groups: ir.Value,
+        table: ir.Value,
+    ) -> None:
+        arithmetic = arithmetic_of(builder)
+        blocks = range(0, LANES * TAPS, VECTOR * TAPS)
+        cells = [
+            [cgutils.alloca_once_value(builder, _same(0)) for _ in range(arithmetic.sums)]
+            for _ in blocks
+        ]
+        with cgutils.for_range(builder, groups, intp=I64) as loop:
+            words_at = builder.add(pixels, builder.mul(loop.index, stride))
+            row_at = builder.add(
+                table, builder.mul(loop.index, ir.Constant(I64, WORD_BYTES * TAPS))
+            )
+            weights = [_load_spread(builder, row_at, WORD_BYTES * tap) for tap in range(TAPS)]
+            for block, sums in zip(blocks, cells, strict=True):
+                words = _load(builder, words_at, block, WORDS)
+                added = arithmetic.add([builder.load(cell) for cell in sums], words, weights)
+                for cell, value in zip(sums, added, strict=True):
+                    builder.store(value, cell)
+        for number, sums in enumerate(cells):
+            total = arithmetic.total([builder.load(cell) for cell in sums], table)
+            # Round half up to 0 fractional bits and clip to bytes.
+            total = builder.add(total, _same(1 << (PRECISION_BITS - 1)))
+            total = builder.ashr(total, _same(PRECISION_BITS))
+            for limit, sign in ((0, ">"), (255, "<")):
+                within = builder.icmp_signed(sign, total, _same(limit))
+                total = builder.select(within, total, _same(limit))
+            _store(builder, builder.trunc(total, ir.VectorType(I8, VECTOR)), out, VECTOR * number)
+
+    return weigh
 
 
-WEIGHING = types.void(types.uint64, types.uint64, types.int64, types.int64, types.uint64)
-
-
-def _weighing(with_vnni: type) -> Any:  # noqa: ANN401  numba's
-    """Make the loop over words with the arithmetic for VNNI, or with what does without."""
-
-    def weigh(_typing, out, pixels, stride, groups, weights):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-        def generate(_context, builder, _signature, arguments):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-            _generate_weighing(builder, arguments, (with_vnni if VNNI else _Products)(builder))
-
-        return WEIGHING, generate
-
-    return intrinsic(weigh)
-
-
-_weigh = _weighing(_Digits)
-_weigh_evenly = _weighing(_Evenly)
+_weigh = _weighing(_Digits if VNNI else _Products)
+_weigh_evenly = _weighing(_Evenly if VNNI else _Products)
 """For target pixels whose weights are all equal: a third of the multiplications."""
 
 
-@intrinsic
-def _turn(_typing, source, target, target_stride):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    """Transpose 16 x 16 words, from adjacent rows of 64 bytes at `source`."""
-    signature = types.void(types.uint64, types.uint64, types.int64)
-
-    def generate(_context, builder, _signature, arguments):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-        source, target, stride = arguments
-        rows = [_load(builder, source, 4 * VECTOR * row, WORDS) for row in range(VECTOR)]
-        for number, column in enumerate(_transposed(builder, rows)):
-            row = builder.add(target, builder.mul(stride, ir.Constant(I64, number)))
-            builder.store(column, _at(builder, row, 0, WORDS)).align = 1
-
-    return signature, generate
-
-
-@intrinsic
-def _fold_tile(_typing, source, row_bytes, words):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    """Fold 16 rows of 16 pixels; 64 bytes of each row are read, 48 count.
-
-    Args: source: address of the first pixel. row_bytes: from one row to the next. words: address
-    of the first of 12 x 16 words; each 16 are 4 x 64 bytes further.
-    """
-    signature = types.void(types.uint64, types.int64, types.uint64)
-    grouped = [12 * group + channel + 3 * tap
-               for group in range(4) for channel in range(3) for tap in range(TAPS)]  # fmt: skip
-    order = ir.Constant(ir.VectorType(I32, LANES), [*grouped, *range(48, LANES)])
-
-    def generate(_context, builder, _signature, arguments):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-        source, row_bytes, words = arguments
-        rows = []
-        for row in range(VECTOR):
-            here = builder.add(source, builder.mul(row_bytes, ir.Constant(I64, row)))
-            pixels = _load(builder, here, 0, BYTES)
-            shuffled = builder.shuffle_vector(pixels, ir.Constant(BYTES, ir.Undefined), order)
-            rows.append(builder.bitcast(shuffled, WORDS))
-        for number, column in enumerate(_transposed(builder, rows)[:12]):
-            place = _at(builder, words, 4 * LANES * number, WORDS)
-            builder.store(column, place).align = 1
-
-    return signature, generate
-
-
-def _transposed(builder: Any, rows: list[Any]) -> list[Any]:  # noqa: ANN401
+def _transposed(builder: ir.IRBuilder, rows: list[ir.Value]) -> list[ir.Value]:
     """Transpose 16 vectors of 16 words by swapping halves, quarters, eighths, sixteenths."""
     masks = ir.VectorType(I32, VECTOR)
     for step in (8, 4, 2, 1):
@@ -234,143 +207,213 @@ def _transposed(builder: Any, rows: list[Any]) -> list[Any]:  # noqa: ANN401
     return rows
 
 
+@_emitted
+def _turn(builder: ir.IRBuilder, source: ir.Value, target: ir.Value, stride: ir.Value) -> None:
+    """Transpose 16 x 16 words, from adjacent rows of 64 bytes at `source`."""
+    rows = [_load(builder, source, LANES * row, WORDS) for row in range(VECTOR)]
+    for number, column in enumerate(_transposed(builder, rows)):
+        row_at = builder.add(target, builder.mul(stride, ir.Constant(I64, number)))
+        _store(builder, column, row_at, 0)
+
+
+@_emitted
+def _fold_tile(
+    builder: ir.IRBuilder, source: ir.Value, row_bytes: ir.Value, words: ir.Value
+) -> None:
+    """Fold 16 rows of 16 pixels; 64 bytes of each row are read, 48 count.
+
+    `source` is the address of the first pixel; `words` that of the first of 12 x 16 words, of which
+    each 16 lie 4 x 64 bytes behind the last.
+    """
+    grouped = [12 * group + channel + 3 * tap
+               for group in range(4) for channel in range(3) for tap in range(TAPS)]  # fmt: skip
+    order = ir.Constant(ir.VectorType(I32, LANES), [*grouped, *range(48, LANES)])
+    rows = []
+    for row in range(VECTOR):
+        row_at = builder.add(source, builder.mul(row_bytes, ir.Constant(I64, row)))
+        pixels = _load(builder, row_at, 0, BYTES)
+        shuffled = builder.shuffle_vector(pixels, ir.Constant(BYTES, ir.Undefined), order)
+        rows.append(builder.bitcast(shuffled, WORDS))
+    for number, column in enumerate(_transposed(builder, rows)[:12]):
+        _store(builder, column, words, WORD_BYTES * LANES * number)
+
+
+@_emitted
+def _copy_bytes(builder: ir.IRBuilder, target: ir.Value, source: ir.Value, count: ir.Value) -> None:
+    """Copy `count` bytes between addresses."""
+    pointers = (builder.inttoptr(at, I8.as_pointer()) for at in (target, source))
+    cgutils.raw_memcpy(builder, *pointers, count, 1)
+
+
 @compiled
-def _fold(image, top, left, width, strip, edge, words):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _fold(
+    image_at: int,
+    row_bytes: int,
+    view: tuple[int, int, int, int],
+    strip: int,
+    edge_at: int,
+    words_at: int,
+) -> None:
     """Fold 64 rows, or as many as there are, into (W / 4, 3, 64) words; see the module's text.
 
-    What lies beyond the image's edges gets any value: its weights are zero. `edge` is space for
-    16 rows, which are copied where the shuffles would read beyond the end of the image.
+    Words beyond the image's edges hold any value, since their weights are zero. The shuffles read
+    up to 16 bytes too many; rows that they would leave the image by are copied to `edge_at` first.
     """
-    rows, columns, _ = image.shape
-    row_bytes = columns * 3
-    here = np.uint64(image.ctypes.data) + np.uint64(3 * left)
-    to = np.uint64(words.ctypes.data)
-    blocks = (width + VECTOR - 1) // VECTOR
+    top, left, height, width = view
+    bottom, blocks = top + height, (width + VECTOR - 1) // VECTOR
     for tile in range(LANES // VECTOR):
         y = top + strip * LANES + tile * VECTOR
-        if y >= rows:
+        if y >= bottom:
             break
-        stride, start = row_bytes, here + np.uint64(y * row_bytes)
-        end = (y + VECTOR - 1) * row_bytes + 3 * left + 48 * (blocks - 1) + LANES
-        if end > rows * row_bytes:
-            stride, start = edge.shape[1], np.uint64(edge.ctypes.data)
-            for row in range(y, min(y + VECTOR, rows)):
-                edge[row - y, : 3 * width] = image[row, left : left + width].reshape(-1)
+        stride, source_at = row_bytes, image_at + y * row_bytes + 3 * left
+        read_bytes = (VECTOR - 1) * stride + TILE_BYTES * (blocks - 1) + LANES
+        if source_at + read_bytes > image_at + bottom * row_bytes:
+            stride = TILE_BYTES * blocks + LANES
+            for row in range(min(VECTOR, bottom - y)):
+                _copy_bytes(edge_at + row * stride, source_at + row * row_bytes, 3 * width)
+            source_at = edge_at
         for block in range(blocks):
-            target = to + np.uint64(4 * (12 * LANES * block + VECTOR * tile))
-            _fold_tile(start + np.uint64(48 * block), stride, target)
+            target_at = words_at + WORD_BYTES * (12 * LANES * block + VECTOR * tile)
+            _fold_tile(source_at + TILE_BYTES * block, stride, target_at)
 
 
 @compiled
-def _across(words, first, groups, place, weights, even, columns, narrow, lanes):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _across(
+    words_at: int,
+    packed: Packed,
+    v: int,
+    start: int,
+    size: int,
+    columns_at: int,
+    narrow_at: int,
+    lanes: int,
+) -> None:
     """Weigh columns: fill 16 rows of (H / 4, 3 N) words from a strip.
 
-    `columns` is space for `lanes` columns of 64 bytes.
+    `columns_at` is space for `lanes` columns of 64 bytes; `start` is the variant's first target.
     """
-    pixels, out = np.uint64(words.ctypes.data), np.uint64(columns.ctypes.data)
-    tables, to = np.uint64(weights.ctypes.data), np.uint64(narrow.ctypes.data)
-    stride = 4 * 3 * LANES
-    for target in range(len(first)):
-        table = tables + np.uint64(4 * TAPS * place[target])
-        start = pixels + np.uint64(first[target] * stride)
+    first, groups, place, weights, evenness = packed
+    tables_at, out_at, even = np.int64(weights.ctypes.data), columns_at, evenness[v]
+    for target in range(start, start + size):
+        table_at = tables_at + WORD_BYTES * TAPS * place[target]
+        pixels_at = words_at + first[target] * STRIP_BYTES
         for _ in range(3):
             if even:
-                _weigh_evenly(out, start, stride, groups[target], table)
+                _weigh_evenly(out_at, pixels_at, STRIP_BYTES, groups[target], table_at)
             else:
-                _weigh(out, start, stride, groups[target], table)
-            start += np.uint64(4 * LANES)
-            out += np.uint64(LANES)
-    source = np.uint64(columns.ctypes.data)
-    for lane in range(0, 3 * len(first), VECTOR):
-        _turn(source + np.uint64(LANES * lane), to + np.uint64(4 * lane), 4 * lanes)
+                _weigh(out_at, pixels_at, STRIP_BYTES, groups[target], table_at)
+            pixels_at += WORD_BYTES * LANES
+            out_at += LANES
+    for lane in range(0, 3 * size, VECTOR):
+        _turn(columns_at + LANES * lane, narrow_at + WORD_BYTES * lane, WORD_BYTES * lanes)
 
 
 @compiled
-def _down(narrow, first, groups, place, weights, even, lanes, aside, out):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    """Weigh rows: (H / 4, 3 N) words to N rows of 3 N bytes. `aside` is space for 64 bytes."""
-    pixels, tables = np.uint64(narrow.ctypes.data), np.uint64(weights.ctypes.data)
-    stride, length = 4 * lanes, 3 * len(first)
-    for lane in range(0, length, LANES):
-        fits = lane + LANES <= length
-        for target in range(len(first)):
-            table = tables + np.uint64(4 * TAPS * place[target])
-            start = pixels + np.uint64(first[target] * stride + 4 * lane)
-            place_in_row = target * length + lane
-            to = np.uint64(out.ctypes.data) + np.uint64(place_in_row)
-            if not fits:
-                to = np.uint64(aside.ctypes.data)
+def _down(
+    narrow_at: int,
+    packed: Packed,
+    v: int,
+    start: int,
+    size: int,
+    aside_at: int,
+    out_at: int,
+    lanes: int,
+) -> None:
+    """Weigh rows: (H / 4, 3 N) words to N rows of 3 N bytes. `aside_at` is space for 64 bytes."""
+    first, groups, place, weights, evenness = packed
+    tables_at, even = np.int64(weights.ctypes.data), evenness[v]
+    stride, row_bytes = WORD_BYTES * lanes, 3 * size
+    for lane in range(0, row_bytes, LANES):
+        fits = lane + LANES <= row_bytes
+        for number in range(size):
+            target = start + number
+            table_at = tables_at + WORD_BYTES * TAPS * place[target]
+            pixels_at = narrow_at + first[target] * stride + WORD_BYTES * lane
+            place_at = out_at + number * row_bytes + lane
+            to = place_at if fits else aside_at
             if even:
-                _weigh_evenly(to, start, stride, groups[target], table)
+                _weigh_evenly(to, pixels_at, stride, groups[target], table_at)
             else:
-                _weigh(to, start, stride, groups[target], table)
+                _weigh(to, pixels_at, stride, groups[target], table_at)
             if not fits:
-                out[place_in_row : (target + 1) * length] = aside[: length - lane]
+                _copy_bytes(place_at, aside_at, row_bytes - lane)
+
+
+def space_bytes(sizes: NDArray[np.int64], height: int, width: int) -> int:
+    """Return how many bytes of memory `resample_view` works in, for a part of H x W pixels."""
+    strips, blocks = -(-height // LANES), -(-width // VECTOR)
+    lanes = -(-3 * sizes // LANES) * LANES
+    edge = VECTOR * (TILE_BYTES * blocks + LANES)
+    narrow = int(lanes.sum()) * strips * VECTOR * WORD_BYTES
+    return LANES + TILE_BYTES * LANES * blocks + edge + narrow + int(lanes.max(initial=0)) * LANES
 
 
 @compiled
-def _aligned(count):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    """Make an array of words that begins on a line of the cache: a third faster to fold into."""
-    space = np.empty(4 * count + LANES, np.uint8)
-    before = np.int64(np.uint64(space.ctypes.data) % np.uint64(LANES))
-    return space[LANES - before : LANES - before + 4 * count].view(np.uint32)
-
-
-@compiled
-def resample_view(image, view, sizes, across, down, out, positions):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+def resample_view(
+    image: NDArray[np.uint8],
+    view: tuple[int, int, int, int],
+    sizes: NDArray[np.int64],
+    across: Packed,
+    down: Packed,
+    space: NDArray[np.uint8],
+    out: NDArray[np.uint8],
+    positions: NDArray[np.int64],
+) -> None:
     """Resample a part of an image to several variants.
 
     Args:
         image: (H, W, 3) uint8, C order.
         view: top, left, height and width of the part.
         sizes: (V,) int64, side of each variant.
-        across: the fields of a `Packed` for all variants.
-        down: the same for the other axis.
+        across: weights of the columns for all variants.
+        down: weights of the rows.
+        space: (`space_bytes`,) uint8, memory to work in.
         out: uint8, written at `positions`.
         positions: (V,) int64.
     """
-    top, left, height, width = view
-    strips = (height + LANES - 1) // LANES
-    lanes = (3 * sizes + LANES - 1) // LANES * LANES
-    blocks = (width + VECTOR - 1) // VECTOR
-    words = _aligned(blocks * VECTOR // TAPS * 3 * LANES)
-    edge = np.empty((VECTOR, blocks * 48 + LANES), np.uint8)
-    columns = _aligned(lanes.max() * LANES // 4).view(np.uint8)
-    narrow = _aligned(lanes.sum() * strips * VECTOR)
-    for strip in range(strips):
-        _fold(image[: top + height], top, left, width, strip, edge, words)
-        start, begin = 0, 0
-        for v in range(len(sizes)):
-            stop, end = start + sizes[v], begin + lanes[v] * strips * VECTOR
-            first, groups, place = _targets(across, start, stop)
-            rows = narrow[begin + strip * VECTOR * lanes[v] : end]
-            even = across[4][v]
-            _across(words, first, groups, place, across[3], even, columns, rows, lanes[v])
-            start, begin = stop, end
-    start, begin = 0, 0
+    _, _, height, width = view
+    strips, blocks = (height + LANES - 1) // LANES, (width + VECTOR - 1) // VECTOR
+    image_at, out_at = np.int64(image.ctypes.data), np.int64(out.ctypes.data)
+    # On a line of the cache, folding is a third faster.
+    words_at = (np.int64(space.ctypes.data) + LANES - 1) // LANES * LANES
+    edge_at = words_at + TILE_BYTES * LANES * blocks
+    narrow_at = edge_at + VECTOR * (TILE_BYTES * blocks + LANES)
+    columns_at = narrow_at
     for v in range(len(sizes)):
-        stop, end = start + sizes[v], begin + lanes[v] * strips * VECTOR
-        first, groups, place = _targets(down, start, stop)
-        small = out[positions[v] : positions[v] + 3 * sizes[v] ** 2]
-        rows, even = narrow[begin:end], down[4][v]
-        _down(rows, first, groups, place, down[3], even, lanes[v], columns, small)
-        start, begin = stop, end
+        columns_at += (3 * sizes[v] + LANES - 1) // LANES * LANES * strips * VECTOR * WORD_BYTES
+    for strip in range(strips):
+        _fold(image_at, 3 * image.shape[1], view, strip, edge_at, words_at)
+        start, begin_at = np.int64(0), narrow_at
+        for v in range(len(sizes)):
+            lanes = (3 * sizes[v] + LANES - 1) // LANES * LANES
+            rows_at = begin_at + WORD_BYTES * strip * VECTOR * lanes
+            _across(words_at, across, v, start, sizes[v], columns_at, rows_at, lanes)
+            start, begin_at = start + sizes[v], begin_at + WORD_BYTES * strips * VECTOR * lanes
+    start, begin_at = np.int64(0), narrow_at
+    for v in range(len(sizes)):
+        lanes = (3 * sizes[v] + LANES - 1) // LANES * LANES
+        _down(begin_at, down, v, start, sizes[v], columns_at, out_at + positions[v], lanes)
+        start, begin_at = start + sizes[v], begin_at + WORD_BYTES * strips * VECTOR * lanes
 
 
 @compiled
-def _targets(packed, start, stop):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    return packed[0][start:stop], packed[1][start:stop], packed[2][start:stop]
-
-
-@compiled
-def copy_pixels(image, view, sizes, columns, rows, out, positions):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+def copy_pixels(
+    image: NDArray[np.uint8],
+    view: tuple[int, int, int, int],
+    sizes: NDArray[np.int64],
+    columns: NDArray[np.int64],
+    rows: NDArray[np.int64],
+    out: NDArray[np.uint8],
+    positions: NDArray[np.int64],
+) -> None:
     """Copy the pixels of the filter nearest; arguments as in `resample_view`, but indices."""
     top, left, _, _ = view
     start = 0
     for v in range(len(sizes)):
         to = positions[v]
-        for y in rows[start : start + sizes[v]]:
-            for x in columns[start : start + sizes[v]]:
+        for y in range(start, start + sizes[v]):
+            for x in range(start, start + sizes[v]):
                 for channel in range(3):
-                    out[to + channel] = image[top + y, left + x, channel]
+                    out[to + channel] = image[top + rows[y], left + columns[x], channel]
                 to += 3
         start += sizes[v]

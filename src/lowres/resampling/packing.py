@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numba
 import numpy as np
@@ -17,7 +17,7 @@ TAPS = 4
 
 
 def has_vnni() -> bool:
-    """Tell whether numba compiles for AVX-512 VNNI, which its settings may forbid."""
+    """Return whether numba compiles for AVX-512 VNNI, which its settings may forbid."""
     chosen = numba.config.CPU_FEATURES
     return "+avx512vnni" in (get_host_cpu_features() if chosen is None else chosen)
 
@@ -25,8 +25,7 @@ def has_vnni() -> bool:
 VNNI = has_vnni()
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Packed:
+class Packed(NamedTuple):
     """The weights of one axis for several variants, one target pixel after the other.
 
     Attributes:
@@ -35,7 +34,7 @@ class Packed:
         place: (T,) int64, where their weights begin in `weights`.
         weights: (sum of groups + 1, 4) int32: a weight for each pixel of a word; or, for VNNI, its
             three digits to the base 256, the lowest first, each a word of four signed bytes; or,
-            where all weights of a target pixel are equal, bytes of 1, and the weight.
+            if all weights of a target pixel are equal, bytes of 1, and the weight.
         even: (V,) bool, the variants of which the last is true.
     """
 
@@ -48,9 +47,8 @@ class Packed:
     @classmethod
     def of(cls, tables: list[Coefficients]) -> Packed:
         """Pack the tables of several variants."""
-        parts = [_words_of(table.first, table.count) for table in tables]
-        first = np.concatenate([first for first, _ in parts])
-        groups = np.concatenate([groups for _, groups in parts])
+        first = np.concatenate([table.first for table in tables])
+        groups = (first % TAPS + np.concatenate([table.count for table in tables]) - 1) // TAPS + 1
         place = np.cumsum(groups) - groups
         weights = np.zeros((int(groups.sum()) + 1, TAPS), np.int32)
         even = np.array([VNNI and _is_even(table.count, table.weights) for table in tables])
@@ -60,17 +58,11 @@ class Packed:
             places = place[start:stop]
             _pack(table.first, table.count, table.weights, places, VNNI, is_even, weights)
             start = stop
-        return cls(first, groups, place, weights, even)
-
-
-def _words_of(
-    first: NDArray[np.int64], count: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    return first // TAPS, (first % TAPS + count + TAPS - 1) // TAPS
+        return cls(first // TAPS, groups, place, weights, even)
 
 
 @compiled
-def _is_even(count, table):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _is_even(count: NDArray[np.int64], table: NDArray[np.int32]) -> bool:
     for target in range(len(count)):
         for k in range(1, count[target]):
             if table[target, k] != table[target, 0]:
@@ -79,7 +71,15 @@ def _is_even(count, table):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN
 
 
 @compiled
-def _pack(first, count, table, places, in_digits, is_even, weights):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _pack(
+    first: NDArray[np.int64],
+    count: NDArray[np.int64],
+    table: NDArray[np.int32],
+    places: NDArray[np.int64],
+    in_digits: bool,
+    is_even: bool,
+    weights: NDArray[np.int32],
+) -> None:
     for target in range(len(first)):
         for k in range(count[target]):
             tap = first[target] % TAPS + k

@@ -1,10 +1,10 @@
-"""Images to variants: what is weighed how, and one compiled call that does it.
+"""Images to variants: which pixels weigh what, and one compiled call that resamples.
 
-Across first, then down, rounded to bytes after each, in 32-bit integers: the same bytes as
+Across first, then down, in 32-bit integers, rounded to bytes after each. These are the bytes of
 Pillow's `Image.resize((N, N), filter)` wherever Pillow goes across first. (Pillow 13 goes down
 first on tall images; see docs/resampling.md.)
 
-The passes themselves are in `kernel.py`, and in `plain.py` where numba is not installed.
+The compiled passes are in `kernel.py`; without numba, NumPy makes the same bytes here, more slowly.
 """
 
 from __future__ import annotations
@@ -19,8 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowres.errors import ImageError
-from lowres.resampling import plain
-from lowres.resampling.filters import Axis, coefficients, nearest_indices
+from lowres.resampling.filters import (
+    PRECISION_BITS,
+    Axis,
+    Coefficients,
+    coefficients,
+    nearest_indices,
+)
 from lowres.variant import Filter, Fit, Rule, Variant
 
 try:
@@ -29,8 +34,8 @@ except ImportError:  # without numba
     kernel = None  # type: ignore[assignment]
 
 KEPT_PLANS = 512
-"""For so many different heights and widths a resampler keeps its tables: some 0.2 MB for 24
-variants of one side, so 100 MB at most on images of ImageNet's sizes."""
+"""Sizes of images of which a resampler keeps the tables: 0.2 MB each for 24 variants of one side,
+so at most 100 MB on images of ImageNet's sizes."""
 
 Indices = NDArray[np.int64]
 
@@ -43,7 +48,8 @@ class View:
         box: top, left, height and width of the part.
         weighed: positions of the variants with a convolution filter.
         sizes: (weighed,) int64, the side of each.
-        across, down: the weights of each axis for all of them, as the passes take them.
+        across, down: weights of each axis for all of them, as the passes read them.
+        space_bytes: memory that the compiled passes work in.
         copied: positions of the variants with the filter nearest.
         copied_sizes: (copied,) int64.
         columns, rows: source columns and rows of all of them, one after the other.
@@ -54,6 +60,7 @@ class View:
     sizes: Indices
     across: Any
     down: Any
+    space_bytes: int
     copied: Indices
     copied_sizes: Indices
     columns: Indices
@@ -83,8 +90,10 @@ class Resampler:
         out = np.empty(int(self.sizes_bytes.sum()), np.uint8)
         ends = np.cumsum(self.sizes_bytes)
         self.into(image, out, ends - self.sizes_bytes)
-        parts = np.split(out, ends[:-1])
-        return [p.reshape(v.size, v.size, 3) for p, v in zip(parts, self.variants, strict=True)]
+        return [
+            out[end - 3 * variant.size**2 : end].reshape(variant.size, variant.size, 3)
+            for end, variant in zip(ends, self.variants, strict=True)
+        ]
 
     def into(self, image: NDArray[np.uint8], out: NDArray[np.uint8], positions: Indices) -> None:
         """Turn one image into every variant, written into one array.
@@ -95,56 +104,63 @@ class Resampler:
             positions: (V,) int64, where in `out` the N x N x 3 bytes of each variant begin.
         """
         image = np.ascontiguousarray(image)
-        if image.flags.writeable:  # one type of array, so that numba compiles for one
-            image = image.view()
-            image.flags.writeable = False
-        if image.shape[0] == image.shape[1] == self._only_size:
-            for position in positions:  # whatever the filter, fit and rule
+        if image.shape[0] == image.shape[1] == self._only_size:  # for all filters, fits and rules
+            for position in positions:
                 out[position : position + image.size] = image.reshape(-1)
             return
+        if image.flags.writeable:  # numba would compile for this type of array, too
+            image = image.view()
+            image.flags.writeable = False
         for view in self._views(image.shape[0], image.shape[1]):
-            if len(view.weighed):
-                _weigh(image, view, out, positions[view.weighed])
-            if len(view.copied):
-                _copy(image, view, out, positions[view.copied])
+            if kernel is None:
+                _into_with_numpy(image, view, out, positions)
+                continue
+            box, weighed, copied = view.box, positions[view.weighed], positions[view.copied]
+            if len(weighed):
+                space = np.empty(view.space_bytes, np.uint8)
+                across, down = view.across, view.down
+                kernel.resample_view(image, box, view.sizes, across, down, space, out, weighed)
+            if len(copied):
+                columns, rows = view.columns, view.rows
+                kernel.copy_pixels(image, box, view.copied_sizes, columns, rows, out, copied)
 
     def _planned(self, height: int, width: int) -> list[View]:
-        views = []
-        for cut in (False, True):
-            chosen = [i for i, v in enumerate(self.variants) if (v.fit == "crop") == cut]
-            if chosen:
-                box = _centre_square(height, width) if cut else (0, 0, height, width)
-                views.append(self._view(box, chosen))
-        return views
+        side = min(height, width)
+        whole = (0, 0, height, width)
+        centre_square = ((height - side) // 2, (width - side) // 2, side, side)
+        cut = [i for i, v in enumerate(self.variants) if v.fit == "crop"]
+        uncut = [i for i, v in enumerate(self.variants) if v.fit != "crop"]
+        boxes = ((whole, uncut), (centre_square, cut))
+        return [self._view(box, chosen) for box, chosen in boxes if chosen]
 
     def _view(self, box: tuple[int, int, int, int], chosen: list[int]) -> View:
-        copied = [i for i in chosen if self.variants[i].filter == "nearest"]
-        weighed = [i for i in chosen if self.variants[i].filter != "nearest"]
-        axes = {i: _axes(*box[2:], self.variants[i].size, self.variants[i].fit) for i in chosen}
-        across, down = (self._tables([(axes[i][axis], i) for i in weighed]) for axis in (1, 0))
-        nothing = [np.empty(0, np.int64)]
-        columns, rows = (
-            np.concatenate(nothing + [nearest_indices(axes[i][axis]) for i in copied])
-            for axis in (1, 0)
+        variants = self.variants
+        axes = {i: _axes(*box[2:], variants[i].size, variants[i].fit) for i in chosen}
+        copied = [i for i in chosen if variants[i].filter == "nearest"]
+        weighed = [i for i in chosen if variants[i].filter != "nearest"]
+        sizes = np.array([variants[i].size for i in weighed], np.int64)
+        down, across = (
+            self._packed(
+                tuple((axes[i][axis], variants[i].filter, variants[i].rule) for i in weighed)
+            )
+            for axis in (0, 1)
+        )
+        rows, columns = (
+            np.concatenate([np.empty(0, np.int64), *(nearest_indices(axes[i][k]) for i in copied)])
+            for k in (0, 1)
         )
         return View(
             box=box,
             weighed=np.array(weighed, np.int64),
-            sizes=self._sides(weighed),
+            sizes=sizes,
             across=across,
             down=down,
+            space_bytes=0 if kernel is None else kernel.space_bytes(sizes, *box[2:]),
             copied=np.array(copied, np.int64),
-            copied_sizes=self._sides(copied),
+            copied_sizes=np.array([variants[i].size for i in copied], np.int64),
             columns=columns,
             rows=rows,
         )
-
-    def _tables(self, axes: list[tuple[Axis, int]]) -> Any:  # noqa: ANN401  as passes take them
-        variants = self.variants
-        return self._packed(tuple((a, variants[i].filter, variants[i].rule) for a, i in axes))
-
-    def _sides(self, chosen: list[int]) -> Indices:
-        return np.array([self.variants[i].size for i in chosen], np.int64)
 
 
 def resample(image: NDArray[np.uint8], variants: Sequence[Variant]) -> list[NDArray[np.uint8]]:
@@ -152,13 +168,13 @@ def resample(image: NDArray[np.uint8], variants: Sequence[Variant]) -> list[NDAr
 
     Args:
         image: (H, W, 3) uint8 RGB, any height and width from 1.
-        variants: the sizes, filters, fits and rules wanted.
+        variants: sizes, filters, fits and rules.
 
     Returns:
-        One (N, N, 3) uint8 array for each variant, in the order given.
+        One (N, N, 3) uint8 array for each variant, in the order of `variants`.
 
     Raises:
-        ImageError: it is no such image.
+        ImageError: `image` is no such array.
     """
     image = np.asarray(image)
     if image.dtype != np.uint8 or image.shape[2:] != (3,) or not image.size:
@@ -166,6 +182,12 @@ def resample(image: NDArray[np.uint8], variants: Sequence[Variant]) -> list[NDAr
             f"an image must be (H, W, 3) uint8, H and W at least 1, was {image.shape} {image.dtype}"
         )
     return resampler(tuple(variants))(image)
+
+
+@lru_cache(maxsize=16)
+def resampler(variants: tuple[Variant, ...]) -> Resampler:
+    """Return the resampler of some variants, with the tables it has made so far."""
+    return Resampler(variants)
 
 
 @cache
@@ -176,53 +198,19 @@ def warm_up() -> float:
         Seconds that the first call took.
     """
     started = time.perf_counter()
-    variants = (Variant(1, "box"), Variant(1, "nearest"))
-    resample(np.zeros((2, 2, 3), np.uint8), variants)
+    resample(np.zeros((2, 2, 3), np.uint8), (Variant(1, "box"), Variant(1, "nearest")))
     return time.perf_counter() - started
-
-
-@lru_cache(maxsize=16)
-def resampler(variants: tuple[Variant, ...]) -> Resampler:
-    """Give the resampler of some variants, with the tables it has made so far."""
-    return Resampler(variants)
 
 
 def _packed(axes: tuple[tuple[Axis, Filter, Rule], ...]) -> Any:  # noqa: ANN401  as passes take them
     tables = [coefficients(*axis) for axis in axes]
     if kernel is None or not tables:
         return tables
-    packed = packing.Packed.of(tables)
-    return packed.first, packed.groups, packed.place, packed.weights, packed.even
-
-
-def _weigh(
-    image: NDArray[np.uint8], view: View, out: NDArray[np.uint8], positions: Indices
-) -> None:
-    if kernel is not None:
-        sizes, across, down = view.sizes, view.across, view.down
-        kernel.resample_view(image, view.box, sizes, across, down, out, positions)
-        return
-    top, left, height, width = view.box
-    part = image[top : top + height, left : left + width]
-    for across, down, position in zip(view.across, view.down, positions, strict=True):
-        small = plain.two_passes(part, across, down)
-        out[position : position + small.size] = small.reshape(-1)
-
-
-def _copy(image: NDArray[np.uint8], view: View, out: NDArray[np.uint8], positions: Indices) -> None:
-    sizes, columns, rows = view.copied_sizes, view.columns, view.rows
-    if kernel is not None:
-        kernel.copy_pixels(image, view.box, sizes, columns, rows, out, positions)
-        return
-    top, left, _, _ = view.box
-    for size, position in zip(sizes, positions, strict=True):
-        small = image[top + rows[:size, None], left + columns[:size]]
-        out[position : position + small.size] = small.reshape(-1)
-        columns, rows = columns[size:], rows[size:]
+    return tuple(packing.Packed.of(tables))  # numba is slow to recognise a named tuple
 
 
 def _axes(height: int, width: int, size: int, fit: Fit) -> tuple[Axis, Axis]:
-    """Say what happens down and across; for the fit `crop` the image is cut already."""
+    """Return what happens down and across; for the fit `crop` the image is cut already."""
     if fit != "resize-crop":
         return Axis(height, size, 0, size), Axis(width, size, 0, size)
     shorter = min(height, width)
@@ -232,6 +220,29 @@ def _axes(height: int, width: int, size: int, fit: Fit) -> tuple[Axis, Axis]:
     return Axis(height, targets[0], starts[0], size), Axis(width, targets[1], starts[1], size)
 
 
-def _centre_square(height: int, width: int) -> tuple[int, int, int, int]:
-    side = min(height, width)
-    return (height - side) // 2, (width - side) // 2, side, side
+def _into_with_numpy(
+    image: NDArray[np.uint8], view: View, out: NDArray[np.uint8], positions: Indices
+) -> None:
+    top, left, height, width = view.box
+    part = image[top : top + height, left : left + width]
+    for across, down, position in zip(view.across, view.down, positions[view.weighed], strict=True):
+        on_its_side = _weighed(part.transpose(1, 0, 2), across)
+        small = _weighed(on_its_side.transpose(1, 0, 2), down)
+        out[position : position + small.size] = small.reshape(-1)
+    columns, rows = view.columns, view.rows
+    for size, position in zip(view.copied_sizes, positions[view.copied], strict=True):
+        small = part[rows[:size, None], columns[:size]]
+        out[position : position + small.size] = small.reshape(-1)
+        columns, rows = columns[size:], rows[size:]
+
+
+def _weighed(lines: NDArray[np.uint8], table: Coefficients) -> NDArray[np.uint8]:
+    """Weigh the first axis of (L, M, 3) uint8: (N, M, 3)."""
+    lines = np.ascontiguousarray(lines)
+    out = np.empty((len(table.first), *lines.shape[1:]), np.uint8)
+    for target, (first, count) in enumerate(zip(table.first, table.count, strict=True)):
+        weights = table.weights[target, :count].astype(np.int64)
+        total = np.tensordot(weights, lines[first : first + count].astype(np.int64), 1)
+        rounded = (total + (1 << (PRECISION_BITS - 1))) >> PRECISION_BITS
+        out[target] = np.clip(rounded, 0, 255)
+    return out

@@ -7,7 +7,7 @@ a seed has no meaning.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -122,7 +122,11 @@ def pair_up(proxy: Iterable[Row], target: Iterable[Row]) -> Pair:
             f"proxy and target have no configuration in common: {len(on_proxy)} were run on the "
             f"proxy, {len(on_target)} on the target"
         )
-    tables = [_table(cells, common) for cells in (first, second)]
+    tables = []
+    for cells in (first, second):
+        seeds = sorted({seed for key, seed in cells if key in on_proxy and key in on_target})
+        rows = [[cells.get((key, seed), np.nan) for seed in seeds] for key in common]
+        tables.append(np.array(rows))
     return Pair(
         configurations=common,
         proxy=tables[0],
@@ -145,8 +149,3 @@ def _cells(rows: Iterable[Row], name: str) -> dict[tuple[Hashable, int], float]:
 
 def _configurations(cells: dict[tuple[Hashable, int], float]) -> dict[Hashable, None]:
     return dict.fromkeys(key for (key, _), error in cells.items() if not np.isnan(error))
-
-
-def _table(cells: dict[tuple[Hashable, int], float], keys: Sequence[Hashable]) -> Array:
-    seeds = sorted({seed for key, seed in cells if key in set(keys)})
-    return np.array([[cells.get((key, seed), np.nan) for seed in seeds] for key in keys])

@@ -16,6 +16,7 @@ import threading
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -23,10 +24,8 @@ from numpy.typing import NDArray
 
 from lowres.errors import StoreError
 from lowres.jit import HAS_NUMBA, compiled
-from lowres.store.content import DIGEST_BYTES, image_digests
-from lowres.store.journal import Chunk
 from lowres.store.manifest import array_path
-from lowres.store.rows import RowFile
+from lowres.store.rows import DIGEST_BYTES, RowFile, image_digests
 from lowres.variant import Variant
 
 PART = ".part"
@@ -43,6 +42,18 @@ STEP_BYTES = 1 << 20
 TURN_BYTES = 1 << 23
 """The most bytes hashed in one turn, so that a resumed build does not wait for the rows that an
 earlier process has written."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Chunk:
+    """Adjacent rows of one split, from `start` up to `stop`, which are built together."""
+
+    split: str
+    start: int
+    stop: int
+
+    def __len__(self) -> int:
+        return self.stop - self.start
 
 
 def part_path(folder: Path, key: Key) -> Path:

@@ -18,13 +18,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lowres.errors import StoreError
+from lowres.errors import StoreError, require
 from lowres.progress import Track, silent
 from lowres.resampling.decode import quiet_decoder
-from lowres.store.arrays import Key, part_path
+from lowres.store.arrays import Chunk, Key, part_path
 from lowres.store.cluster import build_on_ray
-from lowres.store.content import content_hash
-from lowres.store.journal import Chunk
 from lowres.store.manifest import (
     FILE_NAME,
     KEYS,
@@ -37,7 +35,7 @@ from lowres.store.manifest import (
 from lowres.store.options import BuildOptions, Working
 from lowres.store.prepare import Prepared, prepare
 from lowres.store.render import STAMP_DIGITS, Rendering, stamps_of
-from lowres.store.rows import RowFile
+from lowres.store.rows import RowFile, content_hash
 from lowres.store.staging import (
     BUILDING,
     PLAN,
@@ -81,6 +79,8 @@ def build(
         StoreError: the store's folder cannot take this build, or the source changed.
     """
     store, working = Path(store), working or Working()
+    if working.executor == "ray":
+        require("ray", "ray")  # before anything is written
     prepared = prepare(Path(source), store, options)
     with _at_work(), work_directory(store).lock(BUILDING):
         if (store / FILE_NAME).exists():
@@ -163,7 +163,7 @@ def finish_shards(
 
 @contextmanager
 def _at_work() -> Iterator[None]:
-    """Silence the decoder; where the disk is full, say that nothing is lost."""
+    """Silence the decoder; if the disk is full, say that nothing is lost."""
     try:
         with quiet_decoder():
             yield
@@ -235,11 +235,13 @@ def _build_rows(staging: Staging, prepared: Prepared, working: Working, track: T
     try:
         with track("build", left + done, done=done) as display:
             if todo:
-                note = "compiling the resampler, once: about ten seconds"
+                note = "compiling the resampler, once: a few seconds"
                 compiling = threading.Timer(COMPILING_S, display.say, [note])
                 compiling.start()
-                rendering.warm_up()
-                compiling.cancel()
+                try:
+                    rendering.warm_up()
+                finally:
+                    compiling.cancel()
                 display.restart()
             for chunk, _ in in_threads(work, todo, threads, stopping):
                 display.advance(len(chunk))

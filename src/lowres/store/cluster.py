@@ -23,16 +23,16 @@ DRIVER = "build-on-ray"
 """The part of a build that the process which hands out the shards has locked."""
 
 SHARDS_A_SLOT = 3
-"""Shards for each job that the cluster has room for, so that machines which join get some, too."""
+"""Shards for each job that fits into the cluster at a time; machines that join take the rest."""
 
 SHARD_IMAGES = 500
-"""Images for which a shard more is not worth its start."""
+"""A shard of fewer images costs more to start than it saves."""
 
 BUSY_ROUNDS = 10
 """How often busy shards are tried again: a process on a lost machine may take a while to end."""
 
 POLL_S = 2.0
-"""How often journals are read for the progress; more rarely where reading them takes long."""
+"""Seconds between two looks at the journals for the progress; more if reading them takes long."""
 
 
 def build_on_ray(store: Path, prepared: Prepared, working: Working, track: Track) -> None:
@@ -53,7 +53,12 @@ def build_on_ray(store: Path, prepared: Prepared, working: Working, track: Track
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         cores = [int(node["CPU"]) for node in nodes if node.get("CPU", 0) >= 1] or [1]
         threads = working.workers or (1 if prepared.source.in_order else min(cores))
-        slots = max(sum(c // threads for c in cores), 1)
+        slots = sum(count // threads for count in cores)
+        if not slots:
+            raise StoreError(
+                f"no machine of the Ray cluster has {threads} cores: the largest has "
+                f"{max(cores)}, so choose fewer --workers"
+            )
         shards = max(slots, min(SHARDS_A_SLOT * slots, prepared.images // SHARD_IMAGES))
         waiting = [
             _shard_job(store, prepared, working, Shard(number + 1, shards), threads)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from lowres.errors import SourceError, StoreError, VariantError
 from lowres.variant import FILTERS, FITS, RULES, Filter, Fit, Rule, Variant
-from lowres.work.processes import available_cores
+from lowres.work.threads import available_cores
 
 DEFAULT_SIZES_PX = (16, 32, 64)
 DEFAULT_FILTER: Filter = "box"

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from lowres.errors import StoreError
-from lowres.formats import open_source
 from lowres.formats.indexing import select_classes, split_by_hash
 from lowres.formats.source import Index, Source
 from lowres.imagenet import expanded
+from lowres.store.as_source import StoreSource, open_source
 from lowres.store.options import BuildOptions
 from lowres.variant import Variant
 
@@ -55,15 +55,18 @@ def prepare(path: Path, store: Path, options: BuildOptions | None) -> Prepared:
     if store.resolve().is_relative_to(path.resolve()):
         raise StoreError(f"store {store} must not lie inside the source {path}: choose another")
     source = open_source(path)
+    if isinstance(source, StoreSource):
+        source = source.choose(options)
     index = source.index()
     options = replace(options, classes=expanded(options.classes, index.classes))
     if options.classes:
         index = select_classes(index, options.classes)
     if options.val_fraction is not None:
         index = split_by_hash(index, options.val_fraction)
-    variants = sorted(options.variants(index.native_px))
+    copies = source.variants if isinstance(source, StoreSource) else ()
+    variants = sorted(copies or options.variants(index.native_px))
     others = {variant.size for variant in variants} - {index.native_px}
-    if index.is_variant and others:
+    if index.is_variant and others and not copies:
         raise StoreError(
             f"{path} contains finished images of {index.native_px} px, which lowres does not "
             f"resample again: leave --size out. For {min(others)} px, take the released batches "

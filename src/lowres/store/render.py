@@ -13,9 +13,10 @@ from lowres.errors import ImageError, SourceError
 from lowres.formats.source import Entry, Source
 from lowres.resampling.decode import decode_for
 from lowres.resampling.resampler import resampler, warm_up
-from lowres.store.arrays import Arrays, add_levels
-from lowres.store.journal import Built, Chunk
+from lowres.store.arrays import Arrays, Chunk, add_levels
+from lowres.store.as_source import StoreSource
 from lowres.store.prepare import Prepared
+from lowres.store.staging import Built
 from lowres.variant import Rule
 
 OF_THE_IMAGE = (ImageError, FileNotFoundError, PermissionError, IsADirectoryError)
@@ -45,7 +46,7 @@ class Rendering:
 
     def warm_up(self) -> None:
         """Compile the loops, or load their machine code, before the first row."""
-        if self.prepared.native_px is None:
+        if self.prepared.native_px is None and not isinstance(self.source, StoreSource):
             warm_up()
         add_levels(np.zeros(3, np.uint8), np.zeros(6, np.int64))
 
@@ -59,6 +60,8 @@ class Rendering:
             OSError: the rows cannot be written.
         """
         stamps = stamps_of(self.source, entries)
+        if isinstance(self.source, StoreSource):
+            return Built(chunk, stamps, {}, self.arrays.write(chunk, self.source.copies(entries)))
         pixels, places = self.space(len(chunk))
         skipped = {}
         for row, entry in enumerate(entries):

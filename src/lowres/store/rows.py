@@ -1,15 +1,20 @@
-"""Arrays of rows on disk, read and written at offsets.
+"""Rows of images: arrays on disk, read and written at offsets; and the content hash of a set.
 
 Unlike a memory map, an array of any size leaves nothing in the memory of the process.
+
+The content hash is one line that shows two people whether they have the same images. It depends on
+the pixels, the class names and the splits only, not on the order of the images, their names, the
+file format, or the program that wrote it.
 """
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 import uuid
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -20,6 +25,10 @@ from lowres.work.files import claim
 
 BLOCK_BYTES = 1 << 23
 """Bytes of pixels that are read together."""
+
+DIGEST_BYTES = 32
+HASHED_LINES = 1 << 15
+"""Lines that are hashed together."""
 
 
 class RowFile:
@@ -120,7 +129,7 @@ class RowFile:
 
     def write(self, start: int, images: NDArray[np.uint8]) -> None:
         """Write adjacent rows, the first one at `start`."""
-        left = np.ascontiguousarray(images).data.cast("B")
+        left = np.ascontiguousarray(images).reshape(-1).data
         offset = self._offset + start * self.row_bytes
         while left:
             written = os.pwrite(self._descriptor, left, offset)
@@ -137,3 +146,72 @@ class RowFile:
             if not read:
                 raise OSError(f"{self.path} ends before row {row}")
             left, offset = left[read:], offset + read
+
+
+def image_digests(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Hash each image of (N, H, W, 3) uint8.
+
+    Returns:
+        (N, 32) uint8: the SHA-256 of the H x W x 3 bytes of each image.
+    """
+    rows = np.ascontiguousarray(images).reshape(-1).data
+    size = len(rows) // max(len(images), 1)
+    digests = b"".join(
+        hashlib.sha256(rows[start : start + size]).digest() for start in range(0, len(rows), size)
+    )
+    return np.frombuffer(digests, np.uint8).reshape(len(images), DIGEST_BYTES)
+
+
+def content_hash(
+    size: int,
+    splits: Mapping[str, tuple[NDArray[np.int64], NDArray[np.uint8]]],
+    classes: Sequence[str],
+) -> str:
+    """Hash a set of images, independent of their order.
+
+    The SHA-256 of a line `SIZE LF` and then, for each image, a line `SPLIT NUL CLASS NUL
+    IMAGE LF` with the image's SHA-256 in hexadecimal. These lines are sorted as bytes; all UTF-8.
+
+    Args:
+        size: side of the images in pixels.
+        splits: labels (N,) and digests (N, 32) of each split.
+        classes: class names by label.
+    """
+    digest = hashlib.sha256(f"{size}\n".encode())
+    for split in sorted(splits):
+        labels, digests = splits[split]
+        begins = [f"{split}\0{name}\0" for name in classes]
+        order = _sorted_rows(labels, digests, begins)
+        for start in range(0, len(order), HASHED_LINES):
+            rows = order[start : start + HASHED_LINES]
+            texts = digests[rows].tobytes().hex()
+            width = 2 * DIGEST_BYTES
+            lines = (
+                f"{begins[label]}{texts[at : at + width]}\n"
+                for label, at in zip(
+                    labels[rows].tolist(), range(0, len(texts), width), strict=True
+                )
+            )
+            digest.update("".join(lines).encode())
+    return digest.hexdigest()
+
+
+def _sorted_rows(
+    labels: NDArray[np.int64], digests: NDArray[np.uint8], begins: Sequence[str]
+) -> NDArray[np.int64]:
+    """Order rows by the bytes of their lines, without making a million lines in memory.
+
+    NUL sorts before every character of a name, so classes come in the order of their names.
+    """
+    places = np.empty(len(begins), np.int64)
+    places[sorted(range(len(begins)), key=lambda label: begins[label].encode())] = np.arange(
+        len(begins)
+    )
+    # The first eight bytes decide almost always, and take a quarter of the memory.
+    columns = np.ascontiguousarray(digests).view(">u8")
+    order = np.lexsort((columns[:, 0].astype(np.uint64), places[labels]))
+    one, other = order[:-1], order[1:]
+    alike = (columns[one, 0] == columns[other, 0]) & (labels[one] == labels[other])
+    if (columns[one[alike]] != columns[other[alike]]).any():
+        order = np.lexsort((*columns.T[::-1].astype(np.uint64), places[labels]))
+    return order

@@ -22,11 +22,11 @@ from lowres.errors import SourceError
 from lowres.formats.source import Index
 from lowres.progress import Track, silent
 from lowres.resampling.decode import quiet_decoder
-from lowres.store.journal import Built, Chunk
+from lowres.store.arrays import Chunk
 from lowres.store.options import BuildOptions, Working
 from lowres.store.prepare import Prepared, prepare
 from lowres.store.render import OF_THE_IMAGE, Rendering, decoded, stamps_of
-from lowres.store.staging import Staging
+from lowres.store.staging import Built, Staging
 from lowres.work.threads import in_threads
 
 IMAGENET_IMAGES = 1_281_167

@@ -1,8 +1,11 @@
 """The unfinished store: where a build keeps its rows until it writes the manifest.
 
 Its folder contains `build.json` (the plan), `build.entries` (a line for each entry of the source),
-the arrays (`arrays.py`) and a journal of the rows that are written (`journal.py`). A build resumes
-only if plan and entries are the same.
+the arrays (`arrays.py`) and the journal, with one JSON line for each chunk of rows that is written.
+A build resumes only if plan and entries are the same.
+
+Every process that writes rows has its own journal, so that two machines never write to one file.
+A line contains its own checksum: a line that is cut short or damaged does not count.
 
 Finishing drops the rows of skipped entries. It can be undone as long as there is no manifest, so
 a build that is killed at any moment resumes from its folder.
@@ -10,11 +13,15 @@ a build that is killed at any moment resumes from its folder.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import shutil
 import threading
 import uuid
+from array import array
 from collections.abc import Collection, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -23,26 +30,28 @@ from numpy.typing import NDArray
 
 from lowres.errors import StoreBusyError, StoreError
 from lowres.formats.source import Entry, Index
-from lowres.store import journal
 from lowres.store.arrays import (
     PART,
     REPAIR,
     Arrays,
+    Chunk,
     RunningChecksums,
     damaged_splits,
     reserve,
 )
-from lowres.store.content import DIGEST_BYTES
-from lowres.store.journal import Built, Chunk, Journal
 from lowres.store.manifest import FILE_NAME
 from lowres.store.prepare import Prepared
+from lowres.store.rows import DIGEST_BYTES
 from lowres.work.directory import WorkDirectory, differences
-from lowres.work.files import write_json_once
+from lowres.work.files import write_bytes, write_json_once
 
 PLAN = "build.json"
 ENTRIES = "build.entries"
-OWN_FILES = (PLAN, f"{PLAN}.*", ENTRIES, f"{ENTRIES}.*", "build*.journal", "build*.journal.*",
+MAIN_JOURNAL = "build.journal"
+JOURNALS = "build*.journal"
+OWN_FILES = (PLAN, f"{PLAN}.*", ENTRIES, f"{ENTRIES}.*", JOURNALS, f"{JOURNALS}.*",
              "build*.lock", "build*.log")  # fmt: skip
+CHECK_DIGITS = 8
 BUILDING = "being built"
 SHOWN = 3
 """Images named in a message."""
@@ -145,9 +154,101 @@ def _changed_entries(path: Path, index: Index) -> str | None:
     return f"its images differ: {'; '.join(parts)}" if parts else None
 
 
+@dataclass(frozen=True, slots=True)
+class Built:
+    """A chunk whose rows are written.
+
+    Attributes:
+        chunk: the rows.
+        stamps: a short hash of each entry's stamp at the time it was read, joined.
+        skipped: the reason for each row whose image cannot be decoded.
+        sums: int64; for each variant the sums of the levels of red, green and blue, then the sums
+            of their squares.
+    """
+
+    chunk: Chunk
+    stamps: str
+    skipped: dict[int, str]
+    sums: array[int]
+
+    def line(self) -> str:
+        """Return the line of a journal."""
+        record = {
+            "split": self.chunk.split,
+            "start": self.chunk.start,
+            "stop": self.chunk.stop,
+            "stamps": self.stamps,
+            "skipped": self.skipped,
+            "sums": self.sums.tolist(),
+        }
+        return f"{json.dumps({**record, 'check': _check(record)})}\n"
+
+    @classmethod
+    def parse(cls, line: str) -> Built | None:
+        """Read a line; return None if it is damaged."""
+        try:
+            record = json.loads(line)
+            if record.pop("check") != _check(record):
+                return None
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return None
+        chunk = Chunk(record["split"], record["start"], record["stop"])
+        skipped = {int(row): reason for row, reason in record["skipped"].items()}
+        return cls(chunk, record["stamps"], skipped, array("q", record["sums"]))
+
+
+def _check(record: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(record).encode()).hexdigest()[:CHECK_DIGITS]
+
+
+class Journal:
+    """A journal that is open for new lines. A line that is added outlives the process."""
+
+    def __init__(self, path: Path) -> None:
+        if path.exists():
+            text = path.read_bytes()
+            if text and not text.endswith(b"\n"):  # killed while it wrote a line
+                write_bytes(path, text + b"\n")
+        self._file = path.open("a", encoding="utf-8")
+
+    def add(self, built: Built) -> None:
+        self._file.write(built.line())
+        self._file.flush()
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def read_journal(path: Path) -> list[Built]:
+    """Read the chunks of one journal; none if the file does not exist."""
+    if not path.exists():
+        return []
+    lines = path.read_text("utf-8", "replace").splitlines()
+    return [built for built in map(Built.parse, lines) if built]
+
+
+def read_journals(folder: Path) -> list[Built]:
+    """Read the chunks of all journals of a folder, in row order, each row once."""
+    found = [built for path in sorted(folder.glob(JOURNALS)) for built in read_journal(path)]
+    kept: list[Built] = []
+    for built in sorted(found, key=lambda built: built.chunk):
+        last = kept[-1].chunk if kept else None
+        if last is None or last.split != built.chunk.split or last.stop <= built.chunk.start:
+            kept.append(built)
+    return kept
+
+
+def strike(path: Path, struck: Collection[Chunk]) -> None:
+    """Remove chunks from a journal, before their rows are built again."""
+    built = read_journal(path)
+    kept = [one for one in built if one.chunk not in struck]
+    if len(kept) < len(built):
+        write_bytes(path, "".join(one.line() for one in kept).encode())
+
+
 def images_built(path: Path) -> int:
     """Count the rows that the journals of all processes name."""
-    return sum(len(built.chunk) for built in journal.read_journals(path))
+    return sum(len(built.chunk) for built in read_journals(path))
 
 
 def clean(path: Path) -> None:
@@ -194,11 +295,11 @@ class Staging:
                 file.unlink(missing_ok=True)
             for part in path.glob(f"*/*.npy{PART}"):  # its copy without the skipped rows
                 part.with_suffix("").unlink(missing_ok=True)
-        self._own = path / (f"{shard.name}.journal" if shard else journal.MAIN)
+        self._own = path / (f"{shard.name}.journal" if shard else MAIN_JOURNAL)
         # Before the arrays: what other shards write into those that are made now is not lost.
         self.built = [
             built
-            for built in journal.read_journals(path)
+            for built in read_journals(path)
             if built.chunk.start >= 0 and built.chunk.stop <= self.rows.get(built.chunk.split, 0)
         ]
         damaged = damaged_splits(path, self.rows, self.variants)
@@ -232,15 +333,15 @@ class Staging:
         """List the chunks that this process checks: for a shard, those it built earlier."""
         if not self.shard:
             return self.built
-        own = {built.chunk for built in journal.read_journal(self._own)}
+        own = {built.chunk for built in read_journal(self._own)}
         return [built for built in self.built if built.chunk in own]
 
     def drop(self, chunks: Collection[Chunk]) -> None:
         """Forget chunks that were built, on disk before their rows are built again."""
         gone = set(chunks)
-        files = [self._own] if self.shard else self.path.glob(journal.PATTERN)
+        files = [self._own] if self.shard else self.path.glob(JOURNALS)
         for file in files if gone else ():
-            journal.strike(file, gone)
+            strike(file, gone)
         self.built = [built for built in self.built if built.chunk not in gone]
 
     def todo(self, workers: int) -> list[Chunk]:

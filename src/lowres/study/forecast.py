@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from lowres.errors import StudyError
-from lowres.networks.shape import NetworkSize
+from lowres.networks.shape import FLOPS_PER_MAC, NetworkSize, training_macs
 from lowres.progress import Track, silent
 from lowres.recipe import FIELDS, Recipe
 from lowres.store.manifest import KEYS, LABELS, array_path
@@ -28,7 +28,7 @@ from lowres.store.store import Store
 from lowres.study.values import PARTS
 from lowres.text import count, duration, table
 from lowres.text import value as value_text
-from lowres.training.run import Run, RunState, RunSummary
+from lowres.training.run import Run, RunSummary
 from lowres.variant import Variant
 from lowres.work.executor import Job
 from lowres.work.processes import LocalProcesses
@@ -69,6 +69,12 @@ class Speed:
     image_s: float
     start_s: float
     steps: int
+
+    def scaled(self, own: Network, other: Network) -> Speed:
+        """Return the speed of another network, estimated by multiply-adds."""
+        step = other.work / own.work
+        image = step * own.recipe.batch_size / other.recipe.batch_size
+        return Speed(self.step_s * step, self.image_s * image, self.start_s, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,30 +163,28 @@ def forecast(
     Raises:
         StudyError: a network could not be trained.
     """
-    sizes = [NetworkSize.of(draft.recipe, len(store.classes)) for draft in drafts]
-    steps = [draft.recipe.steps_per_epoch(store.splits["train"]) for draft in drafts]
+    classes, images = len(store.classes), store.splits["train"]
+    sizes = [NetworkSize.of(draft.recipe, classes) for draft in drafts]
     networks: dict[tuple[Any, ...], Network] = {}
-    for draft, size, per_epoch in zip(drafts, sizes, steps, strict=True):
-        if (
-            per_epoch
-            and not draft.finished
-            and draft.recipe.measured_split(store.splits) in store.splits
-        ):
-            work = size.macs * draft.recipe.batch_size
-            networks.setdefault(speed_group(draft.recipe), Network(draft.recipe, work))
+    for draft, size in zip(drafts, sizes, strict=True):
+        recipe = draft.recipe
+        trainable = recipe.steps(images) and recipe.measured_split(store.splits) in store.splits
+        if trainable and not draft.finished:
+            work = size.macs * recipe.batch_size
+            networks.setdefault(speed_group(recipe), Network(recipe, work))
     speeds: dict[tuple[Any, ...], Speed] = {}
     if networks:
         found = probe(store, list(networks.values()), executor, arguments,
                       budget_s=budget_s, track=track)  # fmt: skip
         speeds = dict(zip(networks, found, strict=True))
     flops, seconds = [], []
-    for draft, size, per_epoch in zip(drafts, sizes, steps, strict=True):
+    for draft in drafts:
         recipe, speed = draft.recipe, speeds.get(speed_group(draft.recipe))
-        flops.append(6.0 * size.macs * per_epoch * recipe.batch_size * recipe.epochs)
+        flops.append(float(FLOPS_PER_MAC * training_macs(recipe, images, classes)))
         left_s = 0.0
         if speed is not None and not draft.finished:
             evaluation_s = store.splits[recipe.measured_split(store.splits)] * speed.image_s
-            epoch_s = per_epoch * speed.step_s + evaluation_s
+            epoch_s = recipe.steps_per_epoch(images) * speed.step_s + evaluation_s
             left_s = speed.start_s + (recipe.epochs - len(draft.history)) * epoch_s
         seconds.append(left_s)
     return Forecast(drafts, sizes, flops, seconds, executor.jobs, executor.threads, speeds)
@@ -239,10 +243,7 @@ def probe(
             speeds.append(timed[number])
             continue
         nearest = min(timed, key=lambda known: abs(math.log(networks[known].work / network.work)))
-        speed, known = timed[nearest], networks[nearest]
-        image_s = speed.image_s * _per_image(network) / _per_image(known)
-        step_s = speed.step_s * network.work / known.work
-        speeds.append(Speed(step_s, image_s, speed.start_s, 0))
+        speeds.append(timed[nearest].scaled(networks[nearest], network))
     return speeds
 
 
@@ -252,15 +253,10 @@ def _affordable_steps(
     """Return how many steps of each network fit into `share_s`; None if too few do."""
     steps = []
     for network in networks:
-        step_s = speed.step_s * network.work / known.work
-        image_s = speed.image_s * _per_image(network) / _per_image(known)
-        left_s = share_s - speed.start_s - EPOCHS * evaluated * image_s
-        steps.append(int(min(MOST_STEPS, left_s / (EPOCHS * step_s))))
+        own = speed.scaled(known, network)
+        left_s = share_s - own.start_s - EPOCHS * evaluated * own.image_s
+        steps.append(int(min(MOST_STEPS, left_s / (EPOCHS * own.step_s))))
     return steps if min(steps) >= FIRST_STEPS else None
-
-
-def _per_image(network: Network) -> float:
-    return network.work / network.recipe.batch_size
 
 
 class _Prober:
@@ -291,9 +287,7 @@ class _Prober:
             number = asked.index(result.job)
             run = runs[number]
             if not run.finished:
-                said = (
-                    run.error()["message"] if run.state is RunState.FAILED else "it left no error"
-                )
+                said = run.summary().reason or "it left no error"
                 raise StudyError(
                     f"the probe of {run.recipe.variant} with width {run.recipe.width:g} ended with "
                     f"status {result.exit_status}: {said}. The study's runs would fail, too"

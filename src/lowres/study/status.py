@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,7 +13,7 @@ from lowres.recipe import Recipe
 from lowres.study.forecast import makespan, speed_group
 from lowres.study.study import cost, find_runs, why_failed
 from lowres.text import duration
-from lowres.training.run import Run, RunState
+from lowres.training.run import METRICS_FILE, Run, RunState
 
 WAITING = (RunState.STARTED, RunState.PLANNED)
 """States of runs that a study still has to train."""
@@ -49,15 +50,15 @@ def standings(folder: Path) -> list[Standing]:
         RunError: a run is damaged.
     """
     runs = sorted(find_runs(folder), key=lambda run: (-cost(run.recipe), run.path.name))
-    found = [_standing(run) for run in runs]
+    found = []
+    for run in runs:
+        one = run.summary()
+        reason = why_failed(run) if one.state is RunState.FAILED else one.reason
+        metrics = run.path / METRICS_FILE
+        idle_s = max(0.0, time.time() - metrics.stat().st_mtime) if metrics.exists() else 0.0
+        found.append(Standing(run, one.state, len(one.history), one.spent_s, idle_s, reason))
     speeds = _Speeds(found)
     return [replace(one, left_s=speeds.left_s(one)) for one in found]
-
-
-def _standing(run: Run) -> Standing:
-    found = run.summary()
-    reason = why_failed(run) if found.state is RunState.FAILED else found.reason
-    return Standing(run, found.state, len(found.history), found.spent_s, run.idle_s(), reason)
 
 
 class _Speeds:

@@ -20,7 +20,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 from lowres.errors import LowresError, RunError, StudyError
 from lowres.networks.shape import training_macs
@@ -29,10 +29,14 @@ from lowres.recipe import Recipe
 from lowres.store.store import Store
 from lowres.study.axes import Axis, Together, expand, refuse_mixture
 from lowres.study.values import PARTS
+from lowres.text import percent
 from lowres.training.run import Run, RunState, RunSummary
 from lowres.variant import Variant
 from lowres.work.directory import WorkDirectory, differences
 from lowres.work.executor import BUSY_STATUS, Executor, Job
+
+Axes: TypeAlias = Sequence[Axis | Together]
+Points: TypeAlias = Sequence[Mapping[str, Any]]
 
 PLANNING_S = 60.0
 """How long `Study.plan` waits for another process that plans the same study."""
@@ -74,14 +78,7 @@ class Study:
         self.runs = sorted(runs, key=lambda run: (-cost(run.recipe), run.path.name))
 
     @classmethod
-    def plan(
-        cls,
-        path: Path,
-        store: Store,
-        base: Recipe,
-        axes: Sequence[Axis | Together],
-        points: Sequence[Mapping[str, Any]] = (),
-    ) -> Self:
+    def plan(cls, path: Path, store: Store, base: Recipe, axes: Axes, points: Points = ()) -> Self:
         """Make the directories of all runs, keeping those that exist.
 
         A study may be planned again with more values, axes and points; all else must stay.
@@ -110,12 +107,7 @@ class Study:
 
     @classmethod
     def draft(
-        cls,
-        path: Path,
-        store: Store,
-        base: Recipe,
-        axes: Sequence[Axis | Together],
-        points: Sequence[Mapping[str, Any]] = (),
+        cls, path: Path, store: Store, base: Recipe, axes: Axes, points: Points = ()
     ) -> list[RunSummary]:
         """Return the runs that `plan` would make or keep, the most costly first; write nothing.
 
@@ -196,9 +188,7 @@ class Study:
                         display.say(f"{name}: another process is training it; waiting")
                         continue
                     if not run.finished and run.state is not RunState.FAILED:
-                        run.record_error(
-                            "ProcessEnded", f"its process {_ending(result.exit_status)}"
-                        )
+                        run.record_error("ProcessEnded", _ending(result.exit_status))
                     _report_end(run, display)
                 todo = _await_others(elsewhere, display)
         failed = {
@@ -236,15 +226,11 @@ def cost(recipe: Recipe) -> float:
 
 def why_failed(run: Run) -> str:
     """Return why a run failed, and the file that holds more."""
-    return f"{run.summary().reason} (see {run.path / 'train.log'})"
+    error = run.error()
+    return f"{error['type']}: {error['message']} (see {run.path / 'train.log'})"
 
 
-def _recipes(
-    store: Store,
-    base: Recipe,
-    axes: Sequence[Axis | Together],
-    points: Sequence[Mapping[str, Any]],
-) -> dict[str, Recipe]:
+def _recipes(store: Store, base: Recipe, axes: Axes, points: Points) -> dict[str, Recipe]:
     """Return the recipes of a study by the names of their runs."""
     recipes = expand(base, axes, points)
     for variant in dict.fromkeys(recipe.variant for recipe in recipes):
@@ -279,8 +265,8 @@ def _grown(
     work: WorkDirectory,
     store: Store,
     base: Recipe,
-    axes: Sequence[Axis | Together],
-    points: Sequence[Mapping[str, Any]],
+    axes: Axes,
+    points: Points,
     names: Iterable[str],
 ) -> dict[str, Any]:
     """Return the record of a study that is new, or that grows by more axes, values and runs.
@@ -364,7 +350,7 @@ def _report_end(run: Run, display: Display) -> None:
         line = f"FAILED: {why_failed(run)}"
     else:
         result = run.result()
-        line = f"top-1 error {100 * (result['top1_error'] or 0):.2f} %, {result['train_s']:.1f} s"
+        line = f"top-1 error {percent(result['top1_error'])}, {result['train_s']:.1f} s"
         if result["status"] == "diverged":
             line = f"diverged in epoch {result['epochs']}"
     display.say(f"{run.path.name}: {line}")
@@ -373,7 +359,7 @@ def _report_end(run: Run, display: Display) -> None:
 
 def _ending(exit_status: int) -> str:
     if exit_status >= 0:
-        return f"ended with status {exit_status} and without a result"
+        return f"its process ended with status {exit_status} and without a result"
     name = signal.Signals(-exit_status).name
     hint = "; was there too little memory?" if name == "SIGKILL" else ""
-    return f"was killed by {name}{hint}"
+    return f"its process was killed by {name}{hint}"

@@ -10,7 +10,7 @@ import math
 import types
 from dataclasses import fields
 from functools import cache
-from typing import Any, Literal, NoReturn, Union, get_args, get_origin, get_type_hints
+from typing import Any, NoReturn, Union, get_args, get_origin, get_type_hints
 
 from lowres.errors import RecipeError, StudyError, nearest
 from lowres.recipe import FIELDS, Recipe
@@ -77,7 +77,7 @@ def number_type(name: str) -> type[int] | type[float] | None:
     return hint if hint in (int, float) else None
 
 
-def from_toml(name: str, value: object) -> Any:  # noqa: ANN401  any field's type
+def from_toml(name: str, value: object) -> object:
     """Check a value that was read from TOML, where `"none"` stands for None.
 
     Raises:
@@ -92,24 +92,24 @@ def _hints() -> dict[str, Any]:
     return {**get_type_hints(Variant), **get_type_hints(Recipe)}
 
 
-def _convert(name: str, text: str, hint: Any) -> Any:  # noqa: ANN401  any field's type
+def _convert(name: str, text: str, hint: object) -> object:
     """Return text as a value of a field's type."""
     origin = get_origin(hint)
     if origin in (types.UnionType, Union):  # T | None
         return None if text.lower() == "none" else _convert(name, text, get_args(hint)[0])
     if origin is tuple:
         return tuple(_convert(name, part, get_args(hint)[0]) for part in text.split("+"))
+    if not isinstance(hint, type):
+        return text  # a Literal: the recipe or the variant checks it
     try:
         if hint is bool:
             return {"true": True, "yes": True, "false": False, "no": False}[text.lower()]
-        if origin is Literal:
-            return text  # the recipe or the variant checks it
         return hint(text)
     except (ValueError, KeyError):
         raise RecipeError(f"{name} must be {EXPECTED[hint]}, was {text!r}") from None
 
 
-def _checked(name: str, value: object, hint: Any) -> Any:  # noqa: ANN401
+def _checked(name: str, value: object, hint: object) -> object:
     origin = get_origin(hint)
     if origin in (types.UnionType, Union):
         return None if value == "none" else _checked(name, value, get_args(hint)[0])
@@ -119,7 +119,7 @@ def _checked(name: str, value: object, hint: Any) -> Any:  # noqa: ANN401
         return tuple(_checked(name, part, get_args(hint)[0]) for part in value)
     if hint is float and type(value) is int:
         return float(value)
-    expected = str if origin is Literal else hint
+    expected = hint if isinstance(hint, type) else str  # a Literal holds text
     if type(value) is not expected:  # not isinstance: True is an int, too
         raise RecipeError(f"{name} must be {EXPECTED[expected]}, was {value!r}")
     return value

@@ -6,7 +6,7 @@ import importlib.util
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -44,13 +44,13 @@ class Forward:
     """A network as training calls it.
 
     Attributes:
-        module: compiled, or not.
+        function: maps images to logits; compiled, or not.
         compiled: whether it is compiled.
         compile_s: seconds of compiling.
         note: why it is not compiled although that was planned; empty otherwise.
     """
 
-    module: nn.Module
+    function: Callable[[torch.Tensor], torch.Tensor]
     compiled: bool = False
     compile_s: float = 0.0
     note: str = ""
@@ -72,7 +72,7 @@ def compile_pays(train_macs: float, device: torch.device, *, threads: int, proce
 
 def compile_forward(
     wanted: Compile,
-    forward: nn.Module,
+    forward: Callable[[torch.Tensor], torch.Tensor],
     model: nn.Module,
     loader: BatchLoader,
     precision: torch.dtype,
@@ -93,21 +93,20 @@ def compile_forward(
     """
     cause, reason = None, missing_tools(device)
     if not reason:
+        images, _ = next(loader.batches(0))
         began = time.perf_counter()
-        # CUDA graphs on a GPU
-        mode = "reduce-overhead" if device.type == "cuda" else None
+        # On a GPU with CUDA graphs, which are recorded in the second and third pass.
+        mode, passes = ("reduce-overhead", 3) if device.type == "cuda" else (None, 1)
         try:
-            module: nn.Module = torch.compile(forward, dynamic=False, mode=mode)  # type: ignore[assignment]
-            images, _ = next(loader.batches(0))
-            # CUDA graphs are recorded in the second and third pass.
-            warm_up(module, model, images, precision, passes=3 if device.type == "cuda" else 1)
+            function = torch.compile(forward, dynamic=False, mode=mode)
+            warm_up(function, model, images, precision, passes=passes)
             if isinstance(loader, DeviceLoader):
                 loader.compile()
         except Exception as error:  # noqa: BLE001  torch.compile raises errors of all its parts
             cause = error
             reason = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
         else:
-            return Forward(module, compiled=True, compile_s=time.perf_counter() - began)
+            return Forward(function, compiled=True, compile_s=time.perf_counter() - began)
     if wanted == "on":
         raise RunError(
             f"torch.compile cannot compile this network ({reason}): use --compile off"
@@ -127,7 +126,7 @@ def missing_tools(device: torch.device) -> str:
 
 
 def warm_up(
-    forward: nn.Module,
+    forward: Callable[[torch.Tensor], torch.Tensor],
     model: nn.Module,
     images: torch.Tensor,
     precision: torch.dtype,
@@ -154,7 +153,7 @@ def warm_up(
                 with torch.autocast(device.type, torch.bfloat16, enabled=reduced):
                     logits = forward(images)
                 loss = functional.cross_entropy(logits.float(), labels)
-                loss.backward()  # type: ignore[no-untyped-call]
+                torch.autograd.backward(loss)
                 # A CUDA graph reuses its memory, so no gradient may survive until the next pass.
                 model.zero_grad(set_to_none=True)
     finally:

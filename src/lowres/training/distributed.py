@@ -8,13 +8,16 @@ Only the first process writes.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import TypeVar
 
 import torch
 from torch import distributed, nn
+
+T = TypeVar("T")
 
 TIMEOUT = timedelta(minutes=30)
 """How long processes wait for each other: longer than the first one compiles or writes."""
@@ -23,6 +26,7 @@ ASK_EVERY = 8
 """Steps between two exchanges about stopping: all processes must stop after the same step."""
 
 
+@dataclass(frozen=True, slots=True)
 class Team:
     """The processes that train a run.
 
@@ -32,10 +36,9 @@ class Team:
         device: device of the tensors that the processes exchange.
     """
 
-    def __init__(self, rank: int = 0, size: int = 1, device: str = "cpu") -> None:
-        self.rank = rank
-        self.size = size
-        self.device = device
+    rank: int = 0
+    size: int = 1
+    device: str = "cpu"
 
     @property
     def first(self) -> bool:
@@ -62,7 +65,7 @@ class Team:
             return False
         return bool(self.sum(torch.tensor(int(holds), device=self.device)))
 
-    def broadcast(self, value: Any) -> Any:  # noqa: ANN401
+    def broadcast(self, value: T) -> T:
         """Return the value of the first process in all of them; plain values only."""
         if self.size == 1:
             return value
@@ -81,9 +84,9 @@ class Team:
         """Turn mean and variance of this process's part of a batch into those of the whole."""
         from torch.distributed.nn.functional import all_reduce  # gradients flow back through it
 
-        whole = all_reduce(mean) / self.size  # type: ignore[no-untyped-call]
-        spread = all_reduce(variance + (mean - whole) ** 2)  # type: ignore[no-untyped-call]
-        return whole, spread / self.size
+        add: Callable[[torch.Tensor], torch.Tensor] = all_reduce
+        whole = add(mean) / self.size
+        return whole, add(variance + (mean - whole) ** 2) / self.size
 
     def wrapped(self, model: nn.Module, device: torch.device) -> nn.Module:
         """Return the network with gradients that are averaged over the processes."""

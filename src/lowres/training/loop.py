@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import nn
@@ -126,7 +126,7 @@ def _train(run: Run, session: Session, log: Log, track: Track) -> None:
         run.write_metrics(history)
     done = len(history) * per_epoch + progress.partial.steps
     with (
-        EventLog(run.path, log, len(history), writes=first) as events,
+        event_files(run.path, log, len(history), writes=first) as write_events,
         track("train", session.steps * batch_size, done=done * batch_size) as display,
     ):
         if session.forward.compiled:
@@ -142,7 +142,7 @@ def _train(run: Run, session: Session, log: Log, track: Track) -> None:
             record = _measure_epoch(session, len(history))
             progress.finish_epoch(record)
             _save(run, session)
-            events.write(record)
+            write_events(record)
             display.say(_epoch_line(record, epochs))
 
 
@@ -326,40 +326,34 @@ def evaluate(
     return Errors(1 - right1 / count, 1 - right5 / count, float(loss) / count)
 
 
-class EventLog:
-    """TensorBoard's event files beside metrics.jsonl: the record of each epoch as scalars.
+@contextmanager
+def event_files(
+    path: Path, log: Log, epochs: int, *, writes: bool
+) -> Iterator[Callable[[dict[str, Any]], None]]:
+    """Yield the function that writes the record of an epoch into TensorBoard's event files.
 
     Args:
-        run: directory of the run.
-        log: event files are written only for `tensorboard`.
+        path: directory of the run.
+        log: the function writes nothing unless this is `tensorboard`.
         epochs: number of finished epochs; later ones in files of an earlier attempt are hidden.
         writes: whether this process writes.
 
     Raises:
         MissingExtraError: tensorboard is wanted and not installed.
     """
+    if log != "tensorboard" or not writes:
+        yield lambda _: None
+        return
+    require("tensorboard", "tensorboard")
+    from torch.utils.tensorboard import SummaryWriter
 
-    def __init__(self, run: Path, log: Log, epochs: int, *, writes: bool) -> None:
-        self.writer: Any = None
-        if log == "tensorboard" and writes:
-            require("tensorboard", "tensorboard")
-            from torch.utils.tensorboard import SummaryWriter
+    with SummaryWriter(str(path / EVENTS_FOLDER), purge_step=epochs + 1) as writer:
 
-            self.writer = SummaryWriter(str(run / EVENTS_FOLDER), purge_step=epochs + 1)
+        def write(record: dict[str, Any]) -> None:
+            for name, value in record.items():
+                if name != "epoch" and value is not None:
+                    group = "eval" if name in ("top1_error", "top5_error", "eval_loss") else "train"
+                    writer.add_scalar(f"{group}/{name}", value, record["epoch"])
+            writer.flush()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.writer is not None:
-            self.writer.close()
-
-    def write(self, record: dict[str, Any]) -> None:
-        """Write the scalars of an epoch, at its number."""
-        if self.writer is None:
-            return
-        for name, value in record.items():
-            if name != "epoch" and value is not None:
-                group = "eval" if name in ("top1_error", "top5_error", "eval_loss") else "train"
-                self.writer.add_scalar(f"{group}/{name}", value, record["epoch"])
-        self.writer.flush()
+        yield write

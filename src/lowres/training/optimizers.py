@@ -60,34 +60,15 @@ class Optimizer(Protocol):
 
 
 def make_optimizer(recipe: Recipe, model: nn.Module, steps: int) -> Optimizer:
-    """Make the optimizer of a recipe.
-
-    Args:
-        recipe: has optimizer, momentum, weight decay and `decay_on`.
-        model: the network.
-        steps: number of steps in the whole run.
+    """Make the optimizer of a recipe, for a run of a number of steps.
 
     Raises:
         RunError: `optimizer` cannot be called, does not make an optimizer, or needs a closure.
     """
     if recipe.optimizer == "muon":
-        return Muon(
-            model,
-            lr=recipe.lr,
-            adam_lr=recipe.adam_lr,
-            lr_total=sum(recipe.learning_rate(step, steps) for step in range(steps)),
-            momentum=recipe.momentum,
-            weight_decay=recipe.weight_decay,
-            decay_on=recipe.decay_on,
-        )
+        return Muon(model, recipe, steps)
     if recipe.optimizer in ("momentum", "nesterov"):
-        return Momentum(
-            model,
-            momentum=recipe.momentum,
-            weight_decay=recipe.weight_decay,
-            decay_on=recipe.decay_on,
-            nesterov=recipe.optimizer == "nesterov",
-        )
+        return Momentum(model, recipe)
     return TorchOptimizer(model, recipe)
 
 
@@ -146,29 +127,12 @@ def _copy_all(own: Sequence[torch.Tensor], saved: Sequence[torch.Tensor], what: 
 
 
 class Momentum(Optimizer):
-    """Classical momentum with the learning rate inside the velocity, or Nesterov's.
+    """Classical momentum with the learning rate inside the velocity, or Nesterov's."""
 
-    Args:
-        model: the network.
-        momentum: fraction of the velocity that each step keeps.
-        weight_decay: L2 gradient per unit of weight.
-        decay_on: what decays, as in `decayed_names`.
-        nesterov: look ahead by one step of the velocity.
-    """
-
-    def __init__(
-        self,
-        model: nn.Module,
-        *,
-        momentum: float,
-        weight_decay: float,
-        decay_on: DecayOn = "weights-and-scales",
-        nesterov: bool = False,
-    ) -> None:
-        names, named = decayed_names(model, decay_on), dict(model.named_parameters())
-        self.momentum = momentum
-        self.weight_decay = weight_decay
-        self.nesterov = nesterov
+    def __init__(self, model: nn.Module, recipe: Recipe) -> None:
+        names, named = decayed_names(model, recipe.decay_on), dict(model.named_parameters())
+        self.momentum, self.weight_decay = recipe.momentum, recipe.weight_decay
+        self.nesterov = recipe.optimizer == "nesterov"
         self.parameters: list[torch.Tensor] = list(named.values())
         self.decayed: list[torch.Tensor] = [p for name, p in named.items() if name in names]
         self.velocity = [torch.zeros_like(p) for p in self.parameters]
@@ -217,33 +181,13 @@ def orthogonalised(matrices: torch.Tensor) -> torch.Tensor:
 
 
 class Muon(Optimizer):
-    """Muon for the matrices of hidden layers, Adam for all other parameters.
+    """Muon for the matrices of hidden layers, Adam for all others; norm scales never decay."""
 
-    Args:
-        model: the network.
-        lr: learning rate at the peak of the schedule.
-        adam_lr: Adam's learning rate at the peak of the schedule.
-        lr_total: sum of the learning rates of all steps of the run.
-        momentum: fraction of the averaged gradient that each step keeps, with look-ahead.
-        weight_decay: decrease of the logarithm of a decaying weight over the run.
-        decay_on: what decays, as in `decayed_names`; norm scales never decay here.
-    """
-
-    def __init__(
-        self,
-        model: nn.Module,
-        *,
-        lr: float,
-        adam_lr: float,
-        lr_total: float,
-        momentum: float,
-        weight_decay: float,
-        decay_on: DecayOn = "weights-and-scales",
-    ) -> None:
+    def __init__(self, model: nn.Module, recipe: Recipe, steps: int) -> None:
         named = dict(model.named_parameters())
-        matrices, decayed = matrix_names(model), decayed_names(model, decay_on)
-        self.lr, self.adam_lr, self.lr_total = lr, adam_lr, lr_total
-        self.momentum, self.weight_decay = momentum, weight_decay
+        matrices, decayed = matrix_names(model), decayed_names(model, recipe.decay_on)
+        self.recipe = recipe
+        self.lr_total = sum(recipe.learning_rate(step, steps) for step in range(steps))
         self.matrices: list[torch.Tensor] = [p for n, p in named.items() if n in matrices]
         self.others: list[torch.Tensor] = [p for n, p in named.items() if n not in matrices]
         self.decayed: list[torch.Tensor] = [
@@ -256,9 +200,9 @@ class Muon(Optimizer):
     @torch.no_grad()
     def step(self, lr: float) -> None:
         self.steps += 1
-        torch._foreach_mul_(self.decayed, math.exp(-self.weight_decay * lr / self.lr_total))
+        torch._foreach_mul_(self.decayed, math.exp(-self.recipe.weight_decay * lr / self.lr_total))
         self._step_matrices(lr)
-        self._step_others(self.adam_lr * lr / self.lr)
+        self._step_others(self.recipe.adam_lr * lr / self.recipe.lr)
         for parameter in (*self.matrices, *self.others):
             parameter.grad = None
 
@@ -270,8 +214,8 @@ class Muon(Optimizer):
         for parameter, gradient, average in zip(
             *_with_gradient(self.matrices, averages), strict=True
         ):
-            average.lerp_(gradient, 1 - self.momentum)
-            ahead = gradient.lerp(average, self.momentum)
+            average.lerp_(gradient, 1 - self.recipe.momentum)
+            ahead = gradient.lerp(average, self.recipe.momentum)
             matrix = ahead.flatten(1)
             shapes[matrix.shape[0], matrix.shape[1]].append((parameter, matrix))
         for (rows, columns), members in shapes.items():
@@ -359,7 +303,7 @@ class TorchOptimizer(Optimizer):
             switch()
 
 
-def _refuse_closure(kind: Any, name: str) -> None:  # noqa: ANN401  a class, or any function
+def _refuse_closure(kind: object, name: str) -> None:
     """Raise RunError if a step of an optimizer class needs a closure, as that of LBFGS does."""
     closure = _parameters_of(getattr(kind, "step", None)).get("closure")
     if closure is not None and closure.default is inspect.Parameter.empty:
@@ -369,8 +313,8 @@ def _refuse_closure(kind: Any, name: str) -> None:  # noqa: ANN401  a class, or 
         )
 
 
-def _parameters_of(function: Any) -> dict[str, inspect.Parameter]:  # noqa: ANN401
+def _parameters_of(function: object) -> dict[str, inspect.Parameter]:
     try:
-        return dict(inspect.signature(function).parameters)
-    except (TypeError, ValueError):  # not a function, or built in and without a signature
+        return dict(inspect.signature(function).parameters) if callable(function) else {}
+    except ValueError:  # built in, without a signature
         return {}

@@ -17,7 +17,6 @@ loop all work the same way.
 from __future__ import annotations
 
 import json
-import time
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -29,6 +28,7 @@ from typing import Any, Literal, Self, get_args
 from lowres.errors import LowresError, RunBusyError, RunError
 from lowres.recipe import Recipe
 from lowres.store.store import Store
+from lowres.text import percent
 from lowres.work.directory import WorkDirectory, read_record
 from lowres.work.files import sha256_of_file, write_bytes, write_json
 
@@ -259,9 +259,7 @@ class Run:
         if state is RunState.FAILED:
             reason = "{type}: {message}".format(**self.error())
         if state is RunState.DIVERGED:
-            step, rate = result.get("bad_step"), result.get("bad_lr")
-            where = "" if step is None else f" from step {step} on, at learning rate {rate}"
-            reason = f"its loss is not finite{where}"
+            reason = why_diverged(result)
         return RunSummary(self.path.name, self.recipe, state, self.metrics(), result, reason)
 
     def result(self) -> dict[str, Any]:
@@ -331,11 +329,6 @@ class Run:
         with _work(self.path).lock("being trained"):
             yield
 
-    def idle_s(self) -> float:
-        """Return the seconds since an epoch was written, or 0 if there is none."""
-        metrics = self.path / METRICS_FILE
-        return max(0.0, time.time() - metrics.stat().st_mtime) if metrics.exists() else 0.0
-
 
 def _work(path: Path) -> WorkDirectory:
     return WorkDirectory(
@@ -346,6 +339,7 @@ def _work(path: Path) -> WorkDirectory:
         error=RunError,
         busy_error=RunBusyError,
         ignored=frozenset({"path"}),
+        locks_plan=True,
         check=_checked,
         advice=f"finish the run that is there with: lowres train {path}, or choose another "
         "directory with --out",
@@ -361,16 +355,20 @@ def _checked(record: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
+def why_diverged(result: dict[str, Any]) -> str:
+    """Return from where on the loss of a run is not finite."""
+    step, rate = result.get("bad_step"), result.get("bad_lr")
+    where = "" if step is None else f" from step {step} on, at learning rate {rate}"
+    return f"its loss is not finite{where}"
+
+
 def result_line(result: dict[str, Any]) -> str:
     """Return the result of a run in one sentence."""
     network = f"{result['network']} ({result['parameters']:,} parameters)"
     if result["status"] == "diverged":
-        return (
-            f"{network} diverged in epoch {result['epochs']}: its loss is not finite from "
-            f"step {result['bad_step']} on, at learning rate {result['bad_lr']}"
-        )
+        return f"{network} diverged in epoch {result['epochs']}: {why_diverged(result)}"
     return (
-        f"{network}: {result['eval_split']} top-1 error {100 * result['top1_error']:.2f} %, top-5 "
-        f"error {100 * result['top5_error']:.2f} %; {result['train_s']:.1f} s of training, "
+        f"{network}: {result['eval_split']} top-1 error {percent(result['top1_error'])}, top-5 "
+        f"error {percent(result['top5_error'])}; {result['train_s']:.1f} s of training, "
         f"{result['images_per_s']:,.0f} images/s"
     )

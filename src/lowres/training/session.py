@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from types import FrameType
 
 import numpy as np
@@ -72,19 +73,10 @@ class Session:
     """What one call of `finish` works with; while it trains, only `progress` and weights change.
 
     Attributes:
-        recipe: every decision of the training.
-        network: the network, without compiling and without processes.
+        network: the network itself.
         forward: the network as training calls it: compiled, or joined to other processes.
-        optimizer: the optimizer.
-        train_loader: batches of train.
-        eval_loader: batches of the split on which errors are measured.
-        eval_split: name of that split.
-        trained: the network with what its users need to know.
-        device: where it runs.
-        progress: how far the run is.
-        numerics: what decides the bits of the result beside the recipe.
-        team: processes that train the run.
-        stop: whether a signal has requested to stop.
+        eval_split: the split on which errors are measured; `eval_loader` has its batches.
+        trained: the network with what its users need, to be published at the end.
     """
 
     recipe: Recipe
@@ -116,10 +108,10 @@ class Session:
         """Train one step on (B, 3, H, W) and (B,) int64 of the device; return the mean loss."""
         reduced = self.precision == torch.bfloat16
         with torch.autocast(self.device.type, torch.bfloat16, enabled=reduced):
-            logits = self.forward.module(images)
+            logits = self.forward.function(images)
         smoothing = self.recipe.label_smoothing
         loss = functional.cross_entropy(logits.float(), labels, label_smoothing=smoothing)
-        loss.backward()  # type: ignore[no-untyped-call]
+        torch.autograd.backward(loss)
         self.optimizer.step(lr)
         return loss.detach()
 
@@ -152,7 +144,7 @@ def open_session(
     numerics = earlier or Numerics(
         str(choose_precision(recipe.precision, device)).removeprefix("torch."),
         threads=torch.get_num_threads(),
-        compiled=False,
+        compiled=execution.compile == "on",
     )
     numerics = replace(numerics, threads=execution.threads or numerics.threads)
     precision: torch.dtype = getattr(torch, numerics.precision)
@@ -160,15 +152,14 @@ def open_session(
     eval_loader = _on_device(evaluation, device, precision, execution.loading)
     forward, stop = Forward(team.wrapped(model, device)), Stop()
     with _using_threads(numerics.threads), stop.listening():
-        images = len(train) * recipe.epochs * recipe.batch_size
-        macs = TRAINING_PASSES * network.macs * images
-        begins_compiled = execution.compile == "on" or (
-            execution.compile == "auto"
-            and compile_pays(macs, device, threads=numerics.threads, processes=team.size)
-        )
-        if earlier.compiled if earlier else begins_compiled:  # a run resumes as it began
+        compiles = numerics.compiled  # a run resumes as it began
+        if earlier is None and execution.compile == "auto":
+            images = len(train) * recipe.epochs * recipe.batch_size
+            macs = TRAINING_PASSES * network.macs * images
+            compiles = compile_pays(macs, device, threads=numerics.threads, processes=team.size)
+        if compiles:
             forward = compile_forward(
-                execution.compile, forward.module, model, train_loader, precision, device
+                execution.compile, forward.function, model, train_loader, precision, device
             )
         yield Session(
             recipe=recipe,
@@ -201,29 +192,22 @@ def _loaders(
             f"--batch-size must be a multiple of the {team.size} processes that share each batch, "
             f"was {recipe.batch_size}"
         )
-    part = (team.rank, team.size)
-    train = NumpyLoader(
+    load = partial(
+        NumpyLoader,
         store,
         recipe.variant,
+        subtract=recipe.subtract,
+        divide_by=recipe.divide_by,
+        part=(team.rank, team.size),
+    )
+    train = load(
         batch_size=recipe.batch_size,
         shuffle=True,
         flip=recipe.flip,
         shift_px=recipe.shift_px,
-        subtract=recipe.subtract,
-        divide_by=recipe.divide_by,
         seed=recipe.seed,
-        part=part,
     )
-    evaluation = NumpyLoader(
-        store,
-        recipe.variant,
-        eval_split,
-        batch_size=EVAL_BATCH_SIZE,
-        subtract=recipe.subtract,
-        divide_by=recipe.divide_by,
-        part=part,
-    )
-    return train, evaluation
+    return train, load(eval_split, batch_size=EVAL_BATCH_SIZE)
 
 
 def _on_device(

@@ -105,7 +105,7 @@ def load_network(path: Path | str) -> TrainedNetwork:
     try:
         with safetensors.safe_open(file, framework="pt") as opened:
             record = json.loads((opened.metadata() or {})[METADATA])
-            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+            tensors = {name: opened.get_tensor(name) for name in sorted(opened.keys())}
         recipe, classes = Recipe.from_record(record["recipe"]), tuple(record["classes"])
         mean, std = (tensors.pop(name).numpy() for name in (MEAN, STD))
         module = make_network(recipe, len(classes)).module
@@ -153,7 +153,7 @@ def warm_start(run: Run, model: nn.Module) -> tuple[str, ...]:
                 f"{run.path} was planned with; {again}"
             )
         with safetensors.safe_open(start.file, framework="pt") as opened:
-            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+            tensors = {name: opened.get_tensor(name) for name in sorted(opened.keys())}
     except (OSError, safetensors.SafetensorError) as error:
         raise RunError(f"{start.file} cannot be read: {error}; {again}") from error
     own = model.state_dict()

@@ -27,7 +27,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -60,6 +60,8 @@ class WorkDirectory:
         busy_error: raised if another process holds the lock.
         own: patterns of further files that the work may write before its plan.
         ignored: names in the plan that may differ, at any depth, such as `path`.
+        locks_plan: lock the plan and not the directory, for a plan that never changes: file systems
+            of clusters such as Lustre share locks of files between machines, not of directories.
         check: validates a plan that was read and returns it, completed by defaults; any of
             `DAMAGE` that it raises means that the plan is damaged.
         advice: what a user does who wants another plan.
@@ -73,6 +75,7 @@ class WorkDirectory:
     busy_error: type[LowresError] | None = None
     own: tuple[str, ...] = ()
     ignored: frozenset[str] = frozenset()
+    locks_plan: bool = False
     check: Callable[[Record], Record] = dict
     advice: str = "choose another directory with --out"
 
@@ -89,10 +92,14 @@ class WorkDirectory:
     @property
     def busy(self) -> bool:
         """Whether a process holds the lock; never so on file systems without locks."""
-        if not self.path.is_dir():
+        if not self._locked.exists():
             return False
-        with held(self.path) as free:
+        with held(self._locked) as free:
             return not free
+
+    @property
+    def _locked(self) -> Path:
+        return self.path / self.plan_name if self.locks_plan else self.path
 
     def begin(self, plan: Mapping[str, Any]) -> None:
         """Write the plan, or check that the directory holds the same one.
@@ -171,15 +178,18 @@ class WorkDirectory:
         """
         if self.path.exists() and not self.path.is_dir():
             self.refuse_foreign()
-        with ExitStack() as stack:
-            name = f"{self.kind} {self.path}"
-            stack.enter_context(self._held(self.path, name, doing, wait_s, shared=bool(part)))
-            stack.callback(self._remove_if_empty)
-            if part:
-                self.refuse_foreign()
-                file = self.path / f"{part}.lock"
-                stack.enter_context(self._held(file, f"{part} of {self.path}", doing, wait_s))
-            yield
+        with self._held(self._locked, f"{self.kind} {self.path}", doing, wait_s, shared=bool(part)):
+            try:
+                if part:
+                    self.refuse_foreign()
+                    file, name = self.path / f"{part}.lock", f"{part} of {self.path}"
+                    with self._held(file, name, doing, wait_s):
+                        yield
+                else:
+                    yield
+            finally:
+                with suppress(OSError):  # not empty, most of the time
+                    self.path.rmdir()
 
     @contextmanager
     def _held(
@@ -189,7 +199,7 @@ class WorkDirectory:
         while True:
             # Made in each round: the other process may have removed the empty directory.
             self.path.mkdir(parents=True, exist_ok=True)
-            if path != self.path:
+            if path.suffix == ".lock":
                 path.touch()
             with held(path, shared=shared) as free:
                 if free and path.exists():
@@ -201,10 +211,6 @@ class WorkDirectory:
                     f"{name} is {doing} by another process{waited}"
                 )
             time.sleep(POLL_S)
-
-    def _remove_if_empty(self) -> None:
-        with suppress(OSError):  # not empty, most of the time
-            self.path.rmdir()
 
     def finish(self, result: Mapping[str, Any]) -> None:
         """Write the result, which declares the work finished."""
@@ -232,14 +238,12 @@ def read_record(file: Path, needed: Collection[str], error: type[LowresError]) -
     """
     try:
         record = _read_object(file)
+        _ = [record[name] for name in needed]
+        return record
     except FileNotFoundError:
         raise error(f"{file} is missing") from None
     except DAMAGE as reason:
         raise error(f"{file} is damaged: {_reason(reason)}; remove it and start again") from reason
-    missing = [name for name in needed if name not in record]
-    if missing:
-        raise error(f"{file} is damaged: it has no {', '.join(missing)}; remove it and start again")
-    return record
 
 
 def _read_object(file: Path) -> Record:

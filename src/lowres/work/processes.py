@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 
 from lowres.work.executor import Job, Result
+from lowres.work.threads import available_cores
 
 POLL_S = 0.05
 STOP_S = 10.0
@@ -15,11 +16,6 @@ STOP_S = 10.0
 
 GPU_VARIABLE = "CUDA_VISIBLE_DEVICES"
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-
-
-def available_cores() -> int:
-    """Count the cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def share_cores(count: int, jobs: int | None = None, threads: int | None = None) -> tuple[int, int]:

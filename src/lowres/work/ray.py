@@ -204,18 +204,22 @@ def _stop(ray: Ray, running: Mapping[Ray, tuple[Job, Ray]]) -> None:
 
 
 @contextmanager
-def connected(ray: Ray, address: str) -> Iterator[bool]:
-    """Connect this process to a cluster if it is not connected yet; yield whether this was done.
+def connected(ray: Ray, address: str) -> Iterator[None]:
+    """Connect this process to a cluster, unless it is connected already.
 
     Raises:
         LowresError: no cluster answers.
     """
     if ray.is_initialized():
-        yield False
+        yield
         return
     answer = signal.getsignal(signal.SIGTERM)
     try:
-        _knock(address)
+        # Ray itself tries for minutes to find a cluster, and prints much.
+        known = os.environ.get("RAY_ADDRESS", address) if address == "auto" else address
+        host, _, port = known.rpartition(":")
+        if "://" not in known and host and port.isdecimal():
+            socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_S).close()
         ray.init(address, log_to_driver=False, logging_level="ERROR")
     except (OSError, ValueError, RuntimeError, OverflowError) as error:
         reason = " ".join(str(error).split())
@@ -227,18 +231,6 @@ def connected(ray: Ray, address: str) -> Iterator[bool]:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, answer)  # Ray replaces it
     try:
-        yield True
+        yield
     finally:
         ray.shutdown()
-
-
-def _knock(address: str) -> None:
-    """Check that something answers at an address; Ray itself tries for minutes and prints much.
-
-    Raises:
-        OSError, OverflowError: nothing does.
-    """
-    address = os.environ.get("RAY_ADDRESS", address) if address == "auto" else address
-    host, _, port = address.rpartition(":")
-    if "://" not in address and host and port.isdecimal():
-        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_S).close()

@@ -1,4 +1,4 @@
-"""Searches: what is chosen, trained, promoted, told to Optuna, and found again after an end."""
+"""Searches: what they choose, train, promote, report to Optuna, and how they resume."""
 
 import json
 import subprocess
@@ -30,7 +30,7 @@ def trials(path):
     return optuna.load_study(study_name=None, storage=storage).trials
 
 
-def test_the_best_go_on_and_what_it_cost(store, tmp_path):
+def test_the_best_are_promoted_and_the_cost_is_counted(store, tmp_path):
     executor = Formula()
     found = searched(tmp_path / "search", store, executor, space=["lr=log:0.001:1"], budget=3)
     small, large = (
@@ -41,8 +41,8 @@ def test_the_best_go_on_and_what_it_cost(store, tmp_path):
     assert small / large == pytest.approx(0.18, abs=0.001)
     assert (first, second) == (5, 2)
     errors = {one["configuration"]: one["rungs"][0]["error"] for one in found["trace"]}
-    went_on = {one["configuration"] for one in found["trace"] if one["rungs"][0]["promoted"]}
-    assert went_on == set(sorted(errors, key=errors.get)[:second])
+    promoted = {one["configuration"] for one in found["trace"] if one["rungs"][0]["promoted"]}
+    assert promoted == set(sorted(errors, key=errors.get)[:second])
     best = found["best"]
     assert best["configuration"] == min(errors, key=errors.get)
     recipe = replace(BASE, lr=best["changes"]["lr"])
@@ -54,14 +54,15 @@ def test_the_best_go_on_and_what_it_cost(store, tmp_path):
     assert found["same_size"]["train_macs"] == first * large
     assert found["same_size"]["train_s"] == pytest.approx(first)
     assert (tmp_path / "search" / "runs" / best["run"] / "result.json").exists()
-    told = "\n".join(lines(found))
-    assert f"best at 16 px: top-1 error {100 * best['top1_error']:.2f} %" in told
-    assert f"{first} configurations at 16 px: about 5 s" in told
+    text = "\n".join(lines(found))
+    assert f"best at 16 px: top-1 error {100 * best['top1_error']:.2f} %" in text
+    assert f"{first} configurations at 16 px: about 5 s" in text
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("sampler", ["tpe", "gp", "qmc", "random"])
 def test_one_seed_one_trace(store, tmp_path, sampler):
-    settings = {"sampler": sampler, "budget": 7}
+    settings = {"sampler": sampler, "budget": 6}
     found = [searched(tmp_path / name, store, **settings) for name in ("a", "b")]
     assert found[0] == found[1]
     assert len(found[0]["trace"]) > 10, "more than tpe and gp choose at random"
@@ -69,6 +70,7 @@ def test_one_seed_one_trace(store, tmp_path, sampler):
     assert other["trace"][0]["changes"] != found[0]["trace"][0]["changes"]
 
 
+@pytest.mark.full
 def test_samplers_that_learn_do(store, tmp_path):
     def late(sampler):
         found = searched(tmp_path / sampler, store, budget=20, sampler=sampler)
@@ -140,7 +142,7 @@ def test_diverged_runs_are_the_worst_and_failed_ones_given_up(store, tmp_path):
 
 
 def test_what_was_given_up_stays_so_with_fewer_jobs(store, tmp_path):
-    """Of the first four only the last works, which one at a time would not come to know."""
+    """Of the first four only the last works, which one at a time would not find out."""
     chosen = searched(tmp_path / "whole", store, at_a_time=4)["trace"][:3]
     rates = [one["changes"]["lr"] for one in chosen]
     executor = Formula(failing=lambda recipe: recipe.lr in rates)
@@ -170,18 +172,19 @@ def test_all_diverged_at_the_end_leaves_no_best(store, tmp_path):
     assert "no configuration was trained to its end at 16 px" in "\n".join(lines(found))
 
 
-def test_killed_searches_go_on_to_the_same_result(store_path, tmp_path):
-    command = [sys.executable, search_kills.__file__, str(store_path), str(tmp_path), "5"]
+@pytest.mark.full
+def test_killed_searches_resume_to_the_same_result(store_path, tmp_path):
+    command = [sys.executable, search_kills.__file__, str(store_path), str(tmp_path), "2"]
     run = subprocess.run(command, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
 
 
-def test_an_interrupt_ends_it_and_the_journal_is_mended(store, tmp_path):
+def test_an_interrupt_ends_it_and_the_journal_is_repaired(store, tmp_path):
     class Interrupted(Formula):
-        def finish(self, pieces):
+        def finish(self, jobs):
             if len(self.done) == 5:
                 raise KeyboardInterrupt
-            yield from super().finish(pieces)
+            yield from super().finish(jobs)
 
     path, executor = tmp_path / "search", Interrupted()
     with pytest.raises(KeyboardInterrupt):
@@ -275,7 +278,7 @@ def test_other_directories_are_refused(store, tmp_path):
         Search.open(tmp_path / "mine")
     Search.start(tmp_path / "search", store, plan())
     with (
-        held(tmp_path / "search"),
+        held(tmp_path / "search" / "search.json"),
         pytest.raises(RunBusyError, match="is being run by another process"),
     ):
         searched(tmp_path / "search", store)
@@ -290,10 +293,10 @@ def test_other_directories_are_refused(store, tmp_path):
 class InProcess:
     """A toy executor that trains in this process."""
 
-    def finish(self, pieces):
-        for piece in pieces:
-            loop.finish(Run.open(piece.log.parent))
-            yield search_kills.Result(piece, 0)
+    def finish(self, jobs):
+        for job in jobs:
+            loop.finish(Run.open(job.log.parent))
+            yield search_kills.Result(job, 0)
 
 
 def test_weights_are_carried_from_size_to_size(store, tmp_path):

@@ -1,4 +1,4 @@
-"""NumPy's `.npz` files of plain arrays: read with no pickles, written as the rows come."""
+"""NumPy's `.npz` files of plain arrays: read without pickles, written row by row."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lowres.formats.containers.pickle import SkippedArray
 from lowres.formats.containers.streams import damage_named, read_exactly
 
 EARLIEST = (1980, 1, 1, 0, 0, 0)
-"""The date of every member, so that equal arrays make equal files; `numpy.savez` does the same."""
+"""The date of every member, as in `numpy.savez`: equal arrays make equal files."""
 
 
 def load_npz(
@@ -27,8 +27,8 @@ def load_npz(
     Args:
         file: the whole file; it must be able to seek.
         where: the file, and member, for messages.
-        names: of the arrays wanted; those that are not there are left out.
-        skip_above: arrays of more bytes come as `SkippedArray`, and only their header is read.
+        names: of the arrays wanted; missing ones are left out.
+        skip_above: of arrays with more bytes, only the header is read; they come as `SkippedArray`.
 
     Raises:
         SourceError: the file is damaged, or an array holds objects or is encrypted.
@@ -55,12 +55,13 @@ def _array(
             header = np.lib.format.read_array_header_2_0(member)
         else:
             raise SourceError(
-                f"{where} has an array header of version {version}; known are 1 and 2"
+                f"{where} has an array header of version {version}; lowres reads 1 and 2"
             )
     shape, fortran, dtype = header
     if dtype.hasobject:
         raise SourceError(
-            f"{where} holds Python objects, which could run anything: refused, nothing was run"
+            f"{where} holds Python objects, which could run anything: lowres refuses it, and "
+            "nothing was run"
         )
     needed = math.prod(shape) * dtype.itemsize
     has = info.file_size - member.tell()

@@ -18,7 +18,7 @@ import pickletools
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import IO, Any, AnyStr, Literal, NoReturn
+from typing import IO, Any, AnyStr, NoReturn
 
 import numpy as np
 
@@ -62,16 +62,7 @@ RENAMED = {"numpy._core": "numpy.core", "__builtin__": "builtins"}
 DTYPES = frozenset({"b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8"})
 """NumPy's codes of the booleans, integers and floats that are the same on every machine."""
 
-BYTE_ORDERS: dict[str | bytes, Literal["<", ">", "|", "="]] = {
-    "<": "<",
-    b"<": "<",
-    ">": ">",
-    b">": ">",
-    "|": "|",
-    b"|": "|",
-    "=": "=",
-    b"=": "=",
-}
+BYTE_ORDERS = ("<", ">", "|", "=")
 """How a dtype's state writes its byte order, in text or, by Python 2, in bytes."""
 
 LATIN = ("latin1", "latin-1", b"latin1", b"latin-1")
@@ -110,7 +101,7 @@ SINGLE = (type(None), bool, int, float, str, bytes)
 LEAVES = (*SINGLE, bytearray, np.ndarray, SkippedBytes, SkippedArray)
 
 
-def load_plain(stream: IO[bytes], where: str, *, skip_above: int | None = None) -> Any:  # noqa: ANN401
+def load_plain(stream: IO[bytes], where: str, *, skip_above: int | None = None) -> object:
     """Read one pickle of plain values, and nothing behind it.
 
     An array uses the very bytes that were read, and may be read-only. Reading goes by single
@@ -130,9 +121,9 @@ def load_plain(stream: IO[bytes], where: str, *, skip_above: int | None = None) 
         SourceError: the pickle is damaged, or asks for anything else; nothing was run.
         OSError: the stream cannot be read.
     """
-    bounded = _Bounded(stream, where)
+    unpickler = PlainUnpickler(_Bounded(stream, where), skip_above)
     try:
-        return _checked(PlainUnpickler(bounded, skip_above).load(), where)
+        return _checked(unpickler.load(), where)
     except SourceError:
         raise
     except (
@@ -150,6 +141,8 @@ def load_plain(stream: IO[bytes], where: str, *, skip_above: int | None = None) 
             f"{where} is no whole pickle of plain values ({str(error)[:200]}); "
             "fetch or write it again"
         ) from error
+    finally:
+        unpickler.memo.clear()  # it refers to the unpickler, so arrays would outlive their use
 
 
 class _Bounded:
@@ -187,20 +180,20 @@ class _Bounded:
 
 
 def _refusal(where: str, what: str) -> SourceError:
-    return SourceError(f"{where} {what}; refused, nothing was run")
+    return SourceError(f"{where} {what}: lowres refuses it, and nothing was run")
 
 
 class _Memo(dict[int, Any]):
     """What a pickle remembers by number; a `NewArray` with its state is the array itself."""
 
-    def __getitem__(self, place: int) -> Any:  # noqa: ANN401
+    def __getitem__(self, place: int) -> object:
         value = super().__getitem__(place)
         finished = isinstance(value, NewArray) and value.value is not None
         return value.value if finished else value
 
 
 class _Opcodes(dict[int, Callable[[Any], None]]):
-    """What each opcode does, by its byte; every other one is refused."""
+    """The method of each opcode, by its byte; every other opcode is refused."""
 
     def __missing__(self, code: int) -> Callable[[Any], None]:
         def refuse(reader: PlainUnpickler) -> NoReturn:
@@ -215,7 +208,9 @@ class _Opcodes(dict[int, Callable[[Any], None]]):
         return refuse
 
 
-def _string(length: str, kind: type[bytes] | type[bytearray] | type[str]) -> Any:  # noqa: ANN401
+def _string(
+    length: str, kind: type[bytes] | type[bytearray] | type[str]
+) -> Callable[[PlainUnpickler], None]:
     """Make the method that reads a string whose length comes first, as struct's `length`."""
     form = struct.Struct(length)
 
@@ -260,7 +255,7 @@ class PlainUnpickler(pickle._Unpickler):
         """Make the error for what a plain pickle never has."""
         return _refusal(self.file.where, what)
 
-    def find_class(self, module: str, name: str) -> Any:  # noqa: ANN401
+    def find_class(self, module: str, name: str) -> object:
         for new, old in RENAMED.items():
             if module == new or module.startswith(f"{new}."):
                 module = old + module[len(new) :]
@@ -302,9 +297,10 @@ class PlainUnpickler(pickle._Unpickler):
         state, target = self.stack.pop(), self.stack[-1]
         match target, state:
             case NewDtype(), (3, str() | bytes() as order, None, None, None, *_):
-                if order not in BYTE_ORDERS:
+                text = order.decode("latin-1") if isinstance(order, bytes) else order
+                if text not in BYTE_ORDERS:
                     raise self.refusal("has a dtype with no byte order")
-                target.value = target.value.newbyteorder(BYTE_ORDERS[order])
+                target.value = np.dtype(text + target.value.str[1:])
             case NewArray(), (1, tuple(shape), NewDtype(value=dtype), int(fortran), data):
                 target.value = self.array(data, dtype, shape, "F" if fortran else "C")
                 self.stack[-1] = target.value
@@ -419,9 +415,9 @@ PlainUnpickler.dispatch |= {
 }
 
 
-def _checked(value: Any, where: str) -> Any:  # noqa: ANN401
+def _checked(value: object, where: str) -> object:
     """Return a value if it is plain all through, and nested less than `MAX_NESTING` deep."""
-    level = [value]
+    level: list[Any] = [value]
     for _ in range(MAX_NESTING):
         inner: dict[int, Any] = {}  # each container once, however often it is shared
         for each in level:

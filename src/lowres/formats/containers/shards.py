@@ -13,10 +13,10 @@ from lowres.errors import SourceError
 from lowres.formats.indexing import SPLIT_NAMES, missing_number, split_of
 
 SPLIT_FOLDERS = frozenset({*SPLIT_NAMES, "data"})
-"""Folders of shards are named like a split, or `data` as on the Hub."""
+"""Names of folders of shards: those of splits, and `data` as on the Hub."""
 
 MOST_SHARDS = 100_000
-"""The most that a pattern may stand for: a slip such as `{0..99999999}` must not fill memory."""
+"""The most that a pattern may stand for: a typo such as `{0..99999999}` must not fill memory."""
 
 _BRACES = re.compile(r"\{([^{}]*)\}")
 _RANGE = re.compile(r"(\d{1,9})\.\.(\d{1,9})", re.ASCII)
@@ -27,12 +27,12 @@ Shards = list[tuple[str, Path]]
 
 
 def is_pattern(path: Path) -> bool:
-    """Tell whether a path that does not exist stands for several, by braces."""
+    """Return whether a path that does not exist stands for several, by braces."""
     return _BRACES.search(str(path)) is not None and not path.exists()
 
 
 def is_sharded(folder: Path) -> bool:
-    """Tell whether a folder holds shards, at its top or in folders named like splits."""
+    """Return whether a folder holds shards, at its top or in folders named like splits."""
     with os.scandir(folder) as children:
         folders: list[str] = []
         others: list[str] = []
@@ -42,35 +42,37 @@ def is_sharded(folder: Path) -> bool:
     splits = [folder / name for name in folders if name.lower() in SPLIT_FOLDERS]
     if any(any(map(_is_shard, split.iterdir())) for split in splits):
         return True
-    # A tar beside class folders is only somebody's copy of them.
+    # A tar beside class folders is a copy of them.
     return not folders and any(_is_shard(folder / name) for name in others)
 
 
 def shards_of(path: Path) -> Shards:
     """List the shards that a folder, a tar or a pattern stands for, sorted.
 
-    The split is what a file's name speaks of, else the folder's that holds it, else train.
+    The split comes from the name of the folder, else from the name of the file, else it is train.
 
     Raises:
-        SourceError: a shard that is named is missing, or the numbers in a folder have a gap.
+        SourceError: a shard of the pattern is missing, or the numbers in a folder have a gap.
     """
     if is_pattern(path):
         paths = [Path(text) for text in expanded(str(path))]
         for shard in paths:
             if not shard.is_file():
                 raise SourceError(
-                    f"{shard} is missing, which {path} stands for; fetch it, or name fewer shards"
+                    f"{shard}, a shard of {path}, is missing; fetch it, or name fewer shards"
                 )
-        return sorted((_split(shard, _parent(shard)), shard) for shard in paths)
+        return sorted((_split(shard), shard) for shard in paths)
     if not path.is_dir():
-        return [(_split(path, None), path)]
-    splits = [child for child in path.iterdir() if _is_split(child)]
+        return [(split_of(path.stem) or "train", path)]
+    splits = [c for c in path.iterdir() if c.name.lower() in SPLIT_FOLDERS and c.is_dir()]
     shards: Shards = []
     for folder in (path, *sorted(splits)):
         found = [child for child in sorted(folder.iterdir()) if _is_shard(child)]
         _check_gaps(found)
-        within = None if folder == path else SPLIT_NAMES.get(folder.name.lower())
-        shards += [(_split(shard, within), shard) for shard in found]
+        shards += [
+            ((split_of(shard.stem) or "train") if folder == path else _split(shard), shard)
+            for shard in found
+        ]
     return sorted(shards)
 
 
@@ -80,12 +82,12 @@ def expanded(pattern: str) -> list[str]:
     Numbers are padded with zeros as in the range.
 
     Raises:
-        SourceError: braces are nested, not closed, or hold neither; or they stand for more than
-            100,000 names.
+        SourceError: braces are nested or not closed, hold neither a range nor a choice, or stand
+            for more than 100,000 names.
     """
     parts = _BRACES.split(pattern)  # plain, inside, plain, inside, ..., plain
     if any(brace in part for part in parts[::2] for brace in "{}"):
-        raise SourceError(f"{pattern} has braces inside braces, or one that is not closed")
+        raise SourceError(f"{pattern} has nested braces, or a brace that is not closed")
     choices = [_choices(part, pattern) for part in parts[1::2]]
     count = math.prod(map(len, choices))
     if count > MOST_SHARDS:
@@ -119,21 +121,13 @@ def _is_shard(path: Path) -> bool:
     return path.suffix.lower() == ".tar" and not hidden and path.is_file()
 
 
-def _is_split(path: Path) -> bool:
-    """Tell a folder that may hold shards."""
-    return path.name.lower() in SPLIT_FOLDERS and path.is_dir()
-
-
-def _parent(shard: Path) -> str | None:
-    return SPLIT_NAMES.get(shard.parent.name.lower())
-
-
-def _split(shard: Path, within: str | None) -> str:
-    return within or split_of(shard.stem) or "train"
+def _split(shard: Path) -> str:
+    """Return the split of a shard, by the name of its folder or its own."""
+    return SPLIT_NAMES.get(shard.parent.name.lower()) or split_of(shard.stem) or "train"
 
 
 def _check_gaps(shards: list[Path]) -> None:
-    """Refuse a missing number up to the last that is there, or of as many as names speak of."""
+    """Check that no number is missing, up to the last shard or to the count in the names."""
     counted: dict[tuple[str, str], set[int]] = defaultdict(set)
     plain = []
     for shard in shards:
@@ -148,6 +142,6 @@ def _check_gaps(shards: list[Path]) -> None:
             missing = f"{prefix}{number:0{len(count)}}-of-{count}"
     if missing is not None:
         raise SourceError(
-            f"{shards[0].parent / missing}.tar is missing among the shards; fetch it, or name the "
-            "shards that are wanted by a pattern with braces"
+            f"{shards[0].parent / missing}.tar is missing among the shards; fetch it, or choose "
+            "shards by a pattern with braces"
         )

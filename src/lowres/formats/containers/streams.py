@@ -1,18 +1,22 @@
-"""Bytes out of files and archive members, with every damage told in words.
+"""Bytes out of files and archive members, with every damage reported as a `SourceError`.
 
-Lengths come from the files themselves, so nothing here trusts one: what is asked for is gathered
-piece by piece, and memory grows only with bytes that are really there.
+Lengths come from the files themselves, so nothing here trusts one: bytes are read piece by piece,
+and memory grows only with bytes that exist. `ByteRanges` reads members of archives in their place,
+from any number of threads.
 """
 
 from __future__ import annotations
 
 import errno
 import io
+import os
 import struct
 import tokenize
+import weakref
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from tarfile import TarError
 from typing import IO
 from zipfile import BadZipFile
@@ -20,7 +24,10 @@ from zipfile import BadZipFile
 from lowres.errors import SourceError
 
 PIECE_BYTES = 1 << 20
-"""Read at once; also the most that a false length can make us set aside."""
+"""Read at once; also the most memory that a false length can take."""
+
+OPEN_FILES = 64
+"""Files kept open at once; a set of a thousand shards would reach the limit of a process."""
 
 DAMAGE = (
     BadZipFile,
@@ -34,15 +41,15 @@ DAMAGE = (
     SyntaxError,  # of NumPy, which parses an array's header as Python's literals
     tokenize.TokenError,
 )
-"""What damaged archives make the standard library raise, besides `OSError`s without a number."""
+"""What the standard library raises on damaged archives, besides `OSError`s without a number."""
 
 
 def read_exactly(stream: IO[bytes], count: int, where: str) -> bytes:
-    """Read `count` bytes, without ever holding them twice.
+    """Read `count` bytes, and hold them once.
 
     Args:
         stream: read from where it stands.
-        count: number of bytes, from a file that may lie.
+        count: number of bytes, from a file that may be wrong.
         where: the file, and member, for the message.
 
     Raises:
@@ -50,23 +57,20 @@ def read_exactly(stream: IO[bytes], count: int, where: str) -> bytes:
     """
     if count <= PIECE_BYTES:
         data = stream.read(count)
-    else:
-        gathered = io.BytesIO()
-        for piece in _pieces(stream, count):
-            gathered.write(piece)
-        data = gathered.getvalue()
-    if len(data) < count:
-        raise cut_short(where, count - len(data))
-    return data
+        if len(data) < count:
+            raise _cut_short(where, count - len(data))
+        return data
+    gathered = io.BytesIO()
+    for piece in _pieces(stream, count, where):
+        gathered.write(piece)
+    return gathered.getvalue()
 
 
 def read_bytearray(stream: IO[bytes], count: int, where: str) -> bytearray:
-    """Read `count` bytes as `read_exactly` does, for those who need a bytearray."""
+    """Read `count` bytes as `read_exactly` does, into a bytearray."""
     gathered = bytearray()
-    for piece in _pieces(stream, count):
+    for piece in _pieces(stream, count, where):
         gathered += piece
-    if len(gathered) < count:
-        raise cut_short(where, count - len(gathered))
     return gathered
 
 
@@ -75,14 +79,16 @@ def drain(stream: IO[bytes]) -> int:
     return sum(map(len, iter(lambda: stream.read(PIECE_BYTES), b"")))
 
 
-def _pieces(stream: IO[bytes], count: int) -> Iterator[bytes]:
-    while count and (piece := stream.read(min(count, PIECE_BYTES))):
+def _pieces(stream: IO[bytes], count: int, where: str) -> Iterator[bytes]:
+    while count:
+        piece = stream.read(min(count, PIECE_BYTES))
+        if not piece:
+            raise _cut_short(where, count)
         yield piece
         count -= len(piece)
 
 
-def cut_short(where: str, missing: int) -> SourceError:
-    """Make the error for a file that ends too early."""
+def _cut_short(where: str, missing: int) -> SourceError:
     return SourceError(
         f"{where} is cut short: it ends {missing:,} bytes early; fetch or write it again"
     )
@@ -92,7 +98,7 @@ def cut_short(where: str, missing: int) -> SourceError:
 def damage_named(where: str) -> Iterator[None]:
     """Turn what archive readers of the standard library raise into a SourceError.
 
-    An `OSError` that speaks of the disk, and not of the bytes, passes.
+    An `OSError` of the disk passes; one of the bytes does not.
     """
     try:
         yield
@@ -101,7 +107,56 @@ def damage_named(where: str) -> Iterator[None]:
     except (NotImplementedError, RuntimeError) as error:  # of zipfile: methods and passwords
         raise SourceError(f"{where} cannot be unpacked: {error}") from error
     except (*DAMAGE, OSError) as error:
-        # Those without a number are of gzip, bz2 and lzma; EINVAL is an offset that is none.
+        # Errors without a number are of gzip, bz2 and lzma; EINVAL is an impossible offset.
         if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
             raise
         raise SourceError(f"{where} is damaged: {error}; fetch or write it again") from error
+
+
+class ByteRanges:
+    """Reads byte ranges of files from any number of threads; the files close with it."""
+
+    def __init__(self) -> None:
+        self._open = lru_cache(maxsize=OPEN_FILES)(_Descriptor)
+
+    def read(self, location: str, offset: int, length: int, name: str) -> bytes:
+        """Read `length` bytes of the file `location` from `offset` on.
+
+        Args:
+            location: path of the file.
+            offset: first byte.
+            length: number of bytes.
+            name: of the member, for the message.
+
+        Raises:
+            SourceError: the file ends before.
+            OSError: the file cannot be read.
+        """
+        # The local name keeps the file open while it is read, even if the cache drops it.
+        descriptor = self._open(location)
+        data = read_at(descriptor.number, offset, length)
+        if len(data) < length:
+            raise SourceError(
+                f"{location} is cut short: {name} must have {length} bytes from byte {offset} on, "
+                f"was {len(data)}; fetch or copy the file again"
+            )
+        return data
+
+
+class _Descriptor:
+    """An open file, closed when nothing refers to this any more."""
+
+    def __init__(self, location: str) -> None:
+        self.number = os.open(location, os.O_RDONLY)
+        weakref.finalize(self, os.close, self.number)
+
+
+def read_at(descriptor: int, offset: int, length: int) -> bytes:
+    """Read a range; fewer than `length` bytes only at the end of the file."""
+    data = os.pread(descriptor, length, offset) if length > 0 else b""
+    while data and len(data) < length:  # one call reads at most 2 GiB, and may read less
+        more = os.pread(descriptor, length - len(data), offset + len(data))
+        if not more:
+            break
+        data += more
+    return data

@@ -1,7 +1,7 @@
 """Tar files read in place: where each member lies.
 
-The standard library finds the members. It stops without a word at a damaged header and at a
-missing end, follows what a header claims, and is asked here to do neither.
+The standard library finds the members. It stops without an error at a damaged header and at a
+missing end, and trusts what a header claims; this module checks all three.
 """
 
 from __future__ import annotations
@@ -9,17 +9,17 @@ from __future__ import annotations
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from typing import IO, NamedTuple, cast
 
 from lowres.errors import SourceError
-from lowres.formats.containers.ranges import read_at
+from lowres.formats.containers.streams import read_at
 from lowres.formats.source import check_name
 
 HEADER_BYTES = 2**20
-"""The most that one header may claim; names and attributes of a member are far shorter."""
+"""The most bytes that one header may claim; names and attributes of a member are far shorter."""
 
 TAIL_BYTES = 2**20
-"""How far behind the end of an archive to look for a second one; the usual filling is 10 KiB."""
+"""How far behind the end of an archive to look for a second one; usual padding is 10 KiB."""
 
 WINDOW_BYTES = 4096
 
@@ -32,7 +32,7 @@ PACKERS = {
 """First bytes of packed files (RFC 1952, bzip2, xz, RFC 8878), and what unpacks them."""
 
 DAMAGE = (tarfile.TarError, ValueError, TypeError, ArithmeticError, LookupError, RecursionError)
-"""What the standard library raises at damaged headers."""
+"""What the standard library raises on damaged headers."""
 
 
 class Member(NamedTuple):
@@ -50,17 +50,15 @@ class Member(NamedTuple):
 
 
 def members(path: Path, within: Member | None = None) -> Iterator[Member]:
-    """List the files in a tar, in its order, without reading what is in them.
-
-    Folders are passed over.
+    """List the files in a tar, in its order, without reading their contents; folders are skipped.
 
     Args:
         path: the tar file, not packed.
-        within: the member that is itself the tar to list, as this function gave it.
+        within: the member that is itself the tar to list, as this function returned it.
 
     Raises:
         SourceError: the tar is packed, empty, damaged, or cut short, also exactly between two
-            members; or a member is a link or device, or has a name that leads elsewhere.
+            members; or a member is a link or device, or has an unsafe name.
     """
     where = f"{path}: {within.name}" if within else str(path)
     with path.open("rb", buffering=0) as file:
@@ -94,7 +92,7 @@ class _Slice:
         return data
 
     def at(self, position: int, size: int) -> bytes:
-        """Read from `position` on, less than `size` bytes only at the end."""
+        """Read from `position` on, fewer than `size` bytes only at the end."""
         size = max(0, min(size, self.length - position))
         first = position - self.window_start
         if first < 0 or first + size > len(self.window):
@@ -108,10 +106,10 @@ def _listed(part: _Slice, where: str) -> Iterator[Member]:
     _check_start(part, where)
     last = "its start"
     try:
-        archive = tarfile.TarFile(fileobj=part, encoding="utf-8")  # type: ignore[arg-type]
+        archive = tarfile.TarFile(fileobj=cast("IO[bytes]", part), encoding="utf-8")
         while (info := archive.next()) is not None:
-            # It would keep them all, at a kilobyte each.
-            archive.members.clear()  # type: ignore[attr-defined]
+            # TarFile keeps every member, at a kilobyte each.
+            vars(archive)["members"].clear()
             member = _checked(info, part, where)
             last = member.name
             if not info.isdir():
@@ -132,20 +130,20 @@ def _check_start(part: _Slice, where: str) -> None:
     for magic, unpacker in PACKERS.items():
         if start.startswith(magic) and start[257:262] != b"ustar":
             raise SourceError(
-                f"{where} must be a plain tar, to be read in place, and is packed: {unpacker} it "
-                "first"
+                f"{where} must be a plain tar, to be read in place, and is packed; unpack it "
+                f"first: {unpacker} FILE"
             )
 
 
 def _checked(info: tarfile.TarInfo, part: _Slice, where: str) -> Member:
-    """Make a member of a header if it is an ordinary file or folder, and whole."""
+    """Return the member of a header, if it is an ordinary file or folder, and whole."""
     if info.isdir() and info.name in ("", "."):
         return Member(".", part.start + info.offset_data, 0)
     name = check_name(info.name, where)
     if "/" in name:
         name = PurePosixPath(name).as_posix()
     if info.issym() or info.islnk():
-        raise SourceError(f"{where}: {name} is a link, which is not followed: pack files only")
+        raise SourceError(f"{where}: {name} is a link, and lowres follows none: pack files only")
     if not (info.isdir() or (info.isreg() and not info.issparse())):
         raise SourceError(
             f"{where}: {name} must be an ordinary file, was of tar type "
@@ -162,7 +160,7 @@ def _checked(info: tarfile.TarInfo, part: _Slice, where: str) -> Member:
 
 
 def _check_end(part: _Slice, end: int, where: str, last: str) -> None:
-    """Refuse what does not end as an archive must: with a block of zeros, and nothing after."""
+    """Check that the archive ends with a block of zeros, and nothing behind."""
     block = part.at(end, tarfile.BLOCKSIZE)
     if len(block) < tarfile.BLOCKSIZE:
         raise SourceError(
@@ -173,6 +171,6 @@ def _check_end(part: _Slice, end: int, where: str, last: str) -> None:
         raise SourceError(f"{where} has a damaged header after {last}; fetch or copy it again")
     if any(part.at(end, TAIL_BYTES)):
         raise SourceError(
-            f"{where} goes on after its end, which is after {last}: it is damaged, or two archives "
-            "in one; fetch it again, or keep them apart"
+            f"{where} has bytes behind its end, which is after {last}: it is damaged, or two "
+            "archives in one; fetch it again, or split it"
         )

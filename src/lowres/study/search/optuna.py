@@ -16,6 +16,7 @@ import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -35,13 +36,13 @@ Labels = dict[str, Plain]
 
 
 @contextmanager
-def quiet() -> Iterator[Any]:
+def quiet() -> Iterator[ModuleType]:
     """Import optuna and silence its messages on every trial.
 
     Raises:
         MissingExtraError: optuna is not installed.
     """
-    optuna: Any = require("optuna", "study")
+    optuna = require("optuna", "study")
     before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
@@ -53,7 +54,7 @@ def quiet() -> Iterator[Any]:
         optuna.logging.set_verbosity(before)
 
 
-def distributions(optuna: Any, space: Sequence[Dimension]) -> dict[str, Any]:  # noqa: ANN401
+def distributions(optuna: ModuleType, space: Sequence[Dimension]) -> dict[str, Any]:
     """Return a space as Optuna's distributions."""
     kinds, found = optuna.distributions, {}
     for one in space:
@@ -78,7 +79,7 @@ class Chooser:
         count: how many configurations the search needs.
     """
 
-    def __init__(self, optuna: Any, plan: SearchPlan, count: int) -> None:  # noqa: ANN401
+    def __init__(self, optuna: ModuleType, plan: SearchPlan, count: int) -> None:
         self.optuna = optuna
         self.plan = plan
         self.learns = plan.sampler in ("tpe", "gp")
@@ -139,7 +140,7 @@ class Chooser:
             (labels for labels in every(self.plan.dimensions) if labels not in chosen), None
         )
 
-    def _sampler(self, number: int, attempt: int) -> Any:  # noqa: ANN401
+    def _sampler(self, number: int, attempt: int) -> object:
         samplers, words = self.optuna.samplers, [self.plan.sampler_seed, number, attempt]
         seed = int(np.random.SeedSequence(words).generate_state(1)[0])
         if self.plan.sampler == "tpe":
@@ -166,7 +167,7 @@ class Trials:
         StudyError: the journal is damaged.
     """
 
-    def __init__(self, optuna: Any, folder: Path, space: Sequence[Dimension]) -> None:  # noqa: ANN401
+    def __init__(self, optuna: ModuleType, folder: Path, space: Sequence[Dimension]) -> None:
         journal, self.path = optuna.storages.journal, folder / FILE_NAME
         for lock in folder.glob(f"{FILE_NAME}.lock*"):
             lock.unlink(missing_ok=True)
@@ -218,30 +219,31 @@ class Trials:
 
     def report(self, number: int, size: int, error: float, run: str) -> None:
         """Record the error of a configuration at a size, unless it is recorded."""
-        trial = self._open(number)
-        if trial is None or size in trial.intermediate_values:
+        identity, trial = self._find(number)
+        if trial.state.is_finished() or size in trial.intermediate_values:
             return
-        identity = self.storage.get_trial_id_from_study_id_trial_number(self._identity, number)
         self.storage.set_trial_user_attr(identity, f"run at {size} px", run)
         self.storage.set_trial_intermediate_value(identity, size, error)
 
     def complete(self, number: int, error: float) -> None:
         """Record the error at the largest size, unless the trial is closed."""
-        if self._open(number) is not None:
+        if self._is_open(number):
             self.study.tell(number, error)
 
     def prune(self, number: int) -> None:
         """Record that a configuration is not promoted, unless the trial is closed."""
-        if self._open(number) is not None:
+        if self._is_open(number):
             self.study.tell(number, state=self.optuna.trial.TrialState.PRUNED)
 
     def fail(self, number: int) -> None:
         """Record that a configuration could not be trained, unless the trial is closed."""
-        if self._open(number) is not None:
+        if self._is_open(number):
             self.study.tell(number, state=self.optuna.trial.TrialState.FAIL)
 
-    def _open(self, number: int) -> Any:  # noqa: ANN401  Optuna's record
-        """Return a trial that is not closed, or None."""
+    def _find(self, number: int) -> tuple[int, Any]:
+        """Return the storage's number of a trial, and the trial."""
         identity = self.storage.get_trial_id_from_study_id_trial_number(self._identity, number)
-        trial = self.storage.get_trial(identity)
-        return None if trial.state.is_finished() else trial
+        return identity, self.storage.get_trial(identity)
+
+    def _is_open(self, number: int) -> bool:
+        return not self._find(number)[1].state.is_finished()

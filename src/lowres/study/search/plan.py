@@ -76,7 +76,7 @@ class SearchPlan:
         if not sizes:
             raise StudyError("a search needs sizes: give --sizes, such as --sizes 8 16 32")
         if len(set(sizes)) < len(sizes):
-            raise StudyError(f"--sizes must be different sizes, were {_words(sizes)}")
+            raise StudyError(f"--sizes must be different sizes, were {' '.join(map(str, sizes))}")
         if epochs and len(epochs) != len(sizes):
             raise StudyError(
                 f"--rung-epochs must be as many numbers as --sizes, {len(sizes)}, were "
@@ -112,7 +112,7 @@ class SearchPlan:
     @property
     def dimensions(self) -> tuple[Dimension, ...]:
         """The fields that are searched."""
-        return _dimensions(self.space)
+        return _parsed(self.space)
 
     def recipe(self, labels: Mapping[str, Plain], rung: int) -> Recipe:
         """Return the recipe of a configuration at a rung.
@@ -151,18 +151,12 @@ class SearchPlan:
         return cls(**values)
 
 
-@cache
-def _dimensions(space: tuple[str, ...]) -> tuple[Dimension, ...]:
-    return parse_space(space)
+_parsed = cache(parse_space)
 
 
 def _check(name: str, value: object, holds: bool, expected: str) -> None:
     if not holds:
         raise StudyError(f"--{name} must be {expected}, was {value}")
-
-
-def _words(values: Sequence[object]) -> str:
-    return " ".join(map(str, values))
 
 
 def work_directory(path: Path) -> WorkDirectory:
@@ -176,6 +170,7 @@ def work_directory(path: Path) -> WorkDirectory:
         busy_error=RunBusyError,
         # Where the store is may change; the last two follow from the plan.
         ignored=frozenset({"path", "run_macs", "counts"}),
+        locks_plan=True,
         check=_checked,
     )
 

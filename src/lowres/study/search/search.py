@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Self
@@ -39,10 +40,11 @@ WORST_ERROR = 1.0
 """Top-1 error of a run that diverged."""
 
 MOST_FAILURES = 3
-"""If this many runs of a rung fail before any is finished, the search stops: the cause is hardly
+"""If this many runs of a rung fail before any is finished, the search stops: the cause is rarely
 the configuration."""
 
 
+@dataclass(frozen=True, slots=True)
 class Search:
     """A planned search.
 
@@ -53,11 +55,10 @@ class Search:
         allotment: how many configurations each rung has.
     """
 
-    def __init__(self, path: Path, plan: SearchPlan, store: Store, allotment: Allotment) -> None:
-        self.path = path
-        self.plan = plan
-        self.store = store
-        self.allotment = allotment
+    path: Path
+    plan: SearchPlan
+    store: Store
+    allotment: Allotment
 
     @classmethod
     def start(cls, path: Path, store: Store, plan: SearchPlan) -> Self:
@@ -154,7 +155,7 @@ class _Progress:
     ) -> None:
         self.search, self.plan, self.counts = search, search.plan, search.allotment.counts
         self.trials = trials
-        self.given_up = trials.failed()
+        self.dropped = trials.failed()
         self.executor, self.arguments, self.track = executor, arguments, track
         self.left = (self.plan.budget or 0.0) * search.allotment.run_macs[-1]
         (search.path / "runs").mkdir(exist_ok=True)
@@ -214,33 +215,41 @@ class _Progress:
             self.trials.prune(number)
         return [by_number[number] for number in chosen]
 
-    def _cost(self, one: Configuration, rung: int) -> float:
+    def _cost(self, one: Configuration, rung: int) -> int:
         return training_macs(self.plan.recipe(one.labels, rung), self.search.store)
 
     def _train(self, chosen: Sequence[Configuration], rung: int, display: Display) -> None:
-        """Finish the runs of configurations at a rung, and record how they ended."""
-        size, runs = self.plan.sizes[rung], {one.number: self._run(one, rung) for one in chosen}
-        todo = [run for number, run in runs.items() if number not in self.given_up]
+        """Train configurations at a rung, and record how they ended."""
+        store, folder = self.search.store, self.search.path / "runs"
+        size, runs = self.plan.sizes[rung], {}
+        for one in chosen:
+            recipe, start = self.plan.recipe(one.labels, rung), None
+            if self.plan.carry_weights and rung:
+                start = WarmStart.of(folder / one.evaluations[-1].run)
+            name = Run.name(recipe, store.manifest.digest, start)
+            runs[one.number] = Run.plan(folder / name, recipe, store, start)
+        todo = [run for number, run in runs.items() if number not in self.dropped]
         Study(self.search.path, todo).finish(self.executor, self.arguments, track=_through(display))
         for one in chosen:
-            evaluation = _evaluated(runs[one.number], rung, size)
+            run, state = runs[one.number], runs[one.number].state
+            if state.finished:
+                result = run.result()
+                error = WORST_ERROR if state is RunState.DIVERGED else result["top1_error"]
+                times = result["train_s"], result["train_macs"]
+                evaluation = Evaluation(rung, size, run.path.name, state, error, *times)
+                self.trials.report(one.number, size, error, run.path.name)
+            else:
+                reason = why_failed(run)
+                evaluation = Evaluation(
+                    rung, size, run.path.name, RunState.FAILED, None, 0.0, 0, reason
+                )
             one.evaluations.append(evaluation)
             self.left -= self._cost(one, rung)
-            if evaluation.error is not None:
-                self.trials.report(one.number, size, evaluation.error, evaluation.run)
-
-    def _run(self, one: Configuration, rung: int) -> Run:
-        recipe, store, warm_start = self.plan.recipe(one.labels, rung), self.search.store, None
-        runs = self.search.path / "runs"
-        if self.plan.carry_weights and rung:
-            warm_start = WarmStart.of(runs / one.evaluations[-1].run)
-        name = Run.name(recipe, store.manifest.digest, warm_start)
-        return Run.plan(runs / name, recipe, store, warm_start)
 
     def _stop_if_nothing_works(self, chosen: Sequence[Configuration], rung: int) -> None:
-        """Stop if every run fails, before more are tried and before any is given up."""
-        # A configuration was given up earlier only because others worked.
-        tried = [one.evaluations[rung] for one in chosen if one.number not in self.given_up]
+        """Stop if every run fails, before more are tried and before any is dropped."""
+        # A configuration was dropped earlier only because others worked.
+        tried = [one.evaluations[rung] for one in chosen if one.number not in self.dropped]
         failed = [evaluation for evaluation in tried if evaluation.status is RunState.FAILED]
         over = rung > 0 or len(chosen) == self.counts[rung]
         if failed and len(failed) == len(tried) and (over or len(failed) >= MOST_FAILURES):
@@ -250,7 +259,7 @@ class _Progress:
             )
 
     def _end_rung(self, chosen: Sequence[Configuration], rung: int) -> None:
-        """Give up the configurations that failed, if at least one did not."""
+        """Drop the configurations that failed, if at least one did not."""
         self._stop_if_nothing_works(chosen, rung)
         for one in chosen:
             if one.evaluations[rung].status is RunState.FAILED:
@@ -267,17 +276,6 @@ def _errors(
         for number, evaluation in last.items()
         if evaluation.status in states and evaluation.error is not None
     }
-
-
-def _evaluated(run: Run, rung: int, size: int) -> Evaluation:
-    """Read how a run ended."""
-    if not run.finished:
-        reason = why_failed(run)
-        return Evaluation(rung, size, run.path.name, RunState.FAILED, None, 0.0, 0, reason)
-    result, state = run.result(), run.state
-    error = WORST_ERROR if state is RunState.DIVERGED else result["top1_error"]
-    times = result["train_s"], result["train_macs"]
-    return Evaluation(rung, size, run.path.name, state, error, *times)
 
 
 def _through(display: Display) -> Track:

@@ -50,7 +50,7 @@ class Choice:
         """Each value as Optuna stores it: the value itself, or a list's parts joined with `+`."""
         return tuple("+".join(map(str, v)) if isinstance(v, tuple) else v for v in self.values)
 
-    def value(self, label: Plain) -> Any:  # noqa: ANN401  any field's type
+    def value(self, label: Plain) -> object:
         """Return the value of a label."""
         return self.values[self.labels.index(label)]
 
@@ -79,7 +79,7 @@ class Interval:
     log: bool
     whole: bool
 
-    def value(self, label: Plain) -> Any:  # noqa: ANN401  as of a Choice
+    def value(self, label: Plain) -> object:
         """Return the value of a label, which is the label."""
         return label
 
