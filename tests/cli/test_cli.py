@@ -132,7 +132,7 @@ def test_a_typo_in_a_name_leaves_nothing_behind(call, store_path, tmp_path, verb
         (["study", "nowhere"], 1, "store nowhere does not exist"),
         (["report", "{source}"], 1, "holds no runs"),
         (["info", "nowhere"], 1, "nowhere does not exist"),
-        (["show", "{store}", "--out", "sheet.jpg"], 1, "name it .png, was sheet.jpg"),
+        (["show", "{store}", "--out", "sheet.jpg"], 1, "name it sheet.png, not sheet.jpg"),
         (["show", "{store}", "--count", "0"], 1, "--count must be at least 1, was 0"),
         (["nothing"], 2, "nothing"),
     ],
@@ -330,7 +330,9 @@ def test_a_plan_its_commands_and_their_status(call, store_path, tmp_path, monkey
     assert call(*words[1:])[0] == 0
     left = call("study", "it's here", "--print-commands", "--device", "cpu")[1]
     assert left.splitlines() == lines[1:]
-    assert "1 trained, 5 planned; about " in call("status", "it's here")[1]
+    shown = call("status", "it's here")[1]
+    assert "1 trained, 5 planned; about " in shown
+    assert shown.endswith("\nto finish, run: lowres study it's here\n")
     record = json.loads(call("status", "it's here", "--json")[1])
     assert record["counts"]["trained"] == 1
     text = call("info", "it's here")[1]

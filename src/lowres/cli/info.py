@@ -95,7 +95,7 @@ def _run(path: Path) -> Iterator[str]:
 
 def _study(path: Path) -> Iterator[str]:
     found = standings(path)
-    yield f"study {path}: {len(found)} runs"
+    yield f"study {path}: {count(len(found), 'run')}"
     yield summary(found)
     for name, values in Study.open(path).axes.items():
         yield f"axis {name}: {', '.join(map(str, values))}"

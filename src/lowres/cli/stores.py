@@ -48,7 +48,7 @@ def build(
 
     Args:
         source: A folder of images, the tars of ILSVRC2012, the released batches, Parquet or
-            WebDataset files, CIFAR, MNIST, or the ZIP of EDM (docs/formats.md).
+            WebDataset files, CIFAR, MNIST, the ZIP of EDM, or another store (docs/formats.md).
         store: Folder to write, new or empty.
         options: Sizes, filters and what is taken from the source.
         working: How the build works; nothing here changes a byte of the store.
@@ -117,7 +117,7 @@ def info(path: LocalPath, /, *, quiet: Quiet = False) -> None:
 
 @app.command(group=STORES)
 def verify(
-    store: LocalPath,
+    path: LocalPath,
     /,
     *,
     against: LocalPath | None = None,
@@ -128,14 +128,14 @@ def verify(
 ) -> int:
     """Check a store by its checksums, or compare it with another set, image by image in any order.
 
-    Exit status 0: the store is whole, or both sets have the same images in the same classes. 1: it
-    is not, or they differ.
+    Exit status 0: the store is whole, or both sets have the same images in the same classes. 1: the
+    store is damaged, or the sets differ.
 
     Example: lowres verify store --against Imagenet32_train
 
     Args:
-        store: The store to check.
-        against: Another store, or small images in any format that build reads.
+        path: The store to check; with --against, a store or a set of small images in any format.
+        against: The other store or set to compare with.
         variant: Which variant to compare, if it is not clear.
         split: Which splits to compare. Default: all.
         out_file: CSV file to write, with one line for each image that is not identical.
@@ -145,8 +145,8 @@ def verify(
 
     track = silent if quiet else shown
     if against is not None:
-        return _compare(store, against, variant, split, out_file, track)
-    opened = open_store(store)
+        return _compare(path, against, variant, split, out_file, track)
+    opened = open_store(path)
     if variant is not None or out_file is not None or split:
         raise LowresError("--variant, --split and --out are for a comparison: add --against PATH")
     problems = list(opened.problems(track))
@@ -155,11 +155,11 @@ def verify(
     count = len(opened.manifest.files)
     if problems:
         out.print(
-            f"{store}: damaged, {len(problems)} of its checks failed; to repair it, remove the "
+            f"{path}: damaged, {len(problems)} of its checks failed; to repair it, remove the "
             "folder and run its lowres build again"
         )
     else:
-        out.print(f"{store}: whole; {count} files have the checksums of the manifest")
+        out.print(f"{path}: whole; {count} files have the checksums of the manifest")
     return int(bool(problems))
 
 

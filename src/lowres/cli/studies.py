@@ -263,3 +263,7 @@ def status(
     out.print(f"{folder}: {summary(found)}")
     for line in lines(found):
         out.print(f"  {line}")
+    plans = {"study.json": "study", "search.json": "search", "recipe.json": "train"}
+    verb = next((verb for plan, verb in plans.items() if (folder / plan).exists()), None)
+    if verb and not all(one.state.finished for one in found):
+        out.print(f"to finish, run: lowres {verb} {folder}")
