@@ -93,13 +93,13 @@ def _run_at(path: Path, recipe: RecipeFlags, out_directory: Path | None, store: 
             )
         return Run.open(path)
     opened, chosen = open_store(store or path), recipe_of(recipe)
+    check_named(chosen.model, chosen.optimizer)
     names = [str(variant) for variant in opened.variants]
     if chosen.variant not in names:
         raise LowresError(
             f"{opened.path} has no variant {chosen.variant}; it has {', '.join(names)}: "
             f"choose one, such as --variant {names[-1]}"
         )
-    check_named(chosen.model, chosen.optimizer)
     name = chosen.run_name(opened.manifest.digest)
     return Run.plan(out_directory or Path("runs") / name, chosen, opened)
 

@@ -21,8 +21,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lowres.statistics.error_tables import checked
 from lowres.statistics.estimate import Array, Places
-from lowres.statistics.tables import checked
 
 FEW = 5
 """Configurations below which no surface is fitted: they are then taken as exchangeable."""

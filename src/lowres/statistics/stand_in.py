@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from lowres.errors import StudyError
+from lowres.statistics.error_tables import checked, has_runs
 from lowres.statistics.estimate import Array
 from lowres.statistics.posterior import FEW, Posterior, axis_distances, posterior
-from lowres.statistics.tables import checked, has_runs
 
 Answer = Literal[
     "stands in",
