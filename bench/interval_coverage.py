@@ -27,8 +27,8 @@ from simulated import LEARNING_RATES, Design, learning_curve, runs, true_errors
 from table import installed, processor
 
 from lowres import statistics as transfer
+from lowres.statistics.error_tables import mean_errors
 from lowres.statistics.ranking import resampled, weighted
-from lowres.statistics.tables import mean_errors
 
 DESIGNS = [
     Design(population, configurations, seeds, noise)

@@ -13,8 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from images import contents
-from lowres.store import build as builder
-from lowres.store import render as rendering
+from lowres.store import build as builder, render as rendering
 from lowres.store.options import BuildOptions, Working
 
 OPTIONS = BuildOptions(size=(8, 16), filter=("box", "lanczos"))

@@ -4,8 +4,18 @@ import math
 
 import pytest
 
-from lowres.text import MISSING, count, duration, number, percent, points, short, shortened, table
-from lowres.text import value as value_text
+from lowres.text import (
+    MISSING,
+    count,
+    duration,
+    number,
+    percent,
+    points,
+    short,
+    shortened,
+    table,
+    value as value_text,
+)
 
 
 def test_numbers_have_fixed_decimals_or_three_digits():

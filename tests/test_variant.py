@@ -1,8 +1,7 @@
 """Names of variants."""
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from lowres.errors import VariantError
 from lowres.variant import FILTERS, FITS, MAX_SIZE_PX, RULES, Variant

@@ -9,66 +9,65 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lowres.comparing.contact_sheet import contact_sheet
-    from lowres.errors import LowresError
-    from lowres.loading.loaders import NumpyLoader, TorchLoader, torch_loader
-    from lowres.recipe import Recipe
-    from lowres.report.files import write_report
-    from lowres.resampling.resampler import resample
-    from lowres.store.build import build
-    from lowres.store.export import export
-    from lowres.store.options import BuildOptions, Working
-    from lowres.store.store import Store, open_store
-    from lowres.training.loop import train
-    from lowres.training.run import Execution
-    from lowres.training.weights import TrainedNetwork, load_network
-    from lowres.variant import FILTERS, Variant
+    from lowres.comparing.compare import compare as compare
+    from lowres.comparing.contact_sheet import contact_sheet as contact_sheet
+    from lowres.errors import LowresError as LowresError
+    from lowres.loading.loaders import (
+        NumpyLoader as NumpyLoader,
+        TorchLoader as TorchLoader,
+        torch_loader as torch_loader,
+    )
+    from lowres.recipe import Recipe as Recipe
+    from lowres.report.files import write_report as write_report
+    from lowres.resampling.resampler import resample as resample
+    from lowres.statistics.stand_in import judge as judge
+    from lowres.store.as_source import open_source as open_source
+    from lowres.store.build import build as build
+    from lowres.store.export import export as export
+    from lowres.store.options import BuildOptions as BuildOptions, Working as Working
+    from lowres.store.store import Store as Store, open_store as open_store
+    from lowres.study.axes import Axis as Axis
+    from lowres.study.search.search import Search as Search
+    from lowres.study.study import Study as Study
+    from lowres.training.loop import train as train
+    from lowres.training.run import Execution as Execution
+    from lowres.training.weights import (
+        TrainedNetwork as TrainedNetwork,
+        load_network as load_network,
+    )
+    from lowres.variant import FILTERS as FILTERS, Variant as Variant
 
 _HOMES = {
     "FILTERS": "lowres.variant",
+    "Axis": "lowres.study.axes",
     "BuildOptions": "lowres.store.options",
     "Execution": "lowres.training.run",
     "LowresError": "lowres.errors",
     "NumpyLoader": "lowres.loading.loaders",
     "Recipe": "lowres.recipe",
+    "Search": "lowres.study.search.search",
     "Store": "lowres.store.store",
+    "Study": "lowres.study.study",
     "TorchLoader": "lowres.loading.loaders",
     "TrainedNetwork": "lowres.training.weights",
     "Variant": "lowres.variant",
     "Working": "lowres.store.options",
     "build": "lowres.store.build",
+    "compare": "lowres.comparing.compare",
     "contact_sheet": "lowres.comparing.contact_sheet",
     "export": "lowres.store.export",
+    "judge": "lowres.statistics.stand_in",
     "load_network": "lowres.training.weights",
+    "open_source": "lowres.store.as_source",
     "open_store": "lowres.store.store",
     "resample": "lowres.resampling.resampler",
     "torch_loader": "lowres.loading.loaders",
     "train": "lowres.training.loop",
     "write_report": "lowres.report.files",
 }
+"""Public names and the modules that hold them."""
 
-__all__ = [
-    "FILTERS",
-    "BuildOptions",
-    "Execution",
-    "LowresError",
-    "NumpyLoader",
-    "Recipe",
-    "Store",
-    "TorchLoader",
-    "TrainedNetwork",
-    "Variant",
-    "Working",
-    "build",
-    "contact_sheet",
-    "export",
-    "load_network",
-    "open_store",
-    "resample",
-    "torch_loader",
-    "train",
-    "write_report",
-]
+__all__ = list(_HOMES)
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401  any public name
@@ -78,4 +77,4 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401  any public name
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return sorted(_HOMES)

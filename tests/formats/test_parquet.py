@@ -17,8 +17,7 @@ from PIL import Image
 import lowres
 from images import draw_image, encoded
 from lowres.errors import SourceError
-from lowres.formats import cards, open_source, parquet
-from lowres.formats import parquet_tables as tables
+from lowres.formats import cards, open_source, parquet, parquet_tables as tables
 from lowres.formats.parquet import ParquetSink, ParquetSource
 from lowres.imagenet import imagenet_classes, wnids
 from lowres.store.export import export

@@ -11,9 +11,7 @@ import pytest
 
 from images import contents, draw_source
 from lowres.errors import SourceError
-from lowres.store import arrays as module
-from lowres.store import build as builder
-from lowres.store import render as rendering
+from lowres.store import arrays as module, build as builder, render as rendering
 from lowres.store.arrays import Chunk, RunningChecksums
 from lowres.store.options import BuildOptions, Working
 from lowres.store.rows import RowFile

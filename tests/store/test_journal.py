@@ -4,8 +4,7 @@ from array import array
 from itertools import pairwise
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from lowres.store.arrays import Chunk
 from lowres.store.staging import MAIN_JOURNAL, Built, Journal, read_journal, read_journals, strike

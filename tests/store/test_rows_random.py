@@ -1,8 +1,7 @@
 """RowFile against a NumPy array, for any ranges that are written and read."""
 
 import numpy as np
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from hypothesis.extra.numpy import arrays
 
 from lowres.store.rows import RowFile

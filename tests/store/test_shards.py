@@ -14,9 +14,7 @@ import lowres
 from images import contents, draw_image, draw_source, encoded
 from lowres import cli
 from lowres.errors import SourceError, StoreBusyError, StoreError
-from lowres.store import build as builder
-from lowres.store import render as rendering
-from lowres.store import staging
+from lowres.store import build as builder, render as rendering, staging
 from lowres.store.manifest import Manifest
 from lowres.store.options import BuildOptions, Working
 from lowres.store.rows import RowFile

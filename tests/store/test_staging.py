@@ -12,8 +12,7 @@ import pytest
 import kills
 from images import contents, draw_source
 from lowres.errors import SourceError, StoreError
-from lowres.store import build as builder
-from lowres.store import manifest, staging
+from lowres.store import build as builder, manifest, staging
 from lowres.store.options import BuildOptions, Working
 from lowres.store.rows import RowFile
 

@@ -2,8 +2,7 @@
 
 import itertools
 
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from lowres.recipe import Recipe
 from lowres.study.axes import Axis, Together, expand

@@ -268,7 +268,7 @@ def _filter_sentence(size_name: str, comparison: FilterComparison) -> str:
     names = comparison.names
     opening = f"Filters at {size_name}"
     if comparison.reason:
-        return f"{opening}: undecided: {comparison.reason}"
+        return f"{opening}: undecided ({comparison.reason})"
     worse = [name for name in names if worse_than_all(comparison, name)]
     others = [name for name in names if name not in worse]
     parts = [f"{name} is worse than all others" for name in worse]
@@ -295,7 +295,7 @@ def _learning_rate_sentence(first: str, second: str, moves: Sequence[Shift]) -> 
     values = sorted(10**figure.value for figure in fitted if figure.value is not None)
     parts = []
     if not values:
-        parts.append(f"undecided: {moves[0].decades.reason}")
+        parts.append(f"undecided ({moves[0].decades.reason})")
     elif len(values) == 1 and (interval := fitted[0].interval) is not None:
         ends = f"[{10**interval.low:.2g}, {10**interval.high:.2g}]"
         parts.append(f"moves by a factor of {values[0]:.2g} {ends}")

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from lowres.report.analysis import Analysis
 from lowres.report.reading import Row, sort_value
 from lowres.statistics import Figure, Interval
-from lowres.text import MISSING, number, points, short, shortened
-from lowres.text import value as value_text
+from lowres.text import MISSING, number, points, short, shortened, value as value_text
 from lowres.training.run import RunState
 
 

@@ -16,6 +16,7 @@ from lowres.statistics.cost import (
     pareto_front,
     speed_up,
 )
+from lowres.statistics.error_tables import Pair, mean_errors, pair_up
 from lowres.statistics.estimate import Figure, Interval
 from lowres.statistics.optimum import Optimum, Region, optimum, overlap, region, shift
 from lowres.statistics.paired import (
@@ -27,7 +28,6 @@ from lowres.statistics.paired import (
 )
 from lowres.statistics.ranking import ceiling, rank_correlation
 from lowres.statistics.regret import Regret, regret
-from lowres.statistics.tables import Pair, mean_errors, pair_up
 from lowres.statistics.verdict import Verdict, judge
 
 __all__ = [

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lowres.errors import StudyError
+from lowres.statistics.error_tables import SAME, has_runs, mean_errors, on_both
 from lowres.statistics.estimate import Array
-from lowres.statistics.tables import SAME, has_runs, mean_errors, on_both
 
 DIVERGED_ERROR = 1.0
 """Error of a diverged configuration in a mean over choices: it classifies no image."""

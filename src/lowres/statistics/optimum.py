@@ -10,8 +10,8 @@ from numpy.polynomial import polynomial
 from numpy.typing import ArrayLike
 
 from lowres.errors import StudyError, require
+from lowres.statistics.error_tables import checked, counts_of, mean_errors
 from lowres.statistics.estimate import TAILS, Array, Figure, Interval
-from lowres.statistics.tables import checked, counts_of, mean_errors
 
 stats = require("scipy.stats", "study")
 
@@ -99,7 +99,7 @@ def optimum(learning_rates: ArrayLike, errors: ArrayLike) -> Optimum:
     best_lr = float(rates[best])
     if not 0 < best < len(rates) - 1:
         end = "smallest" if best == 0 else "largest"
-        reason = f"the best learning rate is the {end} that trained: the optimum may lie beyond"
+        reason = f"the best learning rate is the {end} that trained; the optimum may lie beyond it"
         return Optimum(None, None, best_lr, True, reason)
     window = slice(max(0, best - REACH), best + REACH + 1)
     x = np.log10(rates[window])

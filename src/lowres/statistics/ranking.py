@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from lowres.errors import StudyError
+from lowres.statistics.error_tables import checked, counts_of, mean_errors, on_both
 from lowres.statistics.estimate import Array, Figure, Interval, quantile_interval
-from lowres.statistics.tables import checked, counts_of, mean_errors, on_both
 
 Coefficient = Literal["kendall", "spearman"]
 

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from lowres.errors import StudyError, require
+from lowres.statistics.error_tables import counts_of, has_runs, mean_errors, on_both
 from lowres.statistics.estimate import TAILS, Array, Figure, Interval, Places, quantile_interval
-from lowres.statistics.tables import counts_of, has_runs, mean_errors, on_both
 
 stats = require("scipy.stats", "study")
 

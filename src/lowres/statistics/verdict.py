@@ -9,10 +9,10 @@ from numpy.typing import ArrayLike
 
 from lowres.errors import StudyError
 from lowres.statistics.cost import SpeedUp, speed_up
+from lowres.statistics.error_tables import counts_of, on_both
 from lowres.statistics.estimate import Figure, Interval
 from lowres.statistics.ranking import ceiling, rank_correlation
 from lowres.statistics.regret import DIVERGED_CHOICE, Regret, regret
-from lowres.statistics.tables import counts_of, on_both
 from lowres.text import count, number
 
 Answer = Literal["stands in", "does not stand in", "undecided"]

@@ -26,8 +26,7 @@ from lowres.recipe import FIELDS, Recipe
 from lowres.store.manifest import KEYS, LABELS, array_path
 from lowres.store.store import Store
 from lowres.study.values import PARTS
-from lowres.text import count, duration, table
-from lowres.text import value as value_text
+from lowres.text import count, duration, table, value as value_text
 from lowres.training.run import Run, RunSummary
 from lowres.variant import Variant
 from lowres.work.executor import Job
@@ -355,8 +354,8 @@ def lines(found: Forecast) -> Iterator[str]:
     yield (
         f"{count(len(found.drafts), 'run')}, {sum(draft.finished for draft in found.drafts)} "
         f"finished; {sum(found.flops):.3g} FLOPs of training in all; about "
-        f"{duration(found.total_s)} ({found.total_s / 3600:.2g} h) on this machine, {found.jobs} "
-        f"at a time with {count(found.threads, 'thread')} each"
+        f"{duration(found.total_s)} on this machine, {found.jobs} at a time with "
+        f"{count(found.threads, 'thread')} each"
     )
     if found.speeds:
         timed = [speed.steps for speed in found.speeds.values() if speed.steps]

@@ -9,8 +9,7 @@ from typing import Any
 from lowres.store.store import Store
 from lowres.study.search.plan import Allotment, SearchPlan, training_macs
 from lowres.study.search.space import Plain, changes
-from lowres.text import count, duration, percent, table
-from lowres.text import value as value_text
+from lowres.text import count, duration, percent, table, value as value_text
 from lowres.training.run import RunState
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from lowres import statistics
 from lowres.errors import StudyError
-from lowres.statistics.tables import checked, on_both
+from lowres.statistics.error_tables import checked, on_both
 
 INF, NAN = np.inf, np.nan
 

@@ -1,0 +1,378 @@
+"""What the runs say about true errors: draws from their posterior, by a smooth model of the axes.
+
+The true error of a configuration is the mean over all seeds that one could run, measured on this
+study's validation images. Errors are warped so that the bad end, where they saturate, counts less:
+z = s log(1 + e / s) for an error e above the least. Then
+
+    z = mean + smooth surface over the axes + own deviation of the configuration + noise of runs,
+
+with a Gaussian process (Rasmussen and Williams 2006, chapter 4) for the surface, so that neighbours
+inform each other, and noise that grows with the error. The process blends a smooth kernel (RBF),
+which decides more, and a rough one (Matern 3/2), whose bounds hold on rough surfaces; the data
+weigh them. Scales, lengths and noise are unknown: importance sampling integrates over them, so the
+draws contain their uncertainty. Needs NumPy alone; bench/verdict.py measures how often it is right.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from lowres.statistics.estimate import Array, Places
+from lowres.statistics.tables import checked
+
+FEW = 5
+"""Configurations below which no surface is fitted: they are then taken as exchangeable."""
+
+MOST = 60
+"""Configurations that are modelled: the best ones. Worse ones cannot be the best (their errors lie
+many standard errors above), and the time grows with the cube of the number."""
+
+PROPOSALS = 400
+"""Hyperparameters of each of the two rounds of importance sampling."""
+
+KEPT, EACH = 250, 12
+"""Hyperparameters kept, and draws of true errors for each: 3,000 draws."""
+
+FEWEST_EFFECTIVE = 20.0
+"""Effective number of hyperparameters below which a third round is made."""
+
+LOG_FROM = 4.0
+"""A numeric axis that spans this factor is compared in logarithms."""
+
+PAIRED_SEEDS = 4
+"""Common seeds from which runs of one seed are compared with each other. They share initial
+weights and order, so their noise is alike; with fewer seeds the pairing costs more degrees of
+freedom than it gains (bench/verdict.py)."""
+
+# Priors of the logarithms of hyperparameters, as (mean, standard deviation).
+SURFACE_PRIOR = (0.0, 0.7)  # deviation of the surface over that of the mean errors
+OWN_PRIOR = (math.log(0.15), 1.0)  # own deviation of a configuration over the same
+NOISE_WIDTH = 2.0  # of the variance of a run around its estimate, if nothing repeats
+GROWTH_PRIOR = (math.log(0.7), 0.7)  # growth of noise with the error, in units of s
+SHARE_PRIOR = (0.5, 2.0)  # log odds of the smooth kernel
+FIRST_LENGTH_PRIOR = (math.log(0.5), 0.5)  # length of the first axis, in spans
+LENGTH_PRIOR = (0.0, 0.7)  # of further axes
+WIDE = 25.0  # variance of the mean, in variances of the mean errors
+DEGREES = 6.0  # of freedom of the second round's t distribution
+
+
+@dataclass(frozen=True, slots=True)
+class Posterior:
+    """Draws of the true errors.
+
+    Attributes:
+        places: (n,) rows of the configurations that are modelled, rising.
+        errors: (3000, n) draws of their true errors, shares.
+        noise: standard deviation of one run of a good configuration, a share: of the better
+            half where runs repeat, else as the surface leaves it.
+        effective: effective number of the hyperparameters that were kept.
+        smooth: whether a surface over the axes was fitted.
+    """
+
+    places: Places
+    errors: Array
+    noise: float
+    effective: float
+    smooth: bool
+
+
+def axis_distances(columns: Sequence[Sequence[object]]) -> Array:
+    """Return squared distances between configurations along each axis, in spans.
+
+    Numbers are compared in logarithms where all are above 0 and they span a factor of 4. Words and
+    booleans have distance 1 where they differ. An axis with one value is left out.
+
+    Args:
+        columns: the values of each axis, one a configuration.
+
+    Returns:
+        `(axes, configurations, configurations)`.
+    """
+    layers = []
+    for values in columns:
+        if len(set(values)) < 2:
+            continue
+        if all(isinstance(v, int | float) and not isinstance(v, bool) for v in values):
+            x = np.asarray(values, np.float64)
+            if x.min() > 0 and x.max() / x.min() >= LOG_FROM:
+                x = np.log(x)
+            layers.append(((x[:, None] - x) / (x.max() - x.min())) ** 2)
+        else:
+            layers.append(np.array([[float(a != b) for b in values] for a in values]))
+    count = len(columns[0]) if columns else 0
+    return np.array(layers) if layers else np.zeros((0, count, count))
+
+
+@dataclass(frozen=True, slots=True)
+class _Summary:
+    """Mean errors of configurations, and what repeats say of noise.
+
+    Attributes:
+        rows: (n,) places in the table.
+        means: (n,) mean errors.
+        counts: (n,) runs of each.
+        squares: (n,) sums of squares between the runs of each.
+        freedom: (n,) degrees of freedom of these.
+        scale: the s of the warp.
+        variance: of one run of a good configuration; None where nothing repeats.
+    """
+
+    rows: Places
+    means: Array
+    counts: Array
+    squares: Array
+    freedom: Array
+    scale: float
+    variance: float | None
+
+    @property
+    def above(self) -> Array:
+        return np.asarray(self.means - self.means.min())
+
+
+def _summary(table: Array, most: int | None = None) -> _Summary | None:
+    """Summarise the configurations with a run that trained; None where there are fewer than two."""
+    trained = np.isfinite(table)
+    counts = trained.sum(axis=1).astype(np.float64)
+    rows = np.flatnonzero(counts > 0)
+    if len(rows) < 2:
+        return None
+    table, trained, counts = table[rows], trained[rows], counts[rows]
+    means = np.where(trained, table, 0.0).sum(axis=1) / counts
+    if most is not None and len(rows) > most:
+        best = np.sort(np.argsort(means, kind="stable")[:most])
+        return _summary_of(rows[best], table[best], trained[best], means[best], counts[best])
+    return _summary_of(rows, table, trained, means, counts)
+
+
+def _summary_of(
+    rows: Places, table: Array, trained: Array, means: Array, counts: Array
+) -> _Summary:
+    above = means - means.min()
+    left = np.where(trained, table - means[:, None], 0.0)
+    freedom = counts - 1
+    if table.shape[1] >= PAIRED_SEEDS and trained.all() and len(rows) > 2:
+        # What all configurations share with a seed falls out of their differences. Good ones
+        # count more, because their noise is what matters.
+        weights = 1 / (1 + above / max(float(np.median(above)), 0.01)) ** 2
+        weights /= weights.sum()
+        left = left - weights @ left
+        lost = 1 - 2 * weights + (weights**2).sum()
+        freedom = freedom * (1 - weights)
+        squares = (left**2).sum(axis=1) * (1 - weights) / np.maximum(lost, 0.1)
+    else:
+        squares = (left**2).sum(axis=1)
+    good = np.argsort(above, kind="stable")[: max(3, len(rows) // 2)]
+    of_good = freedom[good].sum()
+    variance = float(squares[good].sum() / of_good) if of_good > 0 else None
+    scale = max(float(np.median(above)), 3 * math.sqrt(variance or 0.0), 0.01)
+    return _Summary(rows, means, counts, squares, freedom, scale, variance)
+
+
+class _Model:
+    """The likelihood of a table, for many hyperparameters at a time.
+
+    Hyperparameters are rows of logarithms: deviation of the surface, own deviation, variance of a
+    run, growth of noise; with a surface, log odds of the smooth kernel and a length for each axis.
+    """
+
+    def __init__(
+        self, found: _Summary, distances: Array, guess: float, width: float, floor: float
+    ) -> None:
+        self.found, self.floor = found, floor
+        self.ratio = found.above / found.scale
+        self.z = found.scale * np.log1p(self.ratio)
+        self.spread = max(float(self.z.std(ddof=1)), 1e-4)
+        axes = len(distances)
+        count = len(found.rows)
+        near = (
+            distances[:, found.rows[:, None], found.rows] if axes else np.zeros((0, count, count))
+        )
+        self.distances = near
+        self.smooth = len(found.rows) >= FEW and axes > 0
+        own = OWN_PRIOR if self.smooth else SURFACE_PRIOR
+        lengths = (
+            [SHARE_PRIOR, FIRST_LENGTH_PRIOR, *[LENGTH_PRIOR] * (axes - 1)] if self.smooth else []
+        )
+        log_spread = math.log(self.spread)
+        priors = np.array(
+            [
+                (SURFACE_PRIOR[0] + log_spread, SURFACE_PRIOR[1]),
+                (own[0] + log_spread, own[1]),
+                (math.log(guess), width),
+                GROWTH_PRIOR,
+                *lengths,
+            ]
+        )
+        self.centre, self.width = priors.T
+
+    def covariance(self, hyper: Array) -> Array:
+        """Return `(M, n, n)` prior covariances of the true warped errors."""
+        own = np.exp(2 * hyper[:, 1])[:, None, None] * np.eye(len(self.z))
+        total: Array = own + WIDE * self.spread**2
+        if self.smooth:
+            squares = np.tensordot(np.exp(-2 * hyper[:, 5:]), self.distances, axes=1)
+            reach = np.sqrt(3 * squares)
+            share = (1 / (1 + np.exp(-hyper[:, 4])))[:, None, None]
+            kernel = share * np.exp(-squares / 2) + (1 - share) * (1 + reach) * np.exp(-reach)
+            total = total + np.exp(2 * hyper[:, 0])[:, None, None] * kernel
+        return total
+
+    def noise(self, hyper: Array) -> tuple[Array, Array]:
+        """Return `(M, n)` variances of one run, and of the warped mean errors."""
+        growth = np.exp(hyper[:, 3])[:, None]
+        one = np.exp(hyper[:, 2])[:, None] * (1 + growth * self.ratio) ** 2 + self.floor
+        return one, one / self.found.counts / (1 + self.ratio) ** 2
+
+    def log_density(self, hyper: Array) -> Array:
+        """Return the logarithm of likelihood times prior, up to a constant: `(M,)`."""
+        one, of_mean = self.noise(hyper)
+        total = self.covariance(hyper)
+        places = np.arange(len(self.z))
+        total[:, places, places] += of_mean
+        lower = np.linalg.cholesky(total)
+        solved = np.linalg.solve(
+            lower, np.broadcast_to(self.z[:, None], (len(hyper), len(self.z), 1))
+        )
+        log = -0.5 * (solved[..., 0] ** 2).sum(axis=1)
+        log -= np.log(lower[:, places, places]).sum(axis=1)
+        freedom, squares = self.found.freedom, self.found.squares
+        log -= 0.5 * (freedom * np.log(one) + squares / one).sum(axis=1)
+        return np.asarray(log - 0.5 * (((hyper - self.centre) / self.width) ** 2).sum(axis=1))
+
+    def draw(self, hyper: Array, random: np.random.Generator) -> Array:
+        """Draw `(len(hyper) * EACH, n)` true errors."""
+        prior = self.covariance(hyper)
+        _, of_mean = self.noise(hyper)
+        count = len(self.z)
+        total = prior.copy()
+        places = np.arange(count)
+        total[:, places, places] += of_mean
+        right = np.concatenate(
+            [np.broadcast_to(self.z[:, None], (len(hyper), count, 1)), prior], axis=2
+        )
+        solved = np.linalg.solve(total, right)
+        mean = (prior @ solved[:, :, :1])[..., 0]
+        left = prior - prior @ solved[:, :, 1:]
+        values, vectors = np.linalg.eigh((left + left.transpose(0, 2, 1)) / 2)
+        root = vectors * np.sqrt(np.maximum(values, 0))[:, None, :]
+        normal = random.standard_normal((len(hyper), EACH, count))
+        warped = (mean[:, None] + normal @ root.transpose(0, 2, 1)).reshape(-1, count)
+        scale = self.found.scale
+        errors = self.found.means.min() + scale * np.expm1(np.clip(warped / scale, -50.0, 5.0))
+        return np.asarray(errors)
+
+
+def posterior(
+    errors: Array,
+    distances: Array,
+    *,
+    alike: Array | None = None,
+    floor: float = 0.0,
+    seed: int = 0,
+) -> Posterior | None:
+    """Draw the true errors of configurations from all their runs.
+
+    Args:
+        errors: `(configurations, seeds)` shares, inf for diverged, nan for missing. Tables with
+            missing runs are normal. A configuration counts by its runs that trained.
+        distances: as `axis_distances` returns them.
+        alike: errors of other runs whose noise is about as large, such as the proxy's. They inform
+            the noise alone.
+        floor: variance of one run that is certain, whatever the repeats say, such as
+            p (1 - p) / (2 n) for an error p measured on n images.
+        seed: of the draws.
+
+    Returns:
+        None where fewer than two configurations trained.
+
+    Raises:
+        StudyError: `errors` is no table of errors.
+    """
+    table = checked(errors, "errors")
+    found = _summary(table, MOST)
+    if found is None:
+        return None
+    other = _summary(checked(alike, "alike")) if alike is not None else None
+    known = [s for s in (found, other) if s is not None and s.variance is not None]
+    guess = max(known[0].variance or 0.0 if known else 1e-4, 1e-8)
+    width = 0.8 if known and known[0] is not found else NOISE_WIDTH
+    random = np.random.default_rng(seed)
+    model = _Model(found, distances, guess, width, floor)
+    hyper, effective = _sampled(model, random)
+    repeated = found.variance
+    one = float(np.median(np.exp(hyper[:, 2]))) + floor if repeated is None else repeated
+    return Posterior(
+        found.rows,
+        model.draw(hyper, random),
+        math.sqrt(one),
+        effective,
+        model.smooth,
+    )
+
+
+def _sampled(model: _Model, random: np.random.Generator) -> tuple[Array, float]:
+    """Sample hyperparameters by importance: a round around the prior, one or two around the best.
+
+    Returns:
+        `(KEPT, H)` hyperparameters and their effective number.
+    """
+    size = len(model.centre)
+    width = model.width.copy()
+    freedom = float(model.found.freedom.sum())
+    if freedom:
+        width[2] = min(width[2], 1.3 * math.sqrt(2 / max(freedom, 1.0)))
+    seen = [model.centre + width * random.standard_normal((PROPOSALS, size))]
+    densities = [model.log_density(seen[0])]
+
+    def of_first(hyper: Array) -> Array:
+        squares = (((hyper - model.centre) / width) ** 2).sum(axis=1)
+        constant = np.log(width).sum() + size / 2 * math.log(2 * math.pi)
+        return np.asarray(-0.5 * squares - constant)
+
+    proposals: list[Callable[[Array], Array]] = [of_first]
+    weights = np.zeros(0)
+    for _ in range(2):
+        every, density = np.concatenate(seen), np.concatenate(densities)
+        mixture = np.logaddexp.reduce([p(every) for p in proposals]) - math.log(len(proposals))
+        log = density - mixture
+        tempered = np.exp(0.7 * (log - log.max()))
+        tempered /= tempered.sum()
+        middle = tempered @ every
+        left = every - middle
+        shape = 1.5 * (left.T @ (left * tempered[:, None])) + 0.02 * np.diag(model.width**2)
+        lower = np.linalg.cholesky(shape)
+        chi = random.chisquare(DEGREES, (PROPOSALS, 1)) / DEGREES
+        new = middle + random.standard_normal((PROPOSALS, size)) @ lower.T / np.sqrt(chi)
+        proposals.append(_student(middle, lower))
+        seen.append(new)
+        densities.append(model.log_density(new))
+        every, density = np.concatenate(seen), np.concatenate(densities)
+        log = density - np.logaddexp.reduce([p(every) for p in proposals])
+        weights = np.exp(log - log.max())
+        weights /= weights.sum()
+        effective = float(1 / (weights**2).sum())
+        if effective >= FEWEST_EFFECTIVE:
+            break
+    return every[random.choice(len(every), KEPT, p=weights)], effective
+
+
+def _student(middle: Array, lower: Array) -> Callable[[Array], Array]:
+    """Return the log density of a multivariate t distribution."""
+    size = len(middle)
+    constant = (
+        math.lgamma((DEGREES + size) / 2)
+        - math.lgamma(DEGREES / 2)
+        - size / 2 * math.log(DEGREES * math.pi)
+        - float(np.log(np.diag(lower)).sum())
+    )
+
+    def log_density(hyper: Array) -> Array:
+        square = (np.linalg.solve(lower, (hyper - middle).T) ** 2).sum(axis=0)
+        return np.asarray(constant - (DEGREES + size) / 2 * np.log1p(square / DEGREES))
+
+    return log_density
