@@ -1,8 +1,8 @@
 """Results of any origin as a table: one row a run, judged as our own studies are.
 
 Columns: `error` (share from 0 to 1; `inf` or an empty cell is a run that diverged), `seed`
-(optional) and `cost` (optional, any unit). The columns that name the proxy and the target separate
-the two sides. Every other column is an axis: a decision that was swept.
+(optional) and `cost` (optional, any unit). The columns that name the proxy and the target set the
+two sides apart. Every other column is an axis: a decision that was swept.
 """
 
 from __future__ import annotations
