@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from table import machine
 
-from lowres.statistics.stand_in import judge
+from lowres.statistics.verdict import judge
 
 BEARABLE = 0.01
 
@@ -118,7 +118,7 @@ def measured(cell: Cell, studies: int) -> dict[str, object]:
         "at_most_held_percent": f"{100 * held.mean():.1f}",
         "ms": f"{1e3 * np.mean([row[3] for row in rows]):.1f}",
     }  # fmt: skip
-    for answer in ("stands in", "probably stands in", "undecided",
+    for answer in ("stands in", "probably stands in", "cannot tell yet",
                    "probably does not stand in", "does not stand in"):  # fmt: skip
         of = answers == answer
         share = f"{100 * bearable[of].mean():.0f} of {of.sum()}" if of.any() else ""

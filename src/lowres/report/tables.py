@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from lowres.report.analysis import Analysis
+from lowres.report.analysis import Analysis, JudgedPair
 from lowres.report.reading import Row, sort_value
-from lowres.statistics import Figure, Interval, Regret, SpeedUp
+from lowres.statistics import Figure, Interval, Shortlist
+from lowres.statistics.verdict import seeds_text
 from lowres.text import MISSING, number, points, short, shortened, value as value_text
 from lowres.training.run import RunState
 
@@ -70,23 +71,24 @@ def pair_table(analysis: Analysis) -> Table:
         ("proxy", lambda pair: pair.verdict.proxy),
         ("target", lambda pair: pair.verdict.target),
         ("configurations", lambda pair: str(pair.verdict.configurations)),
-        ("seeds", lambda pair: str(pair.verdict.seeds)),
-        ("Kendall's tau", lambda pair: figure(pair.verdict.kendall)),
-        ("its ceiling", lambda pair: figure(pair.verdict.kendall_ceiling)),
-        ("Spearman's rho", lambda pair: figure(pair.verdict.spearman)),
-        ("its ceiling", lambda pair: figure(pair.verdict.spearman_ceiling)),
-        ("regret, points", lambda pair: _regret(pair.verdict.regret)),
-        ("cheaper, time", lambda pair: _times(pair.verdict.speed_up)),
-        ("cheaper, operations", lambda pair: _times(pair.flops)),
+        ("seeds", lambda pair: seeds_text(pair.verdict.seeds)),
+        ("answer", lambda pair: pair.verdict.answer),
+        ("P", lambda pair: number(pair.verdict.p_bearable, 2)),
+        ("bearable, points", lambda pair: points(pair.verdict.bearable)),
+        ("costs at most, points", lambda pair: points(_first(pair).most)),
+        ("expected, points", lambda pair: points(_first(pair).expected)),
+        ("observed, points", lambda pair: points(_first(pair).observed)),
+        ("pairs ranked alike", lambda pair: "{1} of {0}".format(*pair.verdict.pairs)),
+        ("Kendall's tau", lambda pair: figure(pair.kendall)),
+        ("its ceiling", lambda pair: figure(pair.ceiling)),
+        ("operations saved", lambda pair: f"{number(pair.saving, 1)}x" if pair.saving else MISSING),
     )
 
 
-def _times(saved: SpeedUp | None) -> str:
-    return MISSING if saved is None or saved.ratio is None else f"{number(saved.ratio, 1)}x"
-
-
-def _regret(found: Regret | None) -> str:
-    return figure(found.regret if found else None, 100, 1)
+def _first(pair: JudgedPair) -> Shortlist:
+    """Return what the proxy's choice costs."""
+    nothing = Shortlist(1, (), None, 0.0, None, None)
+    return next(iter(pair.verdict.shortlists), nothing)
 
 
 def optimum_table(analysis: Analysis) -> Table:
@@ -130,7 +132,6 @@ def spent_table(analysis: Analysis) -> Table:
         ("its top-1 error, %", lambda spent: points(spent.error)),
         ("all training, s", lambda spent: number(spent.seconds, 0)),
         ("all training, TFLOP", lambda spent: short(_teraflops(spent.flops))),
-        ("hypervolume, decades x points", lambda spent: number(100 * spent.covered, 1)),
     )
 
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from lowres.errors import StudyError, nearest
 from lowres.statistics.estimate import Array
-from lowres.statistics.stand_in import StandIn, judge
+from lowres.statistics.verdict import Verdict, judge
 
 ERROR, SEED, COST = "error", "seed", "cost"
 MORE_RUNS = 2
@@ -117,7 +117,7 @@ class Judgement:
         next_step: what to run where the answer is not sure; empty where it is.
     """
 
-    verdict: StandIn
+    verdict: Verdict
     choice: dict[str, Value] | None
     rival: dict[str, Value] | None
     next_step: str
@@ -214,7 +214,7 @@ def judge_table(
 
 def _next(
     table: ResultsTable,
-    verdict: StandIn,
+    verdict: Verdict,
     choice: Side | None,
     rival: Side | None,
     target: Side,
