@@ -8,8 +8,7 @@ package needs SciPy.
 """
 
 from lowres.statistics.cost import Curve, anytime, best_by, pareto_front
-from lowres.statistics.error_tables import Pair, mean_errors, pair_up
-from lowres.statistics.estimate import Figure, Interval
+from lowres.statistics.error_tables import Figure, Interval, Pair, mean_errors, pair_up
 from lowres.statistics.optimum import Optimum, Region, optimum, overlap, region, shift
 from lowres.statistics.paired import (
     Difference,

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lowres.errors import StudyError
-from lowres.statistics.estimate import Array
+from lowres.statistics.error_tables import Array
 
 
 @dataclass(frozen=True, slots=True)

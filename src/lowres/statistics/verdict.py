@@ -16,8 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from lowres.errors import StudyError
-from lowres.statistics.error_tables import checked, has_runs
-from lowres.statistics.estimate import Array
+from lowres.statistics.error_tables import Array, checked, has_runs
 from lowres.statistics.posterior import FEW, Posterior, axis_distances, posterior
 from lowres.text import count
 

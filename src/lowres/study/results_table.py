@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from lowres.errors import StudyError, nearest
-from lowres.statistics.estimate import Array
+from lowres.statistics.error_tables import Array
 from lowres.statistics.verdict import Verdict, judge
 
 ERROR, SEED, COST = "error", "seed", "cost"
