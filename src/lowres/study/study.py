@@ -25,7 +25,7 @@ from typing import Any, Self, TypeAlias
 from lowres.errors import LowresError, RunError, StudyError
 from lowres.networks.shape import training_macs
 from lowres.progress import Display, Track, silent
-from lowres.recipe import Recipe
+from lowres.recipe import FIELDS, Recipe
 from lowres.store.store import Store
 from lowres.study.axes import Axis, Together, expand, refuse_mixture
 from lowres.study.values import PARTS
@@ -141,6 +141,23 @@ class Study:
         except RunError as error:
             raise StudyError(f"{error}; plan the study again with the same axes") from error
         return cls(path, runs, record["axes"])
+
+    def grown(self, recipes: Sequence[Recipe]) -> Self:
+        """Plan further runs of this study, and return it with them.
+
+        Raises:
+            LowresError: as `plan`, or the store of the study is missing.
+        """
+        base = Recipe.from_record(_work(self.path).read()["base"])
+        points = [
+            {
+                name: getattr(recipe, name)
+                for name in FIELDS
+                if getattr(recipe, name) != getattr(base, name)
+            }
+            for recipe in recipes
+        ]
+        return type(self).plan(self.path, self.runs[0].open_store(), base, (), points)
 
     def summaries(self) -> list[RunSummary]:
         """Return the summary of each run, the most costly first."""
