@@ -32,7 +32,8 @@ SPLIT_NAMES = {
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
 """Suffixes of files that are taken for images, in any case; the bytes decide how to decode."""
 
-_NUMBERED = re.compile(r"(.*?)(\d{1,9})", re.ASCII | re.DOTALL)
+_NUMBERED = re.compile(r"(.*?)(\d{1,9})(?:-of-(\d{1,9})(?:-[0-9a-f]+)?)?", re.ASCII | re.DOTALL)
+"""A beginning, a number, and perhaps how many there are, with a hash as the Hub appends it."""
 
 
 class Labelled(NamedTuple):
@@ -141,23 +142,25 @@ def missing_classes(split: str, filled: Collection[str], classes: Sequence[str])
 def missing_number(stems: Iterable[str]) -> str | None:
     """Return the first of numbered file names that is missing, without its suffix.
 
-    Names with the same beginning are one sequence. A sequence must begin at 0 or 1 if it does, or
-    if its numbers are padded with zeros; one that begins later without them is not checked.
+    Names with the same beginning and the same count, as in `train-00000-of-00002`, are one
+    sequence. With a count, it begins at 0. Without one, it must begin at 0 or 1 if it does, or if
+    its numbers are padded with zeros; one that begins later without them is not checked.
     """
-    sequences: dict[str, dict[int, str]] = {}
+    sequences: dict[tuple[str, str | None], dict[int, str]] = {}
     for stem in stems:
         if matched := _NUMBERED.fullmatch(stem):
-            sequences.setdefault(matched[1], {})[int(matched[2])] = matched[2]
-    for prefix, numbers in sequences.items():
-        texts = numbers.values()
-        padded = any(text.startswith("0") and len(text) > 1 for text in texts)
-        if not padded and min(numbers) > 1:
+            prefix, text, count = matched.groups()
+            sequences.setdefault((prefix, count), {})[int(text)] = text
+    for (prefix, count), numbers in sequences.items():
+        low, texts = min(numbers), numbers.values()
+        padded = count or any(text.startswith("0") and len(text) > 1 for text in texts)
+        if not padded and low > 1:
             continue
-        first = min(numbers) if min(numbers) < 2 else 0
-        width = max(map(len, texts)) if padded else 0
-        for number in range(first, max(numbers)):
+        first = 0 if count or low > 1 else low
+        width = len(count or max(texts, key=len)) if padded else 0
+        for number in range(first, max(int(count or 0), *numbers)):
             if number not in numbers:
-                return f"{prefix}{number:0{width}}"
+                return f"{prefix}{number:0{width}}{f'-of-{count}' if count else ''}"
     return None
 
 

@@ -275,34 +275,26 @@ def _configuration(path: Path) -> Path:
 
 def _check_parts(split: str, paths: Sequence[Path]) -> None:
     """Check that no part of a split is missing, and that all parts belong to one set."""
-    gap = missing_number(path.stem for path in paths if not _PART.fullmatch(path.name))
-    if gap is not None:
-        raise SourceError(
-            f"{paths[0].parent / gap}{SUFFIX} is missing, by the numbers of the others; fetch it"
-        )
-    sets: dict[tuple[str, int, str], set[int]] = {}
+    seen: dict[tuple[str, int], Path] = {}
     totals: dict[str, tuple[int, Path]] = {}
     for path in paths:
-        matched = _PART.fullmatch(path.name)
-        if matched is None:
-            continue
-        prefix, number, total = matched[1], int(matched[2]), int(matched[3])
-        numbers = sets.setdefault((prefix, total, matched[3]), set())
-        before = totals.setdefault(prefix, (total, path))
-        if before[0] != total or number in numbers:
-            raise SourceError(
-                f"{path.parent} has parts of two sets for the split {split}: {before[1].name} and "
-                f"{path.name}; remove the older ones"
-            )
-        numbers.add(number)
-    for (prefix, total, digits), numbers in sets.items():
-        if len(numbers) != total or max(numbers) >= total:
-            missing = next(number for number in range(total + 1) if number not in numbers)
-            name = f"{prefix}-{missing:0{len(digits)}}-of-{digits}{SUFFIX}"
-            raise SourceError(
-                f"{paths[0].parent / name} is missing: the split {split} has {total} files, and "
-                f"{len(numbers)} of them exist; fetch the rest"
-            )
+        if matched := _PART.fullmatch(path.name):
+            prefix, total = matched[1], int(matched[3])
+            before = totals.setdefault(prefix, (total, path))
+            other = seen.setdefault((prefix, int(matched[2])), path)
+            if before[0] != total or other is not path:
+                raise SourceError(
+                    f"{path.parent} has parts of two sets for the split {split}: "
+                    f"{before[1].name} and {path.name}; remove the older ones"
+                )
+    gap = missing_number(path.stem for path in paths)
+    if gap is not None:
+        count = sum(total for total, _ in totals.values())
+        why = f"the split {split} has {count} files, and {len(paths)} of them exist; fetch the rest"
+        raise SourceError(
+            f"{paths[0].parent / gap}{SUFFIX} is missing"
+            + (f": {why}" if totals else ", by the numbers of the others; fetch it")
+        )
 
 
 def _image_column(path: Path, schema: Arrow) -> tuple[str, str | None]:
