@@ -8,7 +8,6 @@ other classes have a file `classes.txt` beside, one name a line in the order of 
 
 from __future__ import annotations
 
-import itertools
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -313,28 +312,25 @@ class BatchesSink(Sink):
 
     shuffled = True
     writer: ClassVar[type[BatchWriter]] = PickleWriter
-    mark: ClassVar[str] = ""
     suffix: ClassVar[str] = ""
 
     def __init__(self, path: Path, outline: Outline) -> None:
         super().__init__(path, outline)
         self._numbers = devkit_ids(outline.classes)
-        self._files = {split: self._planned(split, n) for split, n in outline.splits.items()}
-        for file in itertools.chain(*self._files.values()):
-            self.closing.callback(file.end_pixels)
-        self._sum = np.zeros(3 * outline.variant.size**2, np.int64)
-
-    def _planned(self, split: str, rows: int) -> list[BatchWriter]:
-        side = self.outline.variant.size
-        folder = self.partial / f"Imagenet{side}_{split}{self.mark}"
-        if split != "train":
-            return [self.writer(folder / f"{split}_data{self.suffix}", rows, side)]
-        each = rows // TRAIN_FILES
-        counts = [each] * (TRAIN_FILES - 1) + [rows - each * (TRAIN_FILES - 1)]
-        return [
-            self.writer(folder / f"{name}{self.suffix}", count, side)
-            for name, count in zip(NAMES, counts, strict=False)
-        ]
+        side = outline.variant.size
+        self._sum = np.zeros(3 * side**2, np.int64)
+        self._files: dict[str, list[BatchWriter]] = {}
+        for split, rows in outline.splits.items():
+            folder = self.partial / f"Imagenet{side}_{split}{self.suffix.replace('.', '_')}"
+            folder.mkdir()
+            counts = {f"{split}_data": rows}
+            if split == "train":
+                counts = dict.fromkeys(NAMES[:TRAIN_FILES], rows // TRAIN_FILES)
+                counts[NAMES[TRAIN_FILES - 1]] += rows % TRAIN_FILES
+            files = self._files[split] = []
+            for name, count in counts.items():
+                files.append(self.writer(folder / f"{name}{self.suffix}", count, side))
+                self.closing.callback(files[-1].close)
 
     def write(self, split: str, key: str, label: int, image: NDArray[np.uint8]) -> None:
         planar = image.transpose(2, 0, 1).reshape(-1)
@@ -347,9 +343,7 @@ class BatchesSink(Sink):
     def complete(self) -> None:
         for split, files in self._files.items():
             for file in files:
-                file.begin()
                 if not file.is_full:
-                    file.end_pixels()
                     raise StoreError(f"{file.path} has fewer images than the outline says")
                 file.finish(self._sum / self.outline.splits[split] if split == "train" else None)
         if not self._numbers:
@@ -361,5 +355,4 @@ class BatchesNpzSink(BatchesSink):
     """Writes npz files in the released layout, `Imagenet32_train_npz/train_data_batch_1.npz`."""
 
     writer = BatchNpzWriter
-    mark = "_npz"
     suffix = ".npz"

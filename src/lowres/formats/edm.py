@@ -8,7 +8,6 @@ lowres reads the ZIP or its unpacked folder, and writes the ZIP.
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import struct
@@ -21,9 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowres.errors import ImageError, SourceError, StoreError
-from lowres.formats.containers.streams import ByteRanges, damage_named
+from lowres.formats.containers.streams import damage_named
 from lowres.formats.indexing import indexed, is_hidden, is_image_name
-from lowres.formats.sink import Outline, Sink
+from lowres.formats.sink import Outline, Sink, png
 from lowres.formats.source import Entry, Index, Source, check_name, file_stamp
 from lowres.variant import MAX_SIZE_PX
 
@@ -47,8 +46,6 @@ LOCAL_HEADER = struct.Struct("<4s5H3L2H")
 """The header of a member: signature, version, flags, method, time, date, CRC-32, sizes, and the
 lengths of name and extra field (PKWARE's APPNOTE.TXT, 4.3.7)."""
 
-MEMBER_SIGNATURE = b"PK\x03\x04"
-
 HAS_DESCRIPTOR = 0x08
 """Flag of a member whose CRC-32 comes after it."""
 
@@ -60,9 +57,6 @@ UNIX = 3
 MOST_IMAGE_BYTES = 256_000_000
 """The most that a compressed member may unpack to."""
 
-PNG_START = struct.Struct(">8s4s4s2L")
-"""Signature, length and name of the first chunk, width, height (PNG specification, 5.2, 11.2)."""
-
 Members = dict[str, tuple[int, int]]
 """Where the header of each image begins in the ZIP, and its length; 0 and 0 for files."""
 
@@ -72,10 +66,6 @@ class EdmSource(Source):
 
     kind = "edm"
     label_order = "0-based numbers without names"
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(path)
-        self._ranges = ByteRanges()
 
     @classmethod
     def recognises(cls, path: Path) -> bool:
@@ -109,11 +99,19 @@ class EdmSource(Source):
             return (self.path / entry.key).read_bytes()
         header = self._at(entry, entry.offset, LOCAL_HEADER.size)
         signature, _, flags, method, _, _, crc, _, _, name, extra = LOCAL_HEADER.unpack(header)
-        if signature != MEMBER_SIGNATURE:
+        if signature != b"PK\x03\x04":
             raise ImageError("it is damaged: it does not begin with the header of a member")
         data = self._at(entry, entry.offset + len(header) + name + extra, entry.length)
         if method == zipfile.ZIP_DEFLATED:
-            data = self._inflated(entry, data)
+            inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+            try:
+                data = inflater.decompress(data, MOST_IMAGE_BYTES)
+            except zlib.error as error:
+                raise ImageError(f"it is damaged: {error}") from error
+            if not inflater.eof:
+                raise ImageError(
+                    f"it is damaged: cut off, or unpacks to more than {MOST_IMAGE_BYTES} bytes"
+                )
         if not flags & HAS_DESCRIPTOR and zlib.crc32(data) != crc:
             raise ImageError("it is damaged: its checksum is wrong")
         return data
@@ -127,19 +125,7 @@ class EdmSource(Source):
         return f"{self.path}: {entry.key}"
 
     def _at(self, entry: Entry, offset: int, length: int) -> bytes:
-        return self._ranges.read(entry.location, offset, length, entry.key)
-
-    def _inflated(self, entry: Entry, data: bytes) -> bytes:
-        inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-        try:
-            image = inflater.decompress(data, MOST_IMAGE_BYTES)
-        except zlib.error as error:
-            raise ImageError(f"it is damaged: {error}") from error
-        if not inflater.eof:
-            raise ImageError(
-                f"it is damaged: cut off, or unpacks to more than {MOST_IMAGE_BYTES} bytes"
-            )
-        return image
+        return self.ranges.read(entry.location, offset, length, entry.key)
 
 
 class EdmSink(Sink):
@@ -167,11 +153,7 @@ class EdmSink(Sink):
         self._labels = array("q")
 
     def write(self, split: str, key: str, label: int, image: NDArray[np.uint8]) -> None:
-        from PIL import Image
-
-        buffer = io.BytesIO()
-        Image.fromarray(image).save(buffer, "PNG", compress_level=0, optimize=False)
-        self._add(_name(len(self._labels)), buffer.getvalue())
+        self._add(_name(len(self._labels)), png(image, compress_level=0, optimize=False))
         self._labels.append(label)
 
     def complete(self) -> None:
@@ -295,7 +277,8 @@ def _check_pairs(path: Path, members: Members, labels: dict[str, int]) -> None:
 
 def _side(image: bytes) -> int | None:
     """Return the side of a square PNG, if a variant can have it."""
-    if len(image) < PNG_START.size or image[:8] != b"\x89PNG\r\n\x1a\n":
+    if not image.startswith(b"\x89PNG\r\n\x1a\n"):
         return None
-    width, height = PNG_START.unpack_from(image)[-2:]
-    return int(width) if 0 < width == height <= MAX_SIZE_PX else None
+    # They follow the length and name of the first chunk (PNG specification, 5.2, 11.2).
+    width, height = (int.from_bytes(image[at : at + 4], "big") for at in (16, 20))
+    return width if 0 < width == height <= MAX_SIZE_PX else None

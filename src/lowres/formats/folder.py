@@ -30,7 +30,7 @@ from lowres.formats.indexing import (
     is_hidden,
     is_image_name,
 )
-from lowres.formats.sink import Outline, Sink
+from lowres.formats.sink import Outline, Sink, png
 from lowres.formats.source import Entry, Index, Source, check_name, file_stamp
 
 ANNOTATIONS = "val_annotations.txt"
@@ -235,8 +235,6 @@ class FolderSink(Sink):
         super().__init__(path, outline)
 
     def write(self, split: str, key: str, label: int, image: NDArray[np.uint8]) -> None:
-        from PIL import Image
-
         name = check_name(self.outline.classes[label], "the store")
         parts = PurePosixPath(check_name(key, "the store")).parts
         below = parts[1:] if parts[0] == name and len(parts) > 1 else parts
@@ -245,7 +243,7 @@ class FolderSink(Sink):
         if target.exists():  # x.jpg and x.png of one class
             target = whole.with_name(f"{whole.name}.png")
         target.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(image).save(target)
+        target.write_bytes(png(image))
 
     def complete(self) -> None:
         pass

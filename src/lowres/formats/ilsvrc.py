@@ -19,7 +19,6 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from lowres.errors import SourceError
-from lowres.formats.containers.streams import ByteRanges
 from lowres.formats.containers.tar import Member, members
 from lowres.formats.folder import FolderScan, path_of, read_file
 from lowres.formats.ilsvrc_truth import WANTED, truth_beside
@@ -62,10 +61,6 @@ class IlsvrcSource(Source):
     kind = "ilsvrc"
     label_order = "WNIDs; devkit ids, 1-based, for val; 0-based by sorted WNID here"
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(path)
-        self._ranges = ByteRanges()
-
     @classmethod
     def recognises(cls, path: Path) -> bool:
         """Recognise a path by names and, for a tar, its first header."""
@@ -88,7 +83,7 @@ class IlsvrcSource(Source):
     def read(self, entry: Entry) -> bytes:
         if not _in_tar(entry):
             return read_file(path_of(entry))
-        return self._ranges.read(entry.location, entry.offset, entry.length, entry.key)
+        return self.ranges.read(entry.location, entry.offset, entry.length, entry.key)
 
     def describe(self, entry: Entry) -> str:
         return super().describe(entry) if _in_tar(entry) else path_of(entry)

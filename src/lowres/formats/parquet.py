@@ -11,7 +11,6 @@ beside them, which `datasets.load_dataset` and `mlcroissant` read.
 
 from __future__ import annotations
 
-import io
 import itertools
 import json
 from bisect import bisect_right
@@ -36,7 +35,7 @@ from lowres.formats.parquet_tables import (
     folder_has_tables,
     open_table,
 )
-from lowres.formats.sink import Outline, Sink
+from lowres.formats.sink import Outline, Sink, png
 from lowres.formats.source import Entry, Index, Source, check_name
 from lowres.imagenet import recognised
 from lowres.work.files import sha256_of_file, write_bytes, write_json
@@ -251,15 +250,11 @@ class ParquetSink(Sink):
         self._written = (0, 0)
 
     def write(self, split: str, key: str, label: int, image: NDArray[np.uint8]) -> None:
-        from PIL import Image
-
         if split != self._split:
             self._close_shard()
             self._split = split
-        buffer = io.BytesIO()
-        Image.fromarray(image).save(buffer, "PNG")
         name = PurePosixPath(key).with_suffix(".png").name
-        self._rows.append((buffer.getvalue(), name, label))
+        self._rows.append((png(image), name, label))
         if len(self._rows) == GROUP_ROWS:
             self._write_group()
 
