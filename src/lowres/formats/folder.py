@@ -52,7 +52,12 @@ class FolderSource(Source):
         return FolderScan(self.path).index()
 
     def read(self, entry: Entry) -> bytes:
-        return read_file(path_of(entry))
+        # Without the objects that Python makes for a file: there are a million.
+        descriptor = os.open(path_of(entry), os.O_RDONLY)
+        try:
+            return read_at(descriptor, 0, os.fstat(descriptor).st_size)
+        finally:
+            os.close(descriptor)
 
     def stamp(self, entry: Entry) -> str:
         return file_stamp(path_of(entry))
@@ -68,15 +73,6 @@ def path_of(entry: Entry) -> str:
     locations.
     """
     return f"{entry.location}/{entry.key.partition('/')[2]}"
-
-
-def read_file(path: str) -> bytes:
-    """Read a file without the objects that Python makes for one: there are a million."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        return read_at(descriptor, 0, os.fstat(descriptor).st_size)
-    finally:
-        os.close(descriptor)
 
 
 class FolderScan:

@@ -16,14 +16,13 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
 
 from lowres.errors import SourceError
 from lowres.formats.containers.tar import Member, members
-from lowres.formats.folder import FolderScan, path_of, read_file
+from lowres.formats.folder import FolderScan, FolderSource
 from lowres.formats.ilsvrc_truth import WANTED, truth_beside
 from lowres.formats.indexing import SPLIT_NAMES, Labelled, assembled, is_image_name
-from lowres.formats.source import Entry, Index, Source, check_name, file_stamp
+from lowres.formats.source import Entry, Index, Source, check_name
 
 TRAIN_TAR = "ILSVRC2012_img_train.tar"
 VAL_TAR = "ILSVRC2012_img_val.tar"
@@ -39,23 +38,14 @@ _VAL_NAME = re.compile(r"ILSVRC2012_val_\d{8}\.\w+", re.ASCII)
 _SMALL_NAME = re.compile(r"(?:train|valid)_(?:32x32|64x64)", re.ASCII)
 
 
-class Part(NamedTuple):
-    """Train or validation, in one of its forms.
-
-    Attributes:
-        form: name of the form, for notes.
-        path: the tar or folder.
-    """
-
-    form: str
-    path: Path
-
-
 TAR_OF_TARS, CLASS_TARS, CLASS_FOLDERS = "tar of class tars", "class tars", "class folders"
 FLAT_TAR, FLAT_FOLDER = "tar", "flat folder"
 
+Part = tuple[str, Path]
+"""Train or validation: its form, and the tar or folder."""
 
-class IlsvrcSource(Source):
+
+class IlsvrcSource(FolderSource):
     """ILSVRC2012 in tars, or with its validation images in one folder."""
 
     kind = "ilsvrc"
@@ -72,7 +62,7 @@ class IlsvrcSource(Source):
             return False
         root = _tree(path)
         try:
-            forms = {part.form for part in (_train_part(root), _val_part(root)) if part}
+            forms = {form for form, _ in _parts(root).values()}
         except SourceError:  # ambiguous: the folder format reports it
             return False
         return root != path or not forms <= {CLASS_FOLDERS}
@@ -82,14 +72,14 @@ class IlsvrcSource(Source):
 
     def read(self, entry: Entry) -> bytes:
         if not _in_tar(entry):
-            return read_file(path_of(entry))
+            return super().read(entry)
         return self.ranges.read(entry.location, entry.offset, entry.length, entry.key)
 
     def describe(self, entry: Entry) -> str:
-        return super().describe(entry) if _in_tar(entry) else path_of(entry)
+        return Source.describe(self, entry) if _in_tar(entry) else super().describe(entry)
 
     def stamp(self, entry: Entry) -> str:
-        return super().stamp(entry) if _in_tar(entry) else file_stamp(path_of(entry))
+        return Source.stamp(self, entry) if _in_tar(entry) else super().stamp(entry)
 
 
 def small_imagenet(path: Path) -> str | None:
@@ -127,11 +117,11 @@ class _Look:
             FLAT_FOLDER: self.flat_folder,
         }
         found, layout = {}, []
-        for split, part in self.parts().items():
-            rows = forms[part.form](part.path)
+        for split, (form, path) in self.parts().items():
+            rows = forms[form](path)
             if rows is not None:
                 found[split] = rows
-                layout.append(f"{split} as {part.form}")
+                layout.append(f"{split} as {form}")
         if not any(found.values()):
             raise SourceError(
                 f"{self.path} holds no labelled images of ILSVRC2012: expected {TRAIN_TAR}, or "
@@ -143,8 +133,7 @@ class _Look:
     def parts(self) -> dict[str, Part]:
         if self.path.is_file():
             return self.single_tar()
-        parts = {"train": _train_part(self.root), "val": _val_part(self.root)}
-        return {split: part for split, part in parts.items() if part}
+        return _parts(self.root)
 
     def single_tar(self) -> dict[str, Part]:
         """Return the part that the path is, and note the other tar."""
@@ -154,9 +143,7 @@ class _Look:
         other = self.path.with_name(TRAIN_TAR if val else VAL_TAR)
         if other.exists():
             self.notes.append(f"left out {other.name}: build from the folder to read both tars")
-        return (
-            {"val": Part(FLAT_TAR, self.path)} if val else {"train": Part(TAR_OF_TARS, self.path)}
-        )
+        return {"val": (FLAT_TAR, self.path)} if val else {"train": (TAR_OF_TARS, self.path)}
 
     def tar_of_tars(self, path: Path) -> list[Labelled]:
         rows: list[Labelled] = []
@@ -217,7 +204,7 @@ class _Look:
         if found is None:
             raise SourceError(
                 f"{path} needs the labels of its images: put {WANTED} beside it"
-                + (f", or build from {TRAIN_TAR} alone" if _train_part(path.parent) else "")
+                + (f", or build from {TRAIN_TAR} alone" if "train" in _parts(path.parent) else "")
             )
         return _with_truth(images, str(path), *found)
 
@@ -257,7 +244,7 @@ class _Look:
             )
         if not self.root.is_dir():
             return
-        taken = {part.path.name for part in self.parts().values()}
+        taken = {path.name for _, path in self.parts().values()}
         for child in sorted(self.root.iterdir()):
             unread = child.name not in taken
             if child.name.startswith("ILSVRC2012_img_test") or (
@@ -305,24 +292,20 @@ def _tree(path: Path) -> Path:
     return next((tree for tree in trees if tree.is_dir()), path)
 
 
-def _train_part(root: Path) -> Part | None:
-    if (root / TRAIN_TAR).is_file():
-        return Part(TAR_OF_TARS, root / TRAIN_TAR)
-    if _has(root, _CLASS_TAR):
-        return Part(CLASS_TARS, root)
-    train = FolderScan(root).named_splits().get("train")
-    if train is None:
-        return None
-    return Part(CLASS_TARS if _has(train, _CLASS_TAR) else CLASS_FOLDERS, train)
-
-
-def _val_part(root: Path) -> Part | None:
-    if (root / VAL_TAR).is_file():
-        return Part(FLAT_TAR, root / VAL_TAR)
-    val = FolderScan(root).named_splits().get("val")
-    if val is None:
-        return None
-    return Part(FLAT_FOLDER if _has(val, _VAL_NAME) else CLASS_FOLDERS, val)
+def _parts(root: Path) -> dict[str, Part]:
+    """Return train and validation, as far as they are below a folder."""
+    parts: dict[str, Part] = {}
+    for split, tar, tar_form, name, form in (
+        ("train", TRAIN_TAR, TAR_OF_TARS, _CLASS_TAR, CLASS_TARS),
+        ("val", VAL_TAR, FLAT_TAR, _VAL_NAME, FLAT_FOLDER),
+    ):
+        if (root / tar).is_file():
+            parts[split] = tar_form, root / tar
+        elif split == "train" and _has(root, name):
+            parts[split] = form, root
+        elif folder := FolderScan(root).named_splits().get(split):
+            parts[split] = (form if _has(folder, name) else CLASS_FOLDERS), folder
+    return parts
 
 
 def _has(folder: Path, name: re.Pattern[str]) -> bool:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -74,12 +75,9 @@ class ParquetSource(Source):
         return folder_has_tables(path) if path.is_dir() else path.suffix.lower() == ".parquet"
 
     def index(self) -> Index:
-        splits = {
-            split: [open_table(path) for path in paths]
-            for split, paths in by_split(self.path).items()
-        }
-        tables = [table for found in splits.values() for table in found]
-        self._tables = {table.path: table for table in tables}
+        found = by_split(self.path)
+        splits = {split: [open_table(path) for path in paths] for split, paths in found.items()}
+        self._tables = {table.path: table for tables in splits.values() for table in tables}
         index = _Scan(self.path, splits).index()
         first = next(iter(index.splits.values()))[0]
         table, group, row = self._place(first)
@@ -176,7 +174,11 @@ class _Scan:
         if not first.label_is_number:
             stored = names = tuple(sorted(set().union(*labels.values())))
         else:
-            known = self.names_of_numbers(first)
+            known = first.class_names
+            if known is None:
+                folder = self.root if self.root.is_dir() else self.root.parent
+                known, notes = class_names_in(folder / CARD, first.label)
+                self.notes += notes
             for path, numbers in labels.items():
                 _check_range(path, first.label, numbers, None if known is None else len(known))
             found = (np.unique(numbers).tolist() for numbers in labels.values())
@@ -191,20 +193,10 @@ class _Scan:
             )
         return recognised(names), {label: place for place, label in enumerate(stored)}
 
-    def names_of_numbers(self, first: Table) -> tuple[str, ...] | None:
-        if first.class_names is not None:
-            return first.class_names
-        folder = self.root if self.root.is_dir() else self.root.parent
-        names, notes = class_names_in(folder / CARD, first.label)
-        self.notes += notes
-        return names
-
 
 def _check_range(path: str, column: str, labels: Labels, classes: int | None) -> None:
     numbers = np.asarray(labels)
-    outside = numbers < 0
-    if classes is not None:
-        outside |= numbers >= classes
+    outside = (numbers < 0) | (numbers >= (math.inf if classes is None else classes))
     if outside.any():
         row = int(outside.argmax())
         upper = "up" if classes is None else f"to {classes - 1}"
@@ -233,7 +225,7 @@ class ParquetSink(Sink):
     """Writes Parquet files of PNG images, a dataset card, and Croissant metadata.
 
     Raises:
-        MissingExtraError: pyarrow is not installed.
+        MissingExtraError: pyarrow or PyYAML is not installed.
     """
 
     shuffled = True
@@ -241,6 +233,7 @@ class ParquetSink(Sink):
     def __init__(self, path: Path, outline: Outline) -> None:
         self._arrow = require("pyarrow", "parquet")
         self._parquet = require("pyarrow.parquet", "parquet")
+        require("yaml", "parquet")  # for the card, which comes last
         super().__init__(path, outline)
         (self.partial / "data").mkdir()
         self._shards: dict[str, list[tuple[Path, int, int]]] = {}
@@ -265,11 +258,8 @@ class ParquetSink(Sink):
             for number, (path, rows, size) in enumerate(shards):
                 name = f"{HUB_SPLITS[split]}-{number:05}-of-{len(shards):05}.parquet"
                 path = path.rename(path.with_name(name))
-                parts.append(
-                    Part(
-                        f"data/{name}", split, rows, size, path.stat().st_size, sha256_of_file(path)
-                    )
-                )
+                file = path.stat().st_size, sha256_of_file(path)
+                parts.append(Part(f"data/{name}", split, rows, size, *file))
         write_bytes(self.partial / CARD, dataset_card(self.outline, parts).encode())
         write_json(self.partial / "croissant.json", croissant(self.outline, parts))
 
@@ -292,7 +282,15 @@ class ParquetSink(Sink):
             metadata={"huggingface": json.dumps({"info": {"features": features}})},
         )
         if self._writer is None:
-            self._writer = self._open_shard(group.schema)
+            number = len(self._shards.setdefault(self._split, []))
+            self._writer = self._parquet.ParquetWriter(
+                self.partial / "data" / f"{self._split}-{number:05}",
+                group.schema,
+                compression={"image.bytes": "NONE", "image.path": "SNAPPY", "label": "SNAPPY"},
+                use_dictionary=["label"],
+                write_statistics=["label"],
+                write_page_checksum=True,
+            )
         self._writer.write_table(group)
         rows, size = self._written
         # A label takes 8 bytes; the Hub calls this size num_bytes.
@@ -301,19 +299,6 @@ class ParquetSink(Sink):
         self._rows.clear()
         if size >= SHARD_BYTES:
             self._close_shard()
-
-    def _open_shard(self, schema: Arrow) -> Arrow:
-        number = len(self._shards.setdefault(self._split, []))
-        path = self.partial / "data" / f"{self._split}-{number:05}"
-        compression = {"image.bytes": "NONE", "image.path": "SNAPPY", "label": "SNAPPY"}
-        return self._parquet.ParquetWriter(
-            path,
-            schema,
-            compression=compression,
-            use_dictionary=["label"],
-            write_statistics=["label"],
-            write_page_checksum=True,
-        )
 
     def _close_shard(self) -> None:
         self._write_group()

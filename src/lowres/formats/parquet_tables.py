@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import accumulate, islice, repeat
 from pathlib import Path
-from types import ModuleType
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -240,6 +239,12 @@ def open_table(path: Path) -> Table:
         rows = [metadata.row_group(number).num_rows for number in range(metadata.num_row_groups)]
     image, name = _image_column(path, schema)
     label = _first_of(path, schema, LABEL_COLUMNS, "labels")
+    types, kind = require("pyarrow", "parquet").types, schema.field(label).type
+    if types.is_dictionary(kind):
+        kind = kind.value_type
+    is_number = bool(types.is_integer(kind))
+    if not is_number and not _is(kind, "string"):
+        raise SourceError(f"{path}: {label} must be whole numbers or class names, was {kind}")
     return Table(
         path=str(path),
         metadata=metadata,
@@ -247,7 +252,7 @@ def open_table(path: Path) -> Table:
         image=image,
         name=name,
         label=label,
-        label_is_number=_label_is_number(path, schema, label),
+        label_is_number=is_number,
         class_names=_class_names(path, schema, label),
     )
 
@@ -299,18 +304,18 @@ def _check_parts(split: str, paths: Sequence[Path]) -> None:
 
 def _image_column(path: Path, schema: Arrow) -> tuple[str, str | None]:
     """Return the column of bytes, and that of file names if there is one."""
-    types = require("pyarrow", "parquet").types
     column = _first_of(path, schema, IMAGE_COLUMNS, "images")
     kind = schema.field(column).type
-    if _is_binary(types, kind):
+    if _is(kind, "binary"):
         return column, None
-    fields = {field.name: field.type for field in kind} if types.is_struct(kind) else {}
-    if not _is_binary(types, fields.get("bytes")):
+    is_struct = require("pyarrow", "parquet").types.is_struct(kind)
+    fields = {field.name: field.type for field in kind} if is_struct else {}
+    if not _is(fields.get("bytes"), "binary"):
         raise SourceError(
             f"{path}: {column} must be encoded images (bytes, or a struct with bytes), was "
             f"{kind}; if it only names files, embed the images in the table"
         )
-    return f"{column}.bytes", f"{column}.path" if _is_text(types, fields.get("path")) else None
+    return f"{column}.bytes", f"{column}.path" if _is(fields.get("path"), "string") else None
 
 
 def _first_of(path: Path, schema: Arrow, names: Sequence[str], what: str) -> str:
@@ -321,16 +326,6 @@ def _first_of(path: Path, schema: Arrow, names: Sequence[str], what: str) -> str
         f"{path} has no column of {what}: looked for {', '.join(names)}; it has "
         f"{', '.join(schema.names) or 'none'}"
     )
-
-
-def _label_is_number(path: Path, schema: Arrow, label: str) -> bool:
-    types = require("pyarrow", "parquet").types
-    kind = schema.field(label).type
-    if types.is_dictionary(kind):
-        kind = kind.value_type
-    if types.is_integer(kind) or _is_text(types, kind):
-        return bool(types.is_integer(kind))
-    raise SourceError(f"{path}: {label} must be whole numbers or class names, was {kind}")
 
 
 def _class_names(path: Path, schema: Arrow, label: str) -> tuple[str, ...] | None:
@@ -348,16 +343,11 @@ def _class_names(path: Path, schema: Arrow, label: str) -> tuple[str, ...] | Non
         ) from error
 
 
-def _is_binary(types: ModuleType, kind: Arrow) -> bool:
-    return kind is not None and bool(
-        types.is_binary(kind) or types.is_large_binary(kind) or types.is_binary_view(kind)
-    )
-
-
-def _is_text(types: ModuleType, kind: Arrow) -> bool:
-    return kind is not None and bool(
-        types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind)
-    )
+def _is(kind: Arrow, name: str) -> bool:
+    """Return whether a type of pyarrow, or None, is that of `binary` or `string` in any form."""
+    types = require("pyarrow", "parquet").types
+    tests = (f"is_{name}", f"is_large_{name}", f"is_{name}_view")
+    return kind is not None and any(getattr(types, test)(kind) for test in tests)
 
 
 @contextmanager
