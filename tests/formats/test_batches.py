@@ -284,7 +284,7 @@ def test_wrong_contents(tmp_path, values, words, suffix):
         ({"labels": [2.0, 2.0, 1.0]}, r"label of row 0 must be an integer from 1, was 2\.0"),
         ({"labels": [1, 2, True]}, "label of row 2 must be an integer from 1, was True"),
         ({"labels": [1, 2, "n"]}, "label of row 2 must be an integer from 1, was str"),
-        ({"labels": "abc"}, "labels must be a list, was str"),
+        ({"labels": "abc"}, "labels must be a list of integers, was str"),
         ({"data": [1, 2]}, "data must be an array, was list"),
     ],
 )

@@ -58,14 +58,7 @@ MAX_SHORT_BYTES = 0xFFFFFFFF
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
-    """A file without its pixels.
-
-    Attributes:
-        rows: number of images.
-        side: of each, in pixels.
-        labels: (rows,) int64, from 1, as in the file.
-        mean: (side, side, 3) float64 in levels, if the file has one.
-    """
+    """A file without its pixels: labels (rows,) from 1, and the mean (side, side, 3) in levels."""
 
     rows: int
     side: int
@@ -118,12 +111,7 @@ class BatchFile:
         return f"train_data_batch_{self.number:02}" if self.number else self.name
 
     def look(self) -> Batch:
-        """Read and check everything but the pixels.
-
-        Raises:
-            SourceError: it is no batch file, or damaged.
-            OSError: it cannot be read.
-        """
+        """Read and check everything but the pixels."""
         found = self._load(KEYS, LONG_BYTES)
         rows, side = self._check_data(found.get("data"))
         mean = found.get("mean")
@@ -141,7 +129,6 @@ class BatchFile:
 
         Raises:
             SourceError: it is damaged, or has changed since `look`.
-            OSError: it cannot be read.
         """
         data = self._load(("data",), None).get("data")
         if self._check_data(data) != (batch.rows, batch.side) or isinstance(data, SkippedArray):
@@ -154,7 +141,7 @@ class BatchFile:
         with damage_named(self.location), self._open() as stream:
             self._check_magic(stream)
             if self.npz:
-                return _load_npz(stream, self.location, names, skip_above=skip_above)
+                return _load_npz(stream, self.location, names, skip_above)
             found = load_plain(stream, self.location, skip_above=skip_above)
             if self.member is not None:
                 drain(stream)  # so that the zip checks its checksum
@@ -213,16 +200,12 @@ class BatchFile:
     def _labels(self, labels: object, rows: int) -> NDArray[np.int64]:
         if labels is None:
             raise SourceError(f"{self.location} has no labels: only labelled sets can be read")
-        if isinstance(labels, np.ndarray) and (labels.ndim != 1 or labels.dtype.kind not in "iu"):
-            raise SourceError(
-                f"{self.location}: labels must be a list of integers, was {labels.dtype} "
-                f"{labels.shape}"
-            )
-        listed = labels.tolist() if isinstance(labels, np.ndarray) else labels
+        kind, listed = type(labels).__name__, labels
+        if isinstance(labels, np.ndarray):
+            kind = f"{labels.dtype} {labels.shape}"
+            listed = labels.tolist() if labels.ndim == 1 and labels.dtype.kind in "iu" else None
         if not isinstance(listed, list | tuple):
-            raise SourceError(
-                f"{self.location}: labels must be a list, was {type(listed).__name__}"
-            )
+            raise SourceError(f"{self.location}: labels must be a list of integers, was {kind}")
         if len(listed) != rows:
             raise SourceError(f"{self.location} has {rows:,} images and {len(listed):,} labels")
         for row, label in enumerate(listed):
@@ -245,19 +228,12 @@ def _size(mean: object) -> int:
 
 
 def _load_npz(
-    file: BinaryIO, where: str, names: Collection[str], *, skip_above: int | None = None
+    file: BinaryIO, where: str, names: Collection[str], skip_above: int | None
 ) -> dict[str, Any]:
-    """Read some arrays of an npz file.
-
-    Args:
-        file: the whole file; it must be able to seek.
-        where: the file, and member, for messages.
-        names: of the arrays wanted; missing ones are left out.
-        skip_above: of arrays with more bytes, only the header is read; they come as `SkippedArray`.
+    """Read the arrays that have these names; of one with more bytes than `skip_above`, the header.
 
     Raises:
         SourceError: the file is damaged, or an array holds objects or is encrypted.
-        OSError: it cannot be read.
     """
     found = {}
     with damage_named(where), ZipFile(file) as archive:
@@ -272,17 +248,17 @@ def _load_npz(
 def _array(
     member: IO[bytes], info: ZipInfo, where: str, skip_above: int | None
 ) -> NDArray[Any] | SkippedArray:
+    headers = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }
     with damage_named(where):
         version = np.lib.format.read_magic(member)
-        if version == (1, 0):
-            header = np.lib.format.read_array_header_1_0(member)
-        elif version == (2, 0):
-            header = np.lib.format.read_array_header_2_0(member)
-        else:
+        if version not in headers:
             raise SourceError(
                 f"{where} has an array header of version {version}; lowres reads 1 and 2"
             )
-    shape, fortran, dtype = header
+        shape, fortran, dtype = headers[version](member)
     if dtype.hasobject:
         raise SourceError(
             f"{where} holds Python objects, which could run anything: lowres refuses it, and "
@@ -300,13 +276,7 @@ def _array(
 
 
 class BatchWriter(ABC):
-    """Writes one batch file, into a folder that exists.
-
-    Args:
-        path: the file.
-        rows: number of images it will have.
-        side: of each, in pixels.
-    """
+    """Writes one batch file of `rows` images, `side` pixels wide, into a folder that exists."""
 
     file: IO[bytes]
 

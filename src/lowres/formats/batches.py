@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import IO, ClassVar
@@ -132,27 +132,23 @@ class BatchesSource(Source):
             OSError: it cannot be read.
         """
         path, member = self._by_name[name]
-        if member is None:
-            with path.open("rb") as file:
-                yield file
-            return
-        with (
-            damage_named(f"{path}!{member}"),
-            ZipFile(path) as archive,
-            archive.open(member) as packed,
-        ):
-            yield packed
+        with ExitStack() as opened:
+            if member is None:
+                yield opened.enter_context(path.open("rb"))
+                return
+            opened.enter_context(damage_named(f"{path}!{member}"))
+            yield opened.enter_context(opened.enter_context(ZipFile(path)).open(member))
 
     @cached_property
     def _by_name(self) -> dict[str, tuple[Path, str | None]]:
         """Path and member of each of `files`."""
-        found: dict[str, tuple[Path, str | None]] = {}
-        for file in _found(self.path):
-            if file.npz and file.member is not None:
-                found[file.path.name] = file.path, None
-            else:
-                found[f"{file.name}{'.npz' * file.npz}"] = file.path, file.member
-        return found
+        return {
+            file.path.name if file.npz and file.member else f"{file.name}{'.npz' * file.npz}": (
+                file.path,
+                None if file.npz else file.member,
+            )
+            for file in _found(self.path)
+        }
 
     @cached_property
     def _batches(self) -> list[tuple[BatchFile, Batch]]:
@@ -170,37 +166,31 @@ class BatchesSource(Source):
 
 def _found(path: Path) -> list[BatchFile]:
     """List all batch files in a path, train first and by number."""
-    if path.is_file():
-        found = list(_found_in_file(path))
-    else:
-        found = []
-        for child in sorted(path.iterdir()):
-            if child.is_file():
-                found += _found_in_file(child)
-            elif child.is_dir() and not child.name.startswith("."):
-                within = (child / name for name in sorted(FILE_NAMES))
-                found += [f for file in within if file.is_file() for f in _found_in_file(file)]
+    found: list[BatchFile] = []
+    for place in [path] if path.is_file() else sorted(path.iterdir()):
+        if place.is_file():
+            found += _found_in_file(place)
+        elif place.is_dir() and not place.name.startswith("."):
+            within = (place / name for name in sorted(FILE_NAMES))
+            found += [f for file in within if file.is_file() for f in _found_in_file(file)]
     splits = ("train", "val", "test")
     return sorted(found, key=lambda file: (splits.index(file.split), file.number))
 
 
-def _found_in_file(path: Path) -> Iterator[BatchFile]:
+def _found_in_file(path: Path) -> list[BatchFile]:
     if not OFFICIAL_ZIP.fullmatch(path.name):
-        if file := BatchFile.of(path):
-            yield file
-        return
+        return [file] if (file := BatchFile.of(path)) else []
     with damage_named(str(path)), ZipFile(path) as archive:
         members = archive.infolist()
-    found = 0
+    found = []
     for member in members:
-        name = check_name(member.filename, str(path))
-        if file := BatchFile.of(path, name):
+        if file := BatchFile.of(path, check_name(member.filename, str(path))):
             if member.flag_bits & 1:
                 raise SourceError(f"{file.location} is encrypted: unpack the zip first")
-            found += 1
-            yield file
+            found.append(file)
     if not found:
         raise SourceError(f"{path} holds no batch files such as {NAMES[0]} or {NAMES[0]}.npz")
+    return found
 
 
 def _check_files(path: Path, files: Sequence[BatchFile]) -> None:

@@ -8,6 +8,7 @@ lowres reads the ZIP or its unpacked folder, and writes the ZIP.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import struct
@@ -120,9 +121,7 @@ class EdmSource(Source):
         return file_stamp(self.path / entry.key if self.path.is_dir() else self.path)
 
     def describe(self, entry: Entry) -> str:
-        if self.path.is_dir():
-            return str(self.path / entry.key)
-        return f"{self.path}: {entry.key}"
+        return str(self.path / entry.key) if self.path.is_dir() else super().describe(entry)
 
     def _at(self, entry: Entry, offset: int, length: int) -> bytes:
         return self.ranges.read(entry.location, offset, length, entry.key)
@@ -178,15 +177,14 @@ def _in_folder(root: Path) -> tuple[Members, int, bytes]:
     for folder, below, names in os.walk(root):
         below[:] = [name for name in below if not is_hidden(name)]
         prefix = PurePosixPath(folder).relative_to(root)
-        for name in names:
-            if is_image_name(name) and not is_hidden(name):
+        for name in itertools.filterfalse(is_hidden, names):
+            if is_image_name(name):
                 members[check_name(str(prefix / name), str(root))] = (0, 0)
-            elif not is_hidden(name):
+            else:
                 others += 1
     try:
-        if (root / LABELS).stat().st_size > MOST_LABELS_BYTES:
-            raise SourceError(f"{root / LABELS} is larger than {MOST_LABELS_BYTES} bytes")
-        return members, others - 1, (root / LABELS).read_bytes()
+        with (root / LABELS).open("rb") as file:
+            return members, others - 1, file.read(MOST_LABELS_BYTES + 1)
     except OSError as error:
         raise SourceError(f"{root / LABELS} cannot be read: {error.strerror}") from error
 
@@ -200,9 +198,8 @@ def _in_zip(path: Path) -> tuple[Members, int, bytes]:
                 f"{path} has no {LABELS}, so it is not a ZIP of EDM or StyleGAN3: unpack it and "
                 "build from the folder, or rename released batches back (Imagenet32_train.zip)"
             )
-        if archive.getinfo(LABELS).file_size > MOST_LABELS_BYTES:
-            raise SourceError(f"{path}: {LABELS} is larger than {MOST_LABELS_BYTES} bytes")
-        return members, others - 1, archive.read(LABELS)
+        with archive.open(LABELS) as file:
+            return members, others - 1, file.read(MOST_LABELS_BYTES + 1)
 
 
 def _members(path: Path, archive: zipfile.ZipFile) -> tuple[Members, int]:
@@ -238,6 +235,8 @@ def _fault(member: zipfile.ZipInfo, total: int) -> str | None:
 
 def _labels(path: Path, text: bytes) -> dict[str, int]:
     """Read file name and label of each image from `dataset.json`."""
+    if len(text) > MOST_LABELS_BYTES:
+        raise SourceError(f"{path}: {LABELS} is larger than {MOST_LABELS_BYTES} bytes")
     try:
         record = json.loads(text)
     except (ValueError, RecursionError) as error:

@@ -67,22 +67,12 @@ class FolderSource(Source):
 
 
 def path_of(entry: Entry) -> str:
-    """Return the path of an entry whose location is its class folder.
-
-    The first part of its key is a name for that folder. So a million entries share a thousand
-    locations.
-    """
+    """Return the path of an entry; a million share a thousand locations, their class folders."""
     return f"{entry.location}/{entry.key.partition('/')[2]}"
 
 
 class FolderScan:
-    """One pass through a folder; it collects what is left out.
-
-    Attributes:
-        root: the folder.
-        notes: what was left out, one sentence each.
-        other_suffixes: suffixes of files that are not named like images.
-    """
+    """One pass through a folder; `notes` and suffixes of other files are what it leaves out."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -123,11 +113,7 @@ class FolderScan:
         return {name: splits[name] for name in ("train", "val", "test") if name in splits}
 
     def named_splits(self) -> dict[str, Path]:
-        """Return the folders that are named like splits.
-
-        Raises:
-            SourceError: two folders mean one split.
-        """
+        """Return the folders that are named like splits, at most one for each."""
         splits: dict[str, Path] = {}
         for folder in _folders(self.root, SPLIT_NAMES):
             split = SPLIT_NAMES[folder.name.lower()]
@@ -140,11 +126,7 @@ class FolderScan:
         return splits
 
     def labelled(self, split: str, folder: Path) -> list[Labelled]:
-        """List the images of a split by class folders, or by Tiny ImageNet's list.
-
-        Raises:
-            SourceError: a class of train is empty, or a name cannot be kept.
-        """
+        """List the images of a split by class folders, or by Tiny ImageNet's list."""
         if _is_annotated(folder):
             return self.annotated(folder)
         class_folders = _folders(folder)

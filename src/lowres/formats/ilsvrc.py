@@ -11,8 +11,11 @@ In every form the key of an image is `WNID/name`, so all forms have the rows of 
 
 from __future__ import annotations
 
+import csv
 import os
 import re
+import tarfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path, PurePosixPath
@@ -20,14 +23,25 @@ from pathlib import Path, PurePosixPath
 from lowres.errors import SourceError
 from lowres.formats.containers.tar import Member, members
 from lowres.formats.folder import FolderScan, FolderSource
-from lowres.formats.ilsvrc_truth import WANTED, truth_beside
 from lowres.formats.indexing import SPLIT_NAMES, Labelled, assembled, is_image_name
 from lowres.formats.source import Entry, Index, Source, check_name
+from lowres.imagenet import devkit_wnids, find
 
 TRAIN_TAR = "ILSVRC2012_img_train.tar"
 VAL_TAR = "ILSVRC2012_img_val.tar"
 KAGGLE_TREES = ("ILSVRC/Data/CLS-LOC", "Data/CLS-LOC", "CLS-LOC")
 """Where Kaggle's download has the images, from its top, from `ILSVRC` and from `Data`."""
+
+DEVKIT = "ILSVRC2012_devkit_t12"
+GROUND_TRUTH = "ILSVRC2012_validation_ground_truth.txt"
+KAGGLE_SOLUTION = "LOC_val_solution.csv"
+WANTED = f"{DEVKIT}.tar.gz (or {GROUND_TRUTH} from it, or Kaggle's {KAGGLE_SOLUTION})"
+
+PARENTS = 3
+"""How many folders above the images are searched: Kaggle's list lies three above `CLS-LOC`."""
+
+GROUND_TRUTH_BYTES = 2**22
+"""The most bytes read as ground truth; 50,000 images have about 200 kB."""
 
 SAMPLED = 100
 """Names read to decide whether a folder holds PNG files."""
@@ -40,6 +54,9 @@ _SMALL_NAME = re.compile(r"(?:train|valid)_(?:32x32|64x64)", re.ASCII)
 
 TAR_OF_TARS, CLASS_TARS, CLASS_FOLDERS = "tar of class tars", "class tars", "class folders"
 FLAT_TAR, FLAT_FOLDER = "tar", "flat folder"
+
+Truth = dict[str, str]
+"""WNID by the name of the image without suffix."""
 
 Part = tuple[str, Path]
 """Train or validation: its form, and the tar or folder."""
@@ -55,9 +72,13 @@ class IlsvrcSource(FolderSource):
     def recognises(cls, path: Path) -> bool:
         """Recognise a path by names and, for a tar, its first header."""
         if path.is_file():
-            return path.name.startswith("ILSVRC2012_img_") or bool(
-                path.suffix == ".tar" and _CLASS_TAR.fullmatch(_first_name(path))
-            )
+            if path.suffix != ".tar" or path.name.startswith("ILSVRC2012_img_"):
+                return path.name.startswith("ILSVRC2012_img_")
+            try:
+                first = next(members(path), None)
+            except SourceError:
+                return False
+            return first is not None and bool(_CLASS_TAR.fullmatch(first.name))
         if not path.is_dir():
             return False
         root = _tree(path)
@@ -200,7 +221,7 @@ class _Look:
 
     def flat_tar(self, path: Path) -> list[Labelled]:
         images = list(self.flat_images(members(path), str(path)))
-        found = truth_beside(path.parent)
+        found = _truth_beside(path.parent)
         if found is None:
             raise SourceError(
                 f"{path} needs the labels of its images: put {WANTED} beside it"
@@ -213,7 +234,7 @@ class _Look:
         with os.scandir(folder) as children:
             files = (Member(check_name(child.name, str(folder)), 0, 0) for child in children)
             images = list(self.flat_images(files, str(folder)))
-        found = truth_beside(folder.parent)
+        found = _truth_beside(folder.parent)
         if found is None:
             self.notes.append(
                 f"left out {folder.name}: nothing labels its {len(images)} images "
@@ -261,7 +282,7 @@ class _Look:
 
 
 def _with_truth(
-    images: list[Member], location: str, truth_path: Path, truth: dict[str, str]
+    images: list[Member], location: str, truth_path: Path, truth: Truth
 ) -> list[Labelled]:
     """Label images by the stems of their names; each image and each label must have its other."""
     left = dict(truth)
@@ -313,14 +334,6 @@ def _has(folder: Path, name: re.Pattern[str]) -> bool:
         return any(name.fullmatch(child.name) for child in children)
 
 
-def _first_name(path: Path) -> str:
-    """Return the name of a tar's first file, or an empty name."""
-    try:
-        return next((member.name for member in members(path)), "")
-    except SourceError:
-        return ""
-
-
 def _parts_of(path: Path) -> Iterator[Path]:
     """Yield the folders and tars in a folder, up to the first that no small set has."""
     if not path.is_dir():
@@ -345,3 +358,79 @@ def _is_small(candidate: Path) -> bool:
     except SourceError:
         return True
     return not any(name.endswith((".cls", ".json")) for name in names)
+
+
+def _truth_beside(folder: Path) -> tuple[Path, Truth] | None:
+    """Read the file that labels the validation images, in a folder or up to three above."""
+    forms: tuple[tuple[str, Callable[[Path], Truth]], ...] = (
+        (f"{DEVKIT}.tar.gz", _packed_truth),
+        (f"{DEVKIT}/data/{GROUND_TRUTH}", _plain_truth),
+        (GROUND_TRUTH, _plain_truth),
+        (KAGGLE_SOLUTION, _kaggle_truth),
+    )
+    for place in (folder, *islice(folder.absolute().parents, PARENTS)):
+        for name, read in forms:
+            if (place / name).is_file():
+                return place / name, read(place / name)
+    return None
+
+
+def _packed_truth(path: Path) -> Truth:
+    try:
+        with tarfile.open(path, "r:gz") as archive:
+            for member in archive:
+                if member.isreg() and member.name.endswith(f"data/{GROUND_TRUTH}"):
+                    file = archive.extractfile(member)
+                    data = file.read(GROUND_TRUTH_BYTES) if file else b""
+                    return _numbered_truth(data, f"{path}: {member.name}")
+    except SourceError:
+        raise
+    except (tarfile.TarError, zlib.error, OSError, EOFError, ValueError, LookupError) as error:
+        raise SourceError(f"{path} is damaged or not gzipped: {error}; fetch it again") from error
+    raise SourceError(f"{path} has no data/{GROUND_TRUTH}; fetch it again")
+
+
+def _plain_truth(path: Path) -> Truth:
+    with path.open("rb") as file:
+        return _numbered_truth(file.read(GROUND_TRUTH_BYTES), str(path))
+
+
+def _numbered_truth(data: bytes, where: str) -> Truth:
+    """Read one devkit id a line; line N is image N, from 1."""
+    wnids = devkit_wnids()
+    truth = {}
+    for number, line in enumerate(data.decode("ascii", "replace").rstrip().splitlines(), 1):
+        text = line.strip()
+        devkit_id = int(text) if text.isdecimal() and len(text) < 6 else 0
+        if not 1 <= devkit_id <= len(wnids):
+            raise SourceError(
+                f"{where}, line {number} must be a devkit id from 1 to {len(wnids)}, was "
+                f"{text[:40]!r}; fetch the file again"
+            )
+        truth[f"ILSVRC2012_val_{number:08}"] = wnids[devkit_id - 1]
+    if not truth:
+        raise SourceError(f"{where} is empty; fetch the file again")
+    return truth
+
+
+def _kaggle_truth(path: Path) -> Truth:
+    """Read `ImageId,PredictionString`; the first word of the second is the WNID."""
+    truth: Truth = {}
+    with path.open(encoding="utf-8", errors="replace", newline="") as file:
+        rows = csv.reader(file)
+        try:
+            if next(rows, []) != ["ImageId", "PredictionString"]:
+                raise SourceError(
+                    f"{path} must begin with ImageId,PredictionString; fetch it again"
+                )
+            for row in rows:
+                name, wnid = (row[0], row[1].partition(" ")[0]) if len(row) == 2 else ("", "")
+                if find(wnid) is None or name in truth:
+                    raise SourceError(
+                        f"{path}, line {rows.line_num} must be a new ImageId and a WNID with "
+                        f"boxes, was {','.join(row)[:80]!r}; fetch the file again"
+                    )
+                truth[name] = wnid
+        except csv.Error as error:
+            raise SourceError(f"{path}, line {rows.line_num}: {error}; fetch it again") from error
+    return truth

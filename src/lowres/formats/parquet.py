@@ -89,12 +89,7 @@ class ParquetSource(Source):
         return index
 
     def read(self, entry: Entry) -> bytes:
-        """Return the bytes of one image; its row group stays in memory for a while.
-
-        Raises:
-            SourceError: the file is damaged.
-            ImageError: the bytes are null.
-        """
+        """Return the bytes of one image; its row group stays in memory for a while."""
         table, group, row = self._place(entry)
         data: bytes | None = self._groups.get(table, group)[row].as_py()
         if data is None:
@@ -236,11 +231,10 @@ class ParquetSink(Sink):
         require("yaml", "parquet")  # for the card, which comes last
         super().__init__(path, outline)
         (self.partial / "data").mkdir()
-        self._shards: dict[str, list[tuple[Path, int, int]]] = {}
+        self._shards: dict[str, list[tuple[int, int]]] = {}  # rows and bytes of each
         self._split = ""
         self._rows: list[tuple[bytes, str, int]] = []
         self._writer: Arrow = None
-        self._written = (0, 0)
 
     def write(self, split: str, key: str, label: int, image: NDArray[np.uint8]) -> None:
         if split != self._split:
@@ -255,8 +249,9 @@ class ParquetSink(Sink):
         self._close_shard()
         parts = []
         for split, shards in self._shards.items():
-            for number, (path, rows, size) in enumerate(shards):
+            for number, (rows, size) in enumerate(shards):
                 name = f"{HUB_SPLITS[split]}-{number:05}-of-{len(shards):05}.parquet"
+                path = self.partial / "data" / f"{split}-{number}"
                 path = path.rename(path.with_name(name))
                 file = path.stat().st_size, sha256_of_file(path)
                 parts.append(Part(f"data/{name}", split, rows, size, *file))
@@ -281,30 +276,28 @@ class ParquetSink(Sink):
             },
             metadata={"huggingface": json.dumps({"info": {"features": features}})},
         )
+        shards = self._shards.setdefault(self._split, [])
         if self._writer is None:
-            number = len(self._shards.setdefault(self._split, []))
             self._writer = self._parquet.ParquetWriter(
-                self.partial / "data" / f"{self._split}-{number:05}",
+                self.partial / "data" / f"{self._split}-{len(shards)}",
                 group.schema,
                 compression={"image.bytes": "NONE", "image.path": "SNAPPY", "label": "SNAPPY"},
                 use_dictionary=["label"],
                 write_statistics=["label"],
                 write_page_checksum=True,
             )
+            shards.append((0, 0))
         self._writer.write_table(group)
-        rows, size = self._written
+        rows, size = shards[-1]
         # A label takes 8 bytes; the Hub calls this size num_bytes.
         size += sum(map(len, images)) + sum(map(len, names)) + 8 * len(labels)
-        self._written = (rows + len(labels), size)
+        shards[-1] = (rows + len(labels), size)
         self._rows.clear()
         if size >= SHARD_BYTES:
             self._close_shard()
 
     def _close_shard(self) -> None:
         self._write_group()
-        if self._writer is None:
-            return
-        self._writer.close()
-        shards = self._shards[self._split]
-        shards.append((self.partial / "data" / f"{self._split}-{len(shards):05}", *self._written))
-        self._writer, self._written = None, (0, 0)
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None

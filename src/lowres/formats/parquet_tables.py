@@ -74,11 +74,7 @@ class Table:
     class_names: tuple[str, ...] | None
 
     def check_like(self, first: Table) -> None:
-        """Check that columns and class names are those of the first table.
-
-        Raises:
-            SourceError: they differ.
-        """
+        """Check that columns and class names are those of the first table."""
         for part in ("image", "label", "label_is_number", "class_names"):
             if getattr(self, part) != getattr(first, part):
                 raise SourceError(
@@ -87,11 +83,7 @@ class Table:
                 )
 
     def labels_and_names(self) -> tuple[Labels, Iterator[str]]:
-        """Read the labels, and the file names, which are empty if there are none.
-
-        Raises:
-            SourceError: a label is null, or the file is damaged.
-        """
+        """Read the labels, none of them null, and the file names, which may be empty."""
         labels, names = [], []
         for group, start in enumerate(self.starts):
             read = self._read(group, list(filter(None, [self.label, self.name])))
@@ -186,11 +178,7 @@ def folder_has_tables(folder: Path) -> bool:
 
 
 def by_split(root: Path) -> dict[str, list[Path]]:
-    """Return the Parquet files of each split, by the names of files and folders.
-
-    Raises:
-        SourceError: a split lies in two folders, or some of its files are missing.
-    """
+    """Return the Parquet files of each split, by the names of files and folders."""
     splits: dict[str, list[Path]] = {}
     if root.is_file():
         return {split_of(root.name) or "train": [root]}
@@ -228,11 +216,7 @@ def files_of(path: Path) -> int:
 
 
 def open_table(path: Path) -> Table:
-    """Read the footer of a Parquet file, and find the columns.
-
-    Raises:
-        SourceError: the file is damaged, or has no column of images or of labels.
-    """
+    """Read the footer of a Parquet file, and find the columns of images and labels."""
     parquet = require("pyarrow.parquet", "parquet")
     with _arrow_errors(str(path)), parquet.ParquetFile(path) as file:
         metadata, schema = file.metadata, file.schema_arrow

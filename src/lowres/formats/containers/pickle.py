@@ -234,12 +234,7 @@ def _string(
 
 
 class PlainUnpickler(pickle._Unpickler):
-    """Reads a pickle; names in it become bound methods of this, which are all that it calls.
-
-    Args:
-        file: to read.
-        skip_above: see `load_plain`.
-    """
+    """Reads a pickle; names in it become bound methods of this, which are all that it calls."""
 
     dispatch = _Opcodes()
     stack: list[Any]

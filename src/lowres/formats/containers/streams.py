@@ -47,11 +47,6 @@ DAMAGE = (
 def read_exactly(stream: IO[bytes], count: int, where: str) -> bytes:
     """Read `count` bytes, and hold them once.
 
-    Args:
-        stream: read from where it stands.
-        count: number of bytes, from a file that may be wrong.
-        where: the file, and member, for the message.
-
     Raises:
         SourceError: there are fewer.
     """
@@ -120,13 +115,7 @@ class ByteRanges:
         self._open = lru_cache(maxsize=OPEN_FILES)(_Descriptor)
 
     def read(self, location: str, offset: int, length: int, name: str) -> bytes:
-        """Read `length` bytes of the file `location` from `offset` on.
-
-        Args:
-            location: path of the file.
-            offset: first byte.
-            length: number of bytes.
-            name: of the member, for the message.
+        """Read `length` bytes of the file `location` from `offset` on; the member has a name.
 
         Raises:
             SourceError: the file ends before.

@@ -63,7 +63,25 @@ def members(path: Path, within: Member | None = None) -> Iterator[Member]:
     where = f"{path}: {within.name}" if within else str(path)
     with path.open("rb", buffering=0) as file:
         start, length = (within.offset, within.length) if within else (0, path.stat().st_size)
-        yield from _listed(_Slice(file.fileno(), start, length), where)
+        part = _Slice(file.fileno(), start, length)
+        _check_start(part, where)
+        last = "its start"
+        try:
+            archive = tarfile.TarFile(fileobj=cast("IO[bytes]", part), encoding="utf-8")
+            while (info := archive.next()) is not None:
+                # TarFile keeps every member, at a kilobyte each.
+                vars(archive)["members"].clear()
+                member = _checked(info, part, where)
+                last = member.name
+                if not info.isdir():
+                    yield member
+        except DAMAGE as error:
+            if isinstance(error, SourceError):
+                raise
+            raise SourceError(
+                f"{where} is damaged or no tar file: after {last}, {error}; fetch or copy it again"
+            ) from error
+        _check_end(part, archive.offset, where, last)
 
 
 class _Slice:
@@ -100,27 +118,6 @@ class _Slice:
             self.window = read_at(self.descriptor, self.start + position, wanted)
             self.window_start, first = position, 0
         return self.window[first : first + size]
-
-
-def _listed(part: _Slice, where: str) -> Iterator[Member]:
-    _check_start(part, where)
-    last = "its start"
-    try:
-        archive = tarfile.TarFile(fileobj=cast("IO[bytes]", part), encoding="utf-8")
-        while (info := archive.next()) is not None:
-            # TarFile keeps every member, at a kilobyte each.
-            vars(archive)["members"].clear()
-            member = _checked(info, part, where)
-            last = member.name
-            if not info.isdir():
-                yield member
-    except DAMAGE as error:
-        if isinstance(error, SourceError):
-            raise
-        raise SourceError(
-            f"{where} is damaged or no tar file: after {last}, {error}; fetch or copy it again"
-        ) from error
-    _check_end(part, archive.offset, where, last)
 
 
 def _check_start(part: _Slice, where: str) -> None:
