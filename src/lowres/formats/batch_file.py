@@ -114,15 +114,16 @@ class BatchFile:
         """Read and check everything but the pixels."""
         found = self._load(KEYS, LONG_BYTES)
         rows, side = self._check_data(found.get("data"))
+        labels = self._labels(found.get("labels"), rows)
         mean = found.get("mean")
-        if mean is not None and _size(mean) != 3 * side**2:
+        if mean is None:
+            return Batch(rows, side, labels, None)
+        if isinstance(mean, list) and all(type(level) in (int, float) for level in mean):
+            mean = np.array(mean, np.float64)
+        is_array = isinstance(mean, np.ndarray) and mean.dtype.kind == "f"
+        if not is_array or mean.shape != (3 * side**2,) or not np.isfinite(mean).all():
             raise SourceError(f"{self.location}: mean must be {3 * side**2} numbers, as data has")
-        return Batch(
-            rows,
-            side,
-            self._labels(found.get("labels"), rows),
-            None if mean is None else interleaved(np.asarray(mean, np.float64), side),
-        )
+        return Batch(rows, side, labels, interleaved(np.asarray(mean, np.float64), side))
 
     def pixels(self, batch: Batch) -> NDArray[np.uint8]:
         """Read the pixels, (rows, 3 * side * side) uint8, which takes their memory once.
@@ -216,15 +217,6 @@ class BatchFile:
                     f"{label if isinstance(label, int | float) else type(label).__name__}"
                 )
         return np.array(listed, np.int64)
-
-
-def _size(mean: object) -> int:
-    """Return how many numbers a mean has, or 0 if it is none."""
-    if isinstance(mean, list) and all(type(level) in (int, float) for level in mean):
-        mean = np.array(mean, np.float64)
-    if not isinstance(mean, np.ndarray) or mean.ndim != 1 or mean.dtype.kind != "f":
-        return 0
-    return mean.size if np.isfinite(mean).all() else 0
 
 
 def _load_npz(

@@ -53,16 +53,7 @@ CONTEXT = {
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One file of a written set.
-
-    Attributes:
-        path: below the folder of the set.
-        split: ours: train, val or test.
-        images: how many it holds.
-        content_bytes: size of the images, names and labels in it.
-        file_bytes: its own size.
-        sha256: in hexadecimal.
-    """
+    """One file of a written set; its content is images, names and labels."""
 
     path: str
     split: str

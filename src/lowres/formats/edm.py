@@ -191,8 +191,21 @@ def _in_folder(root: Path) -> tuple[Members, int, bytes]:
 
 def _in_zip(path: Path) -> tuple[Members, int, bytes]:
     """List the images of a ZIP, count other members, and read the labels."""
+    members: Members = {}
+    others = 0
+    total = path.stat().st_size
     with damage_named(str(path)), zipfile.ZipFile(path) as archive:
-        members, others = _members(path, archive)
+        for member in archive.infolist():
+            name = check_name(member.filename, str(path))
+            if member.is_dir() or any(map(is_hidden, name.split("/"))):
+                continue
+            if not is_image_name(name):
+                others += 1
+                continue
+            fault = "comes twice: remove one" if name in members else _fault(member, total)
+            if fault:
+                raise SourceError(f"{path}: {name} {fault}")
+            members[name] = (member.header_offset, member.compress_size)
         if LABELS not in archive.NameToInfo:
             raise SourceError(
                 f"{path} has no {LABELS}, so it is not a ZIP of EDM or StyleGAN3: unpack it and "
@@ -200,26 +213,6 @@ def _in_zip(path: Path) -> tuple[Members, int, bytes]:
             )
         with archive.open(LABELS) as file:
             return members, others - 1, file.read(MOST_LABELS_BYTES + 1)
-
-
-def _members(path: Path, archive: zipfile.ZipFile) -> tuple[Members, int]:
-    total = path.stat().st_size
-    members: Members = {}
-    others = 0
-    for member in archive.infolist():
-        name = check_name(member.filename, str(path))
-        if member.is_dir() or any(map(is_hidden, name.split("/"))):
-            continue
-        if not is_image_name(name):
-            others += 1
-            continue
-        fault = _fault(member, total)
-        if name in members:
-            fault = "comes twice: remove one"
-        if fault:
-            raise SourceError(f"{path}: {name} {fault}")
-        members[name] = (member.header_offset, member.compress_size)
-    return members, others
 
 
 def _fault(member: zipfile.ZipInfo, total: int) -> str | None:

@@ -49,18 +49,10 @@ class Labelled(NamedTuple):
 def assembled(
     found: dict[str, list[Labelled]], layout: str, notes: list[str], order: Sequence[str] = ()
 ) -> Index:
-    """Number the classes and make an index.
+    """Number the classes and make an index; the lists of images are emptied, to save memory.
 
-    Splits that share no class with train, such as a flat `test/images`, are left out.
-
-    Args:
-        found: the images of each split; the lists are emptied, to save memory.
-        layout: see `Index`.
-        notes: see `Index`; notes on what is left out here are added.
-        order: all class names, if the source numbers them; else they are sorted.
-
-    Raises:
-        SourceError: two images of one split have the same key.
+    Classes are sorted, unless `order` has all of their names. Splits that share no class with
+    train, such as a flat `test/images`, are left out.
     """
     notes = list(notes)
     in_split = {split: {row.name for row in rows} for split, rows in found.items() if rows}

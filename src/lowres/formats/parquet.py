@@ -11,7 +11,6 @@ beside them, which `datasets.load_dataset` and `mlcroissant` read.
 
 from __future__ import annotations
 
-import itertools
 import json
 import math
 from bisect import bisect_right
@@ -55,6 +54,9 @@ UNLABELLED = -1
 
 CARD = "README.md"
 
+Read = dict[str, tuple[Labels, Iterator[str]]]
+"""Labels and file names of each table, by its path."""
+
 NULL = "its bytes are null, and images must be inside the table"
 
 
@@ -75,18 +77,39 @@ class ParquetSource(Source):
         return folder_has_tables(path) if path.is_dir() else path.suffix.lower() == ".parquet"
 
     def index(self) -> Index:
-        found = by_split(self.path)
-        splits = {split: [open_table(path) for path in paths] for split, paths in found.items()}
-        self._tables = {table.path: table for tables in splits.values() for table in tables}
-        index = _Scan(self.path, splits).index()
-        first = next(iter(index.splits.values()))[0]
-        table, group, row = self._place(first)
+        paths = by_split(self.path)
+        splits = {split: [open_table(path) for path in found] for split, found in paths.items()}
+        self._tables = {table.path: table for found in splits.values() for table in found}
+        first = next(iter(self._tables.values()))
+        for table in self._tables.values():
+            table.check_like(first)
+        read = {path: table.labels_and_names() for path, table in self._tables.items()}
+        notes = _drop_unlabelled(splits, read)
+        if self.path.is_file() and files_of(self.path) > 1:
+            notes.insert(0, f"read {self.path.name} alone, of {files_of(self.path)} files")
+        classes, position = self._classes(first, read, notes)
+        entries = indexed(
+            {
+                split: [e for table in found for e in _entries(table, *read[table.path], position)]
+                for split, found in splits.items()
+            }
+        )
+        if not entries:
+            raise SourceError(
+                f"{self.path} holds no labelled images: its tables have no labelled rows"
+            )
+        for split, rows in entries.items():
+            filled = {classes[label] for label in {entry.label for entry in rows}}
+            notes += missing_classes(split, filled, classes)
+        entry = next(iter(entries.values()))[0]
+        table, group, row = self._place(entry)
         if not table.images(group)[row].is_valid:
             raise SourceError(
-                f"{self.describe(first)}: {NULL}; if all rows are null, write the table again "
+                f"{self.describe(entry)}: {NULL}; if all rows are null, write the table again "
                 "with its images embedded"
             )
-        return index
+        layout = "parquet file" if self.path.is_file() else "parquet files"
+        return Index(classes, entries, layout, tuple(notes))
 
     def read(self, entry: Entry) -> bytes:
         """Return the bytes of one image; its row group stays in memory for a while."""
@@ -104,79 +127,22 @@ class ParquetSource(Source):
         group = bisect_right(table.starts, entry.offset) - 1
         return table, group, entry.offset - table.starts[group]
 
-    def describe(self, entry: Entry) -> str:
-        return f"{entry.location}, row {entry.offset}"
-
-
-class _Scan:
-    """One pass through the labels of all tables."""
-
-    def __init__(self, root: Path, splits: dict[str, list[Table]]) -> None:
-        self.root = root
-        self.splits = splits
-        self.notes: list[str] = []
-        if root.is_file() and files_of(root) > 1:
-            self.notes.append(f"read {root.name} alone, of {files_of(root)} files")
-
-    def index(self) -> Index:
-        first = next(iter(self.splits.values()))[0]
-        for table in itertools.chain(*self.splits.values()):
-            table.check_like(first)
-        labels: dict[str, Labels] = {}
-        names: dict[str, Iterator[str]] = {}
-        for split in list(self.splits):
-            for table in self.splits[split]:
-                labels[table.path], names[table.path] = table.labels_and_names()
-            self.drop_unlabelled(split, labels)
-        classes, position = self.classes(first, labels)
-        found = {
-            split: [
-                entry
-                for table in tables
-                for entry in _entries(table, labels[table.path], names[table.path], position)
-            ]
-            for split, tables in self.splits.items()
-        }
-        splits = indexed(found)
-        if not splits:
-            raise SourceError(
-                f"{self.root} holds no labelled images: its tables have no labelled rows"
-            )
-        for split, entries in splits.items():
-            filled = {classes[label] for label in {entry.label for entry in entries}}
-            self.notes += missing_classes(split, filled, classes)
-        layout = "parquet file" if self.root.is_file() else "parquet files"
-        return Index(classes, splits, layout, tuple(self.notes))
-
-    def drop_unlabelled(self, split: str, labels: dict[str, Labels]) -> None:
-        """Leave out a split whose labels are all -1."""
-        own = [labels[table.path] for table in self.splits[split]]
-        if any(isinstance(each, list) or (each != UNLABELLED).any() for each in own):
-            return
-        rows = sum(map(len, own))
-        for table in self.splits.pop(split):
-            del labels[table.path]
-        if rows:
-            self.notes.append(
-                f"left out {split}: its {rows} images are unlabelled (all {UNLABELLED})"
-            )
-
-    def classes(
-        self, first: Table, labels: dict[str, Labels]
+    def _classes(
+        self, first: Table, read: Read, notes: list[str]
     ) -> tuple[tuple[str, ...], dict[Any, int]]:
         """Return the class names in order, and the position of each stored label."""
         stored: Sequence[Any]
         if not first.label_is_number:
-            stored = names = tuple(sorted(set().union(*labels.values())))
+            stored = names = tuple(sorted(set().union(*(labels for labels, _ in read.values()))))
         else:
             known = first.class_names
             if known is None:
-                folder = self.root if self.root.is_dir() else self.root.parent
-                known, notes = class_names_in(folder / CARD, first.label)
-                self.notes += notes
-            for path, numbers in labels.items():
+                folder = self.path if self.path.is_dir() else self.path.parent
+                known, more = class_names_in(folder / CARD, first.label)
+                notes += more
+            for path, (numbers, _) in read.items():
                 _check_range(path, first.label, numbers, None if known is None else len(known))
-            found = (np.unique(numbers).tolist() for numbers in labels.values())
+            found = (np.unique(numbers).tolist() for numbers, _ in read.values())
             stored = sorted(set().union(*found)) if known is None else range(len(known))
             names = tuple(map(str, stored)) if known is None else known
         for name in names:
@@ -187,6 +153,23 @@ class _Scan:
                 f"{first.path} has two classes named {repeated[0]!r}: class names must be unique"
             )
         return recognised(names), {label: place for place, label in enumerate(stored)}
+
+    def describe(self, entry: Entry) -> str:
+        return f"{entry.location}, row {entry.offset}"
+
+
+def _drop_unlabelled(splits: dict[str, list[Table]], read: Read) -> list[str]:
+    """Leave out each split whose labels are all -1, and return notes on those."""
+    notes = []
+    for split, tables in list(splits.items()):
+        own = [read[table.path][0] for table in tables]
+        if any(isinstance(each, list) or (each != UNLABELLED).any() for each in own):
+            continue
+        for table in splits.pop(split):
+            del read[table.path]
+        if rows := sum(map(len, own)):
+            notes.append(f"left out {split}: its {rows} images are unlabelled (all {UNLABELLED})")
+    return notes
 
 
 def _check_range(path: str, column: str, labels: Labels, classes: int | None) -> None:

@@ -54,12 +54,10 @@ class Table:
     """One Parquet file with a column of images and one of labels.
 
     Attributes:
-        path: of the file.
-        metadata: the file's footer, an object of pyarrow.
+        metadata: the file's footer.
         starts: the first row of each row group.
         image: the column of encoded bytes; within a struct, `image.bytes`.
         name: the column of file names, or None.
-        label: the column of labels.
         label_is_number: labels are whole numbers, else strings.
         class_names: names of the numbers, if the file has them.
     """

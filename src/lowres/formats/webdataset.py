@@ -81,39 +81,34 @@ class WebDatasetSink(Sink):
     def __init__(self, path: Path, outline: Outline) -> None:
         super().__init__(path, outline)
         self._written: Counter[str] = Counter()
-        self._shard: tarfile.TarFile | None = None
+        self._shards: list[tarfile.TarFile] = []
 
     def write(self, split: str, key: str, label: int, image: NDArray[np.uint8]) -> None:
         number = self._written[split]
-        shard = self._shard_for(split, number)
+        if number % SHARD_SAMPLES == 0:
+            self._close_shard()
+            path = self.partial / f"{split}-{number // SHARD_SAMPLES:06}.tar"
+            shard = tarfile.TarFile(path, "w", format=tarfile.USTAR_FORMAT)
+            self._shards.append(self.closing.enter_context(shard))
         self._written[split] += 1
         about = {"key": key, "class": self.outline.classes[label], "split": split}
-        _add(shard, f"{number:08}.png", png(image))
-        _add(shard, f"{number:08}.cls", str(label).encode("ascii"))
-        _add(shard, f"{number:08}.json", json.dumps(about, ensure_ascii=False).encode())
+        for suffix, data in (
+            ("png", png(image)),
+            ("cls", str(label).encode("ascii")),
+            ("json", json.dumps(about, ensure_ascii=False).encode()),
+        ):
+            info = tarfile.TarInfo(f"{number:08}.{suffix}")  # time 0, owner 0, mode 644
+            info.size = len(data)
+            self._shards[-1].addfile(info, io.BytesIO(data))
 
     def complete(self) -> None:
-        if self._shard:
-            self._shard.close()
+        self._close_shard()
         lines = "".join(f"{name}\n" for name in self.outline.classes)
         (self.partial / "classes.txt").write_text(lines, "utf-8")
 
-    def _shard_for(self, split: str, number: int) -> tarfile.TarFile:
-        """Return the open shard, or a new one every `SHARD_SAMPLES` samples."""
-        if self._shard is None or number % SHARD_SAMPLES == 0:
-            if self._shard:
-                self._shard.close()
-            path = self.partial / f"{split}-{number // SHARD_SAMPLES:06}.tar"
-            self._shard = self.closing.enter_context(
-                tarfile.TarFile(path, "w", format=tarfile.USTAR_FORMAT)
-            )
-        return self._shard
-
-
-def _add(shard: tarfile.TarFile, name: str, data: bytes) -> None:
-    info = tarfile.TarInfo(name)  # time 0, owner 0, mode 644
-    info.size = len(data)
-    shard.addfile(info, io.BytesIO(data))
+    def _close_shard(self) -> None:
+        if self._shards:
+            self._shards[-1].close()
 
 
 class _Listing:

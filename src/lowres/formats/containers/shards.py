@@ -45,9 +45,6 @@ def shards_of(path: Path) -> list[tuple[str, Path]]:
     """List split and path of the shards that a folder, a tar or a pattern stands for, sorted.
 
     The split comes from the name of the folder, else from the name of the file, else it is train.
-
-    Raises:
-        SourceError: a shard of the pattern is missing, or the numbers in a folder have a gap.
     """
     if is_pattern(path):
         paths = [Path(text) for text in expanded(str(path))]
@@ -79,10 +76,6 @@ def expanded(pattern: str) -> list[str]:
     """Write out the braces of a pattern: `{000..012}` for a range, `{a,b}` for a choice.
 
     Numbers are padded with zeros as in the range.
-
-    Raises:
-        SourceError: braces are nested or not closed, hold neither a range nor a choice, or stand
-            for more than 100,000 names.
     """
     parts = _BRACES.split(pattern)  # plain, inside, plain, inside, ..., plain
     if any(brace in part for part in parts[::2] for brace in "{}"):
