@@ -56,11 +56,7 @@ FORMATS: tuple[Format, ...] = (
 
 @cache
 def installed() -> tuple[Format, ...]:
-    """Load the formats of other installed packages.
-
-    Raises:
-        SourceError: one cannot be loaded; the message names its package.
-    """
+    """Load the formats of other installed packages, or name the package whose format fails."""
     found = []
     for point in sorted(entry_points(group=ENTRY_POINTS), key=lambda point: point.name):
         package = point.dist.name if point.dist else point.module

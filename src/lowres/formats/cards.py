@@ -169,25 +169,24 @@ def croissant(outline: Outline, parts: Sequence[Part]) -> dict[str, Any]:
 
 
 def class_names_in(card: Path, column: str) -> tuple[tuple[str, ...] | None, list[str]]:
-    """Return the names of a column's numbers in a dataset card.
-
-    This needs PyYAML, which the extra `parquet` installs.
-
-    Returns:
-        The names, or None, and notes on what could not be read.
+    """Return the names of a column's numbers in a dataset card, and notes on what is unreadable.
 
     Raises:
         SourceError: the card's configurations name the numbers in different ways.
     """
-    front = _front_matter(card)
-    if "class_label" not in front:
+    try:
+        text = card.read_text("utf-8", "replace") if card.stat().st_size <= MOST_CARD_BYTES else ""
+    except OSError:
+        text = ""
+    front = re.match(r"---[ \t]*\n(.*?)\n---[ \t]*(\n|\Z)", text, re.DOTALL)
+    if not front or "class_label" not in front[1]:
         return None, []
     try:
         yaml = importlib.import_module("yaml")
     except ModuleNotFoundError:
         return None, [f"{card.name} has class names; without PyYAML, lowres cannot read them"]
     try:
-        record = yaml.safe_load(front)
+        record = yaml.safe_load(front[1])
         found = {names for names in _named(record, column) if names}
     except (yaml.YAMLError, ValueError, TypeError, AttributeError, KeyError, RecursionError):
         return None, [f"{card.name} has no readable class names: its first part is damaged"]
@@ -197,17 +196,6 @@ def class_names_in(card: Path, column: str) -> tuple[tuple[str, ...] | None, lis
             "files of one configuration and without this card"
         )
     return next(iter(found), None), []
-
-
-def _front_matter(card: Path) -> str:
-    try:
-        if card.stat().st_size > MOST_CARD_BYTES:
-            return ""
-        text = card.read_text("utf-8", "replace")
-    except OSError:
-        return ""
-    matched = re.match(r"---[ \t]*\n(.*?)\n---[ \t]*(\n|\Z)", text, re.DOTALL)
-    return matched[1] if matched else ""
 
 
 def _named(record: dict[str, Any], column: str) -> Iterator[tuple[str, ...]]:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from lowres.errors import ImageError, SourceError, StoreError
 from lowres.formats.containers.streams import damage_named
-from lowres.formats.indexing import indexed, is_hidden, is_image_name
+from lowres.formats.indexing import indexed, is_hidden, is_image_name, missing_classes
 from lowres.formats.sink import Outline, Sink, png
 from lowres.formats.source import Entry, Index, Source, check_name, file_stamp
 from lowres.variant import MAX_SIZE_PX
@@ -82,15 +82,18 @@ class EdmSource(Source):
         is_folder = self.path.is_dir()
         members, others, text = _in_folder(self.path) if is_folder else _in_zip(self.path)
         labels = _labels(self.path, text)
-        _check_pairs(self.path, members, labels)
+        if unpaired := labels.keys() - members.keys() or members.keys() - labels.keys():
+            name = min(unpaired)
+            what = f"has a label for {name}, which does not exist"
+            if name in members:
+                what = f"has no label for {name}; add it or remove the file"
+            raise SourceError(f"{self.path}: {LABELS} {what}")
         location = str(self.path)
         entries = [Entry(name, label, location, *members[name]) for name, label in labels.items()]
         classes = tuple(map(str, range(max(labels.values()) + 1)))
         splits = indexed({"train": entries})
         notes = [f"left out {others} files not named like images"] if others else []
-        empty = len(classes) - len(set(labels.values()))
-        if empty:
-            notes.append(f"train has no images of {empty} of the {len(classes)} classes")
+        notes += missing_classes("train", {classes[n] for n in set(labels.values())}, classes)
         layout = "EDM folder" if is_folder else "EDM ZIP"
         side = _side(self.read(splits["train"][0]))
         return Index(classes, splits, layout, tuple(notes), native_px=side)
@@ -253,18 +256,6 @@ def _labels(path: Path, text: bytes) -> dict[str, int]:
             raise SourceError(f"{path}: {LABELS} lists {name} twice")
         labels[name] = label
     return labels
-
-
-def _check_pairs(path: Path, members: Members, labels: dict[str, int]) -> None:
-    """Check that each label has an image and each image a label."""
-    for name in labels:
-        if name not in members:
-            raise SourceError(f"{path}: {LABELS} has a label for {name}, which does not exist")
-    for name in members:
-        if name not in labels:
-            raise SourceError(
-                f"{path}: {LABELS} has no label for {name}; add it or remove the file"
-            )
 
 
 def _side(image: bytes) -> int | None:

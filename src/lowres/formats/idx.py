@@ -77,7 +77,7 @@ class IdxSource(Source):
         folder = _folder(self.path) or self.path
         sets = {}
         for split, prefix in SPLITS.items():
-            images, labels = (_file(folder, f"{prefix}-{part}", part) for part in ENDINGS)
+            images, labels = (_file(folder, prefix, part) for part in ENDINGS)
             if images and labels:
                 numbers, pixels = _array(labels, axes=1), _array(images, axes=3)
                 count, height, width = pixels.shape
@@ -130,17 +130,13 @@ def _array(path: Path, axes: int) -> NDArray[np.uint8]:
 def _folder(path: Path) -> Path | None:
     """Return the folder with the files of train or test."""
     for folder in (path, *(path / below for below in BELOW)):
-        for prefix in SPLITS.values():
-            if any(_file(folder, f"{prefix}-{part}", part) for part in ENDINGS):
-                return folder
+        if any(_file(folder, prefix, part) for prefix in SPLITS.values() for part in ENDINGS):
+            return folder
     return None
 
 
-def _file(folder: Path, begin: str, part: str) -> Path | None:
+def _file(folder: Path, prefix: str, part: str) -> Path | None:
     """Return a file by its two endings; plain before gzipped."""
-    for suffix in ("", ".gz"):
-        for ending in ENDINGS[part]:
-            path = folder / f"{begin}{ending}{suffix}"
-            if path.is_file():
-                return path
-    return None
+    endings = [ending + suffix for suffix in ("", ".gz") for ending in ENDINGS[part]]
+    paths = (folder / f"{prefix}-{part}{ending}" for ending in endings)
+    return next((path for path in paths if path.is_file()), None)

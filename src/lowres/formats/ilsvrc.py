@@ -50,6 +50,7 @@ _WNID = re.compile(r"n\d{8}", re.ASCII)
 _CLASS_TAR = re.compile(r"(n\d{8})\.tar", re.ASCII)
 _VAL_NAME = re.compile(r"ILSVRC2012_val_\d{8}\.\w+", re.ASCII)
 _SMALL_NAME = re.compile(r"(?:train|valid)_(?:32x32|64x64)", re.ASCII)
+"""Of folders of PNG files, or tars, of the "small ImageNet"."""
 
 
 TAR_OF_TARS, CLASS_TARS, CLASS_FOLDERS = "tar of class tars", "class tars", "class folders"
@@ -104,11 +105,7 @@ class IlsvrcSource(FolderSource):
 
 
 def small_imagenet(path: Path) -> str | None:
-    """Return why lowres refuses the "small ImageNet" of the PixelRNN paper, if `path` is that.
-
-    Its names show it: folders of PNG files, or tars, called `train_32x32`, `valid_32x32`, and the
-    same with 64.
-    """
+    """Return why lowres refuses the "small ImageNet" of the PixelRNN paper, if `path` is that."""
     named = [path] if _SMALL_NAME.match(path.name) else list(_parts_of(path))
     if not named or not all(_SMALL_NAME.match(c.name) and _is_small(c) for c in named):
         return None
@@ -152,12 +149,9 @@ class _Look:
         return assembled(found, f"ILSVRC2012, {', '.join(layout)}", self.notes)
 
     def parts(self) -> dict[str, Part]:
-        if self.path.is_file():
-            return self.single_tar()
-        return _parts(self.root)
-
-    def single_tar(self) -> dict[str, Part]:
-        """Return the part that the path is, and note the other tar."""
+        """Return the parts in the path; of a single tar, itself, with a note on the other tar."""
+        if not self.path.is_file():
+            return _parts(self.root)
         if self.path.name.startswith("ILSVRC2012_img_test"):
             raise SourceError(f"{self.path} has no labels; build from {TRAIN_TAR} or its folder")
         val = self.path.name.startswith("ILSVRC2012_img_val")

@@ -179,20 +179,16 @@ def select_classes(index: Index, names: Sequence[str]) -> Index:
         )
     kept = tuple(name for name in index.classes if name in set(names))
     new_label = {index.classes.index(name): label for label, name in enumerate(kept)}
-    splits = {
-        split: tuple(
-            replace(entry, label=new_label[entry.label])
-            for entry in entries
-            if entry.label in new_label
-        )
-        for split, entries in index.splits.items()
-    }
-    if not splits.get("train", True):
-        raise SourceError(f"train has no images of {', '.join(kept)}")
-    empty = [split for split, entries in splits.items() if not entries]
-    notes = tuple(f"left out {split}: it has no images of the classes kept" for split in empty)
-    filled = {split: entries for split, entries in splits.items() if entries}
-    return replace(index, classes=kept, splits=filled, notes=index.notes + notes)
+    splits, notes = {}, list(index.notes)
+    for split, entries in index.splits.items():
+        chosen = [entry for entry in entries if entry.label in new_label]
+        if chosen:
+            splits[split] = tuple(replace(e, label=new_label[e.label]) for e in chosen)
+        elif split == "train":
+            raise SourceError(f"train has no images of {', '.join(kept)}")
+        else:
+            notes.append(f"left out {split}: it has no images of the classes kept")
+    return replace(index, classes=kept, splits=splits, notes=tuple(notes))
 
 
 def split_by_hash(index: Index, val_fraction: float) -> Index:

@@ -190,18 +190,21 @@ def by_split(root: Path) -> dict[str, list[Path]]:
             splits.setdefault(split, []).append(path)
     if not splits:
         raise SourceError(f"{root} holds no Parquet files, at its top or up to two folders deep")
-    configurations = sorted({_configuration(path) for paths in splits.values() for path in paths})
+    folders = {path.parent for paths in splits.values() for path in paths}
+    configurations = sorted(
+        {folder.parent if folder.name.lower() in SPLIT_FOLDERS else folder for folder in folders}
+    )
     if len(configurations) > 1 and len(splits) > 1:
         raise SourceError(
             f"{root} has more than one configuration, in {configurations[0]} and in "
             f"{configurations[1]}: build from the folder of one"
         )
     for split, paths in splits.items():
-        folders = sorted({path.parent for path in paths})
-        if len(folders) > 1:
+        first, last = paths[0].parent, paths[-1].parent
+        if first != last:
             raise SourceError(
-                f"{root} has the split {split} twice, in {folders[0]} and in {folders[1]}: build "
-                "from the folder of one configuration"
+                f"{root} has the split {split} twice, in {first} and in {last}: build from the "
+                "folder of one configuration"
             )
         _check_parts(split, paths)
     return splits
@@ -252,12 +255,6 @@ def _has_tables(folder: Path) -> bool:
 
 def _is_of_set(name: str) -> bool:
     return not name.startswith(".") and name != BESIDE_IMAGES
-
-
-def _configuration(path: Path) -> Path:
-    """Return the folder of a configuration, above the folders of its splits."""
-    folder = path.parent
-    return folder.parent if folder.name.lower() in SPLIT_FOLDERS else folder
 
 
 def _check_parts(split: str, paths: Sequence[Path]) -> None:

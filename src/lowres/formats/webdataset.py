@@ -13,7 +13,7 @@ import re
 import tarfile
 from collections import Counter, defaultdict
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -177,7 +177,7 @@ class _Listing:
             for suffix in ("cls", "json")
             if suffix in found
         }
-        label = _label(texts.get("cls"), _parsed(texts.get("json", "{}"), where))
+        label = _label(texts.get("cls"), texts.get("json", "{}"), where)
         if label.number is None and not label.name:
             raise SourceError(
                 f"{where} must have a label: a number or name as .cls, or a .json with a number as "
@@ -247,17 +247,14 @@ def _parted(name: str) -> tuple[str, str]:
     return name[: len(name) - len(last)] + stem, suffix.lower()
 
 
-def _parsed(text: str, where: str) -> dict[str, Any]:
-    """Return the object of a JSON text; anything else counts as empty."""
+def _label(text: str | None, about: str, where: str) -> Label:
+    """Return number and name from `.cls` and `.json`; the number of `.cls` comes first."""
     try:
-        record = json.loads(text)
+        record = json.loads(about)
     except (ValueError, RecursionError) as error:
         raise SourceError(f"{where} has a .json that is damaged: {error}") from error
-    return record if isinstance(record, dict) else {}
-
-
-def _label(text: str | None, record: dict[str, Any]) -> Label:
-    """Return number and name from `.cls` and `.json`; the number of `.cls` comes first."""
+    if not isinstance(record, dict):
+        record = {}
     named = (record.get(field) for field in ("class", "class_name", "wnid", "label"))
     name = next((value for value in named if isinstance(value, str) and value), None)
     if text is not None:

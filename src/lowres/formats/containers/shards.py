@@ -29,16 +29,13 @@ def is_pattern(path: Path) -> bool:
 def is_sharded(folder: Path) -> bool:
     """Return whether a folder holds shards, at its top or in folders named like splits."""
     with os.scandir(folder) as children:
-        folders: list[str] = []
-        others: list[str] = []
-        for child in children:
-            if not child.name.startswith("."):
-                (folders if child.is_dir() else others).append(child.name)
-    splits = [folder / name for name in folders if name.lower() in SPLIT_FOLDERS]
+        is_folder = {c.name: c.is_dir() for c in children if not c.name.startswith(".")}
+    folders = [folder / name for name, found in is_folder.items() if found]
+    splits = (below for below in folders if below.name.lower() in SPLIT_FOLDERS)
     if any(any(map(_is_shard, split.iterdir())) for split in splits):
         return True
     # A tar beside class folders is a copy of them.
-    return not folders and any(_is_shard(folder / name) for name in others)
+    return not folders and any(_is_shard(folder / name) for name in is_folder)
 
 
 def shards_of(path: Path) -> list[tuple[str, Path]]:

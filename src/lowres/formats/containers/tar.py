@@ -81,7 +81,20 @@ def members(path: Path, within: Member | None = None) -> Iterator[Member]:
             raise SourceError(
                 f"{where} is damaged or no tar file: after {last}, {error}; fetch or copy it again"
             ) from error
-        _check_end(part, archive.offset, where, last)
+        # The archive must end with a block of zeros, and nothing behind.
+        block = part.at(archive.offset, tarfile.BLOCKSIZE)
+        if len(block) < tarfile.BLOCKSIZE:
+            raise SourceError(
+                f"{where} is cut short: after {last}, the block of zeros that ends a tar is "
+                "missing; fetch or copy it again"
+            )
+        if any(block):
+            raise SourceError(f"{where} has a damaged header after {last}; fetch or copy it again")
+        if any(part.at(archive.offset, TAIL_BYTES)):
+            raise SourceError(
+                f"{where} has bytes behind its end, which is after {last}: it is damaged, or two "
+                "archives in one; fetch it again, or split it"
+            )
 
 
 class _Slice:
@@ -154,20 +167,3 @@ def _checked(info: tarfile.TarInfo, part: _Slice, where: str) -> Member:
             f"{part.length - info.offset_data}; fetch or copy it again"
         )
     return Member(name, part.start + info.offset_data, info.size)
-
-
-def _check_end(part: _Slice, end: int, where: str, last: str) -> None:
-    """Check that the archive ends with a block of zeros, and nothing behind."""
-    block = part.at(end, tarfile.BLOCKSIZE)
-    if len(block) < tarfile.BLOCKSIZE:
-        raise SourceError(
-            f"{where} is cut short: after {last}, the block of zeros that ends a tar is missing; "
-            "fetch or copy it again"
-        )
-    if any(block):
-        raise SourceError(f"{where} has a damaged header after {last}; fetch or copy it again")
-    if any(part.at(end, TAIL_BYTES)):
-        raise SourceError(
-            f"{where} has bytes behind its end, which is after {last}: it is damaged, or two "
-            "archives in one; fetch it again, or split it"
-        )
