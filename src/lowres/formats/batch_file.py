@@ -91,7 +91,6 @@ class BatchFile:
 
     @property
     def split(self) -> str:
-        """Its split: train, val or test."""
         return self.name.partition("_")[0]
 
     @property
@@ -280,7 +279,6 @@ class BatchWriter(ABC):
 
     @property
     def is_full(self) -> bool:
-        """Whether it has all its images."""
         return len(self.labels) == self.rows
 
     def add(self, row: bytes, label: int) -> None:

@@ -83,7 +83,7 @@ class BatchesSource(Source):
         )
 
     def index(self) -> Index:
-        batches = self._batches
+        batches = list(self._batches.values())
         side = batches[0][1].side
         names = _named_classes(self.path)
         classes, label_of = _classes(batches, names)
@@ -107,17 +107,18 @@ class BatchesSource(Source):
 
     def read(self, entry: Entry) -> NDArray[np.uint8]:
         """Return an image; the first of a file reads all of that file."""
-        file, batch = self._by_location[entry.location]
+        file, batch = self._batches[entry.location]
         if self._held is None or self._held[0] != entry.location:
             self._held = None  # before the next one is read
             self._held = entry.location, file.pixels(batch)
         return interleaved(self._held[1][entry.offset], batch.side)
 
     def stamp(self, entry: Entry) -> str:
-        return file_stamp(self._by_location[entry.location][0].path)
+        return file_stamp(self._batches[entry.location][0].path)
 
     def mean(self) -> NDArray[np.float64] | None:
-        return next((b.mean for f, b in self._batches if f.number and b.mean is not None), None)
+        means = (batch.mean for file, batch in self._batches.values() if file.number)
+        return next((mean for mean in means if mean is not None), None)
 
     def files(self) -> tuple[str, ...]:
         """Return the files with published checksums: loose files, npz zips, packed pickles."""
@@ -151,17 +152,13 @@ class BatchesSource(Source):
         }
 
     @cached_property
-    def _batches(self) -> list[tuple[BatchFile, Batch]]:
-        """All files, in the order of their entries, train first."""
+    def _batches(self) -> dict[str, tuple[BatchFile, Batch]]:
+        """All files by location, in the order of their entries, train first."""
         files = _found(self.path)
         _check_files(self.path, files)
         batches = [(file, file.look()) for file in files]
         _check_alike(batches)
-        return batches
-
-    @cached_property
-    def _by_location(self) -> dict[str, tuple[BatchFile, Batch]]:
-        return {file.location: (file, batch) for file, batch in self._batches}
+        return {file.location: (file, batch) for file, batch in batches}
 
 
 def _found(path: Path) -> list[BatchFile]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import tarfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -128,8 +128,13 @@ class CifarSource(Source):
         """Class names and batches; `index` reads them before any thread asks for an image."""
         kind, place = self._place
         wanted = {kind.meta, *(name for names in kind.splits.values() for name in names)}
-        files = _from_folder(place, wanted) if place.is_dir() else _from_archive(place, wanted)
-        found = {name: (where, value) for name, where, value in files}
+        found = {}
+        if place.is_dir():
+            for path in (place / name for name in sorted(wanted) if (place / name).is_file()):
+                with path.open("rb") as file:
+                    found[path.name] = str(path), load_plain(file, str(path))
+        else:
+            found = _from_archive(place, wanted)
         missing = sorted(wanted - set(found))
         if missing:
             raise SourceError(
@@ -140,8 +145,8 @@ class CifarSource(Source):
         expected = meta.values.get("num_cases_per_batch")
         rows = expected if type(expected) is int else None
         return classes, {
-            name: _Pickled(*file).batch(kind.labels, len(classes), rows)
-            for name, file in found.items()
+            name: _Pickled(*each).batch(kind.labels, len(classes), rows)
+            for name, each in found.items()
         }
 
 
@@ -215,27 +220,20 @@ def _is_of(kind: Kind, folder: Path) -> bool:
     return folder.name == kind.folder or sum(file.is_file() for file in files) >= 2
 
 
-def _from_folder(folder: Path, names: set[str]) -> Iterator[tuple[str, str, Any]]:
-    for name in sorted(names):
-        if (folder / name).is_file():
-            with (folder / name).open("rb") as file:
-                yield name, str(folder / name), load_plain(file, str(folder / name))
-
-
-def _from_archive(path: Path, names: set[str]) -> Iterator[tuple[str, str, Any]]:
+def _from_archive(path: Path, names: set[str]) -> dict[str, tuple[str, Any]]:
     """Read the wanted members in one pass; going back in a tar.gz means unpacking it again."""
-    seen = set()
+    found: dict[str, tuple[str, Any]] = {}
     with damage_named(str(path)), tarfile.open(path, "r:gz") as archive:
         for member in archive:
             name = check_name(member.name, str(path)).rpartition("/")[2]
             if name not in names or not member.isreg():
                 continue
             where = f"{path}!{member.name}"
-            if name in seen:
+            if name in found:
                 raise SourceError(f"{where} is the second member called {name}; keep one")
             if member.size > MAX_FILE_BYTES:
                 raise SourceError(f"{where} has {member.size:,} bytes; files of CIFAR are smaller")
-            seen.add(name)
             file = archive.extractfile(member)
             data = read_exactly(file, member.size, where) if file else b""
-            yield name, where, load_plain(io.BytesIO(data), where)
+            found[name] = where, load_plain(io.BytesIO(data), where)
+    return found

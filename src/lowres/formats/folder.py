@@ -176,7 +176,7 @@ class FolderScan:
 
     def images(self, folder: Path, prefix: str) -> Iterator[str]:
         """Yield the key of each image below a folder."""
-        for key, path in _walk(folder, prefix, (_identity(folder),)):
+        for key, path in _walk(folder, prefix, (folder.stat(),)):
             if not is_image_name(key):
                 self.other_suffixes[PurePosixPath(key).suffix.lower()] += 1
                 continue
@@ -243,14 +243,8 @@ def _folders(folder: Path, called: Collection[str] | None = None) -> list[Path]:
     return [folder / name for name in sorted(names)]
 
 
-def _identity(folder: Path | str) -> tuple[int, int]:
-    """Return what is equal for a folder and every link to it."""
-    status = Path(folder).stat()
-    return status.st_dev, status.st_ino
-
-
 def _walk(
-    folder: Path | str, prefix: str, above: tuple[tuple[int, int], ...]
+    folder: Path | str, prefix: str, above: tuple[os.stat_result, ...]
 ) -> Iterator[tuple[str, str]]:
     """Yield key and path of every file below a folder, links followed."""
     with os.scandir(folder) as children:
@@ -262,7 +256,7 @@ def _walk(
                 if child.is_file() or not Path(child.path).exists():
                     yield prefix + child.name, child.path
                 continue
-            identity = _identity(child.path)
-            if identity in above:
+            status = child.stat()
+            if any(os.path.samestat(status, each) for each in above):
                 raise SourceError(f"{child.path} links to a folder above itself; remove the link")
-            yield from _walk(child.path, f"{prefix}{child.name}/", (*above, identity))
+            yield from _walk(child.path, f"{prefix}{child.name}/", (*above, status))

@@ -51,9 +51,16 @@ class IdxSource(Source):
 
     def index(self) -> Index:
         splits = {split: labels for split, _, labels in self._sets.values()}
-        classes, notes = self._classes(max(int(labels.max()) for labels in splits.values()))
+        largest = max(int(labels.max()) for labels in splits.values())
+        folder = _folder(self.path) or self.path
+        near = (*folder.absolute().parts[-3:], *folder.resolve().parts[-3:])
+        classes, notes = tuple(map(str, range(max(DIGITS, largest + 1)))), []
+        if any("fashion" in part.lower() for part in near):
+            if largest >= DIGITS:
+                raise SourceError(f"{folder} has the label {largest}; Fashion-MNIST's are 0 to 9")
+            classes, notes = FASHION, ["the class T-shirt/top is called T-shirt"]
         if "test" not in splits:
-            notes = (*notes, "the set has no split test: its t10k files are missing")
+            notes.append("the set has no split test: its t10k files are missing")
         entries = {
             split: [Entry(f"{row:06}", n, path, row) for row, n in enumerate(labels.tolist())]
             for path, (split, _, labels) in self._sets.items()
@@ -62,7 +69,7 @@ class IdxSource(Source):
             classes=classes,
             splits=indexed(entries),
             layout="Fashion-MNIST" if classes == FASHION else "MNIST",
-            notes=notes,
+            notes=tuple(notes),
             native_px=next(pixels.shape[1] for _, pixels, _ in self._sets.values()),
         )
 
@@ -97,16 +104,6 @@ class IdxSource(Source):
         if len(sides) > 1:
             raise SourceError(f"{folder} has images of {' and '.join(map(str, sides))} px")
         return sets
-
-    def _classes(self, largest: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Return the class names, and notes on them."""
-        folder = _folder(self.path) or self.path
-        near = (*folder.absolute().parts[-3:], *folder.resolve().parts[-3:])
-        if not any("fashion" in part.lower() for part in near):
-            return tuple(map(str, range(max(DIGITS, largest + 1)))), ()
-        if largest >= DIGITS:
-            raise SourceError(f"{folder} has the label {largest}; Fashion-MNIST's are 0 to 9")
-        return FASHION, ("the class T-shirt/top is called T-shirt",)
 
 
 def _array(path: Path, axes: int) -> NDArray[np.uint8]:
