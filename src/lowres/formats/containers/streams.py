@@ -50,13 +50,12 @@ def read_exactly(stream: IO[bytes], count: int, where: str) -> bytes:
     Raises:
         SourceError: there are fewer.
     """
-    if count <= PIECE_BYTES:
-        data = stream.read(count)
-        if len(data) < count:
-            raise _cut_short(where, count - len(data))
+    data = stream.read(min(count, PIECE_BYTES))
+    if len(data) == count:
         return data
     gathered = io.BytesIO()
-    for piece in _pieces(stream, count, where):
+    gathered.write(data)
+    for piece in _pieces(stream, count - len(data), where):
         gathered.write(piece)
     return gathered.getvalue()
 
@@ -78,15 +77,11 @@ def _pieces(stream: IO[bytes], count: int, where: str) -> Iterator[bytes]:
     while count:
         piece = stream.read(min(count, PIECE_BYTES))
         if not piece:
-            raise _cut_short(where, count)
+            raise SourceError(
+                f"{where} is cut short: it ends {count:,} bytes early; fetch or write it again"
+            )
         yield piece
         count -= len(piece)
-
-
-def _cut_short(where: str, missing: int) -> SourceError:
-    return SourceError(
-        f"{where} is cut short: it ends {missing:,} bytes early; fetch or write it again"
-    )
 
 
 @contextmanager
