@@ -17,7 +17,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -220,30 +220,25 @@ class Trials:
     def report(self, number: int, size: int, error: float, run: str) -> None:
         """Record the error of a configuration at a size, unless it is recorded."""
         identity, trial = self._find(number)
-        if trial.state.is_finished() or size in trial.intermediate_values:
-            return
-        self.storage.set_trial_user_attr(identity, f"run at {size} px", run)
-        self.storage.set_trial_intermediate_value(identity, size, error)
+        if not trial.state.is_finished() and size not in trial.intermediate_values:
+            self.storage.set_trial_user_attr(identity, f"run at {size} px", run)
+            self.storage.set_trial_intermediate_value(identity, size, error)
 
-    def complete(self, number: int, error: float) -> None:
-        """Record the error at the largest size, unless the trial is closed."""
-        if self._is_open(number):
-            self.study.tell(number, error)
+    def close(
+        self, number: int, state: Literal["COMPLETE", "PRUNED", "FAIL"], error: float | None = None
+    ) -> None:
+        """Record how a configuration ended, unless it is recorded.
 
-    def prune(self, number: int) -> None:
-        """Record that a configuration is not promoted, unless the trial is closed."""
-        if self._is_open(number):
-            self.study.tell(number, state=self.optuna.trial.TrialState.PRUNED)
-
-    def fail(self, number: int) -> None:
-        """Record that a configuration could not be trained, unless the trial is closed."""
-        if self._is_open(number):
-            self.study.tell(number, state=self.optuna.trial.TrialState.FAIL)
+        Args:
+            number: of the configuration.
+            state: COMPLETE at the largest size, PRUNED if it is not promoted, FAIL if it could not
+                be trained.
+            error: at the largest size, if it is COMPLETE.
+        """
+        if not self._find(number)[1].state.is_finished():
+            self.study.tell(number, error, state=self.optuna.trial.TrialState[state])
 
     def _find(self, number: int) -> tuple[int, Any]:
         """Return the storage's number of a trial, and the trial."""
         identity = self.storage.get_trial_id_from_study_id_trial_number(self._identity, number)
         return identity, self.storage.get_trial(identity)
-
-    def _is_open(self, number: int) -> bool:
-        return not self._find(number)[1].state.is_finished()

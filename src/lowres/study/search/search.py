@@ -171,7 +171,7 @@ class _Progress:
             self._end_rung(kept, rung)
         for one in kept:
             if one.evaluations[-1].error is not None:
-                self.trials.complete(one.number, one.evaluations[-1].error)
+                self.trials.close(one.number, "COMPLETE", one.evaluations[-1].error)
         return configurations
 
     def _first_rung(self, chooser: Chooser, at_a_time: int) -> list[Configuration]:
@@ -212,7 +212,7 @@ class _Progress:
             self.left,
         )
         for number in by_number.keys() - set(chosen):
-            self.trials.prune(number)
+            self.trials.close(number, "PRUNED")
         return [by_number[number] for number in chosen]
 
     def _cost(self, one: Configuration, rung: int) -> int:
@@ -263,7 +263,7 @@ class _Progress:
         self._stop_if_nothing_works(chosen, rung)
         for one in chosen:
             if one.evaluations[rung].status is RunState.FAILED:
-                self.trials.fail(one.number)
+                self.trials.close(one.number, "FAIL")
 
 
 def _errors(
