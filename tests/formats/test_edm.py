@@ -151,7 +151,7 @@ def test_classes_are_numbers_in_order_and_gaps_are_noted(tmp_path):
         "a.png": 11,
         "b/c.png": 2,
     }
-    assert index.notes == ("train has no images of 10 of the 12 classes",)
+    assert index.notes == ("train has no images of 10 of the 12 classes, 0 first",)
 
 
 @pytest.mark.parametrize(

@@ -56,27 +56,23 @@ FORMATS: tuple[Format, ...] = (
 
 @cache
 def installed() -> tuple[Format, ...]:
-    """Load the formats of other installed packages.
-
-    Raises:
-        SourceError: one cannot be loaded; the message names its package.
-    """
+    """Load the formats of other installed packages, or name the package whose format fails."""
     found = []
     for point in sorted(entry_points(group=ENTRY_POINTS), key=lambda point: point.name):
         package = point.dist.name if point.dist else point.module
         try:
             loaded = point.load()
-        except Exception as error:  # noqa: BLE001  importing it runs code of another package
-            reason = f"{type(error).__name__}: {error}"
-        else:
-            if isinstance(loaded, Format):
-                found.append(loaded)
-                continue
-            reason = f"{point.value} must be a lowres.formats.Format, was {type(loaded).__name__}"
-        raise SourceError(
-            f"the format {point.name} of the package {package} cannot be loaded ({reason}): update "
-            f"the package, or remove it with: pip uninstall {package}"
-        )
+            if not isinstance(loaded, Format):
+                raise TypeError(
+                    f"{point.value} must be a lowres.formats.Format, was {type(loaded).__name__}"
+                )
+        except Exception as error:  # importing it runs code of another package
+            raise SourceError(
+                f"the format {point.name} of the package {package} cannot be loaded "
+                f"({type(error).__name__}: {error}): update the package, or remove it with: pip "
+                f"uninstall {package}"
+            ) from error
+        found.append(loaded)
     return tuple(found)
 
 

@@ -5,7 +5,7 @@ from 1; and in files of train `mean`, float64 (3*S*S), the mean of all rows of t
 authors' `image2numpy_imagenet_train.py`). It is read from disk or inside a zip.
 
 A writer writes the pixels to disk as they come. The mean of train is known only after all files
-have their pixels, so a second step appends labels and mean.
+have their pixels; then each file gets its labels and the mean.
 """
 
 from __future__ import annotations
@@ -17,20 +17,19 @@ import shutil
 import struct
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Self, cast
-from zipfile import ZipFile
+from typing import IO, Any, BinaryIO, Self, cast
+from zipfile import ZipFile, ZipInfo
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lowres.errors import SourceError
-from lowres.formats.containers.npz import NpzWriter, append_npz, load_npz
 from lowres.formats.containers.pickle import SkippedArray, load_plain
-from lowres.formats.containers.streams import PIECE_BYTES, damage_named, drain
+from lowres.formats.containers.streams import PIECE_BYTES, damage_named, drain, read_exactly
 from lowres.formats.source import interleaved
 from lowres.variant import MAX_SIZE_PX
 
@@ -47,6 +46,9 @@ pixels of one released file 25 MB or more (8 px)."""
 ZIP_MAGIC = b"PK\x03\x04"
 PICKLE_MAGIC = b"\x80"
 
+EARLIEST = (1980, 1, 1, 0, 0, 0)
+"""The date of every member, as in `numpy.savez`: equal arrays make equal files."""
+
 PROTOCOL = 3
 """Of the released pickles; every Python 3 reads it."""
 
@@ -56,14 +58,7 @@ MAX_SHORT_BYTES = 0xFFFFFFFF
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
-    """A file without its pixels.
-
-    Attributes:
-        rows: number of images.
-        side: of each, in pixels.
-        labels: (rows,) int64, from 1, as in the file.
-        mean: (side, side, 3) float64 in levels, if the file has one.
-    """
+    """A file without its pixels: labels (rows,) from 1, and the mean (side, side, 3) in levels."""
 
     rows: int
     side: int
@@ -96,7 +91,6 @@ class BatchFile:
 
     @property
     def split(self) -> str:
-        """Its split: train, val or test."""
         return self.name.partition("_")[0]
 
     @property
@@ -116,30 +110,25 @@ class BatchFile:
         return f"train_data_batch_{self.number:02}" if self.number else self.name
 
     def look(self) -> Batch:
-        """Read and check everything but the pixels.
-
-        Raises:
-            SourceError: it is no batch file, or damaged.
-            OSError: it cannot be read.
-        """
+        """Read and check everything but the pixels."""
         found = self._load(KEYS, LONG_BYTES)
         rows, side = self._check_data(found.get("data"))
+        labels = self._labels(found.get("labels"), rows)
         mean = found.get("mean")
-        if mean is not None and _size(mean) != 3 * side**2:
+        if mean is None:
+            return Batch(rows, side, labels, None)
+        if isinstance(mean, list) and all(type(level) in (int, float) for level in mean):
+            mean = np.array(mean, np.float64)
+        is_array = isinstance(mean, np.ndarray) and mean.dtype.kind == "f"
+        if not is_array or mean.shape != (3 * side**2,) or not np.isfinite(mean).all():
             raise SourceError(f"{self.location}: mean must be {3 * side**2} numbers, as data has")
-        return Batch(
-            rows,
-            side,
-            self._labels(found.get("labels"), rows),
-            None if mean is None else interleaved(np.asarray(mean, np.float64), side),
-        )
+        return Batch(rows, side, labels, interleaved(np.asarray(mean, np.float64), side))
 
     def pixels(self, batch: Batch) -> NDArray[np.uint8]:
         """Read the pixels, (rows, 3 * side * side) uint8, which takes their memory once.
 
         Raises:
             SourceError: it is damaged, or has changed since `look`.
-            OSError: it cannot be read.
         """
         data = self._load(("data",), None).get("data")
         if self._check_data(data) != (batch.rows, batch.side) or isinstance(data, SkippedArray):
@@ -152,7 +141,7 @@ class BatchFile:
         with damage_named(self.location), self._open() as stream:
             self._check_magic(stream)
             if self.npz:
-                return load_npz(stream, self.location, names, skip_above=skip_above)
+                return _load_npz(stream, self.location, names, skip_above)
             found = load_plain(stream, self.location, skip_above=skip_above)
             if self.member is not None:
                 drain(stream)  # so that the zip checks its checksum
@@ -211,16 +200,12 @@ class BatchFile:
     def _labels(self, labels: object, rows: int) -> NDArray[np.int64]:
         if labels is None:
             raise SourceError(f"{self.location} has no labels: only labelled sets can be read")
-        if isinstance(labels, np.ndarray) and (labels.ndim != 1 or labels.dtype.kind not in "iu"):
-            raise SourceError(
-                f"{self.location}: labels must be a list of integers, was {labels.dtype} "
-                f"{labels.shape}"
-            )
-        listed = labels.tolist() if isinstance(labels, np.ndarray) else labels
+        kind, listed = type(labels).__name__, labels
+        if isinstance(labels, np.ndarray):
+            kind = f"{labels.dtype} {labels.shape}"
+            listed = labels.tolist() if labels.ndim == 1 and labels.dtype.kind in "iu" else None
         if not isinstance(listed, list | tuple):
-            raise SourceError(
-                f"{self.location}: labels must be a list, was {type(listed).__name__}"
-            )
+            raise SourceError(f"{self.location}: labels must be a list of integers, was {kind}")
         if len(listed) != rows:
             raise SourceError(f"{self.location} has {rows:,} images and {len(listed):,} labels")
         for row, label in enumerate(listed):
@@ -233,74 +218,96 @@ class BatchFile:
         return np.array(listed, np.int64)
 
 
-def _size(mean: object) -> int:
-    """Return how many numbers a mean has, or 0 if it is none."""
-    if isinstance(mean, list) and all(type(level) in (int, float) for level in mean):
-        mean = np.array(mean, np.float64)
-    if not isinstance(mean, np.ndarray) or mean.ndim != 1 or mean.dtype.kind != "f":
-        return 0
-    return mean.size if np.isfinite(mean).all() else 0
+def _load_npz(
+    file: BinaryIO, where: str, names: Collection[str], skip_above: int | None
+) -> dict[str, Any]:
+    """Read the arrays that have these names; of one with more bytes than `skip_above`, the header.
+
+    Raises:
+        SourceError: the file is damaged, or an array holds objects or is encrypted.
+    """
+    found = {}
+    with damage_named(where), ZipFile(file) as archive:
+        for info in archive.infolist():
+            name = info.filename.removesuffix(".npy")
+            if name in names:
+                with archive.open(info) as member:
+                    found[name] = _array(member, info, f"{where}!{info.filename}", skip_above)
+    return found
+
+
+def _array(
+    member: IO[bytes], info: ZipInfo, where: str, skip_above: int | None
+) -> NDArray[Any] | SkippedArray:
+    headers = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }
+    with damage_named(where):
+        version = np.lib.format.read_magic(member)
+        if version not in headers:
+            raise SourceError(
+                f"{where} has an array header of version {version}; lowres reads 1 and 2"
+            )
+        shape, fortran, dtype = headers[version](member)
+    if dtype.hasobject:
+        raise SourceError(
+            f"{where} holds Python objects, which could run anything: lowres refuses it, and "
+            "nothing was run"
+        )
+    needed = math.prod(shape) * dtype.itemsize
+    has = info.file_size - member.tell()
+    if min(shape, default=0) < 0 or not dtype.itemsize or needed != has:
+        raise SourceError(f"{where} is damaged: an array {shape} of {dtype} has {has:,} bytes")
+    if skip_above is not None and needed > skip_above:
+        return SkippedArray(shape, dtype)
+    with damage_named(where):
+        data = read_exactly(member, needed, where)
+        return np.ndarray(shape, dtype, data, order="F" if fortran else "C")
 
 
 class BatchWriter(ABC):
-    """Writes one batch file.
+    """Writes one batch file of `rows` images, `side` pixels wide, into a folder that exists."""
 
-    Args:
-        path: the file.
-        rows: number of images it will have.
-        side: of each, in pixels.
-    """
+    file: IO[bytes]
 
     def __init__(self, path: Path, rows: int, side: int) -> None:
         self.path = path
-        self.shape = (rows, 3 * side**2)
+        self.rows = rows
         self.labels: list[int] = []
-        self._file: BinaryIO | NpzWriter | None = None
+        self.open((rows, 3 * side**2))
 
     @property
     def is_full(self) -> bool:
-        """Whether it has all its images."""
-        return len(self.labels) == self.shape[0]
+        return len(self.labels) == self.rows
 
     def add(self, row: bytes, label: int) -> None:
         """Write one image, all red, all green, all blue levels, and keep its label, from 1."""
-        self.begin().write(row)
+        self.file.write(row)
         self.labels.append(label)
-        if self.is_full:
-            self.end_pixels()
-
-    def begin(self) -> BinaryIO | NpzWriter:
-        """Make the file and write what comes before the pixels, unless it exists."""
-        if self._file is None:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = self.open()
-            if self.is_full:  # of no images
-                self.end_pixels()
-        return self._file
-
-    def end_pixels(self) -> None:
-        """Close the file until `finish`."""
-        if self._file is not None:
-            self._file.close()
 
     @abstractmethod
-    def open(self) -> BinaryIO | NpzWriter:
-        """Make the file and write what comes before the pixels."""
+    def open(self, shape: tuple[int, int]) -> None:
+        """Open `file`, and write what comes before pixels of this shape."""
 
     @abstractmethod
     def finish(self, mean: NDArray[np.float64] | None) -> None:
         """Append the labels and, for train, the mean, (3 * side * side) in levels."""
 
+    def close(self) -> None:
+        """Close every open file; a file that is not finished is damaged."""
+        self.file.close()
+
 
 class PickleWriter(BatchWriter):
     """Writes a pickle of a dict by its opcodes, because no pickler takes an array row by row."""
 
-    def open(self) -> BinaryIO:
-        file = self.path.open("wb")
-        count = self.shape[0] * self.shape[1]
+    def open(self, shape: tuple[int, int]) -> None:
+        self.file = self.path.open("wb")
+        count = math.prod(shape)
         protocol = PROTOCOL if count <= MAX_SHORT_BYTES else 4
-        file.write(b"\x80%c}(" % protocol + _value("data") + _array_head(self.shape, "|u1", count))
-        return file
+        head = _value("data") + _array_head(shape, "|u1", count)
+        self.file.write(b"\x80%c}(" % protocol + head)
 
     def finish(self, mean: NDArray[np.float64] | None) -> None:
         parts = [ARRAY_END, _value("labels"), _value(self.labels)]
@@ -308,19 +315,34 @@ class PickleWriter(BatchWriter):
             levels = mean.astype("<f8").tobytes()
             parts += [_value("mean"), _array_head(mean.shape, "<f8", len(levels)), levels]
             parts.append(ARRAY_END)
-        with self.path.open("ab") as file:
-            file.write(b"".join(parts) + b"u.")
+        self.file.write(b"".join(parts) + b"u.")
+        self.close()
 
 
 class BatchNpzWriter(BatchWriter):
     """Writes an npz file."""
 
-    def open(self) -> NpzWriter:
-        return NpzWriter(self.path, "data", self.shape)
+    def open(self, shape: tuple[int, int]) -> None:
+        self._archive = ZipFile(self.path, "w")
+        self.file = self._member("data")
+        header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(self.file, header)
 
     def finish(self, mean: NDArray[np.float64] | None) -> None:
-        arrays: dict[str, NDArray[Any]] = {"labels": np.array(self.labels, np.int64)}
-        append_npz(self.path, arrays if mean is None else {**arrays, "mean": mean})
+        self.file.close()
+        arrays = {"labels": np.array(self.labels, np.int64), "mean": mean}
+        for name, array in arrays.items():
+            if array is not None:
+                with self._member(name) as member:
+                    np.lib.format.write_array(member, array, allow_pickle=False)
+        self.close()
+
+    def _member(self, name: str) -> IO[bytes]:
+        return self._archive.open(ZipInfo(f"{name}.npy", EARLIEST), "w", force_zip64=True)
+
+    def close(self) -> None:
+        super().close()
+        self._archive.close()
 
 
 ARRAY_END = b"tb"

@@ -8,11 +8,10 @@ other classes have a file `classes.txt` beside, one name a line in the order of 
 
 from __future__ import annotations
 
-import itertools
 import os
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import IO, ClassVar
@@ -84,7 +83,7 @@ class BatchesSource(Source):
         )
 
     def index(self) -> Index:
-        batches = self._batches
+        batches = list(self._batches.values())
         side = batches[0][1].side
         names = _named_classes(self.path)
         classes, label_of = _classes(batches, names)
@@ -108,17 +107,18 @@ class BatchesSource(Source):
 
     def read(self, entry: Entry) -> NDArray[np.uint8]:
         """Return an image; the first of a file reads all of that file."""
-        file, batch = self._by_location[entry.location]
+        file, batch = self._batches[entry.location]
         if self._held is None or self._held[0] != entry.location:
             self._held = None  # before the next one is read
             self._held = entry.location, file.pixels(batch)
         return interleaved(self._held[1][entry.offset], batch.side)
 
     def stamp(self, entry: Entry) -> str:
-        return file_stamp(self._by_location[entry.location][0].path)
+        return file_stamp(self._batches[entry.location][0].path)
 
     def mean(self) -> NDArray[np.float64] | None:
-        return next((b.mean for f, b in self._batches if f.number and b.mean is not None), None)
+        means = (batch.mean for file, batch in self._batches.values() if file.number)
+        return next((mean for mean in means if mean is not None), None)
 
     def files(self) -> tuple[str, ...]:
         """Return the files with published checksums: loose files, npz zips, packed pickles."""
@@ -133,75 +133,61 @@ class BatchesSource(Source):
             OSError: it cannot be read.
         """
         path, member = self._by_name[name]
-        if member is None:
-            with path.open("rb") as file:
-                yield file
-            return
-        with (
-            damage_named(f"{path}!{member}"),
-            ZipFile(path) as archive,
-            archive.open(member) as packed,
-        ):
-            yield packed
+        with ExitStack() as opened:
+            if member is None:
+                yield opened.enter_context(path.open("rb"))
+                return
+            opened.enter_context(damage_named(f"{path}!{member}"))
+            yield opened.enter_context(opened.enter_context(ZipFile(path)).open(member))
 
     @cached_property
     def _by_name(self) -> dict[str, tuple[Path, str | None]]:
         """Path and member of each of `files`."""
-        found: dict[str, tuple[Path, str | None]] = {}
-        for file in _found(self.path):
-            if file.npz and file.member is not None:
-                found[file.path.name] = file.path, None
-            else:
-                found[f"{file.name}{'.npz' * file.npz}"] = file.path, file.member
-        return found
+        return {
+            file.path.name if file.npz and file.member else f"{file.name}{'.npz' * file.npz}": (
+                file.path,
+                None if file.npz else file.member,
+            )
+            for file in _found(self.path)
+        }
 
     @cached_property
-    def _batches(self) -> list[tuple[BatchFile, Batch]]:
-        """All files, in the order of their entries, train first."""
+    def _batches(self) -> dict[str, tuple[BatchFile, Batch]]:
+        """All files by location, in the order of their entries, train first."""
         files = _found(self.path)
         _check_files(self.path, files)
         batches = [(file, file.look()) for file in files]
         _check_alike(batches)
-        return batches
-
-    @cached_property
-    def _by_location(self) -> dict[str, tuple[BatchFile, Batch]]:
-        return {file.location: (file, batch) for file, batch in self._batches}
+        return {file.location: (file, batch) for file, batch in batches}
 
 
 def _found(path: Path) -> list[BatchFile]:
     """List all batch files in a path, train first and by number."""
-    if path.is_file():
-        found = list(_found_in_file(path))
-    else:
-        found = []
-        for child in sorted(path.iterdir()):
-            if child.is_file():
-                found += _found_in_file(child)
-            elif child.is_dir() and not child.name.startswith("."):
-                within = (child / name for name in sorted(FILE_NAMES))
-                found += [f for file in within if file.is_file() for f in _found_in_file(file)]
+    found: list[BatchFile] = []
+    for place in [path] if path.is_file() else sorted(path.iterdir()):
+        if place.is_file():
+            found += _found_in_file(place)
+        elif place.is_dir() and not place.name.startswith("."):
+            within = (place / name for name in sorted(FILE_NAMES))
+            found += [f for file in within if file.is_file() for f in _found_in_file(file)]
     splits = ("train", "val", "test")
     return sorted(found, key=lambda file: (splits.index(file.split), file.number))
 
 
-def _found_in_file(path: Path) -> Iterator[BatchFile]:
+def _found_in_file(path: Path) -> list[BatchFile]:
     if not OFFICIAL_ZIP.fullmatch(path.name):
-        if file := BatchFile.of(path):
-            yield file
-        return
+        return [file] if (file := BatchFile.of(path)) else []
     with damage_named(str(path)), ZipFile(path) as archive:
         members = archive.infolist()
-    found = 0
+    found = []
     for member in members:
-        name = check_name(member.filename, str(path))
-        if file := BatchFile.of(path, name):
+        if file := BatchFile.of(path, check_name(member.filename, str(path))):
             if member.flag_bits & 1:
                 raise SourceError(f"{file.location} is encrypted: unpack the zip first")
-            found += 1
-            yield file
+            found.append(file)
     if not found:
         raise SourceError(f"{path} holds no batch files such as {NAMES[0]} or {NAMES[0]}.npz")
+    return found
 
 
 def _check_files(path: Path, files: Sequence[BatchFile]) -> None:
@@ -313,28 +299,25 @@ class BatchesSink(Sink):
 
     shuffled = True
     writer: ClassVar[type[BatchWriter]] = PickleWriter
-    mark: ClassVar[str] = ""
     suffix: ClassVar[str] = ""
 
     def __init__(self, path: Path, outline: Outline) -> None:
         super().__init__(path, outline)
         self._numbers = devkit_ids(outline.classes)
-        self._files = {split: self._planned(split, n) for split, n in outline.splits.items()}
-        for file in itertools.chain(*self._files.values()):
-            self.closing.callback(file.end_pixels)
-        self._sum = np.zeros(3 * outline.variant.size**2, np.int64)
-
-    def _planned(self, split: str, rows: int) -> list[BatchWriter]:
-        side = self.outline.variant.size
-        folder = self.partial / f"Imagenet{side}_{split}{self.mark}"
-        if split != "train":
-            return [self.writer(folder / f"{split}_data{self.suffix}", rows, side)]
-        each = rows // TRAIN_FILES
-        counts = [each] * (TRAIN_FILES - 1) + [rows - each * (TRAIN_FILES - 1)]
-        return [
-            self.writer(folder / f"{name}{self.suffix}", count, side)
-            for name, count in zip(NAMES, counts, strict=False)
-        ]
+        side = outline.variant.size
+        self._sum = np.zeros(3 * side**2, np.int64)
+        self._files: dict[str, list[BatchWriter]] = {}
+        for split, rows in outline.splits.items():
+            folder = self.partial / f"Imagenet{side}_{split}{self.suffix.replace('.', '_')}"
+            folder.mkdir()
+            counts = {f"{split}_data": rows}
+            if split == "train":
+                counts = dict.fromkeys(NAMES[:TRAIN_FILES], rows // TRAIN_FILES)
+                counts[NAMES[TRAIN_FILES - 1]] += rows % TRAIN_FILES
+            files = self._files[split] = []
+            for name, count in counts.items():
+                files.append(self.writer(folder / f"{name}{self.suffix}", count, side))
+                self.closing.callback(files[-1].close)
 
     def write(self, split: str, key: str, label: int, image: NDArray[np.uint8]) -> None:
         planar = image.transpose(2, 0, 1).reshape(-1)
@@ -347,9 +330,7 @@ class BatchesSink(Sink):
     def complete(self) -> None:
         for split, files in self._files.items():
             for file in files:
-                file.begin()
                 if not file.is_full:
-                    file.end_pixels()
                     raise StoreError(f"{file.path} has fewer images than the outline says")
                 file.finish(self._sum / self.outline.splits[split] if split == "train" else None)
         if not self._numbers:
@@ -361,5 +342,4 @@ class BatchesNpzSink(BatchesSink):
     """Writes npz files in the released layout, `Imagenet32_train_npz/train_data_batch_1.npz`."""
 
     writer = BatchNpzWriter
-    mark = "_npz"
     suffix = ".npz"

@@ -7,14 +7,13 @@ A card is a README.md that begins with YAML between lines of three dashes (the H
 from __future__ import annotations
 
 import importlib
-import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lowres.errors import SourceError
+from lowres.errors import SourceError, require
 from lowres.formats.sink import Outline
 from lowres.imagenet import devkit_ids
 
@@ -36,21 +35,25 @@ _WORDS = (
     "fileSet format includes isArray isLiveDataset jsonPath key md5 parentField path recordSet "
     "references regex repeated replace samplingRate separator source subField transform"
 )
-_IN_BOTH = {"@language": "en", "@vocab": "https://schema.org/", "sc": "https://schema.org/"}
+CONTEXT = {
+    "@language": "en",
+    "@vocab": "https://schema.org/",
+    "sc": "https://schema.org/",
+    "cr": CROISSANT,
+    "dct": "http://purl.org/dc/terms/",
+    "rai": f"{CROISSANT}RAI/",
+    "conformsTo": "dct:conformsTo",
+    "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
+    **{word: f"cr:{word}" for word in _WORDS.split()},
+    **{word: {"@id": f"cr:{word}", "@type": "@json"} for word in ("data", "examples")},
+    **{word: {"@container": "@language"} for word in ("description", "name")},
+}
+"""The @context of the specification."""
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One file of a written set.
-
-    Attributes:
-        path: below the folder of the set.
-        split: ours: train, val or test.
-        images: how many it holds.
-        content_bytes: size of the images, names and labels in it.
-        file_bytes: its own size.
-        sha256: in hexadecimal.
-    """
+    """One file of a written set; its content is images, names and labels."""
 
     path: str
     split: str
@@ -61,45 +64,54 @@ class Part:
 
 
 def dataset_card(outline: Outline, parts: Sequence[Part]) -> str:
-    """Return README.md: YAML for the Hub and its tools, then a page for people."""
-    splits = list(outline.splits)
-    total = {split: sum(p.content_bytes for p in parts if p.split == split) for split in splits}
-    lines = [
-        "---",
-        "license: other",
-        "task_categories:",
-        "- image-classification",
-        "dataset_info:",
-        "  features:",
-        "  - name: image",
-        "    dtype: image",
-        "  - name: label",
-        "    dtype:",
-        "      class_label:",
-        "        names:",
-        *(f"          '{n}': {_quoted(name)}" for n, name in enumerate(outline.classes)),
-        "  splits:",
+    """Return README.md: YAML for the Hub and its tools, then a page for people.
+
+    Raises:
+        MissingExtraError: PyYAML is not installed.
+    """
+    total = {s: sum(p.content_bytes for p in parts if p.split == s) for s in outline.splits}
+    names = {str(number): name for number, name in enumerate(outline.classes)}
+    files = [
+        {"split": HUB_SPLITS[split], "path": f"data/{HUB_SPLITS[split]}-*"}
+        for split in outline.splits
     ]
-    for split in splits:
-        lines += [
-            f"  - name: {HUB_SPLITS[split]}",
-            f"    num_bytes: {total[split]}",
-            f"    num_examples: {outline.splits[split]}",
-        ]
-    lines += [
-        f"  download_size: {sum(part.file_bytes for part in parts)}",
-        f"  dataset_size: {sum(total.values())}",
-        "configs:",
-        "- config_name: default",
-        "  data_files:",
-    ]
-    for split in splits:
-        hub = HUB_SPLITS[split]
-        lines += [f"  - split: {hub}", f"    path: data/{hub}-*"]
-    page = [f"# {_one_line(outline.name)}, {outline.variant}", "", *_facts(outline), ""]
-    code = ["```python", "from datasets import load_dataset", "", "load_dataset(FOLDER)", "```", ""]
-    licence = ["## Licence", "", _license(outline)]
-    return "\n".join([*lines, "---", "", *page, *code, *licence]) + "\n"
+    record = {
+        "license": "other",
+        "task_categories": ["image-classification"],
+        "dataset_info": {
+            "features": [
+                {"name": "image", "dtype": "image"},
+                {"name": "label", "dtype": {"class_label": {"names": names}}},
+            ],
+            "splits": [
+                {"name": HUB_SPLITS[split], "num_bytes": total[split], "num_examples": count}
+                for split, count in outline.splits.items()
+            ],
+            "download_size": sum(part.file_bytes for part in parts),
+            "dataset_size": sum(total.values()),
+        },
+        "configs": [{"config_name": "default", "data_files": files}],
+    }
+    yaml = require("yaml", "parquet")
+    facts = "\n".join(_facts(outline))
+    return f"""\
+---
+{yaml.safe_dump(record, sort_keys=False, allow_unicode=True)}---
+
+# {_one_line(outline.name)}, {outline.variant}
+
+{facts}
+
+```python
+from datasets import load_dataset
+
+load_dataset(FOLDER)
+```
+
+## Licence
+
+{_license(outline)}
+"""
 
 
 def croissant(outline: Outline, parts: Sequence[Part]) -> dict[str, Any]:
@@ -124,38 +136,57 @@ def croissant(outline: Outline, parts: Sequence[Part]) -> dict[str, Any]:
         "encodingFormat": "application/x-parquet",
         "includes": "data/*.parquet",
     }
+    name = "splits/name"
+    splits = {
+        "@type": "cr:RecordSet",
+        "@id": "splits",
+        "name": "splits",
+        "dataType": "cr:Split",
+        "key": {"@id": name},
+        "field": [{"@type": "cr:Field", "@id": name, "dataType": "sc:Text"}],
+        "data": [{name: HUB_SPLITS[split]} for split in outline.splits],
+    }
+    # mlcroissant applies the pattern again to the name it found, so it must match that too.
+    pattern = rf"(?:.*/)?({'|'.join(HUB_SPLITS.values())})(?:-\d+-of-\d+\.parquet)?$"
+    split = _field("split", "sc:Text", {"fileProperty": "fullpath"}, {"regex": pattern})
+    split["references"] = {"field": {"@id": name}}
+    fields = [
+        split,
+        _field("image", "sc:ImageObject", {"column": "image"}, {"jsonPath": "bytes"}),
+        _field("label", "sc:Integer", {"column": "label"}),
+    ]
+    images = {"@type": "cr:RecordSet", "@id": "default", "name": "default", "field": fields}
     return {
-        "@context": _context(),
+        "@context": CONTEXT,
         "@type": "sc:Dataset",
         "conformsTo": f"{CROISSANT}1.1",
         "name": _one_line(outline.name),
         "description": " ".join(_facts(outline)),
         "license": _license(outline),
         "distribution": [*files, tables],
-        "recordSet": [_split_records(outline), _image_records()],
+        "recordSet": [splits, images],
     }
 
 
 def class_names_in(card: Path, column: str) -> tuple[tuple[str, ...] | None, list[str]]:
-    """Return the names of a column's numbers in a dataset card.
-
-    This needs PyYAML, which the extra `parquet` installs.
-
-    Returns:
-        The names, or None, and notes on what could not be read.
+    """Return the names of a column's numbers in a dataset card, and notes on what is unreadable.
 
     Raises:
         SourceError: the card's configurations name the numbers in different ways.
     """
-    front = _front_matter(card)
-    if "class_label" not in front:
+    try:
+        text = card.read_text("utf-8", "replace") if card.stat().st_size <= MOST_CARD_BYTES else ""
+    except OSError:
+        text = ""
+    front = re.match(r"---[ \t]*\n(.*?)\n---[ \t]*(\n|\Z)", text, re.DOTALL)
+    if not front or "class_label" not in front[1]:
         return None, []
     try:
         yaml = importlib.import_module("yaml")
     except ModuleNotFoundError:
         return None, [f"{card.name} has class names; without PyYAML, lowres cannot read them"]
     try:
-        record = yaml.safe_load(front)
+        record = yaml.safe_load(front[1])
         found = {names for names in _named(record, column) if names}
     except (yaml.YAMLError, ValueError, TypeError, AttributeError, KeyError, RecursionError):
         return None, [f"{card.name} has no readable class names: its first part is damaged"]
@@ -165,17 +196,6 @@ def class_names_in(card: Path, column: str) -> tuple[tuple[str, ...] | None, lis
             "files of one configuration and without this card"
         )
     return next(iter(found), None), []
-
-
-def _front_matter(card: Path) -> str:
-    try:
-        if card.stat().st_size > MOST_CARD_BYTES:
-            return ""
-        text = card.read_text("utf-8", "replace")
-    except OSError:
-        return ""
-    matched = re.match(r"---[ \t]*\n(.*?)\n---[ \t]*(\n|\Z)", text, re.DOTALL)
-    return matched[1] if matched else ""
 
 
 def _named(record: dict[str, Any], column: str) -> Iterator[tuple[str, ...]]:
@@ -212,50 +232,6 @@ def _license(outline: Outline) -> str:
     return "The terms of the set that these images were made from hold for them too."
 
 
-def _context() -> dict[str, Any]:
-    """Return the @context of the specification."""
-    typed = {word: f"cr:{word}" for word in _WORDS.split()}
-    as_json = {word: {"@id": f"cr:{word}", "@type": "@json"} for word in ("data", "examples")}
-    by_language = {word: {"@container": "@language"} for word in ("description", "name")}
-    return {
-        **_IN_BOTH,
-        "cr": CROISSANT,
-        "dct": "http://purl.org/dc/terms/",
-        "rai": f"{CROISSANT}RAI/",
-        "conformsTo": "dct:conformsTo",
-        "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
-        **typed,
-        **as_json,
-        **by_language,
-    }
-
-
-def _split_records(outline: Outline) -> dict[str, Any]:
-    name = "splits/name"
-    return {
-        "@type": "cr:RecordSet",
-        "@id": "splits",
-        "name": "splits",
-        "dataType": "cr:Split",
-        "key": {"@id": name},
-        "field": [{"@type": "cr:Field", "@id": name, "dataType": "sc:Text"}],
-        "data": [{name: HUB_SPLITS[split]} for split in outline.splits],
-    }
-
-
-def _image_records() -> dict[str, Any]:
-    # mlcroissant applies the pattern again to the name it found, so it must match that too.
-    pattern = rf"(?:.*/)?({'|'.join(HUB_SPLITS.values())})(?:-\d+-of-\d+\.parquet)?$"
-    split = _field("split", "sc:Text", {"fileProperty": "fullpath"}, {"regex": pattern})
-    split["references"] = {"field": {"@id": "splits/name"}}
-    fields = [
-        split,
-        _field("image", "sc:ImageObject", {"column": "image"}, {"jsonPath": "bytes"}),
-        _field("label", "sc:Integer", {"column": "label"}),
-    ]
-    return {"@type": "cr:RecordSet", "@id": "default", "name": "default", "field": fields}
-
-
 def _field(
     name: str, kind: str, extract: dict[str, str], transform: dict[str, str] | None = None
 ) -> dict[str, Any]:
@@ -263,15 +239,6 @@ def _field(
     if transform:
         source["transform"] = transform
     return {"@type": "cr:Field", "@id": f"default/{name}", "dataType": kind, "source": source}
-
-
-def _quoted(text: str) -> str:
-    """Quote for YAML, which reads JSON's strings, but needs more characters escaped."""
-    escaped: Iterable[str] = (
-        f"\\u{ord(c):04x}" if c in "\u2028\u2029\ufeff" or "\x7f" <= c <= "\x9f" else c
-        for c in json.dumps(text, ensure_ascii=False)
-    )
-    return "".join(escaped)
 
 
 def _one_line(text: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import tarfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -35,10 +35,8 @@ class Kind:
 
     Attributes:
         title: for messages.
-        folder: its name once unpacked.
-        archive: its name as downloaded.
-        meta: the file with the class names.
-        names: the key of the class names there.
+        folder, archive: its names once unpacked and as downloaded.
+        meta, names: the file with the class names, and their key there.
         labels: the key of the labels in each batch.
         splits: the batches of each split.
     """
@@ -74,13 +72,8 @@ KINDS = (
 )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Batch:
-    """One file: pixels, uint8 (N, 3072), labels, and the end of each key: `/NAME`, or empty."""
-
-    pixels: NDArray[np.uint8]
-    labels: list[int]
-    names: list[str]
+Batch = tuple[NDArray[np.uint8], list[tuple[int, str]]]
+"""Pixels of a file, (N, 3072); of each row, the label and the end of its key: `/NAME`, or empty."""
 
 
 class CifarSource(Source):
@@ -95,12 +88,19 @@ class CifarSource(Source):
         return bool(_places(path))
 
     def index(self) -> Index:
-        kind, classes, batches = self._loaded
-        entries: dict[str, list[Entry]] = {}
-        for split, names in kind.splits.items():
-            entries[split] = [entry for name in names for entry in self._entries(name)]
+        kind, place = self._place
+        classes, batches = self._loaded
+        entries = {
+            split: [
+                Entry(f"{name}/{row:05}{ending}", label, location, row)
+                for name in names
+                for location in [str(place / name if place.is_dir() else place)]
+                for row, (label, ending) in enumerate(batches[name][1])
+            ]
+            for split, names in kind.splits.items()
+        }
         if not entries["train"]:
-            raise SourceError(f"{self._place[1]} has no images in train")
+            raise SourceError(f"{place} has no images in train")
         left_out = ("left out the coarse labels of CIFAR-100",) if kind.labels != "labels" else ()
         return Index(
             classes=classes,
@@ -111,15 +111,8 @@ class CifarSource(Source):
         )
 
     def read(self, entry: Entry) -> NDArray[np.uint8]:
-        batch = self._loaded[2][entry.key.partition("/")[0]]
-        return interleaved(batch.pixels[entry.offset], SIDE)
-
-    def _entries(self, name: str) -> Iterator[Entry]:
-        place = self._place[1]
-        location = str(place / name if place.is_dir() else place)
-        batch = self._loaded[2][name]
-        for row, (label, file_name) in enumerate(zip(batch.labels, batch.names, strict=True)):
-            yield Entry(f"{name}/{row:05}{file_name}", label, location, row)
+        pixels, _ = self._loaded[1][entry.key.partition("/")[0]]
+        return interleaved(pixels[entry.offset], SIDE)
 
     @cached_property
     def _place(self) -> tuple[Kind, Path]:
@@ -131,27 +124,30 @@ class CifarSource(Source):
         return places[0]
 
     @cached_property
-    def _loaded(self) -> tuple[Kind, tuple[str, ...], dict[str, Batch]]:
+    def _loaded(self) -> tuple[tuple[str, ...], dict[str, Batch]]:
         """Class names and batches; `index` reads them before any thread asks for an image."""
         kind, place = self._place
         wanted = {kind.meta, *(name for names in kind.splits.values() for name in names)}
-        files = _from_folder(place, wanted) if place.is_dir() else _from_archive(place, wanted)
-        read = {name: (where, value) for name, where, value in files}
-        missing = sorted(wanted - set(read))
+        found = {}
+        if place.is_dir():
+            for path in (place / name for name in sorted(wanted) if (place / name).is_file()):
+                with path.open("rb") as file:
+                    found[path.name] = str(path), load_plain(file, str(path))
+        else:
+            found = _from_archive(place, wanted)
+        missing = sorted(wanted - set(found))
         if missing:
             raise SourceError(
                 f"{place}: {missing[0]} is missing; {kind.title} is {', '.join(sorted(wanted))}"
             )
-        found = {name: _Pickled(where, value) for name, (where, value) in read.items()}
-        meta = found.pop(kind.meta)
+        meta = _Pickled(*found.pop(kind.meta))
         classes = meta.class_names(kind.names)
         expected = meta.values.get("num_cases_per_batch")
         rows = expected if type(expected) is int else None
-        return (
-            kind,
-            classes,
-            {name: each.batch(kind.labels, len(classes), rows) for name, each in found.items()},
-        )
+        return classes, {
+            name: _Pickled(*each).batch(kind.labels, len(classes), rows)
+            for name, each in found.items()
+        }
 
 
 class _Pickled:
@@ -198,7 +194,7 @@ class _Pickled:
                 f"{self.where} has {len(pixels)} images, {len(labels)} labels and {len(names)} "
                 "names"
             )
-        return Batch(pixels, labels, names)
+        return pixels, list(zip(labels, names, strict=True))
 
 
 def _text(value: object) -> str:
@@ -224,27 +220,20 @@ def _is_of(kind: Kind, folder: Path) -> bool:
     return folder.name == kind.folder or sum(file.is_file() for file in files) >= 2
 
 
-def _from_folder(folder: Path, names: set[str]) -> Iterator[tuple[str, str, Any]]:
-    for name in sorted(names):
-        if (folder / name).is_file():
-            with (folder / name).open("rb") as file:
-                yield name, str(folder / name), load_plain(file, str(folder / name))
-
-
-def _from_archive(path: Path, names: set[str]) -> Iterator[tuple[str, str, Any]]:
+def _from_archive(path: Path, names: set[str]) -> dict[str, tuple[str, Any]]:
     """Read the wanted members in one pass; going back in a tar.gz means unpacking it again."""
-    seen = set()
+    found: dict[str, tuple[str, Any]] = {}
     with damage_named(str(path)), tarfile.open(path, "r:gz") as archive:
         for member in archive:
             name = check_name(member.name, str(path)).rpartition("/")[2]
             if name not in names or not member.isreg():
                 continue
             where = f"{path}!{member.name}"
-            if name in seen:
+            if name in found:
                 raise SourceError(f"{where} is the second member called {name}; keep one")
             if member.size > MAX_FILE_BYTES:
                 raise SourceError(f"{where} has {member.size:,} bytes; files of CIFAR are smaller")
-            seen.add(name)
             file = archive.extractfile(member)
             data = read_exactly(file, member.size, where) if file else b""
-            yield name, where, load_plain(io.BytesIO(data), where)
+            found[name] = where, load_plain(io.BytesIO(data), where)
+    return found

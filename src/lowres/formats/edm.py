@@ -8,7 +8,7 @@ lowres reads the ZIP or its unpacked folder, and writes the ZIP.
 
 from __future__ import annotations
 
-import io
+import itertools
 import json
 import os
 import struct
@@ -21,9 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowres.errors import ImageError, SourceError, StoreError
-from lowres.formats.containers.streams import ByteRanges, damage_named
-from lowres.formats.indexing import indexed, is_hidden, is_image_name
-from lowres.formats.sink import Outline, Sink
+from lowres.formats.containers.streams import damage_named
+from lowres.formats.indexing import indexed, is_hidden, is_image_name, missing_classes
+from lowres.formats.sink import Outline, Sink, png
 from lowres.formats.source import Entry, Index, Source, check_name, file_stamp
 from lowres.variant import MAX_SIZE_PX
 
@@ -47,8 +47,6 @@ LOCAL_HEADER = struct.Struct("<4s5H3L2H")
 """The header of a member: signature, version, flags, method, time, date, CRC-32, sizes, and the
 lengths of name and extra field (PKWARE's APPNOTE.TXT, 4.3.7)."""
 
-MEMBER_SIGNATURE = b"PK\x03\x04"
-
 HAS_DESCRIPTOR = 0x08
 """Flag of a member whose CRC-32 comes after it."""
 
@@ -60,9 +58,6 @@ UNIX = 3
 MOST_IMAGE_BYTES = 256_000_000
 """The most that a compressed member may unpack to."""
 
-PNG_START = struct.Struct(">8s4s4s2L")
-"""Signature, length and name of the first chunk, width, height (PNG specification, 5.2, 11.2)."""
-
 Members = dict[str, tuple[int, int]]
 """Where the header of each image begins in the ZIP, and its length; 0 and 0 for files."""
 
@@ -72,10 +67,6 @@ class EdmSource(Source):
 
     kind = "edm"
     label_order = "0-based numbers without names"
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(path)
-        self._ranges = ByteRanges()
 
     @classmethod
     def recognises(cls, path: Path) -> bool:
@@ -91,15 +82,18 @@ class EdmSource(Source):
         is_folder = self.path.is_dir()
         members, others, text = _in_folder(self.path) if is_folder else _in_zip(self.path)
         labels = _labels(self.path, text)
-        _check_pairs(self.path, members, labels)
+        if unpaired := labels.keys() - members.keys() or members.keys() - labels.keys():
+            name = min(unpaired)
+            what = f"has a label for {name}, which does not exist"
+            if name in members:
+                what = f"has no label for {name}; add it or remove the file"
+            raise SourceError(f"{self.path}: {LABELS} {what}")
         location = str(self.path)
         entries = [Entry(name, label, location, *members[name]) for name, label in labels.items()]
         classes = tuple(map(str, range(max(labels.values()) + 1)))
         splits = indexed({"train": entries})
         notes = [f"left out {others} files not named like images"] if others else []
-        empty = len(classes) - len(set(labels.values()))
-        if empty:
-            notes.append(f"train has no images of {empty} of the {len(classes)} classes")
+        notes += missing_classes("train", {classes[n] for n in set(labels.values())}, classes)
         layout = "EDM folder" if is_folder else "EDM ZIP"
         side = _side(self.read(splits["train"][0]))
         return Index(classes, splits, layout, tuple(notes), native_px=side)
@@ -109,11 +103,19 @@ class EdmSource(Source):
             return (self.path / entry.key).read_bytes()
         header = self._at(entry, entry.offset, LOCAL_HEADER.size)
         signature, _, flags, method, _, _, crc, _, _, name, extra = LOCAL_HEADER.unpack(header)
-        if signature != MEMBER_SIGNATURE:
+        if signature != b"PK\x03\x04":
             raise ImageError("it is damaged: it does not begin with the header of a member")
         data = self._at(entry, entry.offset + len(header) + name + extra, entry.length)
         if method == zipfile.ZIP_DEFLATED:
-            data = self._inflated(entry, data)
+            inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+            try:
+                data = inflater.decompress(data, MOST_IMAGE_BYTES)
+            except zlib.error as error:
+                raise ImageError(f"it is damaged: {error}") from error
+            if not inflater.eof:
+                raise ImageError(
+                    f"it is damaged: cut off, or unpacks to more than {MOST_IMAGE_BYTES} bytes"
+                )
         if not flags & HAS_DESCRIPTOR and zlib.crc32(data) != crc:
             raise ImageError("it is damaged: its checksum is wrong")
         return data
@@ -122,24 +124,10 @@ class EdmSource(Source):
         return file_stamp(self.path / entry.key if self.path.is_dir() else self.path)
 
     def describe(self, entry: Entry) -> str:
-        if self.path.is_dir():
-            return str(self.path / entry.key)
-        return f"{self.path}: {entry.key}"
+        return str(self.path / entry.key) if self.path.is_dir() else super().describe(entry)
 
     def _at(self, entry: Entry, offset: int, length: int) -> bytes:
-        return self._ranges.read(entry.location, offset, length, entry.key)
-
-    def _inflated(self, entry: Entry, data: bytes) -> bytes:
-        inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-        try:
-            image = inflater.decompress(data, MOST_IMAGE_BYTES)
-        except zlib.error as error:
-            raise ImageError(f"it is damaged: {error}") from error
-        if not inflater.eof:
-            raise ImageError(
-                f"it is damaged: cut off, or unpacks to more than {MOST_IMAGE_BYTES} bytes"
-            )
-        return image
+        return self.ranges.read(entry.location, offset, length, entry.key)
 
 
 class EdmSink(Sink):
@@ -167,11 +155,7 @@ class EdmSink(Sink):
         self._labels = array("q")
 
     def write(self, split: str, key: str, label: int, image: NDArray[np.uint8]) -> None:
-        from PIL import Image
-
-        buffer = io.BytesIO()
-        Image.fromarray(image).save(buffer, "PNG", compress_level=0, optimize=False)
-        self._add(_name(len(self._labels)), buffer.getvalue())
+        self._add(_name(len(self._labels)), png(image, compress_level=0, optimize=False))
         self._labels.append(label)
 
     def complete(self) -> None:
@@ -196,51 +180,42 @@ def _in_folder(root: Path) -> tuple[Members, int, bytes]:
     for folder, below, names in os.walk(root):
         below[:] = [name for name in below if not is_hidden(name)]
         prefix = PurePosixPath(folder).relative_to(root)
-        for name in names:
-            if is_image_name(name) and not is_hidden(name):
+        for name in itertools.filterfalse(is_hidden, names):
+            if is_image_name(name):
                 members[check_name(str(prefix / name), str(root))] = (0, 0)
-            elif not is_hidden(name):
+            else:
                 others += 1
     try:
-        if (root / LABELS).stat().st_size > MOST_LABELS_BYTES:
-            raise SourceError(f"{root / LABELS} is larger than {MOST_LABELS_BYTES} bytes")
-        return members, others - 1, (root / LABELS).read_bytes()
+        with (root / LABELS).open("rb") as file:
+            return members, others - 1, file.read(MOST_LABELS_BYTES + 1)
     except OSError as error:
         raise SourceError(f"{root / LABELS} cannot be read: {error.strerror}") from error
 
 
 def _in_zip(path: Path) -> tuple[Members, int, bytes]:
     """List the images of a ZIP, count other members, and read the labels."""
+    members: Members = {}
+    others = 0
+    total = path.stat().st_size
     with damage_named(str(path)), zipfile.ZipFile(path) as archive:
-        members, others = _members(path, archive)
+        for member in archive.infolist():
+            name = check_name(member.filename, str(path))
+            if member.is_dir() or any(map(is_hidden, name.split("/"))):
+                continue
+            if not is_image_name(name):
+                others += 1
+                continue
+            fault = "comes twice: remove one" if name in members else _fault(member, total)
+            if fault:
+                raise SourceError(f"{path}: {name} {fault}")
+            members[name] = (member.header_offset, member.compress_size)
         if LABELS not in archive.NameToInfo:
             raise SourceError(
                 f"{path} has no {LABELS}, so it is not a ZIP of EDM or StyleGAN3: unpack it and "
                 "build from the folder, or rename released batches back (Imagenet32_train.zip)"
             )
-        if archive.getinfo(LABELS).file_size > MOST_LABELS_BYTES:
-            raise SourceError(f"{path}: {LABELS} is larger than {MOST_LABELS_BYTES} bytes")
-        return members, others - 1, archive.read(LABELS)
-
-
-def _members(path: Path, archive: zipfile.ZipFile) -> tuple[Members, int]:
-    total = path.stat().st_size
-    members: Members = {}
-    others = 0
-    for member in archive.infolist():
-        name = check_name(member.filename, str(path))
-        if member.is_dir() or any(map(is_hidden, name.split("/"))):
-            continue
-        if not is_image_name(name):
-            others += 1
-            continue
-        fault = _fault(member, total)
-        if name in members:
-            fault = "comes twice: remove one"
-        if fault:
-            raise SourceError(f"{path}: {name} {fault}")
-        members[name] = (member.header_offset, member.compress_size)
-    return members, others
+        with archive.open(LABELS) as file:
+            return members, others - 1, file.read(MOST_LABELS_BYTES + 1)
 
 
 def _fault(member: zipfile.ZipInfo, total: int) -> str | None:
@@ -256,6 +231,8 @@ def _fault(member: zipfile.ZipInfo, total: int) -> str | None:
 
 def _labels(path: Path, text: bytes) -> dict[str, int]:
     """Read file name and label of each image from `dataset.json`."""
+    if len(text) > MOST_LABELS_BYTES:
+        raise SourceError(f"{path}: {LABELS} is larger than {MOST_LABELS_BYTES} bytes")
     try:
         record = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -281,21 +258,10 @@ def _labels(path: Path, text: bytes) -> dict[str, int]:
     return labels
 
 
-def _check_pairs(path: Path, members: Members, labels: dict[str, int]) -> None:
-    """Check that each label has an image and each image a label."""
-    for name in labels:
-        if name not in members:
-            raise SourceError(f"{path}: {LABELS} has a label for {name}, which does not exist")
-    for name in members:
-        if name not in labels:
-            raise SourceError(
-                f"{path}: {LABELS} has no label for {name}; add it or remove the file"
-            )
-
-
 def _side(image: bytes) -> int | None:
     """Return the side of a square PNG, if a variant can have it."""
-    if len(image) < PNG_START.size or image[:8] != b"\x89PNG\r\n\x1a\n":
+    if not image.startswith(b"\x89PNG\r\n\x1a\n"):
         return None
-    width, height = PNG_START.unpack_from(image)[-2:]
-    return int(width) if 0 < width == height <= MAX_SIZE_PX else None
+    # They follow the length and name of the first chunk (PNG specification, 5.2, 11.2).
+    width, height = (int.from_bytes(image[at : at + 4], "big") for at in (16, 20))
+    return width if 0 < width == height <= MAX_SIZE_PX else None

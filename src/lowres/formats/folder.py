@@ -30,7 +30,7 @@ from lowres.formats.indexing import (
     is_hidden,
     is_image_name,
 )
-from lowres.formats.sink import Outline, Sink
+from lowres.formats.sink import Outline, Sink, png
 from lowres.formats.source import Entry, Index, Source, check_name, file_stamp
 
 ANNOTATIONS = "val_annotations.txt"
@@ -52,7 +52,12 @@ class FolderSource(Source):
         return FolderScan(self.path).index()
 
     def read(self, entry: Entry) -> bytes:
-        return read_file(path_of(entry))
+        # Without the objects that Python makes for a file: there are a million.
+        descriptor = os.open(path_of(entry), os.O_RDONLY)
+        try:
+            return read_at(descriptor, 0, os.fstat(descriptor).st_size)
+        finally:
+            os.close(descriptor)
 
     def stamp(self, entry: Entry) -> str:
         return file_stamp(path_of(entry))
@@ -62,31 +67,12 @@ class FolderSource(Source):
 
 
 def path_of(entry: Entry) -> str:
-    """Return the path of an entry whose location is its class folder.
-
-    The first part of its key is a name for that folder. So a million entries share a thousand
-    locations.
-    """
+    """Return the path of an entry; a million share a thousand locations, their class folders."""
     return f"{entry.location}/{entry.key.partition('/')[2]}"
 
 
-def read_file(path: str) -> bytes:
-    """Read a file without the objects that Python makes for one: there are a million."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        return read_at(descriptor, 0, os.fstat(descriptor).st_size)
-    finally:
-        os.close(descriptor)
-
-
 class FolderScan:
-    """One pass through a folder; it collects what is left out.
-
-    Attributes:
-        root: the folder.
-        notes: what was left out, one sentence each.
-        other_suffixes: suffixes of files that are not named like images.
-    """
+    """One pass through a folder; `notes` and suffixes of other files are what it leaves out."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -127,11 +113,7 @@ class FolderScan:
         return {name: splits[name] for name in ("train", "val", "test") if name in splits}
 
     def named_splits(self) -> dict[str, Path]:
-        """Return the folders that are named like splits.
-
-        Raises:
-            SourceError: two folders mean one split.
-        """
+        """Return the folders that are named like splits, at most one for each."""
         splits: dict[str, Path] = {}
         for folder in _folders(self.root, SPLIT_NAMES):
             split = SPLIT_NAMES[folder.name.lower()]
@@ -144,11 +126,7 @@ class FolderScan:
         return splits
 
     def labelled(self, split: str, folder: Path) -> list[Labelled]:
-        """List the images of a split by class folders, or by Tiny ImageNet's list.
-
-        Raises:
-            SourceError: a class of train is empty, or a name cannot be kept.
-        """
+        """List the images of a split by class folders, or by Tiny ImageNet's list."""
         if _is_annotated(folder):
             return self.annotated(folder)
         class_folders = _folders(folder)
@@ -198,7 +176,7 @@ class FolderScan:
 
     def images(self, folder: Path, prefix: str) -> Iterator[str]:
         """Yield the key of each image below a folder."""
-        for key, path in _walk(folder, prefix, (_identity(folder),)):
+        for key, path in _walk(folder, prefix, (folder.stat(),)):
             if not is_image_name(key):
                 self.other_suffixes[PurePosixPath(key).suffix.lower()] += 1
                 continue
@@ -235,8 +213,6 @@ class FolderSink(Sink):
         super().__init__(path, outline)
 
     def write(self, split: str, key: str, label: int, image: NDArray[np.uint8]) -> None:
-        from PIL import Image
-
         name = check_name(self.outline.classes[label], "the store")
         parts = PurePosixPath(check_name(key, "the store")).parts
         below = parts[1:] if parts[0] == name and len(parts) > 1 else parts
@@ -245,7 +221,7 @@ class FolderSink(Sink):
         if target.exists():  # x.jpg and x.png of one class
             target = whole.with_name(f"{whole.name}.png")
         target.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(image).save(target)
+        target.write_bytes(png(image))
 
     def complete(self) -> None:
         pass
@@ -267,14 +243,8 @@ def _folders(folder: Path, called: Collection[str] | None = None) -> list[Path]:
     return [folder / name for name in sorted(names)]
 
 
-def _identity(folder: Path | str) -> tuple[int, int]:
-    """Return what is equal for a folder and every link to it."""
-    status = Path(folder).stat()
-    return status.st_dev, status.st_ino
-
-
 def _walk(
-    folder: Path | str, prefix: str, above: tuple[tuple[int, int], ...]
+    folder: Path | str, prefix: str, above: tuple[os.stat_result, ...]
 ) -> Iterator[tuple[str, str]]:
     """Yield key and path of every file below a folder, links followed."""
     with os.scandir(folder) as children:
@@ -286,7 +256,7 @@ def _walk(
                 if child.is_file() or not Path(child.path).exists():
                     yield prefix + child.name, child.path
                 continue
-            identity = _identity(child.path)
-            if identity in above:
+            status = child.stat()
+            if any(os.path.samestat(status, each) for each in above):
                 raise SourceError(f"{child.path} links to a folder above itself; remove the link")
-            yield from _walk(child.path, f"{prefix}{child.name}/", (*above, identity))
+            yield from _walk(child.path, f"{prefix}{child.name}/", (*above, status))

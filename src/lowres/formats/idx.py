@@ -32,17 +32,9 @@ UINT8 = 8
 DIGITS = 10
 
 FASHION = (
-    "T-shirt",
-    "Trouser",
-    "Pullover",
-    "Dress",
-    "Coat",
-    "Sandal",
-    "Shirt",
-    "Sneaker",
-    "Bag",
+    "T-shirt", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag",
     "Ankle boot",
-)
+)  # fmt: skip
 """Names of Fashion-MNIST's labels (its README). T-shirt/top is no name of a folder: shortened."""
 
 
@@ -58,45 +50,53 @@ class IdxSource(Source):
         return path.is_dir() and _folder(path) is not None
 
     def index(self) -> Index:
-        sets = self._sets
-        side = sets["train"][1].shape[1]
-        classes, notes = self._classes({split: labels for split, (_, _, labels) in sets.items()})
-        if "test" not in sets:
-            notes = (*notes, "the set has no split test: its t10k files are missing")
+        splits = {split: labels for split, _, labels in self._sets.values()}
+        largest = max(int(labels.max()) for labels in splits.values())
+        folder = _folder(self.path) or self.path
+        near = (*folder.absolute().parts[-3:], *folder.resolve().parts[-3:])
+        classes, notes = tuple(map(str, range(max(DIGITS, largest + 1)))), []
+        if any("fashion" in part.lower() for part in near):
+            if largest >= DIGITS:
+                raise SourceError(f"{folder} has the label {largest}; Fashion-MNIST's are 0 to 9")
+            classes, notes = FASHION, ["the class T-shirt/top is called T-shirt"]
+        if "test" not in splits:
+            notes.append("the set has no split test: its t10k files are missing")
+        entries = {
+            split: [Entry(f"{row:06}", n, path, row) for row, n in enumerate(labels.tolist())]
+            for path, (split, _, labels) in self._sets.items()
+        }
         return Index(
             classes=classes,
-            splits=indexed(
-                {
-                    split: [
-                        Entry(f"{row:06}", label, str(path), row)
-                        for row, label in enumerate(labels.tolist())
-                    ]
-                    for split, (path, _, labels) in sets.items()
-                }
-            ),
+            splits=indexed(entries),
             layout="Fashion-MNIST" if classes == FASHION else "MNIST",
-            notes=notes,
-            native_px=side,
+            notes=tuple(notes),
+            native_px=next(pixels.shape[1] for _, pixels, _ in self._sets.values()),
         )
 
     def read(self, entry: Entry) -> NDArray[np.uint8]:
         """Return an image, its grey levels as red, green and blue."""
-        grey = self._pixels[entry.location][entry.offset]
+        grey = self._sets[entry.location][1][entry.offset]
         return np.repeat(grey[..., None], 3, axis=2)
 
     @cached_property
-    def _pixels(self) -> dict[str, NDArray[np.uint8]]:
-        return {str(path): pixels for path, pixels, _ in self._sets.values()}
-
-    @cached_property
-    def _sets(self) -> dict[str, tuple[Path, NDArray[np.uint8], NDArray[np.uint8]]]:
-        """Path and pixels (N, S, S), and labels (N,) of each split."""
+    def _sets(self) -> dict[str, tuple[str, NDArray[np.uint8], NDArray[np.uint8]]]:
+        """Split, pixels (N, S, S) and labels (N,) by the path of the images."""
         folder = _folder(self.path) or self.path
         sets = {}
         for split, prefix in SPLITS.items():
-            images, labels = (_file(folder, f"{prefix}-{part}", part) for part in ENDINGS)
+            images, labels = (_file(folder, prefix, part) for part in ENDINGS)
             if images and labels:
-                sets[split] = (images, *_pair(images, labels))
+                numbers, pixels = _array(labels, axes=1), _array(images, axes=3)
+                count, height, width = pixels.shape
+                if not 1 <= height == width <= MAX_SIZE_PX:
+                    raise SourceError(
+                        f"{images}: images must be squares, were {width} x {height} px"
+                    )
+                if len(numbers) != count or not count:
+                    raise SourceError(
+                        f"{images} has {count} images, and {labels} {len(numbers)} labels"
+                    )
+                sets[str(images)] = split, pixels, numbers
             elif images or labels or split == "train":
                 missing = f"{prefix}-{'labels' if images else 'images'}"
                 raise SourceError(f"{folder}: {missing}-idx{1 if images else 3}-ubyte is missing")
@@ -104,31 +104,6 @@ class IdxSource(Source):
         if len(sides) > 1:
             raise SourceError(f"{folder} has images of {' and '.join(map(str, sides))} px")
         return sets
-
-    def _classes(
-        self, labels: dict[str, NDArray[np.uint8]]
-    ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Return the class names, and notes on them."""
-        count = max(DIGITS, *(int(each.max(initial=0)) + 1 for each in labels.values()))
-        folder = _folder(self.path) or self.path
-        near = (*folder.absolute().parts[-3:], *folder.resolve().parts[-3:])
-        if not any("fashion" in part.lower() for part in near):
-            return tuple(map(str, range(count))), ()
-        if count > DIGITS:
-            raise SourceError(f"{folder} has the label {count - 1}; Fashion-MNIST's are 0 to 9")
-        return FASHION, ("the class T-shirt/top is called T-shirt",)
-
-
-def _pair(images: Path, labels: Path) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Read the pixels and labels of a split."""
-    numbers = _array(labels, axes=1)
-    pixels = _array(images, axes=3)
-    count, height, width = pixels.shape
-    if not 1 <= height == width <= MAX_SIZE_PX:
-        raise SourceError(f"{images}: images must be squares, were {width} x {height} px")
-    if len(numbers) != count or not count:
-        raise SourceError(f"{images} has {count} images, and {labels} {len(numbers)} labels")
-    return pixels, numbers
 
 
 def _array(path: Path, axes: int) -> NDArray[np.uint8]:
@@ -152,17 +127,13 @@ def _array(path: Path, axes: int) -> NDArray[np.uint8]:
 def _folder(path: Path) -> Path | None:
     """Return the folder with the files of train or test."""
     for folder in (path, *(path / below for below in BELOW)):
-        for prefix in SPLITS.values():
-            if any(_file(folder, f"{prefix}-{part}", part) for part in ENDINGS):
-                return folder
+        if any(_file(folder, prefix, part) for prefix in SPLITS.values() for part in ENDINGS):
+            return folder
     return None
 
 
-def _file(folder: Path, begin: str, part: str) -> Path | None:
+def _file(folder: Path, prefix: str, part: str) -> Path | None:
     """Return a file by its two endings; plain before gzipped."""
-    for suffix in ("", ".gz"):
-        for ending in ENDINGS[part]:
-            path = folder / f"{begin}{ending}{suffix}"
-            if path.is_file():
-                return path
-    return None
+    endings = [ending + suffix for suffix in ("", ".gz") for ending in ENDINGS[part]]
+    paths = (folder / f"{prefix}-{part}{ending}" for ending in endings)
+    return next((path for path in paths if path.is_file()), None)

@@ -11,25 +11,37 @@ In every form the key of an image is `WNID/name`, so all forms have the rows of 
 
 from __future__ import annotations
 
+import csv
 import os
 import re
+import tarfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
 
 from lowres.errors import SourceError
-from lowres.formats.containers.streams import ByteRanges
 from lowres.formats.containers.tar import Member, members
-from lowres.formats.folder import FolderScan, path_of, read_file
-from lowres.formats.ilsvrc_truth import WANTED, truth_beside
+from lowres.formats.folder import FolderScan, FolderSource
 from lowres.formats.indexing import SPLIT_NAMES, Labelled, assembled, is_image_name
-from lowres.formats.source import Entry, Index, Source, check_name, file_stamp
+from lowres.formats.source import Entry, Index, Source, check_name
+from lowres.imagenet import devkit_wnids, find
 
 TRAIN_TAR = "ILSVRC2012_img_train.tar"
 VAL_TAR = "ILSVRC2012_img_val.tar"
 KAGGLE_TREES = ("ILSVRC/Data/CLS-LOC", "Data/CLS-LOC", "CLS-LOC")
 """Where Kaggle's download has the images, from its top, from `ILSVRC` and from `Data`."""
+
+DEVKIT = "ILSVRC2012_devkit_t12"
+GROUND_TRUTH = "ILSVRC2012_validation_ground_truth.txt"
+KAGGLE_SOLUTION = "LOC_val_solution.csv"
+WANTED = f"{DEVKIT}.tar.gz (or {GROUND_TRUTH} from it, or Kaggle's {KAGGLE_SOLUTION})"
+
+PARENTS = 3
+"""How many folders above the images are searched: Kaggle's list lies three above `CLS-LOC`."""
+
+GROUND_TRUTH_BYTES = 2**22
+"""The most bytes read as ground truth; 50,000 images have about 200 kB."""
 
 SAMPLED = 100
 """Names read to decide whether a folder holds PNG files."""
@@ -38,46 +50,41 @@ _WNID = re.compile(r"n\d{8}", re.ASCII)
 _CLASS_TAR = re.compile(r"(n\d{8})\.tar", re.ASCII)
 _VAL_NAME = re.compile(r"ILSVRC2012_val_\d{8}\.\w+", re.ASCII)
 _SMALL_NAME = re.compile(r"(?:train|valid)_(?:32x32|64x64)", re.ASCII)
-
-
-class Part(NamedTuple):
-    """Train or validation, in one of its forms.
-
-    Attributes:
-        form: name of the form, for notes.
-        path: the tar or folder.
-    """
-
-    form: str
-    path: Path
+"""Of folders of PNG files, or tars, of the "small ImageNet"."""
 
 
 TAR_OF_TARS, CLASS_TARS, CLASS_FOLDERS = "tar of class tars", "class tars", "class folders"
 FLAT_TAR, FLAT_FOLDER = "tar", "flat folder"
 
+Truth = dict[str, str]
+"""WNID by the name of the image without suffix."""
 
-class IlsvrcSource(Source):
+Part = tuple[str, Path]
+"""Train or validation: its form, and the tar or folder."""
+
+
+class IlsvrcSource(FolderSource):
     """ILSVRC2012 in tars, or with its validation images in one folder."""
 
     kind = "ilsvrc"
     label_order = "WNIDs; devkit ids, 1-based, for val; 0-based by sorted WNID here"
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(path)
-        self._ranges = ByteRanges()
-
     @classmethod
     def recognises(cls, path: Path) -> bool:
         """Recognise a path by names and, for a tar, its first header."""
         if path.is_file():
-            return path.name.startswith("ILSVRC2012_img_") or bool(
-                path.suffix == ".tar" and _CLASS_TAR.fullmatch(_first_name(path))
-            )
+            if path.suffix != ".tar" or path.name.startswith("ILSVRC2012_img_"):
+                return path.name.startswith("ILSVRC2012_img_")
+            try:
+                first = next(members(path), None)
+            except SourceError:
+                return False
+            return first is not None and bool(_CLASS_TAR.fullmatch(first.name))
         if not path.is_dir():
             return False
         root = _tree(path)
         try:
-            forms = {part.form for part in (_train_part(root), _val_part(root)) if part}
+            forms = {form for form, _ in _parts(root).values()}
         except SourceError:  # ambiguous: the folder format reports it
             return False
         return root != path or not forms <= {CLASS_FOLDERS}
@@ -87,22 +94,18 @@ class IlsvrcSource(Source):
 
     def read(self, entry: Entry) -> bytes:
         if not _in_tar(entry):
-            return read_file(path_of(entry))
-        return self._ranges.read(entry.location, entry.offset, entry.length, entry.key)
+            return super().read(entry)
+        return self.ranges.read(entry.location, entry.offset, entry.length, entry.key)
 
     def describe(self, entry: Entry) -> str:
-        return super().describe(entry) if _in_tar(entry) else path_of(entry)
+        return Source.describe(self, entry) if _in_tar(entry) else super().describe(entry)
 
     def stamp(self, entry: Entry) -> str:
-        return super().stamp(entry) if _in_tar(entry) else file_stamp(path_of(entry))
+        return Source.stamp(self, entry) if _in_tar(entry) else super().stamp(entry)
 
 
 def small_imagenet(path: Path) -> str | None:
-    """Return why lowres refuses the "small ImageNet" of the PixelRNN paper, if `path` is that.
-
-    Its names show it: folders of PNG files, or tars, called `train_32x32`, `valid_32x32`, and the
-    same with 64.
-    """
+    """Return why lowres refuses the "small ImageNet" of the PixelRNN paper, if `path` is that."""
     named = [path] if _SMALL_NAME.match(path.name) else list(_parts_of(path))
     if not named or not all(_SMALL_NAME.match(c.name) and _is_small(c) for c in named):
         return None
@@ -132,11 +135,11 @@ class _Look:
             FLAT_FOLDER: self.flat_folder,
         }
         found, layout = {}, []
-        for split, part in self.parts().items():
-            rows = forms[part.form](part.path)
+        for split, (form, path) in self.parts().items():
+            rows = forms[form](path)
             if rows is not None:
                 found[split] = rows
-                layout.append(f"{split} as {part.form}")
+                layout.append(f"{split} as {form}")
         if not any(found.values()):
             raise SourceError(
                 f"{self.path} holds no labelled images of ILSVRC2012: expected {TRAIN_TAR}, or "
@@ -146,22 +149,16 @@ class _Look:
         return assembled(found, f"ILSVRC2012, {', '.join(layout)}", self.notes)
 
     def parts(self) -> dict[str, Part]:
-        if self.path.is_file():
-            return self.single_tar()
-        parts = {"train": _train_part(self.root), "val": _val_part(self.root)}
-        return {split: part for split, part in parts.items() if part}
-
-    def single_tar(self) -> dict[str, Part]:
-        """Return the part that the path is, and note the other tar."""
+        """Return the parts in the path; of a single tar, itself, with a note on the other tar."""
+        if not self.path.is_file():
+            return _parts(self.root)
         if self.path.name.startswith("ILSVRC2012_img_test"):
             raise SourceError(f"{self.path} has no labels; build from {TRAIN_TAR} or its folder")
         val = self.path.name.startswith("ILSVRC2012_img_val")
         other = self.path.with_name(TRAIN_TAR if val else VAL_TAR)
         if other.exists():
             self.notes.append(f"left out {other.name}: build from the folder to read both tars")
-        return (
-            {"val": Part(FLAT_TAR, self.path)} if val else {"train": Part(TAR_OF_TARS, self.path)}
-        )
+        return {"val": (FLAT_TAR, self.path)} if val else {"train": (TAR_OF_TARS, self.path)}
 
     def tar_of_tars(self, path: Path) -> list[Labelled]:
         rows: list[Labelled] = []
@@ -218,11 +215,11 @@ class _Look:
 
     def flat_tar(self, path: Path) -> list[Labelled]:
         images = list(self.flat_images(members(path), str(path)))
-        found = truth_beside(path.parent)
+        found = _truth_beside(path.parent)
         if found is None:
             raise SourceError(
                 f"{path} needs the labels of its images: put {WANTED} beside it"
-                + (f", or build from {TRAIN_TAR} alone" if _train_part(path.parent) else "")
+                + (f", or build from {TRAIN_TAR} alone" if "train" in _parts(path.parent) else "")
             )
         return _with_truth(images, str(path), *found)
 
@@ -231,7 +228,7 @@ class _Look:
         with os.scandir(folder) as children:
             files = (Member(check_name(child.name, str(folder)), 0, 0) for child in children)
             images = list(self.flat_images(files, str(folder)))
-        found = truth_beside(folder.parent)
+        found = _truth_beside(folder.parent)
         if found is None:
             self.notes.append(
                 f"left out {folder.name}: nothing labels its {len(images)} images "
@@ -262,7 +259,7 @@ class _Look:
             )
         if not self.root.is_dir():
             return
-        taken = {part.path.name for part in self.parts().values()}
+        taken = {path.name for _, path in self.parts().values()}
         for child in sorted(self.root.iterdir()):
             unread = child.name not in taken
             if child.name.startswith("ILSVRC2012_img_test") or (
@@ -279,7 +276,7 @@ class _Look:
 
 
 def _with_truth(
-    images: list[Member], location: str, truth_path: Path, truth: dict[str, str]
+    images: list[Member], location: str, truth_path: Path, truth: Truth
 ) -> list[Labelled]:
     """Label images by the stems of their names; each image and each label must have its other."""
     left = dict(truth)
@@ -310,37 +307,25 @@ def _tree(path: Path) -> Path:
     return next((tree for tree in trees if tree.is_dir()), path)
 
 
-def _train_part(root: Path) -> Part | None:
-    if (root / TRAIN_TAR).is_file():
-        return Part(TAR_OF_TARS, root / TRAIN_TAR)
-    if _has(root, _CLASS_TAR):
-        return Part(CLASS_TARS, root)
-    train = FolderScan(root).named_splits().get("train")
-    if train is None:
-        return None
-    return Part(CLASS_TARS if _has(train, _CLASS_TAR) else CLASS_FOLDERS, train)
-
-
-def _val_part(root: Path) -> Part | None:
-    if (root / VAL_TAR).is_file():
-        return Part(FLAT_TAR, root / VAL_TAR)
-    val = FolderScan(root).named_splits().get("val")
-    if val is None:
-        return None
-    return Part(FLAT_FOLDER if _has(val, _VAL_NAME) else CLASS_FOLDERS, val)
+def _parts(root: Path) -> dict[str, Part]:
+    """Return train and validation, as far as they are below a folder."""
+    parts: dict[str, Part] = {}
+    for split, tar, tar_form, name, form in (
+        ("train", TRAIN_TAR, TAR_OF_TARS, _CLASS_TAR, CLASS_TARS),
+        ("val", VAL_TAR, FLAT_TAR, _VAL_NAME, FLAT_FOLDER),
+    ):
+        if (root / tar).is_file():
+            parts[split] = tar_form, root / tar
+        elif split == "train" and _has(root, name):
+            parts[split] = form, root
+        elif folder := FolderScan(root).named_splits().get(split):
+            parts[split] = (form if _has(folder, name) else CLASS_FOLDERS), folder
+    return parts
 
 
 def _has(folder: Path, name: re.Pattern[str]) -> bool:
     with os.scandir(folder) as children:
         return any(name.fullmatch(child.name) for child in children)
-
-
-def _first_name(path: Path) -> str:
-    """Return the name of a tar's first file, or an empty name."""
-    try:
-        return next((member.name for member in members(path)), "")
-    except SourceError:
-        return ""
 
 
 def _parts_of(path: Path) -> Iterator[Path]:
@@ -367,3 +352,79 @@ def _is_small(candidate: Path) -> bool:
     except SourceError:
         return True
     return not any(name.endswith((".cls", ".json")) for name in names)
+
+
+def _truth_beside(folder: Path) -> tuple[Path, Truth] | None:
+    """Read the file that labels the validation images, in a folder or up to three above."""
+    forms: tuple[tuple[str, Callable[[Path], Truth]], ...] = (
+        (f"{DEVKIT}.tar.gz", _packed_truth),
+        (f"{DEVKIT}/data/{GROUND_TRUTH}", _plain_truth),
+        (GROUND_TRUTH, _plain_truth),
+        (KAGGLE_SOLUTION, _kaggle_truth),
+    )
+    for place in (folder, *islice(folder.absolute().parents, PARENTS)):
+        for name, read in forms:
+            if (place / name).is_file():
+                return place / name, read(place / name)
+    return None
+
+
+def _packed_truth(path: Path) -> Truth:
+    try:
+        with tarfile.open(path, "r:gz") as archive:
+            for member in archive:
+                if member.isreg() and member.name.endswith(f"data/{GROUND_TRUTH}"):
+                    file = archive.extractfile(member)
+                    data = file.read(GROUND_TRUTH_BYTES) if file else b""
+                    return _numbered_truth(data, f"{path}: {member.name}")
+    except SourceError:
+        raise
+    except (tarfile.TarError, zlib.error, OSError, EOFError, ValueError, LookupError) as error:
+        raise SourceError(f"{path} is damaged or not gzipped: {error}; fetch it again") from error
+    raise SourceError(f"{path} has no data/{GROUND_TRUTH}; fetch it again")
+
+
+def _plain_truth(path: Path) -> Truth:
+    with path.open("rb") as file:
+        return _numbered_truth(file.read(GROUND_TRUTH_BYTES), str(path))
+
+
+def _numbered_truth(data: bytes, where: str) -> Truth:
+    """Read one devkit id a line; line N is image N, from 1."""
+    wnids = devkit_wnids()
+    truth = {}
+    for number, line in enumerate(data.decode("ascii", "replace").rstrip().splitlines(), 1):
+        text = line.strip()
+        devkit_id = int(text) if text.isdecimal() and len(text) < 6 else 0
+        if not 1 <= devkit_id <= len(wnids):
+            raise SourceError(
+                f"{where}, line {number} must be a devkit id from 1 to {len(wnids)}, was "
+                f"{text[:40]!r}; fetch the file again"
+            )
+        truth[f"ILSVRC2012_val_{number:08}"] = wnids[devkit_id - 1]
+    if not truth:
+        raise SourceError(f"{where} is empty; fetch the file again")
+    return truth
+
+
+def _kaggle_truth(path: Path) -> Truth:
+    """Read `ImageId,PredictionString`; the first word of the second is the WNID."""
+    truth: Truth = {}
+    with path.open(encoding="utf-8", errors="replace", newline="") as file:
+        rows = csv.reader(file)
+        try:
+            if next(rows, []) != ["ImageId", "PredictionString"]:
+                raise SourceError(
+                    f"{path} must begin with ImageId,PredictionString; fetch it again"
+                )
+            for row in rows:
+                name, wnid = (row[0], row[1].partition(" ")[0]) if len(row) == 2 else ("", "")
+                if find(wnid) is None or name in truth:
+                    raise SourceError(
+                        f"{path}, line {rows.line_num} must be a new ImageId and a WNID with "
+                        f"boxes, was {','.join(row)[:80]!r}; fetch the file again"
+                    )
+                truth[name] = wnid
+        except csv.Error as error:
+            raise SourceError(f"{path}, line {rows.line_num}: {error}; fetch it again") from error
+    return truth

@@ -32,7 +32,8 @@ SPLIT_NAMES = {
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
 """Suffixes of files that are taken for images, in any case; the bytes decide how to decode."""
 
-_NUMBERED = re.compile(r"(.*?)(\d{1,9})", re.ASCII | re.DOTALL)
+_NUMBERED = re.compile(r"(.*?)(\d{1,9})(?:-of-(\d{1,9})(?:-[0-9a-f]+)?)?", re.ASCII | re.DOTALL)
+"""A beginning, a number, and perhaps how many there are, with a hash as the Hub appends it."""
 
 
 class Labelled(NamedTuple):
@@ -48,18 +49,10 @@ class Labelled(NamedTuple):
 def assembled(
     found: dict[str, list[Labelled]], layout: str, notes: list[str], order: Sequence[str] = ()
 ) -> Index:
-    """Number the classes and make an index.
+    """Number the classes and make an index; the lists of images are emptied, to save memory.
 
-    Splits that share no class with train, such as a flat `test/images`, are left out.
-
-    Args:
-        found: the images of each split; the lists are emptied, to save memory.
-        layout: see `Index`.
-        notes: see `Index`; notes on what is left out here are added.
-        order: all class names, if the source numbers them; else they are sorted.
-
-    Raises:
-        SourceError: two images of one split have the same key.
+    Classes are sorted, unless `order` has all of their names. Splits that share no class with
+    train, such as a flat `test/images`, are left out.
     """
     notes = list(notes)
     in_split = {split: {row.name for row in rows} for split, rows in found.items() if rows}
@@ -141,23 +134,25 @@ def missing_classes(split: str, filled: Collection[str], classes: Sequence[str])
 def missing_number(stems: Iterable[str]) -> str | None:
     """Return the first of numbered file names that is missing, without its suffix.
 
-    Names with the same beginning are one sequence. A sequence must begin at 0 or 1 if it does, or
-    if its numbers are padded with zeros; one that begins later without them is not checked.
+    Names with the same beginning and the same count, as in `train-00000-of-00002`, are one
+    sequence. With a count, it begins at 0. Without one, it must begin at 0 or 1 if it does, or if
+    its numbers are padded with zeros; one that begins later without them is not checked.
     """
-    sequences: dict[str, dict[int, str]] = {}
+    sequences: dict[tuple[str, str | None], dict[int, str]] = {}
     for stem in stems:
         if matched := _NUMBERED.fullmatch(stem):
-            sequences.setdefault(matched[1], {})[int(matched[2])] = matched[2]
-    for prefix, numbers in sequences.items():
-        texts = numbers.values()
-        padded = any(text.startswith("0") and len(text) > 1 for text in texts)
-        if not padded and min(numbers) > 1:
+            prefix, text, count = matched.groups()
+            sequences.setdefault((prefix, count), {})[int(text)] = text
+    for (prefix, count), numbers in sequences.items():
+        low, texts = min(numbers), numbers.values()
+        padded = count or any(text.startswith("0") and len(text) > 1 for text in texts)
+        if not padded and low > 1:
             continue
-        first = min(numbers) if min(numbers) < 2 else 0
-        width = max(map(len, texts)) if padded else 0
-        for number in range(first, max(numbers)):
+        first = 0 if count or low > 1 else low
+        width = len(count or max(texts, key=len)) if padded else 0
+        for number in range(first, max(int(count or 0), *numbers)):
             if number not in numbers:
-                return f"{prefix}{number:0{width}}"
+                return f"{prefix}{number:0{width}}{f'-of-{count}' if count else ''}"
     return None
 
 
@@ -184,20 +179,16 @@ def select_classes(index: Index, names: Sequence[str]) -> Index:
         )
     kept = tuple(name for name in index.classes if name in set(names))
     new_label = {index.classes.index(name): label for label, name in enumerate(kept)}
-    splits = {
-        split: tuple(
-            replace(entry, label=new_label[entry.label])
-            for entry in entries
-            if entry.label in new_label
-        )
-        for split, entries in index.splits.items()
-    }
-    if not splits.get("train", True):
-        raise SourceError(f"train has no images of {', '.join(kept)}")
-    empty = [split for split, entries in splits.items() if not entries]
-    notes = tuple(f"left out {split}: it has no images of the classes kept" for split in empty)
-    filled = {split: entries for split, entries in splits.items() if entries}
-    return replace(index, classes=kept, splits=filled, notes=index.notes + notes)
+    splits, notes = {}, list(index.notes)
+    for split, entries in index.splits.items():
+        chosen = [entry for entry in entries if entry.label in new_label]
+        if chosen:
+            splits[split] = tuple(replace(e, label=new_label[e.label]) for e in chosen)
+        elif split == "train":
+            raise SourceError(f"train has no images of {', '.join(kept)}")
+        else:
+            notes.append(f"left out {split}: it has no images of the classes kept")
+    return replace(index, classes=kept, splits=splits, notes=tuple(notes))
 
 
 def split_by_hash(index: Index, val_fraction: float) -> Index:

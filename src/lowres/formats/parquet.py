@@ -11,9 +11,8 @@ beside them, which `datasets.load_dataset` and `mlcroissant` read.
 
 from __future__ import annotations
 
-import io
-import itertools
 import json
+import math
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -36,7 +35,7 @@ from lowres.formats.parquet_tables import (
     folder_has_tables,
     open_table,
 )
-from lowres.formats.sink import Outline, Sink
+from lowres.formats.sink import Outline, Sink, png
 from lowres.formats.source import Entry, Index, Source, check_name
 from lowres.imagenet import recognised
 from lowres.work.files import sha256_of_file, write_bytes, write_json
@@ -54,6 +53,9 @@ UNLABELLED = -1
 """The Hub's label of every image in a test split without labels."""
 
 CARD = "README.md"
+
+Read = dict[str, tuple[Labels, Iterator[str]]]
+"""Labels and file names of each table, by its path."""
 
 NULL = "its bytes are null, and images must be inside the table"
 
@@ -75,29 +77,42 @@ class ParquetSource(Source):
         return folder_has_tables(path) if path.is_dir() else path.suffix.lower() == ".parquet"
 
     def index(self) -> Index:
-        splits = {
-            split: [open_table(path) for path in paths]
-            for split, paths in by_split(self.path).items()
-        }
-        tables = [table for found in splits.values() for table in found]
-        self._tables = {table.path: table for table in tables}
-        index = _Scan(self.path, splits).index()
-        first = next(iter(index.splits.values()))[0]
-        table, group, row = self._place(first)
+        paths = by_split(self.path)
+        splits = {split: [open_table(path) for path in found] for split, found in paths.items()}
+        self._tables = {table.path: table for found in splits.values() for table in found}
+        first = next(iter(self._tables.values()))
+        for table in self._tables.values():
+            table.check_like(first)
+        read = {path: table.labels_and_names() for path, table in self._tables.items()}
+        notes = _drop_unlabelled(splits, read)
+        if self.path.is_file() and files_of(self.path) > 1:
+            notes.insert(0, f"read {self.path.name} alone, of {files_of(self.path)} files")
+        classes, position = self._classes(first, read, notes)
+        entries = indexed(
+            {
+                split: [e for table in found for e in _entries(table, *read[table.path], position)]
+                for split, found in splits.items()
+            }
+        )
+        if not entries:
+            raise SourceError(
+                f"{self.path} holds no labelled images: its tables have no labelled rows"
+            )
+        for split, rows in entries.items():
+            filled = {classes[label] for label in {entry.label for entry in rows}}
+            notes += missing_classes(split, filled, classes)
+        entry = next(iter(entries.values()))[0]
+        table, group, row = self._place(entry)
         if not table.images(group)[row].is_valid:
             raise SourceError(
-                f"{self.describe(first)}: {NULL}; if all rows are null, write the table again "
+                f"{self.describe(entry)}: {NULL}; if all rows are null, write the table again "
                 "with its images embedded"
             )
-        return index
+        layout = "parquet file" if self.path.is_file() else "parquet files"
+        return Index(classes, entries, layout, tuple(notes))
 
     def read(self, entry: Entry) -> bytes:
-        """Return the bytes of one image; its row group stays in memory for a while.
-
-        Raises:
-            SourceError: the file is damaged.
-            ImageError: the bytes are null.
-        """
+        """Return the bytes of one image; its row group stays in memory for a while."""
         table, group, row = self._place(entry)
         data: bytes | None = self._groups.get(table, group)[row].as_py()
         if data is None:
@@ -112,75 +127,22 @@ class ParquetSource(Source):
         group = bisect_right(table.starts, entry.offset) - 1
         return table, group, entry.offset - table.starts[group]
 
-    def describe(self, entry: Entry) -> str:
-        return f"{entry.location}, row {entry.offset}"
-
-
-class _Scan:
-    """One pass through the labels of all tables."""
-
-    def __init__(self, root: Path, splits: dict[str, list[Table]]) -> None:
-        self.root = root
-        self.splits = splits
-        self.notes: list[str] = []
-        if root.is_file() and files_of(root) > 1:
-            self.notes.append(f"read {root.name} alone, of {files_of(root)} files")
-
-    def index(self) -> Index:
-        first = next(iter(self.splits.values()))[0]
-        for table in itertools.chain(*self.splits.values()):
-            table.check_like(first)
-        labels: dict[str, Labels] = {}
-        names: dict[str, Iterator[str]] = {}
-        for split in list(self.splits):
-            for table in self.splits[split]:
-                labels[table.path], names[table.path] = table.labels_and_names()
-            self.drop_unlabelled(split, labels)
-        classes, position = self.classes(first, labels)
-        found = {
-            split: [
-                entry
-                for table in tables
-                for entry in _entries(table, labels[table.path], names[table.path], position)
-            ]
-            for split, tables in self.splits.items()
-        }
-        splits = indexed(found)
-        if not splits:
-            raise SourceError(
-                f"{self.root} holds no labelled images: its tables have no labelled rows"
-            )
-        for split, entries in splits.items():
-            filled = {classes[label] for label in {entry.label for entry in entries}}
-            self.notes += missing_classes(split, filled, classes)
-        layout = "parquet file" if self.root.is_file() else "parquet files"
-        return Index(classes, splits, layout, tuple(self.notes))
-
-    def drop_unlabelled(self, split: str, labels: dict[str, Labels]) -> None:
-        """Leave out a split whose labels are all -1."""
-        own = [labels[table.path] for table in self.splits[split]]
-        if any(isinstance(each, list) or (each != UNLABELLED).any() for each in own):
-            return
-        rows = sum(map(len, own))
-        for table in self.splits.pop(split):
-            del labels[table.path]
-        if rows:
-            self.notes.append(
-                f"left out {split}: its {rows} images are unlabelled (all {UNLABELLED})"
-            )
-
-    def classes(
-        self, first: Table, labels: dict[str, Labels]
+    def _classes(
+        self, first: Table, read: Read, notes: list[str]
     ) -> tuple[tuple[str, ...], dict[Any, int]]:
         """Return the class names in order, and the position of each stored label."""
         stored: Sequence[Any]
         if not first.label_is_number:
-            stored = names = tuple(sorted(set().union(*labels.values())))
+            stored = names = tuple(sorted(set().union(*(labels for labels, _ in read.values()))))
         else:
-            known = self.names_of_numbers(first)
-            for path, numbers in labels.items():
+            known = first.class_names
+            if known is None:
+                folder = self.path if self.path.is_dir() else self.path.parent
+                known, more = class_names_in(folder / CARD, first.label)
+                notes += more
+            for path, (numbers, _) in read.items():
                 _check_range(path, first.label, numbers, None if known is None else len(known))
-            found = (np.unique(numbers).tolist() for numbers in labels.values())
+            found = (np.unique(numbers).tolist() for numbers, _ in read.values())
             stored = sorted(set().union(*found)) if known is None else range(len(known))
             names = tuple(map(str, stored)) if known is None else known
         for name in names:
@@ -192,20 +154,27 @@ class _Scan:
             )
         return recognised(names), {label: place for place, label in enumerate(stored)}
 
-    def names_of_numbers(self, first: Table) -> tuple[str, ...] | None:
-        if first.class_names is not None:
-            return first.class_names
-        folder = self.root if self.root.is_dir() else self.root.parent
-        names, notes = class_names_in(folder / CARD, first.label)
-        self.notes += notes
-        return names
+    def describe(self, entry: Entry) -> str:
+        return f"{entry.location}, row {entry.offset}"
+
+
+def _drop_unlabelled(splits: dict[str, list[Table]], read: Read) -> list[str]:
+    """Leave out each split whose labels are all -1, and return notes on those."""
+    notes = []
+    for split, tables in list(splits.items()):
+        own = [read[table.path][0] for table in tables]
+        if any(isinstance(each, list) or (each != UNLABELLED).any() for each in own):
+            continue
+        for table in splits.pop(split):
+            del read[table.path]
+        if rows := sum(map(len, own)):
+            notes.append(f"left out {split}: its {rows} images are unlabelled (all {UNLABELLED})")
+    return notes
 
 
 def _check_range(path: str, column: str, labels: Labels, classes: int | None) -> None:
     numbers = np.asarray(labels)
-    outside = numbers < 0
-    if classes is not None:
-        outside |= numbers >= classes
+    outside = (numbers < 0) | (numbers >= (math.inf if classes is None else classes))
     if outside.any():
         row = int(outside.argmax())
         upper = "up" if classes is None else f"to {classes - 1}"
@@ -234,7 +203,7 @@ class ParquetSink(Sink):
     """Writes Parquet files of PNG images, a dataset card, and Croissant metadata.
 
     Raises:
-        MissingExtraError: pyarrow is not installed.
+        MissingExtraError: pyarrow or PyYAML is not installed.
     """
 
     shuffled = True
@@ -242,24 +211,20 @@ class ParquetSink(Sink):
     def __init__(self, path: Path, outline: Outline) -> None:
         self._arrow = require("pyarrow", "parquet")
         self._parquet = require("pyarrow.parquet", "parquet")
+        require("yaml", "parquet")  # for the card, which comes last
         super().__init__(path, outline)
         (self.partial / "data").mkdir()
-        self._shards: dict[str, list[tuple[Path, int, int]]] = {}
+        self._shards: dict[str, list[tuple[int, int]]] = {}  # rows and bytes of each
         self._split = ""
         self._rows: list[tuple[bytes, str, int]] = []
         self._writer: Arrow = None
-        self._written = (0, 0)
 
     def write(self, split: str, key: str, label: int, image: NDArray[np.uint8]) -> None:
-        from PIL import Image
-
         if split != self._split:
             self._close_shard()
             self._split = split
-        buffer = io.BytesIO()
-        Image.fromarray(image).save(buffer, "PNG")
         name = PurePosixPath(key).with_suffix(".png").name
-        self._rows.append((buffer.getvalue(), name, label))
+        self._rows.append((png(image), name, label))
         if len(self._rows) == GROUP_ROWS:
             self._write_group()
 
@@ -267,14 +232,12 @@ class ParquetSink(Sink):
         self._close_shard()
         parts = []
         for split, shards in self._shards.items():
-            for number, (path, rows, size) in enumerate(shards):
+            for number, (rows, size) in enumerate(shards):
                 name = f"{HUB_SPLITS[split]}-{number:05}-of-{len(shards):05}.parquet"
+                path = self.partial / "data" / f"{split}-{number}"
                 path = path.rename(path.with_name(name))
-                parts.append(
-                    Part(
-                        f"data/{name}", split, rows, size, path.stat().st_size, sha256_of_file(path)
-                    )
-                )
+                file = path.stat().st_size, sha256_of_file(path)
+                parts.append(Part(f"data/{name}", split, rows, size, *file))
         write_bytes(self.partial / CARD, dataset_card(self.outline, parts).encode())
         write_json(self.partial / "croissant.json", croissant(self.outline, parts))
 
@@ -296,35 +259,28 @@ class ParquetSink(Sink):
             },
             metadata={"huggingface": json.dumps({"info": {"features": features}})},
         )
+        shards = self._shards.setdefault(self._split, [])
         if self._writer is None:
-            self._writer = self._open_shard(group.schema)
+            self._writer = self._parquet.ParquetWriter(
+                self.partial / "data" / f"{self._split}-{len(shards)}",
+                group.schema,
+                compression={"image.bytes": "NONE", "image.path": "SNAPPY", "label": "SNAPPY"},
+                use_dictionary=["label"],
+                write_statistics=["label"],
+                write_page_checksum=True,
+            )
+            shards.append((0, 0))
         self._writer.write_table(group)
-        rows, size = self._written
+        rows, size = shards[-1]
         # A label takes 8 bytes; the Hub calls this size num_bytes.
         size += sum(map(len, images)) + sum(map(len, names)) + 8 * len(labels)
-        self._written = (rows + len(labels), size)
+        shards[-1] = (rows + len(labels), size)
         self._rows.clear()
         if size >= SHARD_BYTES:
             self._close_shard()
 
-    def _open_shard(self, schema: Arrow) -> Arrow:
-        number = len(self._shards.setdefault(self._split, []))
-        path = self.partial / "data" / f"{self._split}-{number:05}"
-        compression = {"image.bytes": "NONE", "image.path": "SNAPPY", "label": "SNAPPY"}
-        return self._parquet.ParquetWriter(
-            path,
-            schema,
-            compression=compression,
-            use_dictionary=["label"],
-            write_statistics=["label"],
-            write_page_checksum=True,
-        )
-
     def _close_shard(self) -> None:
         self._write_group()
-        if self._writer is None:
-            return
-        self._writer.close()
-        shards = self._shards[self._split]
-        shards.append((self.partial / "data" / f"{self._split}-{len(shards):05}", *self._written))
-        self._writer, self._written = None, (0, 0)
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None

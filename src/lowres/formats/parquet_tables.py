@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import accumulate, islice, repeat
 from pathlib import Path
-from types import ModuleType
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -55,12 +54,10 @@ class Table:
     """One Parquet file with a column of images and one of labels.
 
     Attributes:
-        path: of the file.
-        metadata: the file's footer, an object of pyarrow.
+        metadata: the file's footer.
         starts: the first row of each row group.
         image: the column of encoded bytes; within a struct, `image.bytes`.
         name: the column of file names, or None.
-        label: the column of labels.
         label_is_number: labels are whole numbers, else strings.
         class_names: names of the numbers, if the file has them.
     """
@@ -75,11 +72,7 @@ class Table:
     class_names: tuple[str, ...] | None
 
     def check_like(self, first: Table) -> None:
-        """Check that columns and class names are those of the first table.
-
-        Raises:
-            SourceError: they differ.
-        """
+        """Check that columns and class names are those of the first table."""
         for part in ("image", "label", "label_is_number", "class_names"):
             if getattr(self, part) != getattr(first, part):
                 raise SourceError(
@@ -88,11 +81,7 @@ class Table:
                 )
 
     def labels_and_names(self) -> tuple[Labels, Iterator[str]]:
-        """Read the labels, and the file names, which are empty if there are none.
-
-        Raises:
-            SourceError: a label is null, or the file is damaged.
-        """
+        """Read the labels, none of them null, and the file names, which may be empty."""
         labels, names = [], []
         for group, start in enumerate(self.starts):
             read = self._read(group, list(filter(None, [self.label, self.name])))
@@ -187,11 +176,7 @@ def folder_has_tables(folder: Path) -> bool:
 
 
 def by_split(root: Path) -> dict[str, list[Path]]:
-    """Return the Parquet files of each split, by the names of files and folders.
-
-    Raises:
-        SourceError: a split lies in two folders, or some of its files are missing.
-    """
+    """Return the Parquet files of each split, by the names of files and folders."""
     splits: dict[str, list[Path]] = {}
     if root.is_file():
         return {split_of(root.name) or "train": [root]}
@@ -205,18 +190,21 @@ def by_split(root: Path) -> dict[str, list[Path]]:
             splits.setdefault(split, []).append(path)
     if not splits:
         raise SourceError(f"{root} holds no Parquet files, at its top or up to two folders deep")
-    configurations = sorted({_configuration(path) for paths in splits.values() for path in paths})
+    folders = {path.parent for paths in splits.values() for path in paths}
+    configurations = sorted(
+        {folder.parent if folder.name.lower() in SPLIT_FOLDERS else folder for folder in folders}
+    )
     if len(configurations) > 1 and len(splits) > 1:
         raise SourceError(
             f"{root} has more than one configuration, in {configurations[0]} and in "
             f"{configurations[1]}: build from the folder of one"
         )
     for split, paths in splits.items():
-        folders = sorted({path.parent for path in paths})
-        if len(folders) > 1:
+        first, last = paths[0].parent, paths[-1].parent
+        if first != last:
             raise SourceError(
-                f"{root} has the split {split} twice, in {folders[0]} and in {folders[1]}: build "
-                "from the folder of one configuration"
+                f"{root} has the split {split} twice, in {first} and in {last}: build from the "
+                "folder of one configuration"
             )
         _check_parts(split, paths)
     return splits
@@ -229,17 +217,19 @@ def files_of(path: Path) -> int:
 
 
 def open_table(path: Path) -> Table:
-    """Read the footer of a Parquet file, and find the columns.
-
-    Raises:
-        SourceError: the file is damaged, or has no column of images or of labels.
-    """
+    """Read the footer of a Parquet file, and find the columns of images and labels."""
     parquet = require("pyarrow.parquet", "parquet")
     with _arrow_errors(str(path)), parquet.ParquetFile(path) as file:
         metadata, schema = file.metadata, file.schema_arrow
         rows = [metadata.row_group(number).num_rows for number in range(metadata.num_row_groups)]
     image, name = _image_column(path, schema)
     label = _first_of(path, schema, LABEL_COLUMNS, "labels")
+    types, kind = require("pyarrow", "parquet").types, schema.field(label).type
+    if types.is_dictionary(kind):
+        kind = kind.value_type
+    is_number = bool(types.is_integer(kind))
+    if not is_number and not _is(kind, "string"):
+        raise SourceError(f"{path}: {label} must be whole numbers or class names, was {kind}")
     return Table(
         path=str(path),
         metadata=metadata,
@@ -247,7 +237,7 @@ def open_table(path: Path) -> Table:
         image=image,
         name=name,
         label=label,
-        label_is_number=_label_is_number(path, schema, label),
+        label_is_number=is_number,
         class_names=_class_names(path, schema, label),
     )
 
@@ -267,58 +257,44 @@ def _is_of_set(name: str) -> bool:
     return not name.startswith(".") and name != BESIDE_IMAGES
 
 
-def _configuration(path: Path) -> Path:
-    """Return the folder of a configuration, above the folders of its splits."""
-    folder = path.parent
-    return folder.parent if folder.name.lower() in SPLIT_FOLDERS else folder
-
-
 def _check_parts(split: str, paths: Sequence[Path]) -> None:
     """Check that no part of a split is missing, and that all parts belong to one set."""
-    gap = missing_number(path.stem for path in paths if not _PART.fullmatch(path.name))
-    if gap is not None:
-        raise SourceError(
-            f"{paths[0].parent / gap}{SUFFIX} is missing, by the numbers of the others; fetch it"
-        )
-    sets: dict[tuple[str, int, str], set[int]] = {}
+    seen: dict[tuple[str, int], Path] = {}
     totals: dict[str, tuple[int, Path]] = {}
     for path in paths:
-        matched = _PART.fullmatch(path.name)
-        if matched is None:
-            continue
-        prefix, number, total = matched[1], int(matched[2]), int(matched[3])
-        numbers = sets.setdefault((prefix, total, matched[3]), set())
-        before = totals.setdefault(prefix, (total, path))
-        if before[0] != total or number in numbers:
-            raise SourceError(
-                f"{path.parent} has parts of two sets for the split {split}: {before[1].name} and "
-                f"{path.name}; remove the older ones"
-            )
-        numbers.add(number)
-    for (prefix, total, digits), numbers in sets.items():
-        if len(numbers) != total or max(numbers) >= total:
-            missing = next(number for number in range(total + 1) if number not in numbers)
-            name = f"{prefix}-{missing:0{len(digits)}}-of-{digits}{SUFFIX}"
-            raise SourceError(
-                f"{paths[0].parent / name} is missing: the split {split} has {total} files, and "
-                f"{len(numbers)} of them exist; fetch the rest"
-            )
+        if matched := _PART.fullmatch(path.name):
+            prefix, total = matched[1], int(matched[3])
+            before = totals.setdefault(prefix, (total, path))
+            other = seen.setdefault((prefix, int(matched[2])), path)
+            if before[0] != total or other is not path:
+                raise SourceError(
+                    f"{path.parent} has parts of two sets for the split {split}: "
+                    f"{before[1].name} and {path.name}; remove the older ones"
+                )
+    gap = missing_number(path.stem for path in paths)
+    if gap is not None:
+        count = sum(total for total, _ in totals.values())
+        why = f"the split {split} has {count} files, and {len(paths)} of them exist; fetch the rest"
+        raise SourceError(
+            f"{paths[0].parent / gap}{SUFFIX} is missing"
+            + (f": {why}" if totals else ", by the numbers of the others; fetch it")
+        )
 
 
 def _image_column(path: Path, schema: Arrow) -> tuple[str, str | None]:
     """Return the column of bytes, and that of file names if there is one."""
-    types = require("pyarrow", "parquet").types
     column = _first_of(path, schema, IMAGE_COLUMNS, "images")
     kind = schema.field(column).type
-    if _is_binary(types, kind):
+    if _is(kind, "binary"):
         return column, None
-    fields = {field.name: field.type for field in kind} if types.is_struct(kind) else {}
-    if not _is_binary(types, fields.get("bytes")):
+    is_struct = require("pyarrow", "parquet").types.is_struct(kind)
+    fields = {field.name: field.type for field in kind} if is_struct else {}
+    if not _is(fields.get("bytes"), "binary"):
         raise SourceError(
             f"{path}: {column} must be encoded images (bytes, or a struct with bytes), was "
             f"{kind}; if it only names files, embed the images in the table"
         )
-    return f"{column}.bytes", f"{column}.path" if _is_text(types, fields.get("path")) else None
+    return f"{column}.bytes", f"{column}.path" if _is(fields.get("path"), "string") else None
 
 
 def _first_of(path: Path, schema: Arrow, names: Sequence[str], what: str) -> str:
@@ -329,16 +305,6 @@ def _first_of(path: Path, schema: Arrow, names: Sequence[str], what: str) -> str
         f"{path} has no column of {what}: looked for {', '.join(names)}; it has "
         f"{', '.join(schema.names) or 'none'}"
     )
-
-
-def _label_is_number(path: Path, schema: Arrow, label: str) -> bool:
-    types = require("pyarrow", "parquet").types
-    kind = schema.field(label).type
-    if types.is_dictionary(kind):
-        kind = kind.value_type
-    if types.is_integer(kind) or _is_text(types, kind):
-        return bool(types.is_integer(kind))
-    raise SourceError(f"{path}: {label} must be whole numbers or class names, was {kind}")
 
 
 def _class_names(path: Path, schema: Arrow, label: str) -> tuple[str, ...] | None:
@@ -356,16 +322,11 @@ def _class_names(path: Path, schema: Arrow, label: str) -> tuple[str, ...] | Non
         ) from error
 
 
-def _is_binary(types: ModuleType, kind: Arrow) -> bool:
-    return kind is not None and bool(
-        types.is_binary(kind) or types.is_large_binary(kind) or types.is_binary_view(kind)
-    )
-
-
-def _is_text(types: ModuleType, kind: Arrow) -> bool:
-    return kind is not None and bool(
-        types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind)
-    )
+def _is(kind: Arrow, name: str) -> bool:
+    """Return whether a type of pyarrow, or None, is that of `binary` or `string` in any form."""
+    types = require("pyarrow", "parquet").types
+    tests = (f"is_{name}", f"is_large_{name}", f"is_{name}_view")
+    return kind is not None and any(getattr(types, test)(kind) for test in tests)
 
 
 @contextmanager

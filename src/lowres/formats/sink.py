@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 from abc import ABC, abstractmethod
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,15 @@ from numpy.typing import NDArray
 from lowres.errors import StoreBusyError, StoreError
 from lowres.variant import Variant
 from lowres.work.files import held
+
+
+def png(image: NDArray[np.uint8], **options: Any) -> bytes:  # noqa: ANN401  as Pillow takes them
+    """Encode an image, (S, S, 3) uint8 RGB, as PNG, with options of Pillow."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "PNG", **options)
+    return buffer.getvalue()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

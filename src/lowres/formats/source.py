@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowres.errors import SourceError
+from lowres.formats.containers.streams import ByteRanges
 
 _UNSAFE = re.compile(r"^[./]*$|^/|(?:^|/)\.\.(?:/|$)|[\n\0\\]")
 """An empty name, an absolute path, a step up, and characters that no path should have. One pattern,
@@ -85,6 +86,8 @@ class Source(ABC):
         kind: name of the format, as in the table of formats.
         in_order: entries are best read by one thread in the order of the index, because each
             read holds a large part of the source in memory.
+        path: what was opened.
+        ranges: reads members of archives in their place.
         label_order: how the files themselves label their images, one line for `lowres info`.
     """
 
@@ -94,6 +97,7 @@ class Source(ABC):
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.ranges = ByteRanges()
 
     @classmethod
     @abstractmethod

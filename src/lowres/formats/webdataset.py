@@ -13,17 +13,16 @@ import re
 import tarfile
 from collections import Counter, defaultdict
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lowres.errors import SourceError
 from lowres.formats.containers.shards import is_pattern, is_sharded, shards_of
-from lowres.formats.containers.streams import ByteRanges
 from lowres.formats.containers.tar import Member, members
 from lowres.formats.indexing import Labelled, assembled
-from lowres.formats.sink import Outline, Sink
+from lowres.formats.sink import Outline, Sink, png
 from lowres.formats.source import Entry, Index, Source, check_name
 from lowres.imagenet import devkit_ids, recognised
 
@@ -46,15 +45,15 @@ class Label(NamedTuple):
     name: str | None
 
 
+Sample = tuple[str, Label, str, int, int]
+"""As `Labelled`, before the classes have names."""
+
+
 class WebDatasetSource(Source):
     """Tar shards, read in place."""
 
     kind = "webdataset"
     label_order = "as the shards number them"
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(path)
-        self._ranges = ByteRanges()
 
     @classmethod
     def recognises(cls, path: Path) -> bool:
@@ -64,10 +63,10 @@ class WebDatasetSource(Source):
         return path.name.lower().endswith(".tar") and (path.is_file() or is_pattern(path))
 
     def index(self) -> Index:
-        return _Listing(self.path, self._ranges).index()
+        return _Listing(self).index()
 
     def read(self, entry: Entry) -> bytes:
-        return self._ranges.read(entry.location, entry.offset, entry.length, entry.key)
+        return self.ranges.read(entry.location, entry.offset, entry.length, entry.key)
 
 
 class WebDatasetSink(Sink):
@@ -82,68 +81,49 @@ class WebDatasetSink(Sink):
     def __init__(self, path: Path, outline: Outline) -> None:
         super().__init__(path, outline)
         self._written: Counter[str] = Counter()
-        self._shard: tarfile.TarFile | None = None
+        self._shards: list[tarfile.TarFile] = []
 
     def write(self, split: str, key: str, label: int, image: NDArray[np.uint8]) -> None:
-        from PIL import Image
-
         number = self._written[split]
-        shard = self._shard_for(split, number)
+        if number % SHARD_SAMPLES == 0:
+            self._close_shard()
+            path = self.partial / f"{split}-{number // SHARD_SAMPLES:06}.tar"
+            shard = tarfile.TarFile(path, "w", format=tarfile.USTAR_FORMAT)
+            self._shards.append(self.closing.enter_context(shard))
         self._written[split] += 1
-        png = io.BytesIO()
-        Image.fromarray(image).save(png, "PNG")
         about = {"key": key, "class": self.outline.classes[label], "split": split}
-        _add(shard, f"{number:08}.png", png.getvalue())
-        _add(shard, f"{number:08}.cls", str(label).encode("ascii"))
-        _add(shard, f"{number:08}.json", json.dumps(about, ensure_ascii=False).encode())
+        for suffix, data in (
+            ("png", png(image)),
+            ("cls", str(label).encode("ascii")),
+            ("json", json.dumps(about, ensure_ascii=False).encode()),
+        ):
+            info = tarfile.TarInfo(f"{number:08}.{suffix}")  # time 0, owner 0, mode 644
+            info.size = len(data)
+            self._shards[-1].addfile(info, io.BytesIO(data))
 
     def complete(self) -> None:
-        if self._shard:
-            self._shard.close()
+        self._close_shard()
         lines = "".join(f"{name}\n" for name in self.outline.classes)
         (self.partial / "classes.txt").write_text(lines, "utf-8")
 
-    def _shard_for(self, split: str, number: int) -> tarfile.TarFile:
-        """Return the open shard, or a new one every `SHARD_SAMPLES` samples."""
-        if self._shard is None or number % SHARD_SAMPLES == 0:
-            if self._shard:
-                self._shard.close()
-            path = self.partial / f"{split}-{number // SHARD_SAMPLES:06}.tar"
-            self._shard = self.closing.enter_context(
-                tarfile.TarFile(path, "w", format=tarfile.USTAR_FORMAT)
-            )
-        return self._shard
-
-
-def _add(shard: tarfile.TarFile, name: str, data: bytes) -> None:
-    info = tarfile.TarInfo(name)  # time 0, owner 0, mode 644
-    info.size = len(data)
-    shard.addfile(info, io.BytesIO(data))
-
-
-class _Sample(NamedTuple):
-    """An image, before the classes are numbered."""
-
-    key: str
-    label: Label
-    location: str
-    offset: int
-    length: int
+    def _close_shard(self) -> None:
+        if self._shards:
+            self._shards[-1].close()
 
 
 class _Listing:
     """One pass through the shards; it collects what is left out."""
 
-    def __init__(self, path: Path, ranges: ByteRanges) -> None:
-        self.path = path
-        self.ranges = ranges
+    def __init__(self, source: WebDatasetSource) -> None:
+        self.path = source.path
+        self.ranges = source.ranges
         self.notes: list[str] = []
         self.others: Counter[str] = Counter()
         self.labels: dict[Label, Label] = {}
         self.first: dict[bool, str] = {}
 
     def index(self) -> Index:
-        samples: dict[str, list[_Sample]] = defaultdict(list)
+        samples: dict[str, list[Sample]] = defaultdict(list)
         shards = shards_of(self.path)
         for split, path in shards:
             samples[split] += self.shard(path)
@@ -153,7 +133,7 @@ class _Listing:
             )
         names, order = self.classes()
         found = {
-            split: [Labelled(row.key, names[row.label], *row[2:]) for row in samples.pop(split)]
+            split: [Labelled(row[0], names[row[1]], *row[2:]) for row in samples.pop(split)]
             for split in list(samples)
         }
         if self.others:
@@ -164,7 +144,7 @@ class _Listing:
             )
         return assembled(found, "shards", self.notes, order)
 
-    def shard(self, path: Path) -> list[_Sample]:
+    def shard(self, path: Path) -> list[Sample]:
         """List the samples of one shard."""
         parts: dict[str, dict[str, Member]] = defaultdict(dict)
         for member in members(path):
@@ -175,9 +155,9 @@ class _Listing:
             if suffix in parts[stem]:
                 raise SourceError(f"{path}: {stem} has two members .{suffix}; pack the shard again")
             parts[stem][suffix] = member
-        return [self.sample(path, str(path), stem, found) for stem, found in parts.items()]
+        return [self.sample(path, stem, found) for stem, found in parts.items()]
 
-    def sample(self, path: Path, location: str, stem: str, found: dict[str, Member]) -> _Sample:
+    def sample(self, path: Path, stem: str, found: dict[str, Member]) -> Sample:
         where = f"{path}: sample {stem}"
         images = [member for suffix, member in found.items() if suffix in IMAGES]
         if len(images) != 1:
@@ -185,18 +165,19 @@ class _Listing:
                 f"{where} must have one image (.jpg, .jpeg, .png, .webp), was "
                 f"{', '.join(member.name for member in images) or 'none'}; pack the shard again"
             )
-        label = self.label(location, where, found)
+        label = self.label(path, where, found)
         kept = self.labels.setdefault(label, label)  # one object a class, not one an image
         self.first.setdefault(label.number is None, where)
-        return _Sample(f"{path.stem}/{images[0].name}", kept, location, *images[0][1:])
+        member = images[0]
+        return f"{path.stem}/{member.name}", kept, str(path), member.offset, member.length
 
-    def label(self, location: str, where: str, found: dict[str, Member]) -> Label:
+    def label(self, path: Path, where: str, found: dict[str, Member]) -> Label:
         texts = {
-            suffix: self.text(location, where, found[suffix])
+            suffix: self.text(path, where, found[suffix])
             for suffix in ("cls", "json")
             if suffix in found
         }
-        label = _label(texts.get("cls"), _parsed(texts.get("json", "{}"), where))
+        label = _label(texts.get("cls"), texts.get("json", "{}"), where)
         if label.number is None and not label.name:
             raise SourceError(
                 f"{where} must have a label: a number or name as .cls, or a .json with a number as "
@@ -206,15 +187,21 @@ class _Listing:
             raise SourceError(
                 f"{where} must have a label from 0 up, was {label.number}; remove such samples"
             )
-        _check_class(label.name or "0", where)
+        try:
+            check_name(label.name or "0", where)
+        except SourceError:
+            raise SourceError(
+                f"{where} must have a class name in one line that can be a folder's, was "
+                f"{(label.name or '')[:80]!r}"
+            ) from None
         return label
 
-    def text(self, location: str, where: str, member: Member) -> str:
+    def text(self, path: Path, where: str, member: Member) -> str:
         if member.length > LABEL_BYTES:
             raise SourceError(
                 f"{where}: {member.name} must have at most {LABEL_BYTES} bytes, was {member.length}"
             )
-        data = self.ranges.read(location, member.offset, member.length, member.name)
+        data = self.ranges.read(str(path), member.offset, member.length, member.name)
         try:
             return data.decode().strip()
         except UnicodeDecodeError as error:
@@ -260,27 +247,14 @@ def _parted(name: str) -> tuple[str, str]:
     return name[: len(name) - len(last)] + stem, suffix.lower()
 
 
-def _check_class(name: str, where: str) -> None:
-    """Check that a line of text and a path can hold a class name."""
+def _label(text: str | None, about: str, where: str) -> Label:
+    """Return number and name from `.cls` and `.json`; the number of `.cls` comes first."""
     try:
-        check_name(name, where)
-    except SourceError:
-        raise SourceError(
-            f"{where} must have a class name in one line that can be a folder's, was {name[:80]!r}"
-        ) from None
-
-
-def _parsed(text: str, where: str) -> dict[str, Any]:
-    """Return the object of a JSON text; anything else counts as empty."""
-    try:
-        record = json.loads(text)
+        record = json.loads(about)
     except (ValueError, RecursionError) as error:
         raise SourceError(f"{where} has a .json that is damaged: {error}") from error
-    return record if isinstance(record, dict) else {}
-
-
-def _label(text: str | None, record: dict[str, Any]) -> Label:
-    """Return number and name from `.cls` and `.json`; the number of `.cls` comes first."""
+    if not isinstance(record, dict):
+        record = {}
     named = (record.get(field) for field in ("class", "class_name", "wnid", "label"))
     name = next((value for value in named if isinstance(value, str) and value), None)
     if text is not None:

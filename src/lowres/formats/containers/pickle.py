@@ -110,8 +110,7 @@ def load_plain(stream: IO[bytes], where: str, *, skip_above: int | None = None) 
     Args:
         stream: read from where it stands; with `skip_above` it must be able to seek.
         where: the file, and member, for messages.
-        skip_above: strings of more bytes than this, and than 255, are skipped. They come as
-            `SkippedBytes` and `SkippedArray`.
+        skip_above: longer strings come as `SkippedBytes` or `SkippedArray`, if above 255 bytes.
 
     Returns:
         None, bool, int, float, str, bytes, bytearray, list, tuple, dict (its keys are no tuples),
@@ -234,12 +233,7 @@ def _string(
 
 
 class PlainUnpickler(pickle._Unpickler):
-    """Reads a pickle; names in it become bound methods of this, which are all that it calls.
-
-    Args:
-        file: to read.
-        skip_above: see `load_plain`.
-    """
+    """Reads a pickle; names in it become bound methods of this, which are all that it calls."""
 
     dispatch = _Opcodes()
     stack: list[Any]
@@ -279,14 +273,6 @@ class PlainUnpickler(pickle._Unpickler):
             if type(key) not in SINGLE:  # a tuple of tuples can take for ever to be hashed
                 raise self.refusal(f"has a key that is a {type(key).__name__}, not text or number")
             target[key] = value
-
-    def load_setitem(self) -> None:
-        items = self.stack[-2:]
-        del self.stack[-2:]
-        self.set_items(items)
-
-    def load_setitems(self) -> None:
-        self.set_items(self.pop_mark())
 
     def load_dict(self) -> None:
         items = self.pop_mark()
@@ -402,8 +388,8 @@ for _name in KEPT.split():
     PlainUnpickler.dispatch[_code] = pickle._Unpickler.dispatch[_code]
 PlainUnpickler.dispatch |= {
     pickle.FRAME[0]: PlainUnpickler.load_frame,
-    pickle.SETITEM[0]: PlainUnpickler.load_setitem,
-    pickle.SETITEMS[0]: PlainUnpickler.load_setitems,
+    pickle.SETITEM[0]: lambda reader: reader.set_items([reader.stack.pop(-2), reader.stack.pop()]),
+    pickle.SETITEMS[0]: lambda reader: reader.set_items(reader.pop_mark()),
     pickle.DICT[0]: PlainUnpickler.load_dict,
     pickle.BUILD[0]: PlainUnpickler.load_build,
     pickle.BINSTRING[0]: _string("<i", bytes),

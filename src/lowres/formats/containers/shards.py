@@ -6,7 +6,6 @@ import itertools
 import math
 import os
 import re
-from collections import defaultdict
 from pathlib import Path
 
 from lowres.errors import SourceError
@@ -20,10 +19,6 @@ MOST_SHARDS = 100_000
 
 _BRACES = re.compile(r"\{([^{}]*)\}")
 _RANGE = re.compile(r"(\d{1,9})\.\.(\d{1,9})", re.ASCII)
-_COUNTED = re.compile(r"(.*?)(\d+)-of-(\d+)", re.ASCII | re.DOTALL)
-
-Shards = list[tuple[str, Path]]
-"""Split and path of each shard."""
 
 
 def is_pattern(path: Path) -> bool:
@@ -34,25 +29,19 @@ def is_pattern(path: Path) -> bool:
 def is_sharded(folder: Path) -> bool:
     """Return whether a folder holds shards, at its top or in folders named like splits."""
     with os.scandir(folder) as children:
-        folders: list[str] = []
-        others: list[str] = []
-        for child in children:
-            if not child.name.startswith("."):
-                (folders if child.is_dir() else others).append(child.name)
-    splits = [folder / name for name in folders if name.lower() in SPLIT_FOLDERS]
+        is_folder = {c.name: c.is_dir() for c in children if not c.name.startswith(".")}
+    folders = [folder / name for name, found in is_folder.items() if found]
+    splits = (below for below in folders if below.name.lower() in SPLIT_FOLDERS)
     if any(any(map(_is_shard, split.iterdir())) for split in splits):
         return True
     # A tar beside class folders is a copy of them.
-    return not folders and any(_is_shard(folder / name) for name in others)
+    return not folders and any(_is_shard(folder / name) for name in is_folder)
 
 
-def shards_of(path: Path) -> Shards:
-    """List the shards that a folder, a tar or a pattern stands for, sorted.
+def shards_of(path: Path) -> list[tuple[str, Path]]:
+    """List split and path of the shards that a folder, a tar or a pattern stands for, sorted.
 
     The split comes from the name of the folder, else from the name of the file, else it is train.
-
-    Raises:
-        SourceError: a shard of the pattern is missing, or the numbers in a folder have a gap.
     """
     if is_pattern(path):
         paths = [Path(text) for text in expanded(str(path))]
@@ -65,10 +54,14 @@ def shards_of(path: Path) -> Shards:
     if not path.is_dir():
         return [(split_of(path.stem) or "train", path)]
     splits = [c for c in path.iterdir() if c.name.lower() in SPLIT_FOLDERS and c.is_dir()]
-    shards: Shards = []
+    shards: list[tuple[str, Path]] = []
     for folder in (path, *sorted(splits)):
         found = [child for child in sorted(folder.iterdir()) if _is_shard(child)]
-        _check_gaps(found)
+        if (missing := missing_number(shard.stem for shard in found)) is not None:
+            raise SourceError(
+                f"{folder / missing}.tar is missing among the shards; fetch it, or choose shards "
+                "by a pattern with braces"
+            )
         shards += [
             ((split_of(shard.stem) or "train") if folder == path else _split(shard), shard)
             for shard in found
@@ -80,10 +73,6 @@ def expanded(pattern: str) -> list[str]:
     """Write out the braces of a pattern: `{000..012}` for a range, `{a,b}` for a choice.
 
     Numbers are padded with zeros as in the range.
-
-    Raises:
-        SourceError: braces are nested or not closed, hold neither a range nor a choice, or stand
-            for more than 100,000 names.
     """
     parts = _BRACES.split(pattern)  # plain, inside, plain, inside, ..., plain
     if any(brace in part for part in parts[::2] for brace in "{}"):
@@ -124,24 +113,3 @@ def _is_shard(path: Path) -> bool:
 def _split(shard: Path) -> str:
     """Return the split of a shard, by the name of its folder or its own."""
     return SPLIT_NAMES.get(shard.parent.name.lower()) or split_of(shard.stem) or "train"
-
-
-def _check_gaps(shards: list[Path]) -> None:
-    """Check that no number is missing, up to the last shard or to the count in the names."""
-    counted: dict[tuple[str, str], set[int]] = defaultdict(set)
-    plain = []
-    for shard in shards:
-        if matched := _COUNTED.fullmatch(shard.stem):
-            counted[matched[1], matched[3]].add(int(matched[2]))
-        else:
-            plain.append(shard.stem)
-    missing = missing_number(plain)
-    for (prefix, count), present in counted.items():
-        number = next((n for n in range(int(count)) if n not in present), None)
-        if number is not None:
-            missing = f"{prefix}{number:0{len(count)}}-of-{count}"
-    if missing is not None:
-        raise SourceError(
-            f"{shards[0].parent / missing}.tar is missing among the shards; fetch it, or choose "
-            "shards by a pattern with braces"
-        )

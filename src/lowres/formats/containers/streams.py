@@ -47,21 +47,15 @@ DAMAGE = (
 def read_exactly(stream: IO[bytes], count: int, where: str) -> bytes:
     """Read `count` bytes, and hold them once.
 
-    Args:
-        stream: read from where it stands.
-        count: number of bytes, from a file that may be wrong.
-        where: the file, and member, for the message.
-
     Raises:
         SourceError: there are fewer.
     """
-    if count <= PIECE_BYTES:
-        data = stream.read(count)
-        if len(data) < count:
-            raise _cut_short(where, count - len(data))
+    data = stream.read(min(count, PIECE_BYTES))
+    if len(data) == count:
         return data
     gathered = io.BytesIO()
-    for piece in _pieces(stream, count, where):
+    gathered.write(data)
+    for piece in _pieces(stream, count - len(data), where):
         gathered.write(piece)
     return gathered.getvalue()
 
@@ -83,15 +77,11 @@ def _pieces(stream: IO[bytes], count: int, where: str) -> Iterator[bytes]:
     while count:
         piece = stream.read(min(count, PIECE_BYTES))
         if not piece:
-            raise _cut_short(where, count)
+            raise SourceError(
+                f"{where} is cut short: it ends {count:,} bytes early; fetch or write it again"
+            )
         yield piece
         count -= len(piece)
-
-
-def _cut_short(where: str, missing: int) -> SourceError:
-    return SourceError(
-        f"{where} is cut short: it ends {missing:,} bytes early; fetch or write it again"
-    )
 
 
 @contextmanager
@@ -120,13 +110,7 @@ class ByteRanges:
         self._open = lru_cache(maxsize=OPEN_FILES)(_Descriptor)
 
     def read(self, location: str, offset: int, length: int, name: str) -> bytes:
-        """Read `length` bytes of the file `location` from `offset` on.
-
-        Args:
-            location: path of the file.
-            offset: first byte.
-            length: number of bytes.
-            name: of the member, for the message.
+        """Read `length` bytes of the file `location` from `offset` on; the member has a name.
 
         Raises:
             SourceError: the file ends before.

@@ -63,7 +63,38 @@ def members(path: Path, within: Member | None = None) -> Iterator[Member]:
     where = f"{path}: {within.name}" if within else str(path)
     with path.open("rb", buffering=0) as file:
         start, length = (within.offset, within.length) if within else (0, path.stat().st_size)
-        yield from _listed(_Slice(file.fileno(), start, length), where)
+        part = _Slice(file.fileno(), start, length)
+        _check_start(part, where)
+        last = "its start"
+        try:
+            archive = tarfile.TarFile(fileobj=cast("IO[bytes]", part), encoding="utf-8")
+            while (info := archive.next()) is not None:
+                # TarFile keeps every member, at a kilobyte each.
+                vars(archive)["members"].clear()
+                member = _checked(info, part, where)
+                last = member.name
+                if not info.isdir():
+                    yield member
+        except DAMAGE as error:
+            if isinstance(error, SourceError):
+                raise
+            raise SourceError(
+                f"{where} is damaged or no tar file: after {last}, {error}; fetch or copy it again"
+            ) from error
+        # The archive must end with a block of zeros, and nothing behind.
+        block = part.at(archive.offset, tarfile.BLOCKSIZE)
+        if len(block) < tarfile.BLOCKSIZE:
+            raise SourceError(
+                f"{where} is cut short: after {last}, the block of zeros that ends a tar is "
+                "missing; fetch or copy it again"
+            )
+        if any(block):
+            raise SourceError(f"{where} has a damaged header after {last}; fetch or copy it again")
+        if any(part.at(archive.offset, TAIL_BYTES)):
+            raise SourceError(
+                f"{where} has bytes behind its end, which is after {last}: it is damaged, or two "
+                "archives in one; fetch it again, or split it"
+            )
 
 
 class _Slice:
@@ -102,27 +133,6 @@ class _Slice:
         return self.window[first : first + size]
 
 
-def _listed(part: _Slice, where: str) -> Iterator[Member]:
-    _check_start(part, where)
-    last = "its start"
-    try:
-        archive = tarfile.TarFile(fileobj=cast("IO[bytes]", part), encoding="utf-8")
-        while (info := archive.next()) is not None:
-            # TarFile keeps every member, at a kilobyte each.
-            vars(archive)["members"].clear()
-            member = _checked(info, part, where)
-            last = member.name
-            if not info.isdir():
-                yield member
-    except DAMAGE as error:
-        if isinstance(error, SourceError):
-            raise
-        raise SourceError(
-            f"{where} is damaged or no tar file: after {last}, {error}; fetch or copy it again"
-        ) from error
-    _check_end(part, archive.offset, where, last)
-
-
 def _check_start(part: _Slice, where: str) -> None:
     start = part.at(0, tarfile.BLOCKSIZE)
     if not start:
@@ -157,20 +167,3 @@ def _checked(info: tarfile.TarInfo, part: _Slice, where: str) -> Member:
             f"{part.length - info.offset_data}; fetch or copy it again"
         )
     return Member(name, part.start + info.offset_data, info.size)
-
-
-def _check_end(part: _Slice, end: int, where: str, last: str) -> None:
-    """Check that the archive ends with a block of zeros, and nothing behind."""
-    block = part.at(end, tarfile.BLOCKSIZE)
-    if len(block) < tarfile.BLOCKSIZE:
-        raise SourceError(
-            f"{where} is cut short: after {last}, the block of zeros that ends a tar is missing; "
-            "fetch or copy it again"
-        )
-    if any(block):
-        raise SourceError(f"{where} has a damaged header after {last}; fetch or copy it again")
-    if any(part.at(end, TAIL_BYTES)):
-        raise SourceError(
-            f"{where} has bytes behind its end, which is after {last}: it is damaged, or two "
-            "archives in one; fetch it again, or split it"
-        )
