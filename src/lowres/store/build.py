@@ -224,14 +224,7 @@ def _build_rows(staging: Staging, prepared: Prepared, working: Working, track: T
     todo = staging.todo(threads)
     left = sum(map(len, todo))
     done = sum(len(built.chunk) for built in staging.built)
-    stopping = threading.Event()
-    rendering = Rendering(prepared, staging.arrays, skip=working.on_error == "skip")
-
-    def work(chunk: Chunk) -> None:
-        built = rendering.build(chunk, staging.entries(chunk), stopping)
-        if built is not None:
-            staging.keep(built)
-
+    rendering = Rendering(prepared, staging, skip=working.on_error == "skip")
     try:
         with track("build", left + done, done=done) as display:
             if todo:
@@ -243,7 +236,7 @@ def _build_rows(staging: Staging, prepared: Prepared, working: Working, track: T
                 finally:
                     compiling.cancel()
                 display.restart()
-            for chunk, _ in in_threads(work, todo, threads, stopping):
+            for chunk, _ in in_threads(rendering.build, todo, threads, rendering.stopping):
                 display.advance(len(chunk))
     finally:
         staging.end_journal()

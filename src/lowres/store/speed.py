@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import statistics
 import tempfile
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
@@ -26,7 +25,7 @@ from lowres.store.arrays import Chunk
 from lowres.store.options import BuildOptions, Working
 from lowres.store.prepare import Prepared, prepare
 from lowres.store.render import OF_THE_IMAGE, Rendering, decoded, stamps_of
-from lowres.store.staging import Built, Staging
+from lowres.store.staging import Staging
 from lowres.work.threads import in_threads
 
 IMAGENET_IMAGES = 1_281_167
@@ -189,37 +188,24 @@ def _round(
         with _timed(seconds, "floor"):
             if isinstance(data, bytes):
                 decoded(prepared, data)
-    with _begun(prepared, folder / "one") as staging:
-        rendering = Rendering(prepared, staging.arrays)
+    for store in (folder / "one", folder / "all"):
+        store.mkdir(parents=True)
+    with closing(Staging(folder / "one", prepared)) as staging:
+        rendering = Rendering(prepared, staging)
         for chunk in staging.todo(1):
-            _build_chunk(rendering, staging, chunk, seconds)
-    with _begun(prepared, folder / "all") as staging:
-        rendering, stopping = Rendering(prepared, staging.arrays), threading.Event()
-
-        def work(chunk: Chunk) -> None:
-            built = rendering.build(chunk, staging.entries(chunk), stopping)
-            if built is not None:
-                staging.keep(built)
-
+            _build_chunk(rendering, chunk, seconds)
+    with closing(Staging(folder / "all", prepared)) as staging:
+        rendering, chunks = Rendering(prepared, staging), staging.todo(workers)
         began = time.perf_counter()
-        for _ in in_threads(work, staging.todo(workers), workers, stopping):
+        for _ in in_threads(rendering.build, chunks, workers, rendering.stopping):
             pass
         seconds["parallel"] = time.perf_counter() - began
     return seconds
 
 
-@contextmanager
-def _begun(prepared: Prepared, store: Path) -> Iterator[Staging]:
-    store.mkdir(parents=True)
-    with closing(Staging(store, prepared)) as staging:
-        yield staging
-
-
-def _build_chunk(
-    rendering: Rendering, staging: Staging, chunk: Chunk, seconds: dict[str, float]
-) -> None:
+def _build_chunk(rendering: Rendering, chunk: Chunk, seconds: dict[str, float]) -> None:
     """Build a chunk as `Rendering.build` does, and measure each step."""
-    entries = staging.entries(chunk)
+    entries = rendering.staging.entries(chunk)
     with _timed(seconds, "read"):
         stamps = stamps_of(rendering.source, entries)
     pixels, places = rendering.space(len(chunk))
@@ -231,7 +217,7 @@ def _build_chunk(
         with _timed(seconds, "resample"):
             rendering.resample(images, pixels, places[row])
     with _timed(seconds, "write"):
-        staging.keep(Built(chunk, stamps, {}, staging.arrays.write(chunk, pixels)))
+        rendering.keep(chunk, stamps, {}, pixels)
 
 
 @contextmanager
