@@ -15,13 +15,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 import threading
 import uuid
 from array import array
 from collections.abc import Collection, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -77,11 +78,11 @@ class Shard(NamedTuple):
         Raises:
             StoreError: it is no such text.
         """
-        number, slash, of = text.partition("/")
-        digits = (number + of).isascii() and number.isdigit() and of.isdigit()
-        if not slash or not digits or not 1 <= int(number) <= int(of):
+        found = re.fullmatch("([0-9]+)/([0-9]+)", text)
+        shard = cls(*map(int, found.groups())) if found else cls(0, 0)
+        if not 1 <= shard.number <= shard.of:
             raise StoreError(f"--shard must be NUMBER/OF, such as 1/8 to 8/8, was {text!r}")
-        return cls(int(number), int(of))
+        return shard
 
     @property
     def name(self) -> str:
@@ -173,14 +174,8 @@ class Built:
 
     def line(self) -> str:
         """Return the line of a journal."""
-        record = {
-            "split": self.chunk.split,
-            "start": self.chunk.start,
-            "stop": self.chunk.stop,
-            "stamps": self.stamps,
-            "skipped": self.skipped,
-            "sums": self.sums.tolist(),
-        }
+        record = {**asdict(self.chunk), "stamps": self.stamps, "skipped": self.skipped}
+        record["sums"] = self.sums.tolist()
         return f"{json.dumps({**record, 'check': _check(record)})}\n"
 
     @classmethod
