@@ -131,11 +131,7 @@ def reserve(
 ) -> None:
     """Make the arrays that are missing, and reserve their disk space.
 
-    Args:
-        path: the store's folder.
-        rows: number of rows of each split.
-        variants: what is made of each entry.
-        alone: no other process builds here, so that a damaged array can be made anew.
+    If this process is `alone` in the folder `path`, it makes damaged arrays anew.
 
     Raises:
         OSError: they cannot be written.
@@ -148,7 +144,7 @@ def reserve(
             continue
         if alone:
             file.unlink(missing_ok=True)
-        elif file.exists() and not _is_whole(file, shape):
+        elif file.exists() and not _is_whole(file, shape):  # no other shard made it meanwhile
             raise StoreError(f"{file} is damaged: {REPAIR}")
         RowFile.create(file, shape).close()
 

@@ -331,7 +331,9 @@ def _finish_array(staging: Staging, kept: Mapping[str, NDArray[np.int64]], key: 
 def _statistics(staging: Staging, split: str, images: int) -> dict[str, dict[str, list[float]]]:
     """Compute mean and standard deviation of each channel over all pixels, in levels."""
     statistics = {}
-    for variant, sums in zip(staging.variants, staging.sums(split).tolist(), strict=True):
+    chunks = [built.sums for built in staging.built if built.chunk.split == split]
+    total = np.array(chunks, np.int64).sum(axis=0).reshape(len(staging.variants), 6)
+    for variant, sums in zip(staging.variants, total.tolist(), strict=True):
         n = images * variant.size**2
         statistics[str(variant)] = {
             "mean": [total / n for total in sums[:3]],

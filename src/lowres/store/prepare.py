@@ -59,21 +59,16 @@ class StoreSource(Source):
         Raises:
             StoreError: the store has no variant of a size, filter, fit or rule.
         """
-        parts = ("size", "filter", "fit", "rule")
-        wanted: dict[str, Any] = {part: getattr(options, part) for part in parts}
-        if "all" in options.filter:
-            wanted["filter"] = ()
+        parts = ("size", *(() if "all" in options.filter else ("filter",)), "fit", "rule")
+        asked = [(part, value) for part in parts for value in getattr(options, part)]
         if options.preset is not None:
-            wanted |= {k: (v,) for k, v in PRESETS[options.preset]._asdict().items()}
+            asked += PRESETS[options.preset]._asdict().items()
+        named = {part for part, _ in asked}
         chosen = [
-            variant
-            for variant in self.variants
-            if all(not some or getattr(variant, part) in some for part, some in wanted.items())
+            v for v in self.variants if all((part, getattr(v, part)) in asked for part in named)
         ]
-        values = [(part, value) for part, some in wanted.items() for value in some]
-        if not all(any(getattr(v, part) == value for v in chosen) for part, value in values):
-            asked = ", ".join(f"{part} {value}" for part, value in values)
-            raise self._lacking(f"all of {asked}")
+        if any(all(getattr(v, part) != value for v in chosen) for part, value in asked):
+            raise self._lacking("all of " + ", ".join(f"{part} {value}" for part, value in asked))
         return StoreSource(self.path, chosen)
 
     def _lacking(self, asked: str) -> StoreError:
@@ -213,6 +208,8 @@ def prepare(path: Path, store: Path, options: BuildOptions | None) -> Prepared:
         StoreError: the store lies inside the source, or the options do not fit the source.
         VariantError: a variant does not exist.
     """
+    from PIL import features
+
     options = options or BuildOptions()
     options.variants()  # raises before anything is read
     if store.resolve().is_relative_to(path.resolve()):
@@ -235,6 +232,10 @@ def prepare(path: Path, store: Path, options: BuildOptions | None) -> Prepared:
             f"resample again: leave --size out. For {min(others)} px, take the released batches "
             "of that size, or build from the full images"
         )
+    try:
+        simplejpeg = version("simplejpeg")
+    except PackageNotFoundError:
+        simplejpeg = "none"
     plan = {
         "source": {
             "kind": source.kind,
@@ -249,7 +250,13 @@ def prepare(path: Path, store: Path, options: BuildOptions | None) -> Prepared:
             **options.to_record(),
             "classes": sorted(options.classes),
         },
-        "versions": software_versions(),
+        "versions": {
+            "lowres": version("lowres"),
+            "pillow": version("pillow"),
+            "libjpeg-turbo": features.version_feature("libjpeg_turbo") or "none",
+            "simplejpeg": simplejpeg,
+            "numpy": version("numpy"),
+        },
     }
     return Prepared(
         source=source,
@@ -259,20 +266,3 @@ def prepare(path: Path, store: Path, options: BuildOptions | None) -> Prepared:
         native_px=None if others else index.native_px,
         plan=plan,
     )
-
-
-def software_versions() -> dict[str, str]:
-    """Return the versions of the software that the bytes depend on."""
-    from PIL import features
-
-    try:
-        simplejpeg = version("simplejpeg")
-    except PackageNotFoundError:
-        simplejpeg = "none"
-    return {
-        "lowres": version("lowres"),
-        "pillow": version("pillow"),
-        "libjpeg-turbo": features.version_feature("libjpeg_turbo") or "none",
-        "simplejpeg": simplejpeg,
-        "numpy": version("numpy"),
-    }

@@ -157,11 +157,7 @@ def build_speed(
 
 
 def _sampled(whole: Prepared, sample: int) -> tuple[Index, list[Read]]:
-    """Take entries at equal distances that can be decoded; read them, which warms the cache.
-
-    Raises:
-        SourceError: none can be decoded.
-    """
+    """Take entries at equal distances that can be decoded; read them, which warms the cache."""
     step = max(whole.images / sample, 1.0)
     splits, read = {}, []
     for split, entries in whole.index.splits.items():

@@ -26,9 +26,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-import numpy as np
-from numpy.typing import NDArray
-
 from lowres.errors import StoreBusyError, StoreError
 from lowres.formats.source import Entry, Index
 from lowres.store.arrays import (
@@ -119,9 +116,6 @@ def _begin(work: WorkDirectory, plan: dict[str, Any], index: Index) -> None:
     """Begin a build in an empty folder, or check that the same build was begun there.
 
     Several processes may begin the same build at once.
-
-    Raises:
-        StoreError: the folder contains something else, or a build of something else.
     """
     if not work.planned:
         work.refuse_foreign()
@@ -365,7 +359,6 @@ class Staging:
         return chunks
 
     def entries(self, chunk: Chunk) -> Sequence[Entry]:
-        """Return the entries of a chunk."""
         return self.index.splits[chunk.split][chunk.start : chunk.stop]
 
     def keep(self, built: Built) -> None:
@@ -380,7 +373,6 @@ class Staging:
             self.checksums.follow()
 
     def close(self) -> None:
-        """Close journal and arrays."""
         self.end_journal()
         self.arrays.close()
 
@@ -397,9 +389,3 @@ class Staging:
         for built in self.built:
             by_split[built.chunk.split].update(built.skipped)
         return {split: dict(sorted(rows.items())) for split, rows in by_split.items()}
-
-    def sums(self, split: str) -> NDArray[np.int64]:
-        """Add up the levels of a split: (V, 6) int64, in the order of `arrays.add_levels`."""
-        sums = [built.sums for built in self.built if built.chunk.split == split]
-        total: NDArray[np.int64] = np.array(sums, np.int64).sum(axis=0)
-        return total.reshape(len(self.variants), 6)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
 from lowres.work.executor import Job, Result
 from lowres.work.threads import available_cores
@@ -76,14 +77,7 @@ class LocalProcesses:
                     if self.gpus:
                         taken[job] = min(self.gpus, key=list(taken.values()).count)
                         environment[GPU_VARIABLE] = taken[job]
-                    with job.log.open("ab") as log:
-                        running[job] = subprocess.Popen(
-                            job.command,
-                            env=environment,
-                            stdin=subprocess.DEVNULL,
-                            stdout=log,
-                            stderr=subprocess.STDOUT,
-                        )
+                    running[job] = start_process(job.command, job.log, environment)
                 for job, process in list(running.items()):
                     if process.poll() is not None:
                         del running[job]
@@ -92,6 +86,15 @@ class LocalProcesses:
                 time.sleep(POLL_S)
         finally:
             end_processes(list(running.values()))
+
+
+def start_process(
+    command: Sequence[str], log: Path, environment: Mapping[str, str]
+) -> subprocess.Popen[bytes]:
+    """Start a command without input; its output is appended to a file."""
+    none, same = subprocess.DEVNULL, subprocess.STDOUT
+    with log.open("ab") as file:
+        return subprocess.Popen(command, env=environment, stdin=none, stdout=file, stderr=same)
 
 
 def end_processes(processes: Sequence[subprocess.Popen[bytes]]) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,7 +20,7 @@ from typing import Any, TypeAlias
 from lowres.errors import LowresError, require
 from lowres.work import die_with_parent
 from lowres.work.executor import Job, Result
-from lowres.work.processes import end_processes, thread_environment
+from lowres.work.processes import end_processes, start_process, thread_environment
 
 Ray: TypeAlias = Any
 """The module, and what it returns: it has no types of its own."""
@@ -37,6 +36,10 @@ STOP_S = 15.0
 
 CONNECT_S = 5.0
 """How long a cluster may take to answer."""
+
+ACTOR = {"max_restarts": 0, "max_task_retries": 0, "max_concurrency": 2}
+"""A restart or retry by Ray itself would hide that a machine was lost. `Worker.stop` is called
+while `Worker.run` runs."""
 
 NOT_IMPORTED = "failed to import on the worker"
 """Part of Ray's RuntimeError if a machine lacks the module of a function."""
@@ -65,14 +68,8 @@ class Worker:
         """
         program = sys.executable if command[0] == home else command[0]
         tied = (sys.executable, "-I", die_with_parent.__file__, str(os.getpid()))
-        with Path(log).open("ab") as file:
-            process = subprocess.Popen(
-                (*tied, program, *command[1:]),
-                env={**os.environ, **thread_environment(threads)},
-                stdin=subprocess.DEVNULL,
-                stdout=file,
-                stderr=subprocess.STDOUT,
-            )
+        environment = {**os.environ, **thread_environment(threads)}
+        process = start_process((*tied, program, *command[1:]), Path(log), environment)
         while process.poll() is None:
             if self.stopping.wait(0.05):
                 end_processes([process])
@@ -123,7 +120,9 @@ class RayCluster:
                 while waiting or running:
                     while waiting and len(running) < self._room(ray):
                         job = waiting.pop()
-                        actor = self._make_actor(ray)
+                        gpu = int(self._with_gpus(ray.cluster_resources()))
+                        needs = {"num_cpus": self.threads, "num_gpus": gpu, **ACTOR}
+                        actor = ray.remote(Worker).options(**needs).remote()
                         log, command = str(job.log.resolve()), list(job.command)
                         reference = actor.run.remote(command, log, self.threads, sys.executable)
                         running[reference] = job, actor
@@ -166,17 +165,6 @@ class RayCluster:
             room = min(room, int(total.get("GPU", 0)))
         # If it has no room, a machine may be on its way: one job waits, so that Ray knows.
         return max(1, min(room, self.jobs or room))
-
-    def _make_actor(self, ray: Ray) -> Ray:
-        # A restart or retry by Ray itself would hide that a machine was lost.
-        options = {
-            "num_cpus": self.threads,
-            "num_gpus": int(self._with_gpus(ray.cluster_resources())),
-            "max_restarts": 0,
-            "max_task_retries": 0,
-            "max_concurrency": 2,  # `stop` while `run` runs
-        }
-        return ray.remote(Worker).options(**options).remote()
 
 
 def _exit_status(ray: Ray, reference: Ray) -> int | None:
