@@ -261,7 +261,7 @@ def _finish(staging: Staging, prepared: Prepared, threads: int, track: Track) ->
         if not len(rows):
             raise StoreError(f"no image of {split} can be decoded; {path} stays unfinished")
         labels[split] = np.fromiter((entries[row].label for row in rows), np.int64, len(rows))
-    arrays = list(staging.arrays.images)
+    arrays = list(staging.images)
     finish_array = partial(_finish_array, staging, kept)
     with track("checksums", len(arrays)) as display:
         for key, sha256 in in_threads(finish_array, arrays, threads, threading.Event()):
@@ -310,7 +310,7 @@ def _write(path: Path, data: bytes | NDArray[Any]) -> str:
 
 def _finish_array(staging: Staging, kept: Mapping[str, NDArray[np.int64]], key: Key) -> str:
     """Write an array to the disk under its final name, without skipped rows; return its SHA-256."""
-    rows, part, taken = staging.arrays.images[key], part_path(staging.path, key), kept[key[0]]
+    rows, part, taken = staging.images[key], part_path(staging.path, key), kept[key[0]]
     final = staging.path / array_path(*key)
     if len(taken) == len(rows):
         sha256 = staging.checksums.complete(key)
@@ -354,7 +354,7 @@ def _contents(
     for variant in staging.variants:
         splits = {}
         for split, rows in kept.items():
-            digests = staging.arrays.digests[split, variant].read_range(0, staging.rows[split])
+            digests = staging.digests[split, variant].read_range(0, staging.rows[split])
             splits[split] = labels[split], digests[rows]
         contents[str(variant)] = content_hash(variant.size, splits, staging.index.classes)
     return contents

@@ -120,11 +120,7 @@ class StoreSource(Source):
     def images(
         self, split: str, variant: Variant, rows: Sequence[int] | NDArray[np.int64]
     ) -> NDArray[np.uint8]:
-        """Read some images of a variant: (len(rows), H, W, 3) uint8.
-
-        Raises:
-            StoreError: the file is missing or damaged.
-        """
+        """Read some images of a variant: (len(rows), H, W, 3) uint8."""
         if (split, variant) not in self._files:
             # Of two threads that come first, each opens the file; Python closes the spare one.
             self._files[split, variant] = self.store.rows(split, variant)

@@ -15,7 +15,7 @@ from lowres.resampling.decode import decode_for
 from lowres.resampling.resampler import resampler, warm_up
 from lowres.store.arrays import Chunk, add_levels
 from lowres.store.prepare import Prepared, StoreSource
-from lowres.store.staging import Built, Staging
+from lowres.store.staging import Staging
 from lowres.variant import Rule
 
 OF_THE_IMAGE = (ImageError, FileNotFoundError, PermissionError, IsADirectoryError)
@@ -61,7 +61,7 @@ class Rendering:
         entries = self.staging.entries(chunk)
         stamps = stamps_of(self.source, entries)
         if isinstance(self.source, StoreSource):
-            self.keep(chunk, stamps, {}, self.source.copies(entries))
+            self.staging.keep(chunk, stamps, {}, self.source.copies(entries))
             return
         pixels, places = self.space(len(chunk))
         skipped = {}
@@ -84,13 +84,7 @@ class Rendering:
                         "it and run the same command again; or skip such images: --on-error skip"
                     ) from error
                 skipped[chunk.start + row] = reason
-        self.keep(chunk, stamps, skipped, pixels)
-
-    def keep(
-        self, chunk: Chunk, stamps: str, skipped: dict[int, str], pixels: NDArray[np.uint8]
-    ) -> None:
-        """Write the rows of a chunk, and a line of the journal."""
-        self.staging.keep(Built(chunk, stamps, skipped, self.staging.arrays.write(chunk, pixels)))
+        self.staging.keep(chunk, stamps, skipped, pixels)
 
     def space(self, rows: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
         """Make space for the pixels of some rows.

@@ -42,12 +42,7 @@ class RowFile:
     """
 
     def __init__(self, path: Path, *, writable: bool = False, dimensions: int = 4) -> None:
-        """Open a file.
-
-        Args:
-            path: the file.
-            writable: open it for writing, too.
-            dimensions: how many dimensions it must have.
+        """Open a file whose array has this many dimensions.
 
         Raises:
             OSError: it cannot be opened.

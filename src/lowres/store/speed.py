@@ -75,12 +75,7 @@ class BuildSpeed:
 
 
 def lines(speed: BuildSpeed, images: int | None = None) -> Iterator[str]:
-    """Write lines for people.
-
-    Args:
-        speed: what was measured.
-        images: number of images to project the time for; default: the source's and ImageNet's.
-    """
+    """Return lines for people, with the time for `images`, or for the source and ImageNet."""
     yield (
         f"measured {speed.images:,} of {speed.of:,} images, mean {speed.mean_bytes / 1e3:.1f} "
         f"kB, to {len(speed.variants)} variants; milliseconds for each image:"
@@ -213,7 +208,7 @@ def _build_chunk(rendering: Rendering, chunk: Chunk, seconds: dict[str, float]) 
         with _timed(seconds, "resample"):
             rendering.resample(images, pixels, places[row])
     with _timed(seconds, "write"):
-        rendering.keep(chunk, stamps, {}, pixels)
+        rendering.staging.keep(chunk, stamps, {}, pixels)
 
 
 @contextmanager

@@ -14,6 +14,7 @@ a build that is killed at any moment resumes from its folder.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import re
 import shutil
@@ -26,20 +27,25 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
+import numpy as np
+from numpy.typing import NDArray
+
 from lowres.errors import StoreBusyError, StoreError
 from lowres.formats.source import Entry, Index
 from lowres.store.arrays import (
     PART,
     REPAIR,
-    Arrays,
     Chunk,
     RunningChecksums,
+    add_levels,
     damaged_splits,
+    digests_path,
+    part_path,
     reserve,
 )
 from lowres.store.manifest import FILE_NAME
 from lowres.store.prepare import Prepared
-from lowres.store.rows import DIGEST_BYTES
+from lowres.store.rows import DIGEST_BYTES, RowFile, image_digests
 from lowres.work.directory import WorkDirectory, differences
 from lowres.work.files import write_bytes, write_json_once
 
@@ -255,18 +261,14 @@ class Staging:
         index: the entries, one row each.
         variants: what is made of each entry.
         rows: number of rows of each split.
-        arrays: the arrays.
+        images: rows of images, for each split and variant.
+        digests: (N, 32) rows of SHA-256, for each split and variant.
         built: the chunks that are written.
         checksums: the SHA-256 of the arrays, as far as they are written.
     """
 
     def __init__(self, path: Path, prepared: Prepared, shard: Shard | None = None) -> None:
-        """Begin a build, or resume it.
-
-        Args:
-            path: the store's folder.
-            prepared: what is built.
-            shard: the part that this process builds; None for all of it.
+        """Begin a build, or resume it; with a shard, this process builds only that part.
 
         Raises:
             StoreError: the folder contains something else, was begun with another plan, or lies
@@ -297,8 +299,12 @@ class Staging:
             raise StoreError(f"{path} has lost arrays of {', '.join(sorted(damaged))}: {REPAIR}")
         self.drop(lost)
         reserve(path, self.rows, self.variants, alone=shard is None)
-        self.arrays = Arrays(path, self.rows, self.variants)
-        self.checksums = RunningChecksums(self.arrays.images)
+        keys = list(itertools.product(self.rows, self.variants))
+        self.images = {key: RowFile(part_path(path, key), writable=True) for key in keys}
+        self.digests = {
+            key: RowFile(digests_path(path, key), writable=True, dimensions=2) for key in keys
+        }
+        self.checksums = RunningChecksums(self.images)
         self._journal: Journal | None = None
 
     def _check_space(self) -> None:
@@ -334,11 +340,7 @@ class Staging:
         self.built = [built for built in self.built if built.chunk not in gone]
 
     def todo(self, workers: int) -> list[Chunk]:
-        """List the chunks that are not built, in row order; for a shard, those of its part.
-
-        Args:
-            workers: threads that share them.
-        """
+        """List the chunks that `workers` are to build, in row order; for a shard, of its part."""
         # The borders at multiples of `whole` do not depend on the workers: all shards cut alike.
         number, of = self.shard or (1, 1)
         most = sum(self.rows.values()) // (CHUNKS_PER_WORKER * of)
@@ -361,20 +363,36 @@ class Staging:
     def entries(self, chunk: Chunk) -> Sequence[Entry]:
         return self.index.splits[chunk.split][chunk.start : chunk.stop]
 
-    def keep(self, built: Built) -> None:
-        """Keep a chunk whose rows are written. Safe to call from several threads."""
+    def keep(
+        self, chunk: Chunk, stamps: str, skipped: dict[int, str], pixels: NDArray[np.uint8]
+    ) -> None:
+        """Write the rows of a chunk, and then a line of the journal; safe in several threads.
+
+        `pixels` is one-dimensional uint8: all rows of the first variant, then all of the next.
+        """
+        sums = np.zeros((len(self.variants), 6), np.int64)
+        start = 0
+        for variant, total in zip(self.variants, sums, strict=True):
+            stop = start + len(chunk) * 3 * variant.size**2
+            block = pixels[start:stop].reshape(len(chunk), variant.size, variant.size, 3)
+            self.images[chunk.split, variant].write(chunk.start, block)
+            self.digests[chunk.split, variant].write(chunk.start, image_digests(block))
+            add_levels(pixels[start:stop], total)
+            start = stop
+        built = Built(chunk, stamps, skipped, array("q", sums.tobytes()))
         with self._lock:
             if self._journal is None:
                 self._journal = Journal(self._own)
             self._journal.add(built)
             self.built.append(built)
         if not self.shard:
-            self.checksums.note([built.chunk])
+            self.checksums.note([chunk])
             self.checksums.follow()
 
     def close(self) -> None:
         self.end_journal()
-        self.arrays.close()
+        for rows in (*self.images.values(), *self.digests.values()):
+            rows.close()
 
     def end_journal(self) -> None:
         """Close the journal and bring the chunks in row order."""

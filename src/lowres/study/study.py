@@ -145,11 +145,7 @@ class Study:
         return [run.summary() for run in self.runs]
 
     def commands(self, arguments: Sequence[str] = ()) -> list[tuple[str, ...]]:
-        """Return the command of each run that is not finished, the most costly first.
-
-        Args:
-            arguments: further arguments of each `lowres train`.
-        """
+        """Return the `lowres train` of each run that is not finished, the most costly first."""
         return [
             ("lowres", "train", str(run.path.resolve()), *arguments)
             for run in self.runs

@@ -14,13 +14,14 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from lowres.errors import LowresError, require
 from lowres.work import die_with_parent
 from lowres.work.executor import Job, Result
-from lowres.work.processes import end_processes, start_process, thread_environment
+from lowres.work.processes import end_processes, start_process
 
 Ray: TypeAlias = Any
 """The module, and what it returns: it has no types of its own."""
@@ -59,17 +60,12 @@ class Worker:
     def run(self, command: Sequence[str], log: str, threads: int, home: str) -> int:
         """Run a command to its end and return its exit status.
 
-        Args:
-            command: program and arguments; if the program is `home`, this machine's own Python
-                takes its place.
-            log: file to which the output is appended.
-            threads: number of threads for the program's libraries.
-            home: the Python of the process that starts the jobs.
+        If its program is `home`, the Python of the process that starts the jobs, this machine's
+        own Python takes its place.
         """
         program = sys.executable if command[0] == home else command[0]
         tied = (sys.executable, "-I", die_with_parent.__file__, str(os.getpid()))
-        environment = {**os.environ, **thread_environment(threads)}
-        process = start_process((*tied, program, *command[1:]), Path(log), environment)
+        process = start_process((*tied, program, *command[1:]), Path(log), threads)
         while process.poll() is None:
             if self.stopping.wait(0.05):
                 end_processes([process])
@@ -80,26 +76,25 @@ class Worker:
         self.stopping.set()
 
 
+@dataclass(frozen=True, slots=True)
 class RayCluster:
     """Runs jobs on a Ray cluster, as many at a time as it has room for.
 
     Machines may join and leave. If a machine is lost, its jobs are started again elsewhere, so
     `Job.log` and the files that a job writes must be on a file system that all machines share.
 
-    Args:
+    Attributes:
         address: of the cluster, as `ray.init` takes it; auto for the one of this machine.
         threads: cores for each job, and threads of its libraries.
         gpus: whether each job gets a GPU. Default: if the cluster has any.
         jobs: jobs at a time, at most.
     """
 
-    def __init__(
-        self, address: str, *, threads: int = 1, gpus: bool | None = None, jobs: int | None = None
-    ) -> None:
-        self.address = address
-        self.threads = threads
-        self.gpus = gpus
-        self.jobs = jobs
+    address: str
+    _: KW_ONLY
+    threads: int = 1
+    gpus: bool | None = None
+    jobs: int | None = None
 
     def finish(self, jobs: Sequence[Job]) -> Iterator[Result]:
         """Run every job; see `Executor.finish`.

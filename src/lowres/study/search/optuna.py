@@ -216,10 +216,7 @@ class Trials:
     def end(self, number: int, state: str, error: float | None = None) -> None:
         """Record how a configuration ended, unless that is recorded.
 
-        Args:
-            number: of the configuration.
-            state: COMPLETE; PRUNED if it was not promoted; FAIL if it could not be trained.
-            error: at the largest size.
+        It is COMPLETE with its error at the largest size, PRUNED if it was not promoted, or FAIL.
         """
         if not self._find(number)[1].state.is_finished():
             self.study.tell(number, error, state=self.optuna.trial.TrialState[state])

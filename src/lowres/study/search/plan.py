@@ -143,11 +143,7 @@ class SearchPlan:
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Self:
-        """Read the plan from JSON values.
-
-        Raises:
-            LowresError, LookupError, TypeError, AttributeError, ValueError: it is damaged.
-        """
+        """Read the plan from JSON values; damaged ones raise any of `directory.DAMAGE`."""
         values = {one.name: record[one.name] for one in fields(cls)}
         values["base"] = Recipe.from_record(record["base"])
         values["space"] = tuple(f"{name}={spec}" for name, spec in record["space"].items())

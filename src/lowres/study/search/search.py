@@ -142,22 +142,21 @@ class Search:
         return work_directory(self.path).result(("best", "cost", "rungs", "trace"))
 
 
+@dataclass
 class _Progress:
     """One call of `Search.finish`: what it works with, and the budget that is left."""
 
-    def __init__(
-        self,
-        search: Search,
-        trials: Trials,
-        executor: Executor,
-        arguments: Sequence[str],
-        track: Track,
-    ) -> None:
-        self.search, self.plan, self.counts = search, search.plan, search.allotment.counts
-        self.trials, self.dropped = trials, frozenset(trials.failed)
-        self.executor, self.arguments, self.track = executor, arguments, track
-        self.left = (self.plan.budget or 0.0) * search.allotment.run_macs[-1]
-        (search.path / "runs").mkdir(exist_ok=True)
+    search: Search
+    trials: Trials
+    executor: Executor
+    arguments: Sequence[str]
+    track: Track
+
+    def __post_init__(self) -> None:
+        self.plan, self.counts = self.search.plan, self.search.allotment.counts
+        self.dropped = frozenset(self.trials.failed)
+        self.left = (self.plan.budget or 0.0) * self.search.allotment.run_macs[-1]
+        (self.search.path / "runs").mkdir(exist_ok=True)
 
     def train_all(self, chooser: Chooser, at_a_time: int) -> list[Configuration]:
         """Train all rungs, and return every configuration with its evaluations."""
