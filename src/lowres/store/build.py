@@ -88,8 +88,8 @@ def build(
             return _already_built(store, prepared)
         with closing(_staged(store, prepared, working)) as staging:
             if working.executor == "threads":
-                _build_rows(staging, prepared, working, track)
-                return _finish(staging, prepared, working.threads, track)
+                _build_rows(staging, working, track)
+                return _finish(staging, working.threads, track)
     build_on_ray(store, prepared, working, track)
     return _finish_shards(store, prepared, working, track)
 
@@ -122,7 +122,7 @@ def build_shard(
             _already_built(store, prepared)
             return 0
         with closing(_staged(store, prepared, working, shard)) as staging:
-            _build_rows(staging, prepared, working, track)
+            _build_rows(staging, working, track)
         return prepared.images - images_built(store)
 
 
@@ -205,13 +205,13 @@ def _staged(
     return staging
 
 
-def _build_rows(staging: Staging, prepared: Prepared, working: Working, track: Track) -> None:
+def _build_rows(staging: Staging, working: Working, track: Track) -> None:
     """Build every chunk that is not built yet, in threads."""
-    threads = 1 if prepared.source.in_order else working.threads
+    threads = 1 if staging.prepared.source.in_order else working.threads
     todo = staging.todo(threads)
     left = sum(map(len, todo))
     done = sum(len(built.chunk) for built in staging.built)
-    rendering = Rendering(prepared, staging, skip=working.on_error == "skip")
+    rendering = Rendering(staging, skip=working.on_error == "skip")
     try:
         with track("build", left + done, done=done) as display:
             if todo:
@@ -247,12 +247,12 @@ def _finish_shards(store: Path, prepared: Prepared, working: Working, track: Tra
                     "missing. Run the shards that failed again; or run the same command without "
                     "--finish, which builds the rest here"
                 )
-            return _finish(staging, prepared, working.threads, track)
+            return _finish(staging, working.threads, track)
 
 
-def _finish(staging: Staging, prepared: Prepared, threads: int, track: Track) -> Manifest:
+def _finish(staging: Staging, threads: int, track: Track) -> Manifest:
     """Turn the rows into a store: measured, checksummed, on disk, and last the manifest."""
-    path, files = staging.path, {}
+    path, prepared, files = staging.path, staging.prepared, {}
     labels: dict[str, NDArray[np.int64]] = {}
     kept: dict[str, NDArray[np.int64]] = {}
     skipped = staging.skipped()

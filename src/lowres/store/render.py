@@ -29,18 +29,15 @@ STAMP_DIGITS = 8
 class Rendering:
     """Makes rows from entries; safe to use from several threads.
 
-    Args:
-        prepared: what is built.
+    Attributes:
         staging: where the rows are written.
         skip: record entries that cannot be decoded, instead of raising.
-
-    Attributes:
         stopping: `build` returns early once it is set.
     """
 
-    def __init__(self, prepared: Prepared, staging: Staging, *, skip: bool = False) -> None:
-        self.prepared, self.staging, self.skip = prepared, staging, skip
-        self.source, self.variants = prepared.source, prepared.variants
+    def __init__(self, staging: Staging, *, skip: bool = False) -> None:
+        self.staging, self.skip, self.prepared = staging, skip, staging.prepared
+        self.source, self.variants = self.prepared.source, self.prepared.variants
         self.stopping = threading.Event()
         # Looked up once: a look-up by variants takes as long as a small image.
         self._resampler = resampler(self.variants)

@@ -182,11 +182,11 @@ def _round(
     for store in (folder / "one", folder / "all"):
         store.mkdir(parents=True)
     with closing(Staging(folder / "one", prepared)) as staging:
-        rendering = Rendering(prepared, staging)
+        rendering = Rendering(staging)
         for chunk in staging.todo(1):
             _build_chunk(rendering, chunk, seconds)
     with closing(Staging(folder / "all", prepared)) as staging:
-        rendering, chunks = Rendering(prepared, staging), staging.todo(workers)
+        rendering, chunks = Rendering(staging), staging.todo(workers)
         began = time.perf_counter()
         for _ in in_threads(rendering.build, chunks, workers, rendering.stopping):
             pass

@@ -258,8 +258,7 @@ class Staging:
 
     Attributes:
         path: the store's folder.
-        index: the entries, one row each.
-        variants: what is made of each entry.
+        prepared: what is built.
         rows: number of rows of each split.
         images: rows of images, for each split and variant.
         digests: (N, 32) rows of SHA-256, for each split and variant.
@@ -274,7 +273,7 @@ class Staging:
             StoreError: the folder contains something else, was begun with another plan, or lies
                 on a disk with too little free space.
         """
-        self.path, self.shard = path, shard
+        self.path, self.prepared, self.shard = path, prepared, shard
         self.index, self.variants = prepared.index, prepared.variants
         self.rows = {split: len(entries) for split, entries in self.index.splits.items()}
         self._lock = threading.Lock()
