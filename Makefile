@@ -12,6 +12,8 @@ VENV ?= .venv
 TORCH ?= $(if $(shell command -v nvidia-smi),torch,torch==2.13.0)
 BIN := $(VENV)/bin
 READY := $(VENV)/.lowres-ready
+# All extras but timm, which needs torchvision: there is not always a build for this torch.
+EXTRAS := train,report,study,parquet,ray,tensorboard,demo
 # What the tests need; `dev` in pyproject.toml says what each is for.
 TESTERS := "pytest>=8.3" "pytest-xdist>=3.6" "hypothesis>=6.100" "playwright>=1.49" \
            "datasets>=4.0" "mlcroissant>=1.0" "webdataset>=1.0" "pyspng>=0.1.2"
@@ -43,7 +45,7 @@ lint: $(READY)
 $(READY): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -c "import torch" 2>/dev/null || $(PIP) $(TORCH)
-	$(PIP) --editable ".[all]" $(TESTERS)
+	$(PIP) --editable ".[$(EXTRAS)]" $(TESTERS)
 	touch $@
 
 clean:

@@ -142,10 +142,6 @@ def pair_rows(design: Design, studies: int) -> list[dict[str, object]]:
             name: (truths[name], interval)
             for name, interval in intervals(proxy, target, number).items()
         }
-        for k in (1, 3):
-            choice = transfer.regret(proxy, target, k=k, seed=number)
-            true = second[list(choice.chosen)].min() - second.min()
-            found[f"regret@{k}"] = (float(true), choice.regret.interval)
         for name, pair in found.items():
             held.setdefault(name, []).append(pair)
     return [tallied(name, design, pairs) for name, pairs in held.items()]

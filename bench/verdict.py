@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from table import machine
 
-from lowres.statistics.stand_in import judge
+from lowres.statistics.verdict import judge
 
 BEARABLE = 0.01
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from lowres.recipe import Recipe as Recipe
     from lowres.report.files import write_report as write_report
     from lowres.resampling.resampler import resample as resample
-    from lowres.statistics.stand_in import judge as judge
+    from lowres.statistics.verdict import judge as judge
     from lowres.store.build import build as build
     from lowres.store.export import export as export
     from lowres.store.options import BuildOptions as BuildOptions, Working as Working
@@ -56,7 +56,7 @@ _HOMES = {
     "compare": "lowres.comparing.compare",
     "contact_sheet": "lowres.comparing.contact_sheet",
     "export": "lowres.store.export",
-    "judge": "lowres.statistics.stand_in",
+    "judge": "lowres.statistics.verdict",
     "load_network": "lowres.training.weights",
     "open_source": "lowres.store.prepare",
     "open_store": "lowres.store.store",

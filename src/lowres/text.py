@@ -38,7 +38,9 @@ def percent(share: float | None, digits: int = 2) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return a time in the unit that suits it: `42 s`, `7 min`, `2.5 h`, `4.2 days`."""
+    """Return a time in the unit that suits it: `0.5 s`, `42 s`, `7 min`, `2.5 h`, `4.2 days`."""
+    if 0 < seconds < 1:
+        return f"{seconds:.1g} s"
     if seconds < 100:
         return f"{seconds:.0f} s"
     if seconds < 6000:

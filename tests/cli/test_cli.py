@@ -79,7 +79,11 @@ def test_a_typo_in_a_name_leaves_nothing_behind(call, store_path, tmp_path, verb
         (["build", "{source}", "x", "--worker", "2"], 2, "--workers"),
         (["build", "{source}", "x", "--workers", "0"], 1, "--workers must be at least 1, was 0"),
         (["verify", "nowhere"], 1, "store nowhere does not exist"),
-        (["train", "{store}"], 1, "has no variant 32-box; it has 8-box"),
+        (
+            ["train", "{store}"],
+            1,
+            "it has 8-box, 8-lanczos, 16-box, 16-lanczos: choose one, such as --variant 16-lanczos",
+        ),
         (["train", "{store}", "--lr", "0"], 1, "lr must be above 0"),
         (["train", "{store}", "--lr", "fast"], 2, "lr"),
         (["study", "{store}", "--axis", "lr"], 1, "an axis is written FIELD=VALUE"),
@@ -132,7 +136,7 @@ def test_a_typo_in_a_name_leaves_nothing_behind(call, store_path, tmp_path, verb
         (["study", "nowhere"], 1, "store nowhere does not exist"),
         (["report", "{source}"], 1, "holds no runs"),
         (["info", "nowhere"], 1, "nowhere does not exist"),
-        (["show", "{store}", "--out", "sheet.jpg"], 1, "name it .png, was sheet.jpg"),
+        (["show", "{store}", "--out", "sheet.jpg"], 1, "name it sheet.png, not sheet.jpg"),
         (["show", "{store}", "--count", "0"], 1, "--count must be at least 1, was 0"),
         (["nothing"], 2, "nothing"),
     ],
@@ -151,7 +155,15 @@ def test_a_command_that_is_not_understood_names_its_help(call):
         2, "", ("lowres: there is no flag --siz; did you mean --size?\n"
         "for help, run: lowres build --help\n"),
     )  # fmt: skip
-    assert "there is no flag --quiet\n" in call("show", "store", "--quiet")[2]
+    for arguments, words in (
+        (["show", "store", "--quiet"], "there is no flag --quiet"),
+        (["build", "images"], "STORE is missing"),
+        (["export", "store", "folder"], "--to is missing"),
+        (["build", "images", "store", "--shard"], "--shard needs a value"),
+        (["build", "images", "store", "x"], "too many arguments: x"),
+    ):
+        help_command = f"for help, run: lowres {arguments[0]} --help"
+        assert call(*arguments) == (2, "", f"lowres: {words}\n{help_command}\n")
 
 
 @pytest.mark.parametrize(
@@ -330,7 +342,9 @@ def test_a_plan_its_commands_and_their_status(call, store_path, tmp_path, monkey
     assert call(*words[1:])[0] == 0
     left = call("study", "it's here", "--print-commands", "--device", "cpu")[1]
     assert left.splitlines() == lines[1:]
-    assert "1 trained, 5 planned; about " in call("status", "it's here")[1]
+    shown = call("status", "it's here")[1]
+    assert "1 trained, 5 planned; about " in shown
+    assert shown.endswith("\nto finish, run: lowres study it's here\n")
     record = json.loads(call("status", "it's here", "--json")[1])
     assert record["counts"]["trained"] == 1
     text = call("info", "it's here")[1]

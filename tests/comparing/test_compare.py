@@ -57,7 +57,7 @@ def test_an_image_with_other_pixels_is_paired_by_likeness(store, folder, tmp_pat
     assert not comparison.same
     assert comparison.splits["val"].same
     assert (split.identical, split.by_likeness.largest.tolist()) == (23, [16])
-    assert "other pixels, paired by likeness: 1 images, 0.02 levels apart" in text
+    assert "other pixels, paired by likeness: 1 image, 0.02 levels apart" in text
     assert f"bee/{path.name}" in text
     assert comparison.write_csv(tmp_path / "d.csv") == 1
     [row] = csv.DictReader((tmp_path / "d.csv").read_text().splitlines())
@@ -96,7 +96,7 @@ def test_a_missing_an_added_and_a_relabelled_image(store, folder, tmp_path):
     assert [len(rows) for rows in val.relabelled] == [1, 1]
     assert "class ant: 6 and 5 images" in text
     assert "cat/new.png" in text
-    assert "same pixels, another class: 1 images" in text
+    assert "same pixels, another class: 1 image" in text
     assert comparison.write_csv(tmp_path / "d.csv") == 3
 
 
@@ -106,7 +106,7 @@ def test_a_copy_too_many(store, folder):
     assert not comparison.same
     assert comparison.splits["train"].identical == 24
     assert "24 and 25 images" in text
-    assert f"only in {folder}: 1 images: ant/" in text
+    assert f"only in {folder}: 1 image: ant/" in text
 
 
 def test_other_splits_are_told_unless_only_some_are_asked_for(store, folder):

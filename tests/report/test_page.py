@@ -107,7 +107,7 @@ def test_csv_and_json_hold_the_same_numbers(study):
             assert run["epochs"]["top1_error"][-1] == pytest.approx(run["result"]["top1_error"])
     assert rows["<img src=x onerror=alert(1)>"]["reason"] == f"OSError: {HOSTILE}"
     first = record["pairs"][0]
-    assert first["verdict"]["sentence"] in record["verdicts"]
+    assert first["sentence"] in record["verdicts"]
     assert len(first["configurations"]) == len(first["proxy_errors"]) == 6
 
 
@@ -147,6 +147,11 @@ def test_only_what_was_asked_for_is_written(study, tmp_path):
     report = lowres.write_report(copy, ("csv", "csv"))
     assert report.files == (copy / "runs.csv",)
     assert set(copy.iterdir()) - before == {copy / "runs.csv"}
+
+
+def test_an_unknown_format_is_refused(study):
+    with pytest.raises(StudyError, match=r"format must be one of html, md, .* was 'pdf'"):
+        lowres.write_report(study, ("pdf",))
 
 
 @pytest.mark.full

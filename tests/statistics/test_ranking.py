@@ -1,7 +1,5 @@
 """Correlations against SciPy, ceilings against their closed form, intervals against the truth."""
 
-import itertools
-
 import numpy as np
 import pytest
 from scipy import stats
@@ -152,11 +150,3 @@ def test_intervals_hold_the_truth_in_19_of_20_studies(coefficient):
         ):
             held[name] += found.interval.low <= true <= found.interval.high
     assert all(0.91 <= count / 250 <= 0.99 for count in held.values()), held
-
-
-def test_splits_are_disjoint_and_each_once():
-    splits = correlation._splits(5, 2, 0)
-    assert len(splits) == 15
-    assert all(not set(a) & set(b) for a, b in splits)
-    assert len({frozenset(map(frozenset, pair)) for pair in splits}) == 15
-    assert len(list(itertools.islice(correlation._splits(16, 8, 0), 100))) == 64

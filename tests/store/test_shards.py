@@ -77,7 +77,7 @@ def test_processes_that_start_at_once(source, store_path, tmp_path):
         out, errors = shard.communicate(timeout=60)
         assert shard.returncode == 0, errors
         assert f"shard {number}/3 is built; " in out
-        assert "At the end run once with --finish" in out
+        assert "with --finish in place of --shard" in out
     finished = start(source, store, "--finish")
     out, errors = finished.communicate(timeout=60)
     assert finished.returncode == 0, errors

@@ -64,9 +64,9 @@ def test_lines_say_what_was_measured():
     assert lines[5].split() == ["one", "core", "2.000", "500", "images/s"]
     assert "the whole work takes 2.00 x that" in lines[7]
     assert lines[8] == "4 workers: 2,000 images/s"
-    assert lines[9] == "1,000 images of this kind take 0.5 seconds"
-    assert lines[10] == "1,281,167 images of this kind take 10.7 minutes"
-    assert list(speed.lines(MEASURED, 10**9))[-1].endswith("take 138.9 hours")
+    assert lines[9] == "1,000 images of this kind take 0.5 s"
+    assert lines[10] == "1,281,167 images of this kind take 11 min"
+    assert list(speed.lines(MEASURED, 10**9))[-1].endswith("take 5.8 days")
 
 
 def test_options_that_make_no_sense(source):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cyclopts import App, CycloptsError, Group, Parameter, UnknownOptionError
-from cyclopts.exceptions import UnusedCliTokensError
+from cyclopts.exceptions import MissingArgumentError, UnusedCliTokensError
 from rich.console import Console, ConsoleOptions
 from rich.text import Text
 
@@ -57,8 +57,12 @@ def error_text(error: CycloptsError) -> Text:
         words = " ".join((f"there is no flag {flag};", nearest(flag, known))).rstrip("; ")
     elif isinstance(error, UnusedCliTokensError):
         words = f"too many arguments: {' '.join(error.unused_tokens or ())}"
-    verb = " ".join(error.command_chain or ())
-    return Text(f"lowres: {words}\nfor help, run: lowres {verb} --help".replace("  ", " "))
+    elif isinstance(error, MissingArgumentError) and error.argument is not None:
+        words = f"{error.argument.name} is missing"
+        if error.keyword is not None:
+            words = f"{error.keyword} needs a value"
+    command = " ".join(("lowres", *(error.command_chain or ()), "--help"))
+    return Text(f"lowres: {words}\nfor help, run: {command}")
 
 
 err = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
@@ -71,7 +75,7 @@ app = App(
         consume_multiple=True,
         negative_bool=(),
         negative_iterable=(),
-        show_default=lambda value: None if value in ((), False) else value,
+        show_default=lambda value: None if value == () or value is False else value,
     ),
     help_format="plaintext",  # the text is plain, and a reader of Markdown takes 0.1 s to load
     help_formatter=FlowingHelp(),

@@ -115,7 +115,7 @@ def given_values(given: Any) -> dict[str, Any]:  # noqa: ANN401  of any record
 if TYPE_CHECKING:
     RecipeFlags: TypeAlias = Any
 else:
-    RECIPE_HELP = """The named recipe that the flags below change; paper if not given. paper: every
+    RECIPE_HELP = """The named recipe that the flags below change. paper (the default): every
     decision of the authors' script. tensorflow-port: those of the same group's port. fast: the
     lowest error at equal cost that we measured (docs/recipes.md)."""
     RecipeFlags = flags_of(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from lowres.comparing.identify import identify, released
 from lowres.formats import open_source
@@ -16,6 +19,8 @@ from lowres.store.store import open_store
 from lowres.study.search.plan import work_directory
 from lowres.study.status import standings, summary
 from lowres.study.study import Study
+from lowres.text import count
+from lowres.training.run import Run, RunState
 
 
 def describe(path: Path, *, track: Track = silent) -> Iterator[str]:
@@ -40,20 +45,22 @@ def describe(path: Path, *, track: Track = silent) -> Iterator[str]:
 
 def _store(path: Path) -> Iterator[str]:
     store = open_store(path)
-    manifest = store.manifest
-    source = manifest.source
+    manifest, classes, source = store.manifest, store.classes, store.manifest.source
     files = [path / name for name in manifest.files if (path / name).exists()]
     size_bytes = sum(file.stat().st_size for file in files)
     yield f"store {path}, {size_bytes / 1e6:.1f} MB, contents {manifest.digest[:16]}"
     if len(files) < len(manifest.files):
-        missing = len(manifest.files) - len(files)
-        yield f"{missing} files are missing; to list them, run: lowres verify {path}"
+        missing = count(len(manifest.files) - len(files), "missing file")
+        yield f"{missing}; to list them, run: lowres verify {path}"
     yield f"source: {source['kind']} {source['name']}, layout {source['layout']}"
-    yield f"classes: {len(store.classes)}, {_first(store.classes)}"
-    yield f"labels: 0 to {len(store.classes) - 1}, {_order(store.classes)}"
-    for split, count in store.splits.items():
-        yield f"{split}: {count:,} images"
-    for split in store.splits:
+    yield f"classes: {len(classes)}, {_first(classes)}"
+    ids = devkit_ids(classes)
+    order = "in sorted order" if list(classes) == sorted(classes) else "in the source's own order"
+    if ids is not None:
+        order = f"in the order of sorted WNIDs; devkit ids {', '.join(map(str, ids[:5]))}, ..."
+    yield f"labels: 0 to {len(classes) - 1}, {order}"
+    for split, images in store.splits.items():
+        yield f"{split}: {images:,} images"
         skipped = sum(entry.split == split for entry in manifest.skipped)
         if skipped:
             yield f"{split}: {skipped} images skipped, as they could not be decoded"
@@ -63,27 +70,32 @@ def _store(path: Path) -> Iterator[str]:
         named = f", preset {preset}" if preset else ""
         yield f"{variant}{named}: mean {_levels(mean)}, std {_levels(std)}"
         yield f"{variant}: content {manifest.contents[str(variant)]}"
+    yield from (f"note: {note}" for note in source["notes"])
     yield "built with " + ", ".join(f"{name} {v}" for name, v in manifest.versions.items())
 
 
+def _levels(values: NDArray[np.float64]) -> str:
+    return "(" + ", ".join(f"{value:.2f}" for value in values.tolist()) + ")"
+
+
 def _run(path: Path) -> Iterator[str]:
-    standing = next(one for one in standings(path) if one.run.path == path)
-    run = standing.run
-    yield f"run {path}: {standing.state}"
+    run = Run.open(path)
+    found = run.summary()
+    yield f"run {path}: {found.state}"
     yield f"store: {run.store_path}, contents {run.store_digest[:16]}"
     yield "recipe: " + ", ".join(f"{k} {v}" for k, v in run.recipe.to_record().items())
-    if run.finished:
-        yield "result: " + ", ".join(f"{k} {v}" for k, v in run.result().items())
+    if found.finished:
+        yield "result: " + ", ".join(f"{k} {v}" for k, v in found.result.items())
     else:
-        done = f"{standing.epochs} of {run.recipe.epochs}"
+        done = f"{len(found.history)} of {run.recipe.epochs}"
         yield f"epochs: {done}; to finish, run: lowres train {path}"
-    if standing.state == "failed":
-        yield f"last attempt: {standing.reason}"
+    if found.state is RunState.FAILED:
+        yield f"last attempt: {found.reason} (see {path / 'train.log'})"
 
 
 def _study(path: Path) -> Iterator[str]:
     found = standings(path)
-    yield f"study {path}: {len(found)} runs"
+    yield f"study {path}: {count(len(found), 'run')}"
     yield summary(found)
     for name, values in Study.open(path).axes.items():
         yield f"axis {name}: {', '.join(map(str, values))}"
@@ -114,23 +126,11 @@ def _source(path: Path, track: Track) -> Iterator[str]:
     index = source.index()
     yield f"source {path}: {source.kind}, layout {index.layout}"
     yield f"classes: {len(index.classes)}, {_first(index.classes)}"
-    for split, entries in index.splits.items():
-        yield f"{split}: {len(entries):,} images"
+    yield from (f"{split}: {len(entries):,} images" for split, entries in index.splits.items())
     yield from identify(source, index)
     yield from (f"note: {note}" for note in index.notes)
 
 
-def _order(classes: tuple[str, ...]) -> str:
-    ids = devkit_ids(classes)
-    if ids is not None:
-        return f"in the order of sorted WNIDs; devkit ids {', '.join(map(str, ids[:5]))}, ..."
-    return "in sorted order" if list(classes) == sorted(classes) else "in the source's own order"
-
-
-def _first(names: tuple[str, ...]) -> str:
+def _first(names: Sequence[str]) -> str:
     words = [f"{name} ({known.word})" if (known := find(name)) else name for name in names[:5]]
     return ", ".join(words) + (", ..." if len(names) > 5 else "")
-
-
-def _levels(values: object) -> str:
-    return "(" + ", ".join(f"{value:.2f}" for value in list(values)) + ")"  # type: ignore[call-overload]

@@ -7,14 +7,15 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from lowres.cli.app import app, out
+from lowres.cli.app import TRAINING, app, out
 from lowres.cli.flags import LocalPath
 from lowres.errors import StudyError
 
 
-@app.command
+@app.command(group=TRAINING)
 def judge(
     table: LocalPath,
+    /,
     *,
     proxy: str,
     target: str,
@@ -28,16 +29,16 @@ def judge(
     inf or empty if the run diverged), seed, and optionally cost. Every other column that
     --proxy and --target do not name is a decision that was swept, such as lr or width.
 
-        lowres judge results.csv --proxy size=16 --target size=64 --bearable 1
+    Example: lowres judge results.csv --proxy size=16 --target size=64 --bearable 1
 
     Args:
-        table: the CSV file.
-        proxy: the cheap side: COLUMN=VALUE, several separated by commas.
-        target: the side that matters, in the same form.
-        bearable: points of error that a choice may cost; if not given, 1, or the standard deviation
-            of a run on the target where that is larger.
-        images: validation images behind each error; they bound the noise of a run.
-        as_json: print JSON instead of sentences.
+        table: The CSV file.
+        proxy: The cheap side: COLUMN=VALUE, several separated by commas.
+        target: The side that matters, in the same form.
+        bearable: Points of error that a choice may cost. Default: 1, or the standard deviation of a
+            run on the target if that is larger.
+        images: Validation images behind each error; they bound the noise of a run.
+        as_json: Print JSON instead of sentences.
     """
     from lowres.study.results_table import ResultsTable, judge_table
 

@@ -52,7 +52,7 @@ def train(
         path: A store to train on, or the directory of a run to finish.
         recipe: Fields of the recipe.
         execution: How the training works.
-        out_directory: Directory of the run; if not given, runs/NAME, where NAME lists the recipe.
+        out_directory: Directory of the run. Default: runs/NAME, where NAME lists the recipe.
         store: Where the store of an existing run is now, if it has moved.
         quiet: Show no progress.
     """
@@ -75,7 +75,8 @@ def train(
         except KeyboardInterrupt:
             raise KeyboardInterrupt(f"lowres train {run.path}") from None
         if team.first:
-            out.print(f"{result_line(result)}\n{run.path / 'result.json'}")
+            out.print(result_line(result))
+            out.print(f"{run.path}: finished; for its curves, run: lowres report {run.path}")
 
 
 def _run_at(path: Path, recipe: RecipeFlags, out_directory: Path | None, store: Path | None) -> Run:
@@ -93,6 +94,12 @@ def _run_at(path: Path, recipe: RecipeFlags, out_directory: Path | None, store: 
         return Run.open(path)
     opened, chosen = open_store(store or path), recipe_of(recipe)
     check_named(chosen.model, chosen.optimizer)
+    names = [str(variant) for variant in opened.variants]
+    if chosen.variant not in names:
+        raise LowresError(
+            f"{opened.path} has no variant {chosen.variant}; it has {', '.join(names)}: "
+            f"choose one, such as --variant {names[-1]}"
+        )
     name = chosen.run_name(opened.manifest.digest)
     return Run.plan(out_directory or Path("runs") / name, chosen, opened)
 
@@ -112,7 +119,7 @@ def report(
 
     Args:
         folder: A study, or any folder with runs below it.
-        format: One or more; html, csv and json if not given. html: report.html, one page that opens
+        format: One or more. Default: html, csv and json. html: report.html, one page that opens
             offline, with everything inside. md: report.md, the same numbers for a README. csv:
             runs.csv, one line a run. json: report.json, all numbers. png: each chart as an image
             in report-figures/.

@@ -89,6 +89,7 @@ def search(
         raise KeyboardInterrupt(f"lowres search {planned.path}") from None
     for line in lines(result):
         out.print(line)
+    out.print(f"{planned.path}: finished; for its curves, run: lowres report {planned.path}")
     return int(result["best"] is None)
 
 

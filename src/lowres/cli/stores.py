@@ -48,12 +48,12 @@ def build(
 
     Args:
         source: A folder of images, the tars of ILSVRC2012, the released batches, Parquet or
-            WebDataset files, CIFAR, MNIST, or the ZIP of EDM (docs/formats.md).
+            WebDataset files, CIFAR, MNIST, the ZIP of EDM, or another store (docs/formats.md).
         store: Folder to write, new or empty.
         options: Sizes, filters and what is taken from the source.
         working: How the build works; nothing here changes a byte of the store.
         shard: Build only a part, such as 2/8, while other processes or machines build the other
-            parts into the same folder; then run once with --finish.
+            parts into the same folder; then run the command with --finish.
         finish: Make the store of the parts that were built with --shard.
         quiet: Show no progress.
     """
@@ -70,7 +70,10 @@ def build(
         part = Shard.parse(shard)
         left = builder.build_shard(source, store, chosen, shard=part, working=ways, track=track)
         rest = f"{left:,} images of other shards are left" if left else "all other shards are built"
-        out.print(f"{store}: shard {shard} is built; {rest}. At the end run once with --finish")
+        out.print(
+            f"{store}: shard {shard} is built; {rest}. When all are built, run the same command "
+            "with --finish in place of --shard"
+        )
         return
     if finish and (ways.executor, ways.on_change) != ("threads", "stop"):
         raise LowresError("--finish builds nothing: leave --executor and --on-change out")
@@ -114,7 +117,7 @@ def info(path: LocalPath, /, *, quiet: Quiet = False) -> None:
 
 @app.command(group=STORES)
 def verify(
-    store: LocalPath,
+    path: LocalPath,
     /,
     *,
     against: LocalPath | None = None,
@@ -125,16 +128,16 @@ def verify(
 ) -> int:
     """Check a store by its checksums, or compare it with another set, image by image in any order.
 
-    Exit status 0: the store is whole, or both sets have the same images in the same classes. 1: it
-    is not, or they differ.
+    Exit status 0: the store is whole, or both sets have the same images in the same classes. 1: the
+    store is damaged, or the sets differ.
 
     Example: lowres verify store --against Imagenet32_train
 
     Args:
-        store: The store to check.
-        against: Another store, or small images in any format that build reads.
+        path: The store to check; with --against, a store or a set of small images in any format.
+        against: The other store or set to compare with.
         variant: Which variant to compare, if it is not clear.
-        split: Which splits to compare; all if not given.
+        split: Which splits to compare. Default: all.
         out_file: CSV file to write, with one line for each image that is not identical.
         quiet: Show no progress.
     """
@@ -142,8 +145,8 @@ def verify(
 
     track = silent if quiet else shown
     if against is not None:
-        return _compare(store, against, variant, split, out_file, track)
-    opened = open_store(store)
+        return _compare(path, against, variant, split, out_file, track)
+    opened = open_store(path)
     if variant is not None or out_file is not None or split:
         raise LowresError("--variant, --split and --out are for a comparison: add --against PATH")
     problems = list(opened.problems(track))
@@ -152,11 +155,11 @@ def verify(
     count = len(opened.manifest.files)
     if problems:
         out.print(
-            f"{store}: damaged, {len(problems)} of its checks failed; to repair it, remove the "
+            f"{path}: damaged, {len(problems)} of its checks failed; to repair it, remove the "
             "folder and run its lowres build again"
         )
     else:
-        out.print(f"{store}: whole; {count} files have the checksums of the manifest")
+        out.print(f"{path}: whole; {count} files have the checksums of the manifest")
     return int(bool(problems))
 
 
@@ -201,7 +204,7 @@ def show(
     Args:
         store: The store to look at.
         out_file: PNG file to write.
-        split: Which split; train if not given.
+        split: Which split. Default: train.
         count: Number of images.
     """
     from lowres.comparing.contact_sheet import contact_sheet
@@ -233,7 +236,7 @@ def export(
             Croissant. webdataset: tar shards. edm: the ZIP of EDM and StyleGAN3. Other packages
             may add formats.
         variant: Which variant, such as 32-box; needed if the store has several.
-        split: Which splits; if not given all, or train if the format holds one split.
+        split: Which splits. Default: all, or train if the format holds one split.
         quiet: Show no progress.
     """
     from lowres.store import export as exporter
@@ -279,10 +282,10 @@ def bench_build(
         options: What would be made of it.
         sample: How many of its images to measure with.
         rounds: How often to measure; medians are shown.
-        images: Estimate the time for this many; for the source and all of ImageNet if not given.
-        workers: Threads; all cores if not given.
-        scratch: Folder on the disk to measure, for temporary files; the system's temporary folder
-            if not given.
+        images: Estimate the time for this many. Default: for the source and for all of ImageNet.
+        workers: Threads. Default: all cores.
+        scratch: Folder for temporary files, on the disk to measure. Default: the system's temporary
+            folder.
         quiet: Show no progress.
     """
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

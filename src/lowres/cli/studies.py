@@ -32,9 +32,9 @@ class StudyWorking:
     """How the runs of a study are spread; results on one kind of machine do not depend on it."""
 
     jobs: int | None = None
-    """Runs at a time; if not given, as many as cores on CPU, as GPUs, or as the cluster holds."""
+    """Runs at a time. Default: one for each core or GPU, or as many as the cluster holds."""
     threads: int | None = None
-    """CPU threads of each run; if not given, an equal share of the cores, or 1 on a cluster."""
+    """CPU threads of each run. Default: an equal share of the cores, or 1 on a cluster."""
     device: str = "auto"
     """auto, cpu, cuda or cuda:N. If there are several GPUs, auto and cuda use them all."""
     executor: Literal["local", "ray"] = "local"
@@ -91,7 +91,7 @@ def study(
             variant. lr=0.01,0.05 lists values; lr=log:0.001:0.1:7 and width=lin:1:4:4 are ranges.
             Repeat the flag for more axes.
         plan: A TOML file with axes, recipe and more (docs/studies.md); flags add to it.
-        seeds: Runs of each combination, with seeds counted up from --seed; 1 if not given.
+        seeds: Runs of each combination, with seeds counted up from --seed. Default: 1.
         recipe: Fields of the recipe.
         out_directory: Directory of the study.
         working: How the runs are spread.
@@ -263,3 +263,7 @@ def status(
     out.print(f"{folder}: {summary(found)}")
     for line in lines(found):
         out.print(f"  {line}")
+    plans = {"study.json": "study", "search.json": "search", "recipe.json": "train"}
+    verb = next((verb for plan, verb in plans.items() if (folder / plan).exists()), None)
+    if verb and not all(one.state.finished for one in found):
+        out.print(f"to finish, run: lowres {verb} {folder}")

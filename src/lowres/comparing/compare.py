@@ -22,6 +22,7 @@ from lowres.errors import StoreError
 from lowres.imagenet import devkit_ids, devkit_wnids, wnids
 from lowres.progress import Track, silent
 from lowres.store.rows import content_hash
+from lowres.text import count
 
 ALIKE_LEVELS = 16.0
 """Mean absolute difference above which a pair is not the same image; other decoders and filters
@@ -131,15 +132,16 @@ class Comparison:
 
     def _differences(self, split: str, found: SplitComparison) -> Iterator[str]:
         keys = (self.sets[0].keys(split), self.sets[1].keys(split))
-        if count := len(found.relabelled[0]):
-            yield f"  same pixels, another class: {count:,} images"
+        if len(found.relabelled[0]):
+            yield f"  same pixels, another class: {count(len(found.relabelled[0]), 'image')}"
             for row, other_row in zip(*(rows[:SHOWN] for rows in found.relabelled), strict=True):
                 yield f"    {keys[0][row]} and {keys[1][other_row]}"
         for how, pairs in (("name", found.by_name), ("likeness", found.by_likeness)):
-            if count := len(pairs.rows):
+            if len(pairs.rows):
                 yield (
-                    f"  other pixels, paired by {how}: {count:,} images, {pairs.mean.mean():.2f} "
-                    f"levels apart on average, at most {pairs.largest.max()}; the largest first:"
+                    f"  other pixels, paired by {how}: {count(len(pairs.rows), 'image')}, "
+                    f"{pairs.mean.mean():.2f} levels apart on average, at most "
+                    f"{pairs.largest.max()}; the largest first:"
                 )
             for pair in (-pairs.largest).argsort(kind="stable")[:SHOWN]:
                 names = f"{keys[0][pairs.rows[pair]]} and {keys[1][pairs.other_rows[pair]]}"
@@ -148,7 +150,7 @@ class Comparison:
             if len(rows):
                 first = ", ".join(names_of[row] for row in rows[:SHOWN])
                 rest = f" and {len(rows) - SHOWN:,} more" if len(rows) > SHOWN else ""
-                yield f"  only in {side.name}: {len(rows):,} images: {first}{rest}"
+                yield f"  only in {side.name}: {count(len(rows), 'image')}: {first}{rest}"
         if found.too_many:
             yield (
                 f"  not compared for likeness, because more than {LIKENESS_LIMIT:,} images of a "
@@ -161,25 +163,27 @@ class Comparison:
         Columns: split; found (another class, other pixels by name, other pixels by likeness,
         alone); key and other_key; largest and mean absolute difference in levels.
         """
-        lines: list[tuple[object, ...]] = []
-        for split, found in self.splits.items():
-            keys, other_keys = self.sets[0].keys(split), self.sets[1].keys(split)
-            for row, other_row in zip(*found.relabelled, strict=True):
-                lines.append((split, "another class", keys[row], other_keys[other_row], 0, 0))
-            for how, pairs in (("name", found.by_name), ("likeness", found.by_likeness)):
-                what = f"other pixels by {how}"
-                for row, other_row, largest, mean in zip(
-                    pairs.rows, pairs.other_rows, pairs.largest, pairs.mean, strict=True
-                ):
-                    names = (keys[row], other_keys[other_row])
-                    lines.append((split, what, *names, largest, f"{mean:.4f}"))
-            lines += [(split, "alone", keys[row], "", "", "") for row in found.alone[0]]
-            lines += [(split, "alone", "", other_keys[row], "", "") for row in found.alone[1]]
+        written = 0
         with path.open("w", encoding="utf-8", newline="") as file:
             table = csv.writer(file)
             table.writerow(("split", "found", "key", "other_key", "largest", "mean"))
-            table.writerows(lines)
-        return len(lines)
+            for line in self._csv_lines():
+                table.writerow(line)
+                written += 1
+        return written
+
+    def _csv_lines(self) -> Iterator[tuple[object, ...]]:
+        for split, found in self.splits.items():
+            keys, other_keys = self.sets[0].keys(split), self.sets[1].keys(split)
+            for row, other_row in zip(*found.relabelled, strict=True):
+                yield split, "another class", keys[row], other_keys[other_row], 0, 0
+            for how, pairs in (("name", found.by_name), ("likeness", found.by_likeness)):
+                what = f"other pixels by {how}"
+                for pair, row in enumerate(pairs.rows):
+                    names = (keys[row], other_keys[pairs.other_rows[pair]])
+                    yield split, what, *names, pairs.largest[pair], f"{pairs.mean[pair]:.4f}"
+            yield from ((split, "alone", keys[row], "", "", "") for row in found.alone[0])
+            yield from ((split, "alone", "", other_keys[row], "", "") for row in found.alone[1])
 
 
 def _counted(split: str, found: SplitComparison) -> Iterator[str]:

@@ -5,7 +5,6 @@ Page, Markdown, JSON and charts only show these numbers.
 
 from __future__ import annotations
 
-import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
@@ -28,15 +27,16 @@ from lowres.report.curves import (
 )
 from lowres.report.reading import Row, fields_but, label, mean, swept_fields
 from lowres.statistics import (
+    Figure,
     FilterComparison,
-    SpeedUp,
     Verdict,
+    ceiling,
     compare_filters,
     equal_within,
     judge,
     mean_errors,
     pair_up,
-    speed_up,
+    rank_correlation,
     worse_than_all,
 )
 from lowres.text import count
@@ -56,8 +56,13 @@ class JudgedPair:
 
     Attributes:
         kind: how they differ: size or width.
-        verdict: the figures and the sentence; its cost is training time in seconds.
-        flops: what the proxy saves in operations; None if they were not counted.
+        verdict: the answer and its figures.
+        sentence: the answer in words, with the next step if it is not sure.
+        kendall: Kendall's tau of the mean errors; shown, and no part of the answer.
+        ceiling: the tau that noise of the target's seeds allows even a perfect proxy.
+        saving: operations of the same search on the target, over those of the proxy's runs and one
+            run of its choice on the target; None where the proxy does not stand in, or if they
+            were not counted.
         configurations: in words.
         proxy_errors: mean error of each on the proxy, a share, inf if one diverged.
         target_errors: the same on the target.
@@ -65,7 +70,10 @@ class JudgedPair:
 
     kind: Literal["size", "width"]
     verdict: Verdict
-    flops: SpeedUp | None
+    sentence: str
+    kendall: Figure
+    ceiling: Figure
+    saving: float | None
     configurations: tuple[str, ...]
     proxy_errors: tuple[float, ...]
     target_errors: tuple[float, ...]
@@ -128,7 +136,7 @@ class Analysis:
     def main_sentences(self) -> list[str]:
         """The verdicts in words: on pairs with the largest size, learning rates and filters."""
         return [
-            *(pair.verdict.sentence for pair in self.pairs if self._is_main(pair)),
+            *(pair.sentence for pair in self.pairs if self._is_main(pair)),
             *_learning_rate_sentences(self.shifts),
             *(comparison.sentence for comparison in self.filters),
         ] or [NOTHING]
@@ -136,7 +144,7 @@ class Analysis:
     @property
     def other_sentences(self) -> list[str]:
         """The verdicts on all other pairs: of smaller sizes, and of widths."""
-        return [pair.verdict.sentence for pair in self.pairs if not self._is_main(pair)]
+        return [pair.sentence for pair in self.pairs if not self._is_main(pair)]
 
     def _is_main(self, pair: JudgedPair) -> bool:
         # Pairs are sorted, the largest target first.
@@ -209,29 +217,70 @@ def _judged(
         return None
     pair = pair_up(_cells(proxy), _cells(target))
     common = [str(key) for key in pair.configurations]
-    seconds = _costs(proxy, common, "seconds"), _costs(target, common, "seconds")
-    flops = _costs(proxy, common, "flops"), _costs(target, common, "flops")
-    counted = all(np.isfinite(costs).all() for costs in flops)
+    recipes = [target[key][0].recipe for key in common]
+    verdict = judge(
+        pair.proxy,
+        pair.target,
+        called,
+        axes=[[_on_axis(getattr(recipe, name)) for recipe in recipes] for name in names],
+    )
+    in_words = tuple(key or "the only one" for key in common)
+    saving = _saving(proxy, target, common, verdict)
     return JudgedPair(
         kind,
-        judge(pair.proxy, pair.target, called, costs=seconds),
-        speed_up(pair.proxy, pair.target, *flops) if counted else None,
-        tuple(key or "the only one" for key in common),
+        verdict,
+        _pair_sentence(verdict, in_words, saving),
+        rank_correlation(pair.proxy, pair.target, "kendall"),
+        ceiling(pair.target, "kendall"),
+        saving,
+        in_words,
         tuple(mean_errors(pair.proxy).tolist()),
         tuple(mean_errors(pair.target).tolist()),
     )
 
 
+def _on_axis(value: object) -> float | str:
+    plain = isinstance(value, int | float) and not isinstance(value, bool)
+    return float(value) if plain else str(value)  # type: ignore[arg-type]
+
+
+def _saving(
+    proxy: dict[str, list[Row]],
+    target: dict[str, list[Row]],
+    common: Sequence[str],
+    verdict: Verdict,
+) -> float | None:
+    """Return how many times fewer operations the proxy's search took than the target's would."""
+    if verdict.choice is None or not verdict.answer.endswith("stands in"):
+        return None
+    spent = [row.flops for key in common for row in proxy[key]]
+    one = {key: [row.flops for row in target[key]] for key in common}
+    known = [flops for flops in (*spent, *(f for of in one.values() for f in of)) if flops]
+    if len(known) < len(spent) + sum(map(len, one.values())):
+        return None
+    each = {key: mean([flops or 0.0 for flops in of]) for key, of in one.items()}
+    by_proxy = sum(flops or 0.0 for flops in spent) + each[common[verdict.choice]]
+    return sum(each[key] * len(proxy[key]) for key in common) / by_proxy
+
+
+def _pair_sentence(verdict: Verdict, names: Sequence[str], saving: float | None) -> str:
+    choice, rival = ("" if row is None else names[row] for row in (verdict.choice, verdict.rival))
+    parts = [verdict.sentence(choice, rival)]
+    if saving is not None:
+        parts.append(f"Its search takes {saving:.1f} times fewer operations.")
+    if not verdict.sure:
+        seeds = max(2, verdict.seeds[0] + 1)
+        parts.append(f"Next: repeat the same lowres study command with --seeds {seeds}.")
+    return " ".join(parts)
+
+
 def _cells(groups: dict[str, list[Row]]) -> Iterator[tuple[str, int, float]]:
-    """Number the runs of each configuration: the seeds of both sides need not be the same."""
+    """Return configuration, seed and error of each run; repeated seeds are numbered."""
     for key, rows in groups.items():
-        for number, row in enumerate(rows):
+        seeds = [row.recipe.seed for row in rows]
+        numbers = seeds if len(set(seeds)) == len(seeds) else range(len(seeds))
+        for number, row in zip(numbers, rows, strict=True):
             yield key, number, row.error
-
-
-def _costs(groups: dict[str, list[Row]], keys: Sequence[str], unit: str) -> list[float]:
-    values = ([getattr(row, unit) for row in groups[key]] for key in keys)
-    return [math.nan if None in costs else mean(costs) for costs in values]
 
 
 def filter_results(rows: Sequence[Row], swept: Sequence[str]) -> list[FilterResult]:

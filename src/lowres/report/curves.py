@@ -18,7 +18,6 @@ from lowres.statistics import (
     Region,
     anytime,
     best_by,
-    hypervolume,
     optimum,
     overlap,
     pareto_front,
@@ -39,9 +38,6 @@ ORDERS = 100
 
 STEPS = 40
 """Costs at which an anytime curve is read."""
-
-REFERENCE_COST = 2.0
-"""The hypervolume's reference, in costs of the costliest run: at 1 that run would add nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,8 +138,6 @@ class VariantCost:
         error: its mean error.
         seconds: training time of all runs.
         flops: operations of all runs; None if they were not counted.
-        covered: hypervolume: the area between the front of its configurations, twice the seconds
-            of the costliest and the error of the worst of all; in decades times share of error.
     """
 
     variant: str
@@ -152,7 +146,6 @@ class VariantCost:
     error: float | None
     seconds: float
     flops: float | None
-    covered: float
 
 
 def responses(rows: Sequence[Row], swept: Sequence[str]) -> list[ResponseCurve]:
@@ -287,20 +280,12 @@ def _trace(row: Row, unit: Unit) -> tuple[list[float], list[float]] | None:
 def spent(rows: Sequence[Row], points: Sequence[ConfigurationCost]) -> list[VariantCost]:
     """Add up the cost of the runs on each variant, and find its best configuration."""
     finished = [row for row in rows if row.finished]
-    limit = REFERENCE_COST * max((point.seconds for point in points), default=1.0)
-    worst = max((point.error for point in points), default=1.0)
     found = []
     for variant in dict.fromkeys(row.recipe.variant for row in finished):
         of = [row for row in finished if row.recipe.variant == variant]
         mine = [point for point in points if point.variant == variant]
         best = min(mine, key=lambda point: point.error, default=None)
         flops = _known_mean([row.flops for row in of])
-        area = hypervolume(
-            [point.seconds for point in mine],
-            [point.error for point in mine],
-            (limit, worst),
-            log_cost=True,
-        )
         found.append(
             VariantCost(
                 variant,
@@ -309,7 +294,6 @@ def spent(rows: Sequence[Row], points: Sequence[ConfigurationCost]) -> list[Vari
                 best.error if best else None,
                 math.fsum(row.seconds for row in of),
                 flops * len(of) if flops is not None else None,
-                area,
             )
         )
     return found

@@ -9,17 +9,17 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from lowres.comparing.contact_sheet import reopen_store
-from lowres.errors import require
+from lowres.errors import StudyError, require
 from lowres.recipe import FIELDS
 from lowres.report.reading import Row, provenance, read_rows
-from lowres.work.files import write_bytes, write_json
+from lowres.work.files import json_bytes, write_bytes
 
 if TYPE_CHECKING:
     from lowres.report.analysis import Analysis
@@ -70,16 +70,6 @@ class Report:
     sentences: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _Contents:
-    folder: Path
-    analysis: Analysis
-
-    @property
-    def title(self) -> str:
-        return f"lowres study: {self.folder.resolve().name}"
-
-
 def write_report(folder: Path | str, formats: Sequence[Format] = FORMATS) -> Report:
     """Write the report of all runs in a folder, at any depth, into that folder.
 
@@ -92,66 +82,47 @@ def write_report(folder: Path | str, formats: Sequence[Format] = FORMATS) -> Rep
         to 1, times are seconds.
 
     Raises:
-        StudyError: the folder holds no runs.
+        StudyError: the folder holds no runs, or a format is unknown.
         RunError: a run is damaged.
         MissingExtraError: jinja2, SciPy, or for png matplotlib, is not installed.
     """
+    for name in formats:
+        if name not in get_args(Format):
+            raise StudyError(f"format must be one of {', '.join(get_args(Format))}, was {name!r}")
     for module in ("jinja2", "scipy", *(("matplotlib",) if "png" in formats else ())):
         require(module, "report")
     from lowres.report.analysis import analyse
 
     folder = Path(folder)
-    contents = _Contents(folder, analyse(read_rows(folder)))
-    files = [path for name in dict.fromkeys(formats) for path in WRITERS[name](contents)]
-    return Report(tuple(files), tuple(contents.analysis.main_sentences))
+    analysis = analyse(read_rows(folder))
+    paths = []
+    for name in dict.fromkeys(formats):
+        for path, data in _files(name, f"lowres study: {folder.resolve().name}", analysis):
+            (folder / path).parent.mkdir(exist_ok=True)
+            write_bytes(folder / path, data)
+            paths.append(folder / path)
+    return Report(tuple(paths), tuple(analysis.main_sentences))
 
 
-def _write_html(contents: _Contents) -> Iterator[Path]:
-    from lowres.report.page import to_html
+def _files(name: Format, title: str, analysis: Analysis) -> Iterator[tuple[str, bytes]]:
+    """Make the files of a format: path below the folder, contents."""
+    if name == "html":
+        from lowres.report.page import to_html
 
-    path, analysis = contents.folder / "report.html", contents.analysis
-    files = {"runs.csv": to_csv(analysis.rows), "report.json": to_record(analysis)}
-    write_bytes(path, to_html(contents.title, analysis, files).encode())
-    yield path
+        inside = {"runs.csv": to_csv(analysis.rows), "report.json": to_record(analysis)}
+        yield "report.html", to_html(title, analysis, inside).encode()
+    elif name == "md":
+        yield "report.md", to_markdown(title, analysis).encode()
+    elif name == "csv":
+        yield "runs.csv", to_csv(analysis.rows).encode()
+    elif name == "json":
+        yield "report.json", json_bytes(to_record(analysis))
+    else:
+        from lowres.report import png
+        from lowres.report.study_charts import all_charts
 
-
-def _write_markdown(contents: _Contents) -> Iterator[Path]:
-    path = contents.folder / "report.md"
-    write_bytes(path, to_markdown(contents.title, contents.analysis).encode())
-    yield path
-
-
-def _write_csv(contents: _Contents) -> Iterator[Path]:
-    path = contents.folder / "runs.csv"
-    write_bytes(path, to_csv(contents.analysis.rows).encode())
-    yield path
-
-
-def _write_json(contents: _Contents) -> Iterator[Path]:
-    path = contents.folder / "report.json"
-    write_json(path, to_record(contents.analysis))
-    yield path
-
-
-def _write_png(contents: _Contents) -> Iterator[Path]:
-    from lowres.report import png
-    from lowres.report.study_charts import all_charts
-
-    figures = contents.folder / FIGURES
-    figures.mkdir(exist_ok=True)
-    for chart in all_charts(contents.analysis):
-        path = figures / f"{chart.slug}.png"
-        write_bytes(path, png.draw(chart))
-        yield path
-
-
-WRITERS: dict[Format, Callable[[_Contents], Iterator[Path]]] = {
-    "html": _write_html,
-    "md": _write_markdown,
-    "csv": _write_csv,
-    "json": _write_json,
-    "png": _write_png,
-}
+        for chart in all_charts(analysis):
+            yield f"{FIGURES}/{chart.slug}.png", png.draw(chart)
 
 
 def to_csv(rows: Sequence[Row]) -> str:

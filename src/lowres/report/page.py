@@ -15,7 +15,6 @@ from lowres.report import study_charts, svg, tables
 from lowres.report.analysis import Analysis
 from lowres.report.chart import Chart
 from lowres.report.reading import provenance
-from lowres.statistics.verdict import BEARABLE_REGRET, RANKS_ALIKE
 
 MOST_REASONS = 20
 """Runs without an error that are listed above the table of all runs."""
@@ -71,11 +70,9 @@ def to_html(title: str, analysis: Analysis, files: Mapping[str, Any]) -> str:
         title=title,
         analysis=analysis,
         tables=tables,
-        answers={pair.verdict.sentence: pair.verdict.answer for pair in analysis.pairs},
+        answers={pair.sentence: pair.verdict.answer for pair in analysis.pairs},
         lost=[row for row in analysis.rows if row.reason],
         most_reasons=MOST_REASONS,
-        ranks_alike=RANKS_ALIKE,
-        bearable=BEARABLE_REGRET,
         sections=sections,
         images=images,
         statuses=list(dict.fromkeys(row.state for row in analysis.rows)),

@@ -91,9 +91,9 @@ def _rank_chart(pair: JudgedPair, place: int) -> Chart:
         on_target = f"{verdict.target} {_error_text(pair.target_errors[n])}, rank {y[n]:g}"
         dots.append((float(x[n]), float(y[n]), f"{configuration}: {on_proxy}; {on_target}"))
     chosen, best = int(x.argmin()), int(y.argmin())
-    ceiling = verdict.kendall_ceiling
+    ceiling = pair.ceiling
     limit = figure(ceiling) if ceiling.value is not None else f"none ({ceiling.reason})"
-    tau = figure(verdict.kendall) if verdict.kendall.value is not None else verdict.kendall.reason
+    tau = figure(pair.kendall) if pair.kendall.value is not None else pair.kendall.reason
     return Chart(
         f"ranks-{place}",
         f"{verdict.proxy} for {verdict.target}",

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import TypeVar
 
-from lowres.report.analysis import Analysis
+from lowres.report.analysis import Analysis, JudgedPair
 from lowres.report.reading import Row, sort_value
-from lowres.statistics import Figure, Interval
+from lowres.statistics import Figure, Interval, Shortlist
+from lowres.statistics.verdict import seeds_text
 from lowres.text import MISSING, number, points, short, shortened, value as value_text
 from lowres.training.run import RunState
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,44 +58,37 @@ def figure(found: Figure | None, factor: float = 1.0, digits: int = 2) -> str:
     return f"{value} {interval(found.interval, factor, digits)}".strip()
 
 
+def _table(items: Iterable[Item], *columns: tuple[str, Callable[[Item], str]]) -> Table:
+    """Lay out a row for each item; a column is its heading and the text of an item."""
+    rows = (tuple(text(item) for _, text in columns) for item in items)
+    return Table(tuple(heading for heading, _ in columns), tuple(rows))
+
+
 def pair_table(analysis: Analysis) -> Table:
     """Return the figures of each proxy and target."""
-    headings = (
-        "proxy",
-        "target",
-        "configurations",
-        "seeds",
-        "Kendall's tau",
-        "its ceiling",
-        "Spearman's rho",
-        "its ceiling",
-        "regret, points",
-        "cheaper, time",
-        "cheaper, operations",
+    return _table(
+        analysis.pairs,
+        ("proxy", lambda pair: pair.verdict.proxy),
+        ("target", lambda pair: pair.verdict.target),
+        ("configurations", lambda pair: str(pair.verdict.configurations)),
+        ("seeds", lambda pair: seeds_text(pair.verdict.seeds)),
+        ("answer", lambda pair: pair.verdict.answer),
+        ("P", lambda pair: number(pair.verdict.p_bearable, 2)),
+        ("bearable, points", lambda pair: points(pair.verdict.bearable)),
+        ("costs at most, points", lambda pair: points(_first(pair).most)),
+        ("expected, points", lambda pair: points(_first(pair).expected)),
+        ("observed, points", lambda pair: points(_first(pair).observed)),
+        ("pairs ranked alike", lambda pair: "{1} of {0}".format(*pair.verdict.pairs)),
+        ("Kendall's tau", lambda pair: figure(pair.kendall)),
+        ("its ceiling", lambda pair: figure(pair.ceiling)),
+        ("operations saved", lambda pair: f"{number(pair.saving, 1)}x" if pair.saving else MISSING),
     )
-    rows = []
-    for pair in analysis.pairs:
-        found = pair.verdict
-        rows.append(
-            (
-                found.proxy,
-                found.target,
-                str(found.configurations),
-                str(found.seeds),
-                figure(found.kendall),
-                figure(found.kendall_ceiling),
-                figure(found.spearman),
-                figure(found.spearman_ceiling),
-                figure(found.regret.regret if found.regret else None, 100, 1),
-                _times(found.speed_up.ratio if found.speed_up else None),
-                _times(pair.flops.ratio if pair.flops else None),
-            )
-        )
-    return Table(headings, tuple(rows))
 
 
-def _times(ratio: float | None) -> str:
-    return MISSING if ratio is None else f"{number(ratio, 1)}x"
+def _first(pair: JudgedPair) -> Shortlist:
+    """Return what the proxy's choice costs."""
+    nothing = Shortlist(1, (), None, 0.0, None, None)
+    return next(iter(pair.verdict.shortlists), nothing)
 
 
 def optimum_table(analysis: Analysis) -> Table:
@@ -104,59 +102,37 @@ def optimum_table(analysis: Analysis) -> Table:
             continue
         ends = best.interval
         between = f" [{short(ends.low)}, {short(ends.high)}]" if ends else ""
-        rows.append(
-            (
-                curve.label,
-                f"{short(best.lr)}{between}",
-                short(best.best_lr) + (" (edge)" if best.at_edge else ""),
-                f"{short(near.low)} to {short(near.high)}" if near else MISSING,
-                best.reason,
-            )
-        )
+        tried = short(best.best_lr) + (" (edge)" if best.at_edge else "")
+        good = f"{short(near.low)} to {short(near.high)}" if near else MISSING
+        rows.append((curve.label, f"{short(best.lr)}{between}", tried, good, best.reason))
     return Table(headings, tuple(rows))
 
 
 def shift_table(analysis: Analysis) -> Table:
     """Return how far the best learning rate moves between sizes."""
-    headings = ("from", "to", "setting", "moves by, decades", "good regions overlap", "remark")
-    rows = (
-        (
-            move.first,
-            move.second,
-            move.setting or MISSING,
-            figure(move.decades),
-            {True: "yes", False: "no", None: MISSING}[move.overlap],
-            move.decades.reason,
-        )
-        for move in analysis.shifts
+    overlaps = {True: "yes", False: "no", None: MISSING}
+    return _table(
+        analysis.shifts,
+        ("from", lambda move: move.first),
+        ("to", lambda move: move.second),
+        ("setting", lambda move: move.setting or MISSING),
+        ("moves by, decades", lambda move: figure(move.decades)),
+        ("good regions overlap", lambda move: overlaps[move.overlap]),
+        ("remark", lambda move: move.decades.reason),
     )
-    return Table(headings, tuple(rows))
 
 
 def spent_table(analysis: Analysis) -> Table:
     """Return cost and best error of each variant."""
-    headings = (
-        "variant",
-        "runs",
-        "best configuration",
-        "its top-1 error, %",
-        "all training, s",
-        "all training, TFLOP",
-        "hypervolume, decades x points",
+    return _table(
+        analysis.spent,
+        ("variant", lambda spent: spent.variant),
+        ("runs", lambda spent: str(spent.runs)),
+        ("best configuration", lambda spent: spent.best or MISSING),
+        ("its top-1 error, %", lambda spent: points(spent.error)),
+        ("all training, s", lambda spent: number(spent.seconds, 0)),
+        ("all training, TFLOP", lambda spent: short(_teraflops(spent.flops))),
     )
-    rows = (
-        (
-            spent.variant,
-            str(spent.runs),
-            spent.best or MISSING,
-            points(spent.error),
-            number(spent.seconds, 0),
-            short(_teraflops(spent.flops)),
-            number(100 * spent.covered, 1),
-        )
-        for spent in analysis.spent
-    )
-    return Table(headings, tuple(rows))
 
 
 def _teraflops(flops: float | None) -> float | None:
@@ -165,79 +141,64 @@ def _teraflops(flops: float | None) -> float | None:
 
 def front_table(analysis: Analysis) -> Table:
     """Return the Pareto front of training time and error."""
-    front = [point for point in analysis.costs if "seconds" in point.on_front]
-    front.sort(key=lambda point: point.seconds)
-    rows = ((p.label, number(p.seconds, 1), points(p.error)) for p in front)
-    return Table(("configuration", "training, s", "top-1 error, %"), tuple(rows))
+    front = (point for point in analysis.costs if "seconds" in point.on_front)
+    return _table(
+        sorted(front, key=lambda point: point.seconds),
+        ("configuration", lambda point: point.label),
+        ("training, s", lambda point: number(point.seconds, 1)),
+        ("top-1 error, %", lambda point: points(point.error)),
+    )
 
 
 def filter_table(analysis: Analysis) -> Table:
     """Return the differences between filters."""
-    headings = ("at", "filter", "less filter", "difference, points", "p", "detectable, points")
-    rows = (
+    pairs = [(at, pair) for at in analysis.filters for pair in at.comparison.differences]
+    return _table(
+        pairs,
+        ("at", lambda row: row[0].size_name),
+        ("filter", lambda row: row[1].first),
+        ("less filter", lambda row: row[1].second),
         (
-            result.size_name,
-            pair.first,
-            pair.second,
-            f"{points(pair.mean)} {interval(pair.interval, 100, 2)}",
-            f"{pair.p_value:.2g}",
-            points(pair.detectable),
-        )
-        for result in analysis.filters
-        for pair in result.comparison.differences
+            "difference, points",
+            lambda row: f"{points(row[1].mean)} {interval(row[1].interval, 100, 2)}",
+        ),
+        ("p", lambda row: f"{row[1].p_value:.2g}"),
+        ("detectable, points", lambda row: points(row[1].detectable)),
     )
-    return Table(headings, tuple(rows))
 
 
 def unfinished_table(analysis: Analysis) -> Table:
     """Return the runs without an error, and why."""
-    rows = (
-        (row.name, row.state, shortened(row.reason))
-        for row in analysis.rows
-        if row.state is not RunState.TRAINED
-    )
-    return Table(("run", "status", "reason"), tuple(rows))
-
-
-def run_headings(analysis: Analysis) -> tuple[str, ...]:
-    """Return the headings of the table of runs."""
-    return (
-        "run",
-        "status",
-        *(name.replace("_", " ") for name in analysis.swept),
-        "network",
-        "parameters",
-        "top-1 error, %",
-        "top-5 error, %",
-        "training, s",
-        "training, TFLOP",
-        "images / s",
-        "reason",
+    return _table(
+        (row for row in analysis.rows if row.state is not RunState.TRAINED),
+        ("run", lambda row: row.name),
+        ("status", lambda row: row.state),
+        ("reason", lambda row: shortened(row.reason)),
     )
 
 
-def run_cells(analysis: Analysis, row: Row) -> tuple[Cell, ...]:
-    """Return the cells of a run; a dash stands for what an older lowres did not record."""
-    result = row.result
-    flops = _teraflops(row.flops) if result else None
-    speed = result.get("images_per_s")
+def run_table(analysis: Analysis) -> tuple[tuple[str, ...], list[tuple[Row, tuple[Cell, ...]]]]:
+    """Return the headings of the table of runs, and the cells of each run.
 
-    def numeric(value: float | None, text: str) -> Cell:
-        return Cell(text, math.inf if value is None else float(value))  # missing sorts last
-
-    return (
-        Cell(row.name),
-        Cell(row.state),
-        *(
-            Cell(value_text(getattr(row.recipe, name)), sort_value(row, name))
-            for name in analysis.swept
-        ),
-        Cell(str(result.get("network", MISSING))),
-        numeric(result.get("parameters"), number(result.get("parameters"), 0)),
-        numeric(result.get("top1_error"), points(result.get("top1_error"))),
-        numeric(result.get("top5_error"), points(result.get("top5_error"))),
-        numeric(result.get("train_s"), number(result.get("train_s"), 1)),
-        numeric(flops, short(flops)),
-        numeric(speed, number(speed, 0)),
-        Cell(shortened(row.reason)),
-    )
+    A dash stands for what an older lowres did not record; it sorts last.
+    """
+    rows = []
+    for row in analysis.rows:
+        result, flops = row.result, _teraflops(row.flops) if row.result else None
+        cells = {"run": Cell(row.name), "status": Cell(row.state)}
+        for name in analysis.swept:
+            text = value_text(getattr(row.recipe, name))
+            cells[name.replace("_", " ")] = Cell(text, sort_value(row, name))
+        cells["network"] = Cell(str(result.get("network", MISSING)))
+        for heading, value, written in (
+            ("parameters", result.get("parameters"), lambda value: number(value, 0)),
+            ("top-1 error, %", result.get("top1_error"), points),
+            ("top-5 error, %", result.get("top5_error"), points),
+            ("training, s", result.get("train_s"), lambda value: number(value, 1)),
+            ("training, TFLOP", flops, short),
+            ("images / s", result.get("images_per_s"), lambda value: number(value, 0)),
+        ):
+            cells[heading] = Cell(written(value), math.inf if value is None else float(value))
+        cells["reason"] = Cell(shortened(row.reason))
+        rows.append((row, tuple(cells.values())))
+    return tuple(cells), rows

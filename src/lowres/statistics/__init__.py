@@ -7,17 +7,8 @@ estimates and how often its interval contains that. Results are frozen records f
 package needs SciPy.
 """
 
-from lowres.statistics.cost import (
-    Curve,
-    SpeedUp,
-    anytime,
-    best_by,
-    hypervolume,
-    pareto_front,
-    speed_up,
-)
-from lowres.statistics.error_tables import Pair, mean_errors, pair_up
-from lowres.statistics.estimate import Figure, Interval
+from lowres.statistics.cost import Curve, anytime, best_by, pareto_front
+from lowres.statistics.error_tables import Figure, Interval, Pair, mean_errors, pair_up
 from lowres.statistics.optimum import Optimum, Region, optimum, overlap, region, shift
 from lowres.statistics.paired import (
     Difference,
@@ -27,8 +18,7 @@ from lowres.statistics.paired import (
     worse_than_all,
 )
 from lowres.statistics.ranking import ceiling, rank_correlation
-from lowres.statistics.regret import Regret, regret
-from lowres.statistics.verdict import Verdict, judge
+from lowres.statistics.verdict import Shortlist, Verdict, judge
 
 __all__ = [
     "Curve",
@@ -39,15 +29,13 @@ __all__ = [
     "Optimum",
     "Pair",
     "Region",
-    "Regret",
-    "SpeedUp",
+    "Shortlist",
     "Verdict",
     "anytime",
     "best_by",
     "ceiling",
     "compare_filters",
     "equal_within",
-    "hypervolume",
     "judge",
     "mean_errors",
     "optimum",
@@ -56,8 +44,6 @@ __all__ = [
     "pareto_front",
     "rank_correlation",
     "region",
-    "regret",
     "shift",
-    "speed_up",
     "worse_than_all",
 ]

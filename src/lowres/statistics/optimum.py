@@ -10,8 +10,15 @@ from numpy.polynomial import polynomial
 from numpy.typing import ArrayLike
 
 from lowres.errors import StudyError, require
-from lowres.statistics.error_tables import checked, counts_of, mean_errors
-from lowres.statistics.estimate import TAILS, Array, Figure, Interval
+from lowres.statistics.error_tables import (
+    TAILS,
+    Array,
+    Figure,
+    Interval,
+    checked,
+    counts_of,
+    mean_errors,
+)
 
 stats = require("scipy.stats", "study")
 

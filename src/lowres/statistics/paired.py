@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from lowres.errors import StudyError, require
-from lowres.statistics.error_tables import checked
-from lowres.statistics.estimate import CONFIDENCE, Array, Interval
+from lowres.statistics.error_tables import CONFIDENCE, Array, Interval, checked
 from lowres.text import count
 
 stats = require("scipy.stats", "study")

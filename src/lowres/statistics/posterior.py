@@ -21,8 +21,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lowres.statistics.estimate import Array, Places
-from lowres.statistics.tables import checked
+from lowres.statistics.error_tables import Array, Places, checked
 
 FEW = 5
 """Configurations below which no surface is fitted: they are then taken as exchangeable."""

@@ -16,8 +16,16 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from lowres.errors import StudyError
-from lowres.statistics.error_tables import checked, counts_of, mean_errors, on_both
-from lowres.statistics.estimate import Array, Figure, Interval, quantile_interval
+from lowres.statistics.error_tables import (
+    Array,
+    Figure,
+    Interval,
+    checked,
+    counts_of,
+    mean_errors,
+    on_both,
+    quantile_interval,
+)
 
 Coefficient = Literal["kendall", "spearman"]
 

@@ -1,176 +1,324 @@
-"""The verdict on a pair: all its figures, and a sentence that claims no more than they show."""
+"""The verdict on a proxy: does its choice cost more on the target than is tolerable?
+
+The question: if I take the configuration that the proxy chose, how much worse is it on the target
+than the best of these configurations? The answer is the probability that this regret is at most
+`bearable`, by the posterior of the target's true errors. Ranks are shown and never decide.
+"""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 from numpy.typing import ArrayLike
 
 from lowres.errors import StudyError
-from lowres.statistics.cost import SpeedUp, speed_up
-from lowres.statistics.error_tables import counts_of, on_both
-from lowres.statistics.estimate import Figure, Interval
-from lowres.statistics.ranking import ceiling, rank_correlation
-from lowres.statistics.regret import DIVERGED_CHOICE, Regret, regret
-from lowres.text import count, number
+from lowres.statistics.error_tables import Array, checked, has_runs
+from lowres.statistics.posterior import FEW, Posterior, axis_distances, posterior
+from lowres.text import count
 
-Answer = Literal["stands in", "does not stand in", "undecided"]
+Answer = Literal[
+    "stands in",
+    "probably stands in",
+    "cannot tell yet",
+    "probably does not stand in",
+    "does not stand in",
+]
 
-RANKS_ALIKE = 0.5
-"""Kendall's tau from which a proxy counts as ranking like the target: 3 of 4 pairs are in the same
-order, half-way between chance and certainty. A convention: the sentence has the numbers."""
+BANDS: tuple[tuple[float, Answer], ...] = (
+    (0.95, "stands in"),
+    (0.8, "probably stands in"),
+    (0.2, "cannot tell yet"),
+    (0.05, "probably does not stand in"),
+    (0.0, "does not stand in"),
+)
+"""From which probability of a bearable regret on each answer holds. The first and the last are
+sure answers; bench/verdict.py measures how often each of the five is true."""
 
-BEARABLE_REGRET = 0.01
-"""Regret up to which a choice counts as good as the best: one point of error. A convention, too:
-the tolerable regret depends on the use of the choice, so the caller can set another."""
+SURE = 0.95
+LIMITS_POINTS = (0.0, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0)
+"""Regrets whose probabilities are recorded, in points of error."""
 
-FEW_CONFIGURATIONS = 5
-"""Configurations below which there is no verdict, as there is no interval of a correlation."""
+LEAST_BEARABLE = 0.01
+"""The default is one point of error, or the standard deviation of a run where that is larger: less
+than the noise of one training matters to nobody."""
 
-NEAR_CEILING = 0.05
-"""If the ceiling is not surely this far above `RANKS_ALIKE`, seed noise alone may explain a low
-tau, so a low tau does not count against the proxy."""
+MOST_TRIED = 3
+"""Of the proxy's best configurations, tried on the target."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shortlist:
+    """What the best of the proxy's k best costs on the target. Regrets are shares, not points.
+
+    Attributes:
+        k: how many are tried.
+        rows: their rows in the tables, the proxy's best first.
+        observed: regret of mean errors; None where they diverged.
+        p_bearable: probability that the true regret is at most the bearable one.
+        most: the true regret is at most this with probability 0.95; None without a posterior.
+        expected: mean of the true regret.
+    """
+
+    k: int
+    rows: tuple[int, ...]
+    observed: float | None
+    p_bearable: float
+    most: float | None
+    expected: float | None
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """How far a proxy stands in for a target, with all figures.
+    """How far a proxy stands in for a target.
 
     Attributes:
         proxy: name of the proxy.
         target: name of the target.
-        configurations: how many have runs on both.
-        seeds: the least number of runs behind a mean error.
-        kendall: Kendall's tau-b.
-        spearman: Spearman's rho.
-        kendall_ceiling: the tau that the noise of the target's seeds allows.
-        spearman_ceiling: the same for rho.
-        regret: the cost of the proxy's choice; None without configurations.
-        speed_up: the saving of the proxy at that regret; None without costs.
-        answer: stands in, does not stand in, or undecided.
-        sentence: the answer with its numbers.
+        answer: one of five.
+        p_bearable: probability that the regret of the proxy's choice is at most `bearable`.
+        bearable: the regret that does not matter, a share.
+        given: whether the caller set it; else it is the larger of a point and a run's noise.
+        shortlists: for the proxy's best, its two and its three best.
+        probabilities: of a regret of at most each of `LIMITS_POINTS`.
+        rival: row of the configuration that is most often better by more than is bearable.
+        choice: row of the proxy's choice; None where nothing trained on it.
+        configurations: rows with a run on both sides.
+        seeds: fewest and most runs of a configuration on the target.
+        pairs: pairs of configurations, and how many both sides order alike.
+        noise: standard deviation of one run on the target, a share; None without a posterior.
+        smooth: whether neighbours informed each other.
+        reason: why there is no posterior; empty where there is one.
     """
 
     proxy: str
     target: str
-    configurations: int
-    seeds: int
-    kendall: Figure
-    spearman: Figure
-    kendall_ceiling: Figure
-    spearman_ceiling: Figure
-    regret: Regret | None
-    speed_up: SpeedUp | None
     answer: Answer
-    sentence: str
+    p_bearable: float
+    bearable: float
+    given: bool
+    shortlists: tuple[Shortlist, ...]
+    probabilities: tuple[float, ...]
+    rival: int | None
+    choice: int | None
+    configurations: int
+    seeds: tuple[int, int]
+    pairs: tuple[int, int]
+    noise: float | None
+    smooth: bool
+    reason: str
+
+    @property
+    def sure(self) -> bool:
+        """Whether the answer is one of the two sure ones."""
+        return self.answer in ("stands in", "does not stand in")
+
+    def sentence(self, choice: str, rival: str = "") -> str:
+        """Return the answer in words.
+
+        Args:
+            choice: the proxy's choice, in words.
+            rival: its strongest rival, in words.
+        """
+        limit = f"{100 * self.bearable:.2g} point{'' if self.bearable == 0.01 else 's'}"
+        first = self.shortlists[0] if self.shortlists else None
+        if self.answer == "cannot tell yet":
+            why = f" ({self.reason})" if self.reason else f" (P = {self.p_bearable:.2f})"
+            opening = f"Cannot tell yet whether {self.proxy} stands in for {self.target}{why}."
+        else:
+            subject = f"{self.proxy} {self.answer} for {self.target}"
+            of_noise = (
+                "" if self.given or self.bearable == LEAST_BEARABLE else ", the noise of one run"
+            )
+            within = f" within {limit}{of_noise}"
+            opening = f"{subject}{within}."
+        parts = [opening]
+        if first and first.most is not None and first.expected is not None:
+            parts.append(
+                f"Its choice ({choice}) costs at most {100 * first.most:.1f} points of error "
+                f"(95 %; expected {100 * first.expected:.1f})."
+            )
+        elif self.choice is not None and self.answer == "does not stand in":
+            parts.append(f"Its choice ({choice}) diverged on the target.")
+        if rival and not self.sure:
+            parts.append(f"Its strongest rival is {rival}.")
+        if self.pairs[0]:
+            parts.append(f"{self.pairs[1]} of {self.pairs[0]} pairs are ranked alike.")
+        few = ": so few that little is known" if 0 < self.configurations < FEW else ""
+        what = count(self.configurations, "configuration")
+        parts.append(f"{what} x {seeds_text(self.seeds)}{few}.")
+        return " ".join(parts)
+
+
+def seeds_text(seeds: tuple[int, int]) -> str:
+    """Return the fewest and most seeds in words: 2 seeds, 1 to 3 seeds."""
+    low, high = seeds
+    return count(high, "seed") if low == high else f"{low} to {high} seeds"
 
 
 def judge(
     proxy: ArrayLike,
     target: ArrayLike,
-    names: tuple[str, str],
+    names: tuple[str, str] = ("the proxy", "the target"),
     *,
-    costs: tuple[ArrayLike, ArrayLike] | None = None,
-    bearable: float = BEARABLE_REGRET,
+    axes: Sequence[Sequence[object]] = (),
+    bearable: float | None = None,
+    floor: float = 0.0,
     seed: int = 0,
 ) -> Verdict:
-    """Compute all figures of a pair and judge it.
+    """Decide whether a proxy stands in for a target.
 
-    The proxy stands in if the interval of tau lies at or above 0.5 and that of the regret at or
-    below `bearable`. It does not if the interval of tau lies below 0.5 and the ceiling's above, if
-    the interval of the regret lies above `bearable`, or if its choice diverged on the target.
-    Otherwise the verdict is undecided.
+    A configuration with runs that diverged counts by its other runs if these are at least half of
+    them; else it diverged. The choice is the configuration with the least mean error on the proxy,
+    of those that have a run on the target.
 
     Args:
         proxy: `(configurations, seeds)` errors, shares, inf for diverged, nan for missing.
         target: the same configurations on the target.
-        names: of proxy and target, for the sentence.
-        costs: `(configurations,)` cost of a run of each, on proxy and target, in one unit.
-        bearable: the largest tolerable regret, a share.
-        seed: of all bootstraps and draws.
+        names: of proxy and target, for sentences.
+        axes: the values of each swept field, one a configuration: numbers or words. Neighbours
+            inform each other along them; without axes configurations are exchangeable.
+        bearable: regret that does not matter, a share; by default the larger of 0.01 and the
+            standard deviation of a run on the target.
+        floor: certain variance of one run; see `posterior`.
+        seed: of the draws.
 
     Raises:
-        StudyError: the arrays do not fit, or `bearable` is not from 0 to 1.
+        StudyError: the arrays do not fit, or `bearable` is no share.
     """
-    if not 0 <= bearable <= 1:
-        raise StudyError(f"bearable regret must be a share from 0 to 1, was {bearable}")
-    first, second = on_both(proxy, target)
-    none = Figure(None, None, "no configuration has runs on both sides")
-    kendall = rank_correlation(proxy, target, "kendall", seed=seed)
-    limit = ceiling(second, "kendall", seed=seed) if len(first) else none
-    choice = regret(proxy, target, seed=seed) if len(first) else None
-    saved = speed_up(proxy, target, *costs) if costs else None
-    seeds = int(min(counts_of(first).min(), counts_of(second).min())) if len(first) else 0
-    answer, why = _answer(len(first), kendall, limit, choice, bearable)
-    runs = f"{count(len(first), 'configuration')}, {count(seeds, 'seed')}"
+    first, second = checked(proxy, "proxy errors"), checked(target, "target errors")
+    if len(first) != len(second) or any(len(values) != len(first) for values in axes):
+        raise StudyError(
+            f"proxy errors, target errors and axes must have the same configurations, had "
+            f"{[len(first), len(second), *map(len, axes)]}"
+        )
+    if bearable is not None and not 0 <= bearable <= 1:
+        raise StudyError(f"bearable must be a share from 0 to 1, was {bearable}")
+    both = np.flatnonzero(has_runs(first) & has_runs(second))
+    x, y = _means(first), _means(second)
+    order = [int(row) for row in both[np.argsort(x[both], kind="stable")] if np.isfinite(x[row])]
+    counts = (~np.isnan(second[both])).sum(axis=1)
+    found = None
+    if len(both):
+        tables = (
+            np.where(np.isfinite(m)[:, None], t, np.nan) for m, t in ((y, second), (x, first))
+        )
+        of_target, of_proxy = tables
+        kept = np.isin(np.arange(len(second)), both)[:, None]
+        found = posterior(
+            np.where(kept, of_target, np.nan),
+            axis_distances(axes),
+            alike=of_proxy,
+            floor=floor,
+            seed=seed,
+        )
+    given = bearable is not None
+    if bearable is None:
+        bearable = max(LEAST_BEARABLE, found.noise if found else 0.0)
+    shortlists = tuple(
+        _shortlist(order[:k], y, found, bearable) for k in range(1, min(MOST_TRIED, len(order)) + 1)
+    )
+    answer, p, reason = _answer(shortlists, order, y, found)
+    regrets = _regrets(order[:1], found) if order and np.isfinite(y[order[0]]) else None
     return Verdict(
         *names,
-        configurations=len(first),
-        seeds=seeds,
-        kendall=kendall,
-        spearman=rank_correlation(proxy, target, "spearman", seed=seed),
-        kendall_ceiling=limit,
-        spearman_ceiling=ceiling(second, "spearman", seed=seed) if len(first) else none,
-        regret=choice,
-        speed_up=saved,
         answer=answer,
-        sentence=_sentence(names, answer, why, _figures(kendall, limit, choice, saved), runs),
+        p_bearable=p,
+        bearable=bearable,
+        given=given,
+        shortlists=shortlists,
+        probabilities=tuple(
+            float((regrets <= limit / 100).mean()) if regrets is not None else p
+            for limit in LIMITS_POINTS
+        ),
+        rival=_rival(order, found, regrets, bearable),
+        choice=order[0] if order else None,
+        configurations=len(both),
+        seeds=(int(counts.min()), int(counts.max())) if len(counts) else (0, 0),
+        pairs=_pairs(x[both], y[both]),
+        noise=found.noise if found else None,
+        smooth=bool(found and found.smooth),
+        reason=reason,
+    )
+
+
+def _means(table: Array) -> Array:
+    """Average the runs that trained; inf where most runs diverged, nan where there is none."""
+    trained, present = np.isfinite(table).sum(axis=1), (~np.isnan(table)).sum(axis=1)
+    totals = np.where(np.isfinite(table), table, 0.0).sum(axis=1)
+    means = np.full(len(table), np.nan)
+    means[present > 0] = np.inf
+    enough = (trained > 0) & (2 * trained >= present)
+    means[enough] = totals[enough] / trained[enough]
+    return means
+
+
+def _regrets(rows: Sequence[int], found: Posterior | None) -> Array | None:
+    """Return the draws of the regret of the best of some rows; None where none is modelled."""
+    if found is None:
+        return None
+    places = np.flatnonzero(np.isin(found.places, rows))
+    if not len(places):
+        return None
+    return np.asarray(found.errors[:, places].min(axis=1) - found.errors.min(axis=1))
+
+
+def _shortlist(
+    rows: Sequence[int], y: Array, found: Posterior | None, bearable: float
+) -> Shortlist:
+    best = min(y[row] for row in rows)
+    observed = float(best - np.nanmin(y)) if math.isfinite(best) else None
+    regrets = _regrets(rows, found) if observed is not None else None
+    if regrets is None:
+        # Rows beyond those that are modelled are far from the best.
+        return Shortlist(len(rows), tuple(rows), observed, 0.0, None, None)
+    return Shortlist(
+        len(rows),
+        tuple(rows),
+        observed,
+        float((regrets <= bearable).mean()),
+        float(np.quantile(regrets, SURE)),
+        float(regrets.mean()),
     )
 
 
 def _answer(
-    configurations: int, tau: Figure, limit: Figure, choice: Regret | None, bearable: float
-) -> tuple[Answer, str]:
-    """Decide, and return the reason if the figures alone do not show it."""
-    if configurations < FEW_CONFIGURATIONS or choice is None:
-        return "undecided", ""
-    if choice.observed is None:
-        diverged = choice.regret.reason == DIVERGED_CHOICE
-        return ("does not stand in" if diverged else "undecided"), choice.regret.reason
-    lost = choice.regret.interval
-    if lost is not None and lost.low > bearable:
-        return "does not stand in", "its choice costs more than is bearable"
-    ranks = tau.interval
-    if ranks is not None and ranks.high < RANKS_ALIKE:
-        if limit.interval is not None and limit.interval.low > RANKS_ALIKE + NEAR_CEILING:
-            return "does not stand in", "fewer than 3 of 4 pairs are ranked alike"
-        return "undecided", "seed noise alone may explain the different ranks"
-    if ranks is None or lost is None:
-        return "undecided", tau.reason or choice.regret.reason
-    if ranks.low >= RANKS_ALIKE and lost.high <= bearable:
-        return "stands in", ""
-    return "undecided", "the intervals are too wide"
+    shortlists: Sequence[Shortlist], order: Sequence[int], y: Array, found: Posterior | None
+) -> tuple[Answer, float, str]:
+    """Return the answer, its probability, and why there is none."""
+    if not order:
+        return "cannot tell yet", 0.5, "no configuration trained on the proxy and ran on the target"
+    if np.isinf(y[order[0]]) and np.isfinite(y).any():
+        return "does not stand in", 0.0, ""
+    if found is None:
+        trained = int(np.isfinite(y).sum())
+        return (
+            "cannot tell yet",
+            0.5,
+            f"a choice needs two configurations on both, {trained} trained",
+        )
+    p = shortlists[0].p_bearable
+    return next(answer for least, answer in BANDS if p >= least), p, ""
 
 
-def _figures(tau: Figure, limit: Figure, choice: Regret | None, saved: SpeedUp | None) -> list[str]:
-    parts = []
-    if tau.value is not None:
-        of = f" of a ceiling {limit.value:.2f}" if limit.value is not None else ", no ceiling"
-        parts.append(f"tau {tau.value:.2f}{_brackets(tau.interval, 1, 2)}{of}")
-    if choice is not None and choice.regret.value is not None:
-        points = f"{100 * choice.regret.value:.1f} points"
-        parts.append(f"regret {points}{_brackets(choice.regret.interval, 100, 1)}")
-    if saved is not None and saved.ratio is not None:
-        cheaper = saved.ratio >= 1
-        factor = saved.ratio if cheaper else 1 / saved.ratio
-        parts.append(f"{factor:.1f}x {'cheaper' if cheaper else 'more costly'}")
-    return parts
+def _rival(
+    order: Sequence[int], found: Posterior | None, regrets: Array | None, bearable: float
+) -> int | None:
+    if found is None or regrets is None:
+        return None
+    best = found.places[found.errors.argmin(axis=1)]
+    worse = best[regrets > bearable] if (regrets > bearable).any() else best
+    rows, counts = np.unique(worse[worse != order[0]], return_counts=True)
+    return int(rows[counts.argmax()]) if len(rows) else None
 
 
-def _brackets(interval: Interval | None, factor: float, digits: int) -> str:
-    if interval is None:
-        return " (no interval)"
-    ends = (number(factor * end, digits) for end in (interval.low, interval.high))
-    return f" [{', '.join(ends)}]"
-
-
-def _sentence(
-    names: tuple[str, str], answer: Answer, why: str, figures: list[str], runs: str
-) -> str:
-    proxy, target = names
-    because = f" ({why})" if why else ""
-    if answer == "undecided":
-        opening = f"{proxy} for {target}: undecided{because}: {runs}"
-        return opening + (f"; {', '.join(figures)}" if figures and why else "")
-    return f"{proxy} {answer} for {target}{because}: {', '.join(figures)}; {runs}"
+def _pairs(x: Array, y: Array) -> tuple[int, int]:
+    """Count the pairs that both sides order, and those that they order alike."""
+    first, second = np.triu_indices(len(x), 1)
+    with np.errstate(invalid="ignore"):  # inf - inf: both diverged, no order
+        signs = np.sign(x[first] - x[second]) * np.sign(y[first] - y[second])
+    ordered = np.isfinite(signs) & (signs != 0)
+    return int(ordered.sum()), int((signs[ordered] > 0).sum())

@@ -26,6 +26,7 @@ from lowres.store.options import BuildOptions, Working
 from lowres.store.prepare import Prepared, prepare
 from lowres.store.render import OF_THE_IMAGE, Rendering, decoded, stamps_of
 from lowres.store.staging import Staging
+from lowres.text import duration
 from lowres.work.threads import in_threads
 
 IMAGENET_IMAGES = 1_281_167
@@ -91,9 +92,7 @@ def lines(speed: BuildSpeed, images: int | None = None) -> Iterator[str]:
         )
     yield f"{speed.workers} workers: {speed.per_s:,.0f} images/s"
     for count in (images,) if images else dict.fromkeys((speed.of, IMAGENET_IMAGES)):
-        s = count / speed.per_s
-        long = f"{s / 60:.1f} minutes" if s < 6000 else f"{s / 3600:.1f} hours"
-        yield f"{count:,} images of this kind take {f'{s:.1f} seconds' if s < 100 else long}"
+        yield f"{count:,} images of this kind take {duration(count / speed.per_s)}"
 
 
 def build_speed(

@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -292,7 +293,15 @@ class _Prober:
                     f"status {result.exit_status}: {said}. The study's runs would fail, too"
                 )
             speeds[number] = self._speed(run, wall_s)
-        return [_mean(speeds[place :: len(networks)]) for place in range(len(networks))]
+        found = []
+        for place in range(len(networks)):
+            same = speeds[place :: len(networks)]
+            step_s, image_s, start_s = (
+                fmean(getattr(speed, name) for speed in same)
+                for name in ("step_s", "image_s", "start_s")
+            )
+            found.append(Speed(step_s, image_s, start_s, min(speed.steps for speed in same)))
+        return found
 
     def _plan(self, recipe: Recipe, steps: int) -> Run:
         """Plan a short run on a store with a few images of train and of the split for errors."""
@@ -317,15 +326,6 @@ class _Prober:
         images = splits[run.recipe.measured_split(splits)]
         start_s = max(0.0, wall_s - EPOCHS * (last["train_s"] + last["eval_s"]))
         return Speed(last["train_s"] / steps, last["eval_s"] / images, start_s, steps)
-
-
-def _mean(speeds: Sequence[Speed]) -> Speed:
-    return Speed(
-        math.fsum(speed.step_s for speed in speeds) / len(speeds),
-        math.fsum(speed.image_s for speed in speeds) / len(speeds),
-        math.fsum(speed.start_s for speed in speeds) / len(speeds),
-        min(speed.steps for speed in speeds),
-    )
 
 
 def lines(found: Forecast) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """Results of any origin as a table: one row a run, judged as our own studies are.
 
 Columns: `error` (share from 0 to 1; `inf` or an empty cell is a run that diverged), `seed`
-(optional) and `cost` (optional, any unit). The columns that name the proxy and the target tell the
+(optional) and `cost` (optional, any unit). The columns that name the proxy and the target set the
 two sides apart. Every other column is an axis: a decision that was swept.
 """
 
@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from lowres.errors import StudyError, nearest
-from lowres.statistics.estimate import Array
-from lowres.statistics.stand_in import StandIn, judge
+from lowres.statistics.error_tables import Array
+from lowres.statistics.verdict import Verdict, judge
 
 ERROR, SEED, COST = "error", "seed", "cost"
 MORE_RUNS = 2
@@ -117,7 +117,7 @@ class Judgement:
         next_step: what to run where the answer is not sure; empty where it is.
     """
 
-    verdict: StandIn
+    verdict: Verdict
     choice: dict[str, Value] | None
     rival: dict[str, Value] | None
     next_step: str
@@ -214,7 +214,7 @@ def judge_table(
 
 def _next(
     table: ResultsTable,
-    verdict: StandIn,
+    verdict: Verdict,
     choice: Side | None,
     rival: Side | None,
     target: Side,

@@ -107,10 +107,9 @@ def left_s(found: Sequence[Standing]) -> float | None:
     """
     running = [one.left_s for one in found if one.state is RunState.RUNNING]
     waiting = [one.left_s for one in found if one.state in WAITING]
-    known = [one for one in running if one is not None], [one for one in waiting if one is not None]
-    if len(known[0]) < len(running) or len(known[1]) < len(waiting):
+    if None in (*running, *waiting):
         return None
-    return makespan(known[1], max(1, len(running)), known[0])
+    return makespan([s or 0.0 for s in waiting], max(1, len(running)), [s or 0.0 for s in running])
 
 
 def summary(found: Sequence[Standing]) -> str:

@@ -24,6 +24,7 @@ from lowres.networks.shape import TRAINING_PASSES
 from lowres.progress import Display, Track, silent
 from lowres.recipe import Recipe
 from lowres.store.store import Store
+from lowres.text import percent
 from lowres.training import checkpoint
 from lowres.training.checkpoint import Partial
 from lowres.training.device import describe_hardware
@@ -179,7 +180,7 @@ def _train_epoch(session: Session, epoch: int, display: Display) -> None:
             mean = team.size * (float(total) - earlier) / (taken - partial.steps)
             note = f"epoch {epoch + 1}/{recipe.epochs}, loss {mean:.3f}"
             if history and history[-1]["top1_error"] is not None:
-                note += f", top-1 error {100 * history[-1]['top1_error']:.2f} %"
+                note += f", top-1 error {percent(history[-1]['top1_error'])}"
             display.note(note)
         if team.any(session.stop.requested, step):
             break
@@ -237,7 +238,7 @@ def _epoch_line(record: dict[str, Any], epochs: int) -> str:
         )
     return (
         f"epoch {record['epoch']}/{epochs}: loss {record['train_loss']:.3f}, top-1 error "
-        f"{100 * record['top1_error']:.2f} %, top-5 error {100 * record['top5_error']:.2f} %, "
+        f"{percent(record['top1_error'])}, top-5 error {percent(record['top5_error'])}, "
         f"{record['train_s']:.1f} s"
     )
 

@@ -18,18 +18,19 @@ from pathlib import Path
 
 def write_json(path: Path, record: object) -> None:
     """Write a record as JSON; after a crash or a power cut, `path` is whole or as it was."""
-    write_bytes(path, _as_json(record))
+    write_bytes(path, json_bytes(record))
 
 
 def write_json_once(path: Path, record: object) -> None:
     """Write a record as JSON unless `path` exists; several processes may try at once."""
     temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex[:12]}")
-    _write_synced(temporary, _as_json(record))
+    _write_synced(temporary, json_bytes(record))
     claim(temporary, path)
     sync(path.parent)
 
 
-def _as_json(record: object) -> bytes:
+def json_bytes(record: object) -> bytes:
+    """Return a record as JSON."""
     return f"{json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False)}\n".encode()
 
 

@@ -208,12 +208,11 @@ class Trials:
     def report(self, number: int, size: int, error: float, run: str) -> None:
         """Record the error of a configuration at a size, unless it is recorded."""
         identity, trial = self._find(number)
-        if trial.state.is_finished() or size in trial.intermediate_values:
-            return
-        self.storage.set_trial_user_attr(identity, f"run at {size} px", run)
-        self.storage.set_trial_intermediate_value(identity, size, error)
+        if not trial.state.is_finished() and size not in trial.intermediate_values:
+            self.storage.set_trial_user_attr(identity, f"run at {size} px", run)
+            self.storage.set_trial_intermediate_value(identity, size, error)
 
-    def end(self, number: int, state: str, error: float | None = None) -> None:
+    def close(self, number: int, state: str, error: float | None = None) -> None:
         """Record how a configuration ended, unless that is recorded.
 
         It is COMPLETE with its error at the largest size, PRUNED if it was not promoted, or FAIL.

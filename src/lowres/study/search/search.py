@@ -169,7 +169,7 @@ class _Progress:
             self._drop_failed(kept, rung)
         for one in kept:
             if one.evaluations[-1].error is not None:
-                self.trials.end(one.number, "COMPLETE", one.evaluations[-1].error)
+                self.trials.close(one.number, "COMPLETE", one.evaluations[-1].error)
         return configurations
 
     def _first_rung(self, chooser: Chooser, at_a_time: int) -> list[Configuration]:
@@ -208,7 +208,7 @@ class _Progress:
             self.left,
         )
         for number in by_number.keys() - set(chosen):
-            self.trials.end(number, "PRUNED")
+            self.trials.close(number, "PRUNED")
         return [by_number[number] for number in chosen]
 
     def _cost(self, one: Configuration, rung: int) -> int:
@@ -253,7 +253,7 @@ class _Progress:
             )
         for one in chosen if over else ():
             if one.evaluations[rung].status is RunState.FAILED:
-                self.trials.end(one.number, "FAIL")
+                self.trials.close(one.number, "FAIL")
 
 
 def _errors(
