@@ -34,6 +34,7 @@ from lowres.training.run import Run, RunState, RunSummary
 from lowres.variant import Variant
 from lowres.work.directory import WorkDirectory, differences
 from lowres.work.executor import BUSY_STATUS, Executor, Job
+from lowres.work.files import write_json
 
 Axes: TypeAlias = Sequence[Axis | Together]
 Points: TypeAlias = Sequence[Mapping[str, Any]]
@@ -100,7 +101,7 @@ class Study:
         with work.lock("being planned", wait_s=PLANNING_S):
             record = _grown(work, store, base, axes, points, recipes)
             (path / "runs").mkdir(exist_ok=True)
-            work.replan(record)
+            write_json(path / work.plan_name, record)
             for name, recipe in recipes.items():
                 Run.plan(path / "runs" / name, recipe, store)
             return cls.open(path)

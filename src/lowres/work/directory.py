@@ -17,7 +17,7 @@ How to use it::
     return work.result(needed=("best",))
 
 `begin` needs no lock: of several processes that begin at once, one writes the plan and the others
-compare theirs with it. A plan that may grow is replaced by `replan` under the lock. Work that
+compare theirs with it. A plan that may grow is written anew under the lock. Work that
 several processes share is locked by `lock(..., part="build-1-of-8")`: parts lock the directory
 together, and each its own name. Differences between two plans of any kind: `differences`.
 """
@@ -108,10 +108,6 @@ class WorkDirectory:
             self.path.mkdir(parents=True, exist_ok=True)
             write_json_once(self.path / self.plan_name, plan)
         self.refuse(differences(self.read(), plan, self.ignored))
-
-    def replan(self, plan: Mapping[str, Any]) -> None:
-        """Write a plan that replaces the present one; the caller holds the lock."""
-        write_json(self.path / self.plan_name, plan)
 
     def read(self) -> Record:
         """Read the plan; raise `error` if there is none or it is damaged."""
