@@ -37,7 +37,7 @@ def gpu_names(count: int) -> tuple[str, ...]:
     return tuple(visible[:count]) if visible else tuple(map(str, range(count)))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass
 class LocalProcesses:
     """Runs several processes at a time.
 

@@ -76,7 +76,7 @@ class Worker:
         self.stopping.set()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass
 class RayCluster:
     """Runs jobs on a Ray cluster, as many at a time as it has room for.
 
