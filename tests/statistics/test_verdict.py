@@ -140,3 +140,12 @@ def test_a_posterior_of_many_configurations_keeps_the_best():
     assert errors.mean(axis=1).argmin() in found.places
     again = posterior(errors, axis_distances([(10**lr).tolist()]))
     assert np.array_equal(found.errors, again.errors), "one seed, one answer"
+
+
+def test_fewer_than_five_configurations_are_never_sure():
+    found = judge([[0.1, 0.1], [0.5, 0.5]], [[0.1, 0.11], [0.5, 0.5]], bearable=0.01)
+    assert found.p_bearable > 0.95
+    assert found.answer == "probably stands in"
+    assert "little is known" in found.sentence("a")
+    worse = judge([[0.1, 0.1], [0.5, 0.5]], [[0.5, 0.51], [0.1, 0.1]], bearable=0.01)
+    assert worse.answer == "probably does not stand in"

@@ -301,7 +301,11 @@ def _answer(
             f"a choice needs two configurations on both, {trained} trained",
         )
     p = shortlists[0].p_bearable
-    return next(answer for least, answer in BANDS if p >= least), p, ""
+    answer = next(answer for least, answer in BANDS if p >= least)
+    if len(found.places) < FEW and answer in (BANDS[0][1], BANDS[-1][1]):
+        # So few configurations say too little of their spread for a sure answer.
+        answer = BANDS[1][1] if p > 0.5 else BANDS[-2][1]
+    return answer, p, ""
 
 
 def _rival(
