@@ -426,6 +426,7 @@ def test_a_search_resumes_and_refuses_flags_that_would_change_nothing(call, stor
         (["--budget", "1.4", "--rung-epochs", "1", "1", "--epochs", "2"], "leave --epochs out"),
         (["--budget", "1.4", "--variant", "8-box"], "--variant 8-box must have the largest of"),
         (["--budget", "1.4", "--executor", "ray"], "--executor ray needs --jobs here"),
+        (["--budget", "1.4", "--confirm", "-1"], "--confirm must be 0 or more, was -1"),
     ]:
         status, _, refused = call(*search, *small, *more)
         assert (status, words in refused) == (1, True), refused
@@ -440,4 +441,12 @@ def test_a_search_resumes_and_refuses_flags_that_would_change_nothing(call, stor
     assert call("search", tmp_path / "search")[:2] == (0, shown.partition("\n")[2])
     assert "search" in call("info", tmp_path / "search")[1]
     assert "2 trained" in call("status", tmp_path / "search")[1]
+    assert f"for new seeds, run: lowres search {tmp_path / 'search'} --confirm 3" in shown
+    same = [*search, *small, "--budget", "2", "--epochs", "1", "--jobs", "2"]
+    status, shown, _ = call(*same, "--confirm", "2")
+    assert status == 0
+    assert re.search(r"best with 2 new seeds: top-1 error \d+\.\d\d ± \d+\.\d\d % \(mean ±", shown)
+    assert "for new seeds, run" not in shown
+    assert call(*same)[1] == shown
+    assert "4 trained" in call("status", tmp_path / "search")[1]
     assert call("report", tmp_path / "search")[0] == 0
