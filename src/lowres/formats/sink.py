@@ -19,7 +19,7 @@ from lowres.variant import Variant
 from lowres.work.files import held
 
 EARLIEST = (1980, 1, 1, 0, 0, 0)
-"""Date of every member of a written ZIP, the first that it can hold: equal sets make equal bytes."""
+"""Date of every member of a written ZIP, the first that one can hold: equal sets, equal bytes."""
 
 
 def png(image: NDArray[np.uint8], compress_level: int = -1) -> bytes:
