@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from lowres.report.files import write_report as write_report
     from lowres.resampling.resampler import resample as resample
     from lowres.statistics.verdict import judge as judge
-    from lowres.store.as_source import open_source as open_source
     from lowres.store.build import build as build
     from lowres.store.export import export as export
     from lowres.store.options import BuildOptions as BuildOptions, Working as Working
+    from lowres.store.prepare import open_source as open_source
     from lowres.store.store import Store as Store, open_store as open_store
     from lowres.study.axes import Axis as Axis
     from lowres.study.search.search import Search as Search
@@ -58,7 +58,7 @@ _HOMES = {
     "export": "lowres.store.export",
     "judge": "lowres.statistics.verdict",
     "load_network": "lowres.training.weights",
-    "open_source": "lowres.store.as_source",
+    "open_source": "lowres.store.prepare",
     "open_store": "lowres.store.store",
     "resample": "lowres.resampling.resampler",
     "torch_loader": "lowres.loading.loaders",

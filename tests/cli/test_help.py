@@ -17,7 +17,7 @@ from lowres.training.run import Execution
 
 PAGES = Path(__file__).parent / "help"
 VERBS = ("build", "info", "verify", "show", "export", "train", "study", "status", "search",
-         "report", "judge", "demo", "bench build", "help")  # fmt: skip
+         "report", "judge", "decide", "demo", "bench build", "help")  # fmt: skip
 
 
 def help_page(verb: str) -> str:

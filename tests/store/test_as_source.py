@@ -6,8 +6,8 @@ import pytest
 import lowres
 from images import contents
 from lowres.errors import SourceError, StoreError, VariantError
-from lowres.store.as_source import StoreSource, open_source
 from lowres.store.build import build_shard, finish_shards
+from lowres.store.prepare import StoreSource, open_source
 from lowres.store.staging import Shard
 from lowres.testing import SourceContract
 

@@ -138,7 +138,7 @@ def stopped(tmp_path, source):
 
 
 @pytest.mark.parametrize("how", ["missing", "short"])
-@pytest.mark.parametrize("killed", [(staging, "Arrays"), (builder, "in_threads")])
+@pytest.mark.parametrize("killed", [(staging, "RunningChecksums"), (builder, "in_threads")])
 def test_rows_that_were_lost_are_built_again(stopped, store_path, monkeypatch, killed, how):
     """Also where the process is killed once more before it has built them."""
     animals, store = stopped

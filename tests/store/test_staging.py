@@ -73,7 +73,7 @@ def refusing(function, number):
 @pytest.mark.parametrize(
     ("owner", "name", "after"),
     [
-        (staging.Arrays, "write", 9),
+        (RowFile, "write", 40),
         (staging.Journal, "add", 9),
         (RowFile, "create", 5),
         (RowFile, "create", 17),

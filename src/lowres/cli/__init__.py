@@ -11,12 +11,12 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from lowres.cli import judgement, runs, search, stores, studies
+from lowres.cli import runs, search, stores, studies, verdicts
 from lowres.cli.app import app, err
 from lowres.errors import LowresError, RunBusyError, StoreBusyError
 from lowres.work.executor import BUSY_STATUS
 
-__all__ = ["judgement", "main", "runs", "search", "stores", "studies"]
+__all__ = ["main", "runs", "search", "stores", "studies", "verdicts"]
 
 INTERRUPTED_STATUS = 130
 RESUMABLE = frozenset({"build", "train", "study", "search", "demo"})

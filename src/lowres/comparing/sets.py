@@ -17,7 +17,7 @@ from lowres.errors import SourceError, StoreError
 from lowres.formats.source import Entry, Index, Source
 from lowres.progress import Track
 from lowres.resampling.decode import decode, quiet_decoder
-from lowres.store.as_source import StoreSource, open_source
+from lowres.store.prepare import StoreSource, open_source
 from lowres.store.rows import BLOCK_BYTES, DIGEST_BYTES, image_digests
 from lowres.variant import Variant
 from lowres.work.threads import available_cores, in_threads

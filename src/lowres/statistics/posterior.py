@@ -42,6 +42,9 @@ FEWEST_EFFECTIVE = 20.0
 LOG_FROM = 4.0
 """A numeric axis that spans this factor is compared in logarithms."""
 
+TRUSTED_FREEDOM = 6
+"""Repeats from which their pooled variance is the noise that `Posterior` states."""
+
 PAIRED_SEEDS = 4
 """Common seeds from which runs of one seed are compared with each other. They share initial
 weights and order, so their noise is alike; with fewer seeds the pairing costs more degrees of
@@ -303,7 +306,7 @@ def posterior(
     random = np.random.default_rng(seed)
     model = _Model(found, distances, guess, width, floor)
     hyper, effective = _sampled(model, random)
-    repeated = found.variance
+    repeated = found.variance if found.freedom.sum() >= TRUSTED_FREEDOM else None
     one = float(np.median(np.exp(hyper[:, 2]))) + floor if repeated is None else repeated
     return Posterior(
         found.rows,

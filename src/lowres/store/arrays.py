@@ -13,7 +13,6 @@ from __future__ import annotations
 import hashlib
 import itertools
 import threading
-from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ from numpy.typing import NDArray
 from lowres.errors import StoreError
 from lowres.jit import HAS_NUMBA, compiled
 from lowres.store.manifest import array_path
-from lowres.store.rows import DIGEST_BYTES, RowFile, image_digests
+from lowres.store.rows import DIGEST_BYTES, RowFile
 from lowres.variant import Variant
 
 PART = ".part"
@@ -66,55 +65,6 @@ def digests_path(folder: Path, key: Key) -> Path:
     return folder / f"{array_path(*key).removesuffix('.npy')}.digests{PART}"
 
 
-class Arrays:
-    """The open arrays of an unfinished store.
-
-    Attributes:
-        variants: what each entry is made into.
-        images: rows of images, for each split and variant.
-        digests: (N, 32) rows of SHA-256, for each split and variant.
-    """
-
-    def __init__(self, path: Path, splits: Iterable[str], variants: Sequence[Variant]) -> None:
-        """Open arrays that `reserve` has made.
-
-        Raises:
-            OSError, ValueError: one is missing or damaged.
-        """
-        self.variants = tuple(variants)
-        keys = [(split, variant) for split in splits for variant in variants]
-        self.images = {key: RowFile(part_path(path, key), writable=True) for key in keys}
-        self.digests = {
-            key: RowFile(digests_path(path, key), writable=True, dimensions=2) for key in keys
-        }
-
-    def close(self) -> None:
-        for rows in (*self.images.values(), *self.digests.values()):
-            rows.close()
-
-    def write(self, chunk: Chunk, pixels: NDArray[np.uint8]) -> array[int]:
-        """Write the rows of a chunk.
-
-        Args:
-            chunk: the rows.
-            pixels: one-dimensional uint8: all rows of the first variant, then all rows of the next.
-
-        Returns:
-            For each variant the sums of the levels of each channel and the sums of their squares.
-        """
-        sums = np.zeros((len(self.variants), 6), np.int64)
-        start = 0
-        for variant, total in zip(self.variants, sums, strict=True):
-            stop = start + len(chunk) * 3 * variant.size**2
-            block = pixels[start:stop].reshape(len(chunk), variant.size, variant.size, 3)
-            key = chunk.split, variant
-            self.images[key].write(chunk.start, block)
-            self.digests[key].write(chunk.start, image_digests(block))
-            add_levels(pixels[start:stop], total)
-            start = stop
-        return array("q", sums.tobytes())
-
-
 def damaged_splits(path: Path, rows: Mapping[str, int], variants: Sequence[Variant]) -> set[str]:
     """Find the splits of which an array is missing or damaged, so that none of their rows count."""
     for key in itertools.product(rows, variants):
@@ -131,11 +81,7 @@ def reserve(
 ) -> None:
     """Make the arrays that are missing, and reserve their disk space.
 
-    Args:
-        path: the store's folder.
-        rows: number of rows of each split.
-        variants: what is made of each entry.
-        alone: no other process builds here, so that a damaged array can be made anew.
+    If this process is `alone` in the folder `path`, it makes damaged arrays anew.
 
     Raises:
         OSError: they cannot be written.
@@ -148,7 +94,7 @@ def reserve(
             continue
         if alone:
             file.unlink(missing_ok=True)
-        elif file.exists() and not _is_whole(file, shape):
+        elif file.exists() and not _is_whole(file, shape):  # no other shard made it meanwhile
             raise StoreError(f"{file} is damaged: {REPAIR}")
         RowFile.create(file, shape).close()
 

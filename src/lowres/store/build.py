@@ -12,6 +12,7 @@ import io
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 from lowres.errors import StoreError, require
 from lowres.progress import Track, silent
 from lowres.resampling.decode import quiet_decoder
-from lowres.store.arrays import Chunk, Key, part_path
+from lowres.store.arrays import Key, part_path
 from lowres.store.cluster import build_on_ray
 from lowres.store.manifest import (
     FILE_NAME,
@@ -87,8 +88,8 @@ def build(
             return _already_built(store, prepared)
         with closing(_staged(store, prepared, working)) as staging:
             if working.executor == "threads":
-                _build_rows(staging, prepared, working, track)
-                return _finish(staging, prepared, working.threads, track)
+                _build_rows(staging, working, track)
+                return _finish(staging, working.threads, track)
     build_on_ray(store, prepared, working, track)
     return _finish_shards(store, prepared, working, track)
 
@@ -104,16 +105,8 @@ def build_shard(
 ) -> int:
     """Build one part of a store, while other processes or machines build the others.
 
-    Source and store lie on a file system that all of them share. When all parts are built,
-    `finish_shards` makes the store of them. Arguments and errors as for `build`, and:
-
-    Args:
-        source: as for `build`.
-        store: as for `build`.
-        options: the same for every shard.
-        shard: which part.
-        working: as for `build`, in threads.
-        track: as for `build`.
+    Source and store lie on a file system that all of them share, and the options are the same for
+    every shard. When all parts are built, `finish_shards` makes the store of them.
 
     Returns:
         How many images of the whole store are not built yet, as far as the journals show.
@@ -129,7 +122,7 @@ def build_shard(
             _already_built(store, prepared)
             return 0
         with closing(_staged(store, prepared, working, shard)) as staging:
-            _build_rows(staging, prepared, working, track)
+            _build_rows(staging, working, track)
         return prepared.images - images_built(store)
 
 
@@ -143,12 +136,7 @@ def finish_shards(
 ) -> Manifest:
     """Make a store of the parts that `build_shard` has built, without decoding anything.
 
-    Args:
-        source: as for `build`.
-        store: as for `build`.
-        options: as for `build`.
-        working: `on_error="skip"` if the shards were built with it.
-        track: shows progress.
+    `working` must have `on_error="skip"` if the shards were built with it.
 
     Raises:
         StoreError: parts are missing, or another process is building.
@@ -194,8 +182,7 @@ def _staged(
     staging = Staging(store, prepared, shard)
     if working.on_error == "stop":
         staging.drop([built.chunk for built in staging.own() if built.skipped])
-    changed: list[Chunk] = []
-    names = []
+    changed, names = [], []
     for built in staging.own():
         entries = staging.entries(built.chunk)
         now = stamps_of(prepared.source, entries)
@@ -218,20 +205,13 @@ def _staged(
     return staging
 
 
-def _build_rows(staging: Staging, prepared: Prepared, working: Working, track: Track) -> None:
+def _build_rows(staging: Staging, working: Working, track: Track) -> None:
     """Build every chunk that is not built yet, in threads."""
-    threads = 1 if prepared.source.in_order else working.threads
+    threads = 1 if staging.prepared.source.in_order else working.threads
     todo = staging.todo(threads)
     left = sum(map(len, todo))
     done = sum(len(built.chunk) for built in staging.built)
-    stopping = threading.Event()
-    rendering = Rendering(prepared, staging.arrays, skip=working.on_error == "skip")
-
-    def work(chunk: Chunk) -> None:
-        built = rendering.build(chunk, staging.entries(chunk), stopping)
-        if built is not None:
-            staging.keep(built)
-
+    rendering = Rendering(staging, skip=working.on_error == "skip")
     try:
         with track("build", left + done, done=done) as display:
             if todo:
@@ -243,7 +223,7 @@ def _build_rows(staging: Staging, prepared: Prepared, working: Working, track: T
                 finally:
                     compiling.cancel()
                 display.restart()
-            for chunk, _ in in_threads(work, todo, threads, stopping):
+            for chunk, _ in in_threads(rendering.build, todo, threads, rendering.stopping):
                 display.advance(len(chunk))
     finally:
         staging.end_journal()
@@ -267,12 +247,12 @@ def _finish_shards(store: Path, prepared: Prepared, working: Working, track: Tra
                     "missing. Run the shards that failed again; or run the same command without "
                     "--finish, which builds the rest here"
                 )
-            return _finish(staging, prepared, working.threads, track)
+            return _finish(staging, working.threads, track)
 
 
-def _finish(staging: Staging, prepared: Prepared, threads: int, track: Track) -> Manifest:
+def _finish(staging: Staging, threads: int, track: Track) -> Manifest:
     """Turn the rows into a store: measured, checksummed, on disk, and last the manifest."""
-    path, files = staging.path, {}
+    path, prepared, files = staging.path, staging.prepared, {}
     labels: dict[str, NDArray[np.int64]] = {}
     kept: dict[str, NDArray[np.int64]] = {}
     skipped = staging.skipped()
@@ -281,21 +261,18 @@ def _finish(staging: Staging, prepared: Prepared, threads: int, track: Track) ->
         if not len(rows):
             raise StoreError(f"no image of {split} can be decoded; {path} stays unfinished")
         labels[split] = np.fromiter((entries[row].label for row in rows), np.int64, len(rows))
-    arrays = list(staging.arrays.images)
-
-    def finish_array(key: Key) -> str:
-        return _finish_array(staging, key, kept[key[0]])
-
+    arrays = list(staging.images)
+    finish_array = partial(_finish_array, staging, kept)
     with track("checksums", len(arrays)) as display:
         for key, sha256 in in_threads(finish_array, arrays, threads, threading.Event()):
             files[array_path(*key)] = sha256
             display.advance()
     for split, entries in staging.index.splits.items():
-        files[f"{split}/{LABELS}"] = _write(path / split / LABELS, _npy(labels[split]))
+        files[f"{split}/{LABELS}"] = _write(path / split / LABELS, labels[split])
         keys = b"".join(f"{entries[row].key}\n".encode() for row in kept[split])
         files[f"{split}/{KEYS}"] = _write(path / split / KEYS, keys)
     if (mean := prepared.source.mean()) is not None:
-        files[SOURCE_MEAN] = _write(path / SOURCE_MEAN, _npy(mean))
+        files[SOURCE_MEAN] = _write(path / SOURCE_MEAN, mean)
     manifest = Manifest(
         source=prepared.plan["source"],
         options=prepared.plan["options"],
@@ -321,32 +298,30 @@ def _finish(staging: Staging, prepared: Prepared, threads: int, track: Track) ->
     return manifest
 
 
-def _npy(values: NDArray[Any]) -> bytes:
-    file = io.BytesIO()
-    np.save(file, values)
-    return file.getvalue()
-
-
-def _write(path: Path, data: bytes) -> str:
+def _write(path: Path, data: bytes | NDArray[Any]) -> str:
     """Write a file to the disk and return its SHA-256."""
+    if not isinstance(data, bytes):
+        file = io.BytesIO()
+        np.save(file, data)
+        data = file.getvalue()
     write_bytes(path, data)
     return hashlib.sha256(data).hexdigest()
 
 
-def _finish_array(staging: Staging, key: Key, kept: NDArray[np.int64]) -> str:
+def _finish_array(staging: Staging, kept: Mapping[str, NDArray[np.int64]], key: Key) -> str:
     """Write an array to the disk under its final name, without skipped rows; return its SHA-256."""
-    rows, part = staging.arrays.images[key], part_path(staging.path, key)
+    rows, part, taken = staging.images[key], part_path(staging.path, key), kept[key[0]]
     final = staging.path / array_path(*key)
-    if len(kept) == len(rows):
+    if len(taken) == len(rows):
         sha256 = staging.checksums.complete(key)
         sync(part)
         part.replace(final)
         return sha256
     temporary = final.with_name(f"{final.name}.tmp")
     temporary.unlink(missing_ok=True)
-    with closing(RowFile.create(temporary, (len(kept), *rows.shape[1:]))) as compact:
-        for start in range(0, len(kept), rows.block_rows):
-            compact.write(start, rows.read(kept[start : start + rows.block_rows]))
+    with closing(RowFile.create(temporary, (len(taken), *rows.shape[1:]))) as compact:
+        for start in range(0, len(taken), rows.block_rows):
+            compact.write(start, rows.read(taken[start : start + rows.block_rows]))
     sync(temporary)
     sha256 = sha256_of_file(temporary)
     temporary.replace(final)
@@ -356,7 +331,9 @@ def _finish_array(staging: Staging, key: Key, kept: NDArray[np.int64]) -> str:
 def _statistics(staging: Staging, split: str, images: int) -> dict[str, dict[str, list[float]]]:
     """Compute mean and standard deviation of each channel over all pixels, in levels."""
     statistics = {}
-    for variant, sums in zip(staging.variants, staging.sums(split).tolist(), strict=True):
+    chunks = [built.sums for built in staging.built if built.chunk.split == split]
+    total = np.array(chunks, np.int64).sum(axis=0).reshape(len(staging.variants), 6)
+    for variant, sums in zip(staging.variants, total.tolist(), strict=True):
         n = images * variant.size**2
         statistics[str(variant)] = {
             "mean": [total / n for total in sums[:3]],
@@ -377,8 +354,7 @@ def _contents(
     for variant in staging.variants:
         splits = {}
         for split, rows in kept.items():
-            digests = staging.arrays.digests[split, variant].read_range(0, staging.rows[split])
-            whole = len(rows) == len(digests)
-            splits[split] = labels[split], digests if whole else digests[rows]
+            digests = staging.digests[split, variant].read_range(0, staging.rows[split])
+            splits[split] = labels[split], digests[rows]
         contents[str(variant)] = content_hash(variant.size, splits, staging.index.classes)
     return contents

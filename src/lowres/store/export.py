@@ -85,13 +85,7 @@ def export(
 
 
 def notes(store: Store, written: Collection[str], to: str) -> Iterator[str]:
-    """Report what a reader of an export should know: missing splits, classes without images.
-
-    Args:
-        store: what was exported.
-        written: the splits that were written.
-        to: name of the format.
-    """
+    """Report what a reader of an export should know: missing splits, classes without images."""
     left = [split for split in store.splits if split not in written]
     if left:
         yield f"left out {', '.join(left)}" + (f": {to} has one split" * writers()[to].one_split)

@@ -75,10 +75,6 @@ class Manifest:
         lines = "".join(f"{path} {sha256}\n" for path, sha256 in sorted(self.files.items()))
         return hashlib.sha256(lines.encode()).hexdigest()
 
-    def parsed_variants(self) -> tuple[Variant, ...]:
-        """Parse the names of the variants."""
-        return tuple(Variant.parse(name) for name in self.variants)
-
     def write(self, folder: Path) -> None:
         """Write to `folder`; after a crash or a power cut, the file is whole or missing."""
         record = {"format": FORMAT, "format_version": FORMAT_VERSION, **asdict(self)}
@@ -110,11 +106,11 @@ class Manifest:
             values["classes"] = tuple(map(str, values["classes"]))
             values["variants"] = tuple(map(str, values["variants"]))
             values["skipped"] = tuple(Skipped(**skipped) for skipped in values["skipped"])
-            manifest = cls(**values)
-            manifest.parsed_variants()
+            for name in values["variants"]:
+                Variant.parse(name)
+            return cls(**values)
         except (KeyError, TypeError, AttributeError, LowresError) as error:
             raise StoreError(f"{path} is damaged ({error!r}); build the store again") from error
-        return manifest
 
 
 def _missing(folder: Path) -> str:

@@ -102,31 +102,27 @@ class BuildOptions:
             VariantError: a part does not exist, or a preset is chosen beside a part of it.
         """
         sizes = self.size or (DEFAULT_SIZES_PX if native_px is None else (native_px,))
-        filters = tuple(name for name in self.filter if name != "all") or (DEFAULT_FILTER,)
-        if "all" in self.filter:
-            filters = FILTERS
+        named = tuple(name for name in self.filter if name != "all") or (DEFAULT_FILTER,)
+        filters = FILTERS if "all" in self.filter else named
         chosen = product(filters, self.fit or FITS[:1], self.rule or RULES[:1])
-        parts = [Preset(*part) for part in chosen] if self.preset is None else [self._preset()]
+        parts = [Preset(*part) for part in chosen]
+        if self.preset is not None:
+            if self.preset not in PRESETS:
+                names = ", ".join(PRESETS)
+                raise VariantError(f"--preset must be one of {names}, was {self.preset!r}")
+            parts = [PRESETS[self.preset]]
+            for part, value in parts[0]._asdict().items():
+                if given := getattr(self, part):
+                    raise VariantError(
+                        f"--preset {self.preset} already sets --{part} {value}: leave out "
+                        f"--{part} {' '.join(given)}, or the preset"
+                    )
         return tuple(dict.fromkeys(Variant(size, *part) for size in sizes for part in parts))
-
-    def _preset(self) -> Preset:
-        if self.preset not in PRESETS:
-            raise VariantError(f"--preset must be one of {', '.join(PRESETS)}, was {self.preset!r}")
-        preset = PRESETS[self.preset]
-        for part in Preset._fields:
-            if given := getattr(self, part):
-                raise VariantError(
-                    f"--preset {self.preset} already sets --{part} {getattr(preset, part)}: leave "
-                    f"out --{part} {' '.join(given)}, or the preset"
-                )
-        return preset
 
     def to_record(self) -> dict[str, Any]:
         """Return the fields that choose what is taken from the source, as JSON values."""
-        chosen = asdict(self)
-        for part in ("size", "filter", "fit", "rule", "preset"):
-            del chosen[part]
-        return chosen
+        of_variants = ("size", "preset", *Preset._fields)
+        return {name: value for name, value in asdict(self).items() if name not in of_variants}
 
 
 OnError = Literal["stop", "skip"]

@@ -13,10 +13,9 @@ from lowres.errors import ImageError, SourceError
 from lowres.formats.source import Entry, Source
 from lowres.resampling.decode import decode_for
 from lowres.resampling.resampler import resampler, warm_up
-from lowres.store.arrays import Arrays, Chunk, add_levels
-from lowres.store.as_source import StoreSource
-from lowres.store.prepare import Prepared
-from lowres.store.staging import Built
+from lowres.store.arrays import Chunk, add_levels
+from lowres.store.prepare import Prepared, StoreSource
+from lowres.store.staging import Staging
 from lowres.variant import Rule
 
 OF_THE_IMAGE = (ImageError, FileNotFoundError, PermissionError, IsADirectoryError)
@@ -28,19 +27,18 @@ STAMP_DIGITS = 8
 
 
 class Rendering:
-    """Makes rows from entries, with an open source and open arrays.
+    """Makes rows from entries; safe to use from several threads.
 
-    Safe to use from several threads.
-
-    Args:
-        prepared: what is built.
-        arrays: where the rows are written.
+    Attributes:
+        staging: where the rows are written.
         skip: record entries that cannot be decoded, instead of raising.
+        stopping: `build` returns early once it is set.
     """
 
-    def __init__(self, prepared: Prepared, arrays: Arrays, *, skip: bool = False) -> None:
-        self.prepared, self.arrays, self.skip = prepared, arrays, skip
-        self.source, self.variants = prepared.source, prepared.variants
+    def __init__(self, staging: Staging, *, skip: bool = False) -> None:
+        self.staging, self.skip, self.prepared = staging, skip, staging.prepared
+        self.source, self.variants = self.prepared.source, self.prepared.variants
+        self.stopping = threading.Event()
         # Looked up once: a look-up by variants takes as long as a small image.
         self._resampler = resampler(self.variants)
 
@@ -50,23 +48,23 @@ class Rendering:
             warm_up()
         add_levels(np.zeros(3, np.uint8), np.zeros(6, np.int64))
 
-    def build(
-        self, chunk: Chunk, entries: Sequence[Entry], stopping: threading.Event | None = None
-    ) -> Built | None:
-        """Make the rows of a chunk and write them; return None once `stopping` is set.
+    def build(self, chunk: Chunk) -> None:
+        """Make the rows of a chunk and keep them.
 
         Raises:
             SourceError: an entry cannot be read or decoded, and is not skipped.
             OSError: the rows cannot be written.
         """
+        entries = self.staging.entries(chunk)
         stamps = stamps_of(self.source, entries)
         if isinstance(self.source, StoreSource):
-            return Built(chunk, stamps, {}, self.arrays.write(chunk, self.source.copies(entries)))
+            self.staging.keep(chunk, stamps, {}, self.source.copies(entries))
+            return
         pixels, places = self.space(len(chunk))
         skipped = {}
         for row, entry in enumerate(entries):
-            if stopping is not None and stopping.is_set():
-                return None
+            if self.stopping.is_set():
+                return
             try:
                 images = decoded(self.prepared, self.source.read(entry))
                 self.resample(images, pixels, places[row])
@@ -83,7 +81,7 @@ class Rendering:
                         "it and run the same command again; or skip such images: --on-error skip"
                     ) from error
                 skipped[chunk.start + row] = reason
-        return Built(chunk, stamps, skipped, self.arrays.write(chunk, pixels))
+        self.staging.keep(chunk, stamps, skipped, pixels)
 
     def space(self, rows: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
         """Make space for the pixels of some rows.

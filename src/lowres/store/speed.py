@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import statistics
 import tempfile
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
@@ -26,7 +25,7 @@ from lowres.store.arrays import Chunk
 from lowres.store.options import BuildOptions, Working
 from lowres.store.prepare import Prepared, prepare
 from lowres.store.render import OF_THE_IMAGE, Rendering, decoded, stamps_of
-from lowres.store.staging import Built, Staging
+from lowres.store.staging import Staging
 from lowres.text import duration
 from lowres.work.threads import in_threads
 
@@ -77,12 +76,7 @@ class BuildSpeed:
 
 
 def lines(speed: BuildSpeed, images: int | None = None) -> Iterator[str]:
-    """Write lines for people.
-
-    Args:
-        speed: what was measured.
-        images: number of images to project the time for; default: the source's and ImageNet's.
-    """
+    """Return lines for people, with the time for `images`, or for the source and ImageNet."""
     yield (
         f"measured {speed.images:,} of {speed.of:,} images, mean {speed.mean_bytes / 1e3:.1f} "
         f"kB, to {len(speed.variants)} variants; milliseconds for each image:"
@@ -157,11 +151,7 @@ def build_speed(
 
 
 def _sampled(whole: Prepared, sample: int) -> tuple[Index, list[Read]]:
-    """Take entries at equal distances that can be decoded; read them, which warms the cache.
-
-    Raises:
-        SourceError: none can be decoded.
-    """
+    """Take entries at equal distances that can be decoded; read them, which warms the cache."""
     step = max(whole.images / sample, 1.0)
     splits, read = {}, []
     for split, entries in whole.index.splits.items():
@@ -188,37 +178,24 @@ def _round(
         with _timed(seconds, "floor"):
             if isinstance(data, bytes):
                 decoded(prepared, data)
-    with _begun(prepared, folder / "one") as staging:
-        rendering = Rendering(prepared, staging.arrays)
+    for store in (folder / "one", folder / "all"):
+        store.mkdir(parents=True)
+    with closing(Staging(folder / "one", prepared)) as staging:
+        rendering = Rendering(staging)
         for chunk in staging.todo(1):
-            _build_chunk(rendering, staging, chunk, seconds)
-    with _begun(prepared, folder / "all") as staging:
-        rendering, stopping = Rendering(prepared, staging.arrays), threading.Event()
-
-        def work(chunk: Chunk) -> None:
-            built = rendering.build(chunk, staging.entries(chunk), stopping)
-            if built is not None:
-                staging.keep(built)
-
+            _build_chunk(rendering, chunk, seconds)
+    with closing(Staging(folder / "all", prepared)) as staging:
+        rendering, chunks = Rendering(staging), staging.todo(workers)
         began = time.perf_counter()
-        for _ in in_threads(work, staging.todo(workers), workers, stopping):
+        for _ in in_threads(rendering.build, chunks, workers, rendering.stopping):
             pass
         seconds["parallel"] = time.perf_counter() - began
     return seconds
 
 
-@contextmanager
-def _begun(prepared: Prepared, store: Path) -> Iterator[Staging]:
-    store.mkdir(parents=True)
-    with closing(Staging(store, prepared)) as staging:
-        yield staging
-
-
-def _build_chunk(
-    rendering: Rendering, staging: Staging, chunk: Chunk, seconds: dict[str, float]
-) -> None:
+def _build_chunk(rendering: Rendering, chunk: Chunk, seconds: dict[str, float]) -> None:
     """Build a chunk as `Rendering.build` does, and measure each step."""
-    entries = staging.entries(chunk)
+    entries = rendering.staging.entries(chunk)
     with _timed(seconds, "read"):
         stamps = stamps_of(rendering.source, entries)
     pixels, places = rendering.space(len(chunk))
@@ -230,7 +207,7 @@ def _build_chunk(
         with _timed(seconds, "resample"):
             rendering.resample(images, pixels, places[row])
     with _timed(seconds, "write"):
-        staging.keep(Built(chunk, stamps, {}, staging.arrays.write(chunk, pixels)))
+        rendering.staging.keep(chunk, stamps, {}, pixels)
 
 
 @contextmanager

@@ -14,14 +14,16 @@ a build that is killed at any moment resumes from its folder.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
+import re
 import shutil
 import threading
 import uuid
 from array import array
 from collections.abc import Collection, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -33,15 +35,17 @@ from lowres.formats.source import Entry, Index
 from lowres.store.arrays import (
     PART,
     REPAIR,
-    Arrays,
     Chunk,
     RunningChecksums,
+    add_levels,
     damaged_splits,
+    digests_path,
+    part_path,
     reserve,
 )
 from lowres.store.manifest import FILE_NAME
 from lowres.store.prepare import Prepared
-from lowres.store.rows import DIGEST_BYTES
+from lowres.store.rows import DIGEST_BYTES, RowFile, image_digests
 from lowres.work.directory import WorkDirectory, differences
 from lowres.work.files import write_bytes, write_json_once
 
@@ -77,11 +81,11 @@ class Shard(NamedTuple):
         Raises:
             StoreError: it is no such text.
         """
-        number, slash, of = text.partition("/")
-        digits = (number + of).isascii() and number.isdigit() and of.isdigit()
-        if not slash or not digits or not 1 <= int(number) <= int(of):
+        found = re.fullmatch("([0-9]+)/([0-9]+)", text)
+        shard = cls(*map(int, found.groups())) if found else cls(0, 0)
+        if not 1 <= shard.number <= shard.of:
             raise StoreError(f"--shard must be NUMBER/OF, such as 1/8 to 8/8, was {text!r}")
-        return cls(int(number), int(of))
+        return shard
 
     @property
     def name(self) -> str:
@@ -118,9 +122,6 @@ def _begin(work: WorkDirectory, plan: dict[str, Any], index: Index) -> None:
     """Begin a build in an empty folder, or check that the same build was begun there.
 
     Several processes may begin the same build at once.
-
-    Raises:
-        StoreError: the folder contains something else, or a build of something else.
     """
     if not work.planned:
         work.refuse_foreign()
@@ -173,14 +174,8 @@ class Built:
 
     def line(self) -> str:
         """Return the line of a journal."""
-        record = {
-            "split": self.chunk.split,
-            "start": self.chunk.start,
-            "stop": self.chunk.stop,
-            "stamps": self.stamps,
-            "skipped": self.skipped,
-            "sums": self.sums.tolist(),
-        }
+        record = {**asdict(self.chunk), "stamps": self.stamps, "skipped": self.skipped}
+        record["sums"] = self.sums.tolist()
         return f"{json.dumps({**record, 'check': _check(record)})}\n"
 
     @classmethod
@@ -263,27 +258,22 @@ class Staging:
 
     Attributes:
         path: the store's folder.
-        index: the entries, one row each.
-        variants: what is made of each entry.
+        prepared: what is built.
         rows: number of rows of each split.
-        arrays: the arrays.
+        images: rows of images, for each split and variant.
+        digests: (N, 32) rows of SHA-256, for each split and variant.
         built: the chunks that are written.
         checksums: the SHA-256 of the arrays, as far as they are written.
     """
 
     def __init__(self, path: Path, prepared: Prepared, shard: Shard | None = None) -> None:
-        """Begin a build, or resume it.
-
-        Args:
-            path: the store's folder.
-            prepared: what is built.
-            shard: the part that this process builds; None for all of it.
+        """Begin a build, or resume it; with a shard, this process builds only that part.
 
         Raises:
             StoreError: the folder contains something else, was begun with another plan, or lies
                 on a disk with too little free space.
         """
-        self.path, self.shard = path, shard
+        self.path, self.prepared, self.shard = path, prepared, shard
         self.index, self.variants = prepared.index, prepared.variants
         self.rows = {split: len(entries) for split, entries in self.index.splits.items()}
         self._lock = threading.Lock()
@@ -308,8 +298,12 @@ class Staging:
             raise StoreError(f"{path} has lost arrays of {', '.join(sorted(damaged))}: {REPAIR}")
         self.drop(lost)
         reserve(path, self.rows, self.variants, alone=shard is None)
-        self.arrays = Arrays(path, self.rows, self.variants)
-        self.checksums = RunningChecksums(self.arrays.images)
+        keys = list(itertools.product(self.rows, self.variants))
+        self.images = {key: RowFile(part_path(path, key), writable=True) for key in keys}
+        self.digests = {
+            key: RowFile(digests_path(path, key), writable=True, dimensions=2) for key in keys
+        }
+        self.checksums = RunningChecksums(self.images)
         self._journal: Journal | None = None
 
     def _check_space(self) -> None:
@@ -345,11 +339,7 @@ class Staging:
         self.built = [built for built in self.built if built.chunk not in gone]
 
     def todo(self, workers: int) -> list[Chunk]:
-        """List the chunks that are not built, in row order; for a shard, those of its part.
-
-        Args:
-            workers: threads that share them.
-        """
+        """List the chunks that `workers` are to build, in row order; for a shard, of its part."""
         # The borders at multiples of `whole` do not depend on the workers: all shards cut alike.
         number, of = self.shard or (1, 1)
         most = sum(self.rows.values()) // (CHUNKS_PER_WORKER * of)
@@ -370,24 +360,38 @@ class Staging:
         return chunks
 
     def entries(self, chunk: Chunk) -> Sequence[Entry]:
-        """Return the entries of a chunk."""
         return self.index.splits[chunk.split][chunk.start : chunk.stop]
 
-    def keep(self, built: Built) -> None:
-        """Keep a chunk whose rows are written. Safe to call from several threads."""
+    def keep(
+        self, chunk: Chunk, stamps: str, skipped: dict[int, str], pixels: NDArray[np.uint8]
+    ) -> None:
+        """Write the rows of a chunk, and then a line of the journal; safe in several threads.
+
+        `pixels` is one-dimensional uint8: all rows of the first variant, then all of the next.
+        """
+        sums = np.zeros((len(self.variants), 6), np.int64)
+        start = 0
+        for variant, total in zip(self.variants, sums, strict=True):
+            stop = start + len(chunk) * 3 * variant.size**2
+            block = pixels[start:stop].reshape(len(chunk), variant.size, variant.size, 3)
+            self.images[chunk.split, variant].write(chunk.start, block)
+            self.digests[chunk.split, variant].write(chunk.start, image_digests(block))
+            add_levels(pixels[start:stop], total)
+            start = stop
+        built = Built(chunk, stamps, skipped, array("q", sums.tobytes()))
         with self._lock:
             if self._journal is None:
                 self._journal = Journal(self._own)
             self._journal.add(built)
             self.built.append(built)
         if not self.shard:
-            self.checksums.note([built.chunk])
+            self.checksums.note([chunk])
             self.checksums.follow()
 
     def close(self) -> None:
-        """Close journal and arrays."""
         self.end_journal()
-        self.arrays.close()
+        for rows in (*self.images.values(), *self.digests.values()):
+            rows.close()
 
     def end_journal(self) -> None:
         """Close the journal and bring the chunks in row order."""
@@ -402,9 +406,3 @@ class Staging:
         for built in self.built:
             by_split[built.chunk.split].update(built.skipped)
         return {split: dict(sorted(rows.items())) for split, rows in by_split.items()}
-
-    def sums(self, split: str) -> NDArray[np.int64]:
-        """Add up the levels of a split: (V, 6) int64, in the order of `arrays.add_levels`."""
-        sums = [built.sums for built in self.built if built.chunk.split == split]
-        total: NDArray[np.int64] = np.array(sums, np.int64).sum(axis=0)
-        return total.reshape(len(self.variants), 6)

@@ -52,7 +52,7 @@ class Store:
     @cached_property
     def variants(self) -> tuple[Variant, ...]:
         """The variants; every split has all of them."""
-        return self.manifest.parsed_variants()
+        return tuple(map(Variant.parse, self.manifest.variants))
 
     def images(self, split: str, variant: Variant | str) -> NDArray[np.uint8]:
         """Open the images of a split.
@@ -68,21 +68,11 @@ class Store:
                 f"{self.path} has no variant {variant}; it has {', '.join(self.manifest.variants)}"
             )
         size = Variant.parse(str(variant)).size
-        array: NDArray[np.uint8] = self._open(array_path(self._known(split), variant))
-        expected = (self.splits[split], size, size, 3)
-        if array.shape != expected or array.dtype != np.uint8:
-            raise StoreError(
-                f"{self.path / array_path(split, variant)} must be {expected} uint8, "
-                f"was {array.shape} {array.dtype}; build the store again"
-            )
-        return array
+        name = array_path(self._known(split), variant)
+        return self._open(name, (self.splits[split], size, size, 3), "uint8")
 
     def mean_image(self, variant: Variant | str) -> NDArray[np.float64]:
-        """Average the images of train, (H, W, 3) in levels.
-
-        Raises:
-            StoreError: as `images`.
-        """
+        """Average the images of train, (H, W, 3) in levels."""
         rows = self.rows("train", variant)
         total = np.zeros(rows.shape[1:], np.int64)
         for block in rows.blocks():
@@ -91,11 +81,7 @@ class Store:
         return total / len(rows)
 
     def rows(self, split: str, variant: Variant | str) -> RowFile:
-        """Open the images of a split for reading block by block, without a memory map.
-
-        Raises:
-            StoreError: as `images`.
-        """
+        """Open the images of a split for reading block by block, without a memory map."""
         self.images(split, variant)
         path = self.path / array_path(split, variant)
         try:
@@ -105,12 +91,7 @@ class Store:
 
     def labels(self, split: str) -> NDArray[np.int64]:
         """Read the labels of a split: (N,) int64, 0-based."""
-        array = self._open(f"{self._known(split)}/{LABELS}")
-        if array.shape != (self.splits[split],) or array.dtype != np.int64:
-            raise StoreError(
-                f"{self.path / split / LABELS} must be ({self.splits[split]},) int64, "
-                f"was {array.shape} {array.dtype}; build the store again"
-            )
+        array = self._open(f"{self._known(split)}/{LABELS}", (self.splits[split],), "int64")
         if array.size and not 0 <= array.min() <= array.max() < len(self.classes):
             raise StoreError(
                 f"{self.path / split / LABELS} must lie in 0 to {len(self.classes) - 1}, was "
@@ -153,12 +134,19 @@ class Store:
             raise StoreError(f"{self.path} has no split {split!r}; it has {', '.join(self.splits)}")
         return split
 
-    def _open(self, name: str) -> NDArray[Any]:
+    def _open(
+        self, name: str, shape: tuple[int, ...] | None = None, dtype: str = ""
+    ) -> NDArray[Any]:
         path = self.path / name
         try:
             array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
             raise StoreError(f"{path} is missing or damaged ({error})") from error
+        if shape is not None and (array.shape, str(array.dtype)) != (shape, dtype):
+            raise StoreError(
+                f"{path} must be {shape} {dtype}, was {array.shape} {array.dtype}; build the store "
+                "again"
+            )
         return array
 
     def problems(self, track: Track = silent) -> Iterator[str]:
@@ -175,18 +163,16 @@ class Store:
                 elif sha256_of_file(path) != recorded:
                     yield f"{name} has changed: its SHA-256 is not the one in the manifest"
                 display.advance()
+        # Whether shapes and counts fit together, even where all checksums do.
         for split in self.splits:
-            names = [array_path(split, name) for name in self.manifest.variants]
-            for name in [*names, f"{split}/{LABELS}", f"{split}/{KEYS}"]:
+            checks: dict[str, Callable[[], object]] = {
+                **{array_path(split, v): partial(self.images, split, v) for v in self.variants},
+                f"{split}/{LABELS}": partial(self.labels, split),
+                f"{split}/{KEYS}": partial(self.keys, split),
+            }
+            for name, check in checks.items():
                 if name not in self.manifest.files:
                     yield f"{name} has no SHA-256 in the manifest"
-            # Whether shapes and counts fit together, even where all checksums do.
-            checks: list[Callable[[], object]] = [
-                *(partial(self.images, split, variant) for variant in self.variants),
-                partial(self.labels, split),
-                partial(self.keys, split),
-            ]
-            for check in checks:
                 try:
                     check()
                 except StoreError as error:

@@ -17,8 +17,13 @@ from typing import Any
 import numpy as np
 
 from lowres.errors import StudyError, nearest
+from lowres.recipe import FIELDS, Recipe
 from lowres.statistics.error_tables import Array
 from lowres.statistics.verdict import Verdict, judge
+from lowres.study.study import find_runs
+from lowres.study.values import PARTS
+from lowres.text import value as setting_text
+from lowres.variant import Variant
 
 ERROR, SEED, COST = "error", "seed", "cost"
 MORE_RUNS = 2
@@ -74,6 +79,34 @@ class ResultsTable:
         if not rows:
             raise StudyError(f"{path} holds no runs: it has a header and no line below it")
         return cls(path, tuple(rows), tuple(errors))
+
+    @classmethod
+    def of_runs(cls, folder: Path) -> ResultsTable:
+        """Read the finished runs in a folder, at any depth.
+
+        Columns: the recipe fields and the parts of the variant that differ between runs, size in
+        any case; seed; and cost, in multiply-adds of training.
+
+        Raises:
+            StudyError: it holds no finished run.
+            RunError: a run is damaged.
+        """
+        runs = [one for one in (run.summary() for run in find_runs(folder)) if one.finished]
+        if not runs:
+            raise StudyError(f"{folder} holds no finished run: run lowres status {folder}")
+        rows = [decisions(one.recipe) for one in runs]
+        swept = {name for name in rows[0] if len({row[name] for row in rows}) > 1}
+        kept = {"size", SEED, *swept}
+        errors = [one.result["top1_error"] for one in runs]
+        return cls(
+            folder,
+            tuple(
+                {name: value for name, value in row.items() if name in kept}
+                | {COST: float(one.result.get("train_macs", math.nan))}
+                for row, one in zip(rows, runs, strict=True)
+            ),
+            tuple(math.inf if error is None else float(error) for error in errors),
+        )
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -212,6 +245,20 @@ def judge_table(
     return Judgement(verdict, choice, rival, _next(table, verdict, choice, rival, sides[1]))
 
 
+def decisions(recipe: Recipe) -> dict[str, Value]:
+    """Return the fields of a recipe, and the parts of its variant, as cells of a table."""
+    variant = Variant.parse(recipe.variant)
+    values = {part: getattr(variant, part) for part in PARTS}
+    values |= {name: getattr(recipe, name) for name in FIELDS if name != "variant"}
+    plain = {
+        name: isinstance(value, int | float) and not isinstance(value, bool)
+        for name, value in values.items()
+    }
+    return {
+        name: float(value) if plain[name] else setting_text(value) for name, value in values.items()
+    }
+
+
 def _next(
     table: ResultsTable,
     verdict: Verdict,
@@ -221,6 +268,9 @@ def _next(
 ) -> str:
     if verdict.sure:
         return ""
+    if table.path.is_dir():
+        sides = f"--proxy {verdict.proxy} --target {verdict.target}"
+        return f"lowres decide {table.path} {sides}"
     if verdict.reason or choice is None or rival is None:
         what = "run at least 5 configurations with 2 seeds on both sides"
         return f"{what}, add their rows to {table.path}, and run this command again"

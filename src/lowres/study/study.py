@@ -25,7 +25,7 @@ from typing import Any, Self, TypeAlias
 from lowres.errors import LowresError, RunError, StudyError
 from lowres.networks.shape import training_macs
 from lowres.progress import Display, Track, silent
-from lowres.recipe import Recipe
+from lowres.recipe import FIELDS, Recipe
 from lowres.store.store import Store
 from lowres.study.axes import Axis, Together, expand, refuse_mixture
 from lowres.study.values import PARTS
@@ -34,6 +34,7 @@ from lowres.training.run import Run, RunState, RunSummary
 from lowres.variant import Variant
 from lowres.work.directory import WorkDirectory, differences
 from lowres.work.executor import BUSY_STATUS, Executor, Job
+from lowres.work.files import write_json
 
 Axes: TypeAlias = Sequence[Axis | Together]
 Points: TypeAlias = Sequence[Mapping[str, Any]]
@@ -100,7 +101,7 @@ class Study:
         with work.lock("being planned", wait_s=PLANNING_S):
             record = _grown(work, store, base, axes, points, recipes)
             (path / "runs").mkdir(exist_ok=True)
-            work.replan(record)
+            write_json(path / work.plan_name, record)
             for name, recipe in recipes.items():
                 Run.plan(path / "runs" / name, recipe, store)
             return cls.open(path)
@@ -119,13 +120,11 @@ class Study:
         planning = work.lock("being planned", wait_s=PLANNING_S) if path.exists() else nullcontext()
         with planning:
             names = _grown(work, store, base, axes, points, recipes)["runs"]
-        folders = {name: path / "runs" / name for name in names}
-        drafts = [
-            Run.open(folder).summary()
-            if (folder / "recipe.json").exists() or name not in recipes
-            else RunSummary(name, recipes[name])
-            for name, folder in folders.items()
-        ]
+        drafts = []
+        for name in names:
+            folder = path / "runs" / name
+            kept = (folder / "recipe.json").exists() or name not in recipes
+            drafts.append(Run.open(folder).summary() if kept else RunSummary(name, recipes[name]))
         return sorted(drafts, key=lambda draft: (-cost(draft.recipe), draft.name))
 
     @classmethod
@@ -142,16 +141,29 @@ class Study:
             raise StudyError(f"{error}; plan the study again with the same axes") from error
         return cls(path, runs, record["axes"])
 
+    def grown(self, recipes: Sequence[Recipe]) -> Self:
+        """Plan further runs of this study, and return it with them.
+
+        Raises:
+            LowresError: as `plan`, or the store of the study is missing.
+        """
+        base = Recipe.from_record(_work(self.path).read()["base"])
+        points = [
+            {
+                name: getattr(recipe, name)
+                for name in FIELDS
+                if getattr(recipe, name) != getattr(base, name)
+            }
+            for recipe in recipes
+        ]
+        return type(self).plan(self.path, self.runs[0].open_store(), base, (), points)
+
     def summaries(self) -> list[RunSummary]:
         """Return the summary of each run, the most costly first."""
         return [run.summary() for run in self.runs]
 
     def commands(self, arguments: Sequence[str] = ()) -> list[tuple[str, ...]]:
-        """Return the command of each run that is not finished, the most costly first.
-
-        Args:
-            arguments: further arguments of each `lowres train`.
-        """
+        """Return the `lowres train` of each run that is not finished, the most costly first."""
         return [
             ("lowres", "train", str(run.path.resolve()), *arguments)
             for run in self.runs
@@ -176,11 +188,11 @@ class Study:
         python = (sys.executable, "-P", "-m", "lowres", "train")
         with track("study", len(self.runs), done=len(self.runs) - len(todo)) as display:
             while todo or elsewhere:
-                folders = {name: run.path.resolve() for name, run in todo.items()}
-                jobs = [
-                    Job(name, (*python, str(folder), *arguments), folder / "train.log")
-                    for name, folder in folders.items()
-                ]
+                jobs = []
+                for name, run in todo.items():
+                    folder = run.path.resolve()
+                    command = (*python, str(folder), *arguments)
+                    jobs.append(Job(name, command, folder / "train.log"))
                 for result in executor.finish(jobs):
                     name, run = result.job.name, todo[result.job.name]
                     if not run.finished and (result.exit_status == BUSY_STATUS or run.busy):
@@ -269,11 +281,7 @@ def _grown(
     points: Points,
     names: Iterable[str],
 ) -> dict[str, Any]:
-    """Return the record of a study that is new, or that grows by more axes, values and runs.
-
-    Raises:
-        StudyError: the directory holds something else, or a study that does not fit.
-    """
+    """Return the record of a study that is new, or that grows by more axes, values and runs."""
     work.refuse_foreign()
     swept = {axis.name: list(axis.values) for one in axes for axis in one.axes}
     together = [[axis.name for axis in one.axes] for one in axes if isinstance(one, Together)]
@@ -294,13 +302,13 @@ def _grown(
         free |= set(PARTS) if "variant" in free else set()
         then, now = _by_part(earlier["base"]), _by_part(base.to_record())
         work.refuse(differences(then, now, ignored=free))
-    joined_axes = dict(earlier["axes"])
-    for name, values in swept.items():
-        joined_axes[name] = _joined(earlier["axes"].get(name, []), values)
     return {
         "store": where,
         "base": base.to_record(),
-        "axes": joined_axes,
+        "axes": {
+            name: _joined(earlier["axes"].get(name, []), swept.get(name, []))
+            for name in {**earlier["axes"], **swept}
+        },
         "together": _joined(earlier["together"], together),
         "points": _joined(earlier["points"], points),
         "runs": _joined(earlier["runs"], names),
@@ -321,14 +329,9 @@ def _joined(then: Iterable[Any], now: Iterable[Any]) -> list[Any]:
 
 
 def _await_others(elsewhere: dict[str, Run], display: Display) -> dict[str, Run]:
-    """Wait until other processes have ended all of their runs, or left one unfinished.
+    """Wait until other processes have ended the runs `elsewhere`, or left some unfinished.
 
-    Args:
-        elsewhere: the runs that other processes train; those that have ended are removed from it.
-        display: shows how runs ended.
-
-    Returns:
-        The runs that were left unfinished.
+    Runs that have ended are removed from `elsewhere`; those that were left are returned.
     """
     left: dict[str, Run] = {}
     while elsewhere and not left:

@@ -17,7 +17,7 @@ How to use it::
     return work.result(needed=("best",))
 
 `begin` needs no lock: of several processes that begin at once, one writes the plan and the others
-compare theirs with it. A plan that may grow is replaced by `replan` under the lock. Work that
+compare theirs with it. A plan that may grow is written anew under the lock. Work that
 several processes share is locked by `lock(..., part="build-1-of-8")`: parts lock the directory
 together, and each its own name. Differences between two plans of any kind: `differences`.
 """
@@ -102,28 +102,15 @@ class WorkDirectory:
         return self.path / self.plan_name if self.locks_plan else self.path
 
     def begin(self, plan: Mapping[str, Any]) -> None:
-        """Write the plan, or check that the directory holds the same one.
-
-        Raises:
-            LowresError: `error`: the directory holds other files, or another plan, whose
-                differences the message names.
-        """
+        """Write the plan, or refuse a directory with other files or another plan."""
         if not self.planned:
             self.refuse_foreign()
             self.path.mkdir(parents=True, exist_ok=True)
             write_json_once(self.path / self.plan_name, plan)
         self.refuse(differences(self.read(), plan, self.ignored))
 
-    def replan(self, plan: Mapping[str, Any]) -> None:
-        """Write a plan that replaces the present one; the caller holds the lock."""
-        write_json(self.path / self.plan_name, plan)
-
     def read(self) -> Record:
-        """Read the plan.
-
-        Raises:
-            LowresError: `error`: there is none, or it is damaged.
-        """
+        """Read the plan; raise `error` if there is none or it is damaged."""
         file = self.path / self.plan_name
         try:
             return self.check(_read_object(file))
@@ -135,11 +122,7 @@ class WorkDirectory:
             raise self.error(f"{file} is damaged: {_reason(error)}") from error
 
     def refuse(self, changes: Sequence[str], verb: str = "was planned") -> None:
-        """Refuse to resume if there are changes; see `differences`.
-
-        Raises:
-            LowresError: `error`, which names all of them.
-        """
+        """Raise `error`, which names all changes, if there are any; see `differences`."""
         if changes:
             raise self.error(
                 f"{self.kind} {self.path} {verb} differently: {'; '.join(changes)}. Use the same "
@@ -147,11 +130,7 @@ class WorkDirectory:
             )
 
     def refuse_foreign(self) -> None:
-        """Refuse a file, and a directory that holds other files than those of this work.
-
-        Raises:
-            LowresError: `error`.
-        """
+        """Raise `error` for a file, or a directory with other files than those of this work."""
         if self.path.exists() and not self.path.is_dir():
             raise self.error(f"{self.kind} {self.path} must be a directory, but it is a file")
         # Listed before looking for the plan: another process may begin meanwhile.
@@ -217,25 +196,12 @@ class WorkDirectory:
         write_json(self.path / self.result_name, result)
 
     def result(self, needed: Collection[str] = ()) -> Record:
-        """Read the result.
-
-        Args:
-            needed: names that it must hold.
-
-        Raises:
-            LowresError: `error`: it is missing or damaged.
-        """
+        """Read the result; raise `error` if it is missing, damaged or lacks a name `needed`."""
         return read_record(self.path / self.result_name, needed, self.error)
 
 
 def read_record(file: Path, needed: Collection[str], error: type[LowresError]) -> Record:
-    """Read a JSON object that lowres has written.
-
-    Args:
-        file: where it is.
-        needed: names that it must hold.
-        error: raised if the file is missing or damaged.
-    """
+    """Read a JSON object; raise `error` if it is missing, damaged or lacks a name `needed`."""
     try:
         record = _read_object(file)
         _ = [record[name] for name in needed]
@@ -262,12 +228,8 @@ def differences(
 ) -> list[str]:
     """Return `NAME was X and is now Y` for each value that differs between two plans.
 
-    Nested names are joined by a space: `recipe lr was 0.1 and is now 0.2`.
-
-    Args:
-        then: the plan that was begun, as read from JSON.
-        now: the plan that is asked for, as it would be written.
-        ignored: names that may differ, at any depth.
+    Nested names are joined by a space: `recipe lr was 0.1 and is now 0.2`. Names in `ignored` may
+    differ, at any depth.
     """
     now = json.loads(json.dumps(now))
     found = []

@@ -6,6 +6,8 @@ import os
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 from lowres.work.executor import Job, Result
 from lowres.work.threads import available_cores
@@ -19,14 +21,10 @@ THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"
 
 
 def share_cores(count: int, jobs: int | None = None, threads: int | None = None) -> tuple[int, int]:
-    """Share the cores among processes: return processes at a time and threads of each.
+    """Share the cores among `count` jobs: return processes at a time and threads of each.
 
     Each process gets one thread if there are enough jobs: small networks gain little from more.
-
-    Args:
-        count: number of jobs.
-        jobs: processes at a time, if the user has decided.
-        threads: threads of each process, if the user has decided.
+    `jobs` (processes at a time) and `threads` are what the user has decided.
     """
     cores = available_cores()
     jobs = jobs or max(1, min(cores // (threads or 1), count))
@@ -34,34 +32,25 @@ def share_cores(count: int, jobs: int | None = None, threads: int | None = None)
 
 
 def gpu_names(count: int) -> tuple[str, ...]:
-    """Return the names of the GPUs to share, as `CUDA_VISIBLE_DEVICES` has them.
-
-    Args:
-        count: how many GPUs this process sees.
-    """
+    """Return the names, in `CUDA_VISIBLE_DEVICES`, of the `count` GPUs that this process sees."""
     visible = [name for name in os.environ.get(GPU_VARIABLE, "").split(",") if name.strip()]
     return tuple(visible[:count]) if visible else tuple(map(str, range(count)))
 
 
-def thread_environment(threads: int) -> dict[str, str]:
-    """Return the environment variables that set the number of threads of libraries."""
-    return dict.fromkeys(THREAD_VARIABLES, str(threads))
-
-
+@dataclass
 class LocalProcesses:
     """Runs several processes at a time.
 
-    Args:
+    Attributes:
         jobs: processes at a time.
         threads: threads of the libraries of each.
         gpus: names of GPUs to share; each process sees the one with the fewest processes. Without
             names, processes see what this one sees.
     """
 
-    def __init__(self, jobs: int, threads: int, gpus: Sequence[str] = ()) -> None:
-        self.jobs, self.threads = jobs, threads
-        self.gpus = gpus
-        self.environment = {**os.environ, **thread_environment(threads)}
+    jobs: int
+    threads: int
+    gpus: Sequence[str] = ()
 
     def finish(self, jobs: Sequence[Job]) -> Iterator[Result]:
         """Run every job; see `Executor.finish`."""
@@ -72,18 +61,10 @@ class LocalProcesses:
             while waiting or running:
                 while waiting and len(running) < self.jobs:
                     job = waiting.pop()
-                    environment = dict(self.environment)
                     if self.gpus:
                         taken[job] = min(self.gpus, key=list(taken.values()).count)
-                        environment[GPU_VARIABLE] = taken[job]
-                    with job.log.open("ab") as log:
-                        running[job] = subprocess.Popen(
-                            job.command,
-                            env=environment,
-                            stdin=subprocess.DEVNULL,
-                            stdout=log,
-                            stderr=subprocess.STDOUT,
-                        )
+                    gpu = taken.get(job)
+                    running[job] = start_process(job.command, job.log, self.threads, gpu)
                 for job, process in list(running.items()):
                     if process.poll() is not None:
                         del running[job]
@@ -92,6 +73,18 @@ class LocalProcesses:
                 time.sleep(POLL_S)
         finally:
             end_processes(list(running.values()))
+
+
+def start_process(
+    command: Sequence[str], log: Path, threads: int, gpu: str | None = None
+) -> subprocess.Popen[bytes]:
+    """Start a command without input, whose libraries use some threads; `log` gets its output."""
+    environment = {**os.environ, **dict.fromkeys(THREAD_VARIABLES, str(threads))}
+    if gpu is not None:
+        environment[GPU_VARIABLE] = gpu
+    none, same = subprocess.DEVNULL, subprocess.STDOUT
+    with log.open("ab") as file:
+        return subprocess.Popen(command, env=environment, stdin=none, stdout=file, stderr=same)
 
 
 def end_processes(processes: Sequence[subprocess.Popen[bytes]]) -> None:

@@ -10,18 +10,18 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from lowres.errors import LowresError, require
 from lowres.work import die_with_parent
 from lowres.work.executor import Job, Result
-from lowres.work.processes import end_processes, thread_environment
+from lowres.work.processes import end_processes, start_process
 
 Ray: TypeAlias = Any
 """The module, and what it returns: it has no types of its own."""
@@ -37,6 +37,10 @@ STOP_S = 15.0
 
 CONNECT_S = 5.0
 """How long a cluster may take to answer."""
+
+ACTOR = {"max_restarts": 0, "max_task_retries": 0, "max_concurrency": 2}
+"""A restart or retry by Ray itself would hide that a machine was lost. `Worker.stop` is called
+while `Worker.run` runs."""
 
 NOT_IMPORTED = "failed to import on the worker"
 """Part of Ray's RuntimeError if a machine lacks the module of a function."""
@@ -56,23 +60,12 @@ class Worker:
     def run(self, command: Sequence[str], log: str, threads: int, home: str) -> int:
         """Run a command to its end and return its exit status.
 
-        Args:
-            command: program and arguments; if the program is `home`, this machine's own Python
-                takes its place.
-            log: file to which the output is appended.
-            threads: number of threads for the program's libraries.
-            home: the Python of the process that starts the jobs.
+        If its program is `home`, the Python of the process that starts the jobs, this machine's
+        own Python takes its place.
         """
         program = sys.executable if command[0] == home else command[0]
         tied = (sys.executable, "-I", die_with_parent.__file__, str(os.getpid()))
-        with Path(log).open("ab") as file:
-            process = subprocess.Popen(
-                (*tied, program, *command[1:]),
-                env={**os.environ, **thread_environment(threads)},
-                stdin=subprocess.DEVNULL,
-                stdout=file,
-                stderr=subprocess.STDOUT,
-            )
+        process = start_process((*tied, program, *command[1:]), Path(log), threads)
         while process.poll() is None:
             if self.stopping.wait(0.05):
                 end_processes([process])
@@ -83,26 +76,25 @@ class Worker:
         self.stopping.set()
 
 
+@dataclass
 class RayCluster:
     """Runs jobs on a Ray cluster, as many at a time as it has room for.
 
     Machines may join and leave. If a machine is lost, its jobs are started again elsewhere, so
     `Job.log` and the files that a job writes must be on a file system that all machines share.
 
-    Args:
+    Attributes:
         address: of the cluster, as `ray.init` takes it; auto for the one of this machine.
         threads: cores for each job, and threads of its libraries.
         gpus: whether each job gets a GPU. Default: if the cluster has any.
         jobs: jobs at a time, at most.
     """
 
-    def __init__(
-        self, address: str, *, threads: int = 1, gpus: bool | None = None, jobs: int | None = None
-    ) -> None:
-        self.address = address
-        self.threads = threads
-        self.gpus = gpus
-        self.jobs = jobs
+    address: str
+    _: KW_ONLY
+    threads: int = 1
+    gpus: bool | None = None
+    jobs: int | None = None
 
     def finish(self, jobs: Sequence[Job]) -> Iterator[Result]:
         """Run every job; see `Executor.finish`.
@@ -123,7 +115,9 @@ class RayCluster:
                 while waiting or running:
                     while waiting and len(running) < self._room(ray):
                         job = waiting.pop()
-                        actor = self._make_actor(ray)
+                        gpu = int(self._with_gpus(ray.cluster_resources()))
+                        needs = {"num_cpus": self.threads, "num_gpus": gpu, **ACTOR}
+                        actor = ray.remote(Worker).options(**needs).remote()
                         log, command = str(job.log.resolve()), list(job.command)
                         reference = actor.run.remote(command, log, self.threads, sys.executable)
                         running[reference] = job, actor
@@ -166,17 +160,6 @@ class RayCluster:
             room = min(room, int(total.get("GPU", 0)))
         # If it has no room, a machine may be on its way: one job waits, so that Ray knows.
         return max(1, min(room, self.jobs or room))
-
-    def _make_actor(self, ray: Ray) -> Ray:
-        # A restart or retry by Ray itself would hide that a machine was lost.
-        options = {
-            "num_cpus": self.threads,
-            "num_gpus": int(self._with_gpus(ray.cluster_resources())),
-            "max_restarts": 0,
-            "max_task_retries": 0,
-            "max_concurrency": 2,  # `stop` while `run` runs
-        }
-        return ray.remote(Worker).options(**options).remote()
 
 
 def _exit_status(ray: Ray, reference: Ray) -> int | None:

@@ -17,7 +17,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -84,7 +84,19 @@ class Chooser:
         self.plan = plan
         self.learns = plan.sampler in ("tpe", "gp")
         self.distributions = distributions(optuna, plan.dimensions)
-        self.listed: list[Labels] = [] if self.learns else self._list(count)
+        self.listed: list[Labels] = []
+        if self.learns:
+            return
+        study = optuna.create_study(sampler=self._sampler(0, 0))
+        for _ in range(TRIES * count):
+            trial = study.ask(self.distributions)
+            study.tell(trial, 0.0)
+            if trial.params not in self.listed:
+                self.listed.append(trial.params)
+            if len(self.listed) == count:
+                break
+        while len(self.listed) < count and (labels := self._untried(self.listed)):
+            self.listed.append(labels)
 
     def choose(
         self, chosen: Sequence[Labels], errors: Mapping[int, float], failed: Collection[int]
@@ -118,27 +130,10 @@ class Chooser:
                 return labels
         return self._untried(chosen) or labels
 
-    def _list(self, count: int) -> list[Labels]:
-        """Choose all configurations of a sampler that does not learn."""
-        study = self.optuna.create_study(sampler=self._sampler(0, 0))
-        listed: list[Labels] = []
-        for _ in range(TRIES * count):
-            trial = study.ask(self.distributions)
-            study.tell(trial, 0.0)
-            if trial.params not in listed:
-                listed.append(trial.params)
-            if len(listed) == count:
-                return listed
-        while (labels := self._untried(listed)) and len(listed) < count:
-            listed.append(labels)
-        return listed
-
     def _untried(self, chosen: Sequence[Labels]) -> Labels | None:
-        if combinations(self.plan.dimensions) is None:
-            return None
-        return next(
-            (labels for labels in every(self.plan.dimensions) if labels not in chosen), None
-        )
+        space = self.plan.dimensions
+        finite = combinations(space) is not None
+        return next((one for one in every(space) if one not in chosen), None) if finite else None
 
     def _sampler(self, number: int, attempt: int) -> object:
         samplers, words = self.optuna.samplers, [self.plan.sampler_seed, number, attempt]
@@ -163,8 +158,12 @@ class Trials:
         folder: directory of the search.
         space: the fields that are searched.
 
+    Attributes:
+        labels: the configurations in the journal, in order of their numbers.
+        failed: the numbers of those that could not be trained.
+
     Raises:
-        StudyError: the journal is damaged.
+        StudyError: the journal is damaged, or holds trials of another search.
     """
 
     def __init__(self, optuna: ModuleType, folder: Path, space: Sequence[Dimension]) -> None:
@@ -185,37 +184,26 @@ class Trials:
                 storage=self.storage, study_name=STUDY_NAME, load_if_exists=True
             )
             self._identity = self.storage.get_study_id_from_name(STUDY_NAME)
-            self.known = self.study.get_trials(deepcopy=False)
+            trials = self.study.get_trials(deepcopy=False)
         except (ValueError, LookupError, TypeError, OSError) as error:
             raise StudyError(
                 f"{self.path} is damaged ({error!r}): remove it and start the search again; it "
                 "resumes from its runs"
             ) from error
-
-    def labels(self) -> list[Labels]:
-        """Return the configurations in the journal, in order of their numbers.
-
-        Raises:
-            StudyError: the journal holds trials of another search.
-        """
-        for trial in self.known:
+        for trial in trials:
             if trial.distributions != self.distributions:
                 raise StudyError(f"{self.path} holds trial {trial.number} of another search")
-        return [dict(trial.params) for trial in self.known]
-
-    def failed(self) -> set[int]:
-        """Return the numbers of the configurations that could not be trained."""
-        state = self.optuna.trial.TrialState.FAIL
-        return {trial.number for trial in self.known if trial.state == state}
+        self.labels: list[Labels] = [dict(trial.params) for trial in trials]
+        self.failed = {trial.number for trial in trials if trial.state.name == "FAIL"}
 
     def add(self, labels: Labels) -> None:
-        """Add a configuration."""
         trial = self.optuna.trial.create_trial(
             state=self.optuna.trial.TrialState.RUNNING,
             params=labels,
             distributions=self.distributions,
         )
         self.study.add_trial(trial)
+        self.labels.append(labels)
 
     def report(self, number: int, size: int, error: float, run: str) -> None:
         """Record the error of a configuration at a size, unless it is recorded."""
@@ -224,16 +212,10 @@ class Trials:
             self.storage.set_trial_user_attr(identity, f"run at {size} px", run)
             self.storage.set_trial_intermediate_value(identity, size, error)
 
-    def close(
-        self, number: int, state: Literal["COMPLETE", "PRUNED", "FAIL"], error: float | None = None
-    ) -> None:
-        """Record how a configuration ended, unless it is recorded.
+    def close(self, number: int, state: str, error: float | None = None) -> None:
+        """Record how a configuration ended, unless that is recorded.
 
-        Args:
-            number: of the configuration.
-            state: COMPLETE at the largest size, PRUNED if it is not promoted, FAIL if it could not
-                be trained.
-            error: at the largest size, if it is COMPLETE.
+        It is COMPLETE with its error at the largest size, PRUNED if it was not promoted, or FAIL.
         """
         if not self._find(number)[1].state.is_finished():
             self.study.tell(number, error, state=self.optuna.trial.TrialState[state])

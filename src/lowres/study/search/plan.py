@@ -89,13 +89,16 @@ class SearchPlan:
             )
         rungs = sorted(zip(sizes, epochs or (self.base.epochs,) * len(sizes), strict=True))
         least = min(count for _, count in rungs)
-        _check("rung-epochs", least, least >= 1, "whole numbers above 0")
-        _check("budget", self.budget, math.isfinite(self.budget) and self.budget > 0, "above 0")
-        _check("one-in", self.one_in, self.one_in >= 1, "at least 1")
-        samplers = get_args(Sampler)
-        _check("sampler", self.sampler, self.sampler in samplers, f"one of {', '.join(samplers)}")
-        _check("sampler-seed", self.sampler_seed, 0 <= self.sampler_seed < 2**32,
-               "at least 0 and below 2^32")  # fmt: skip
+        samplers, seed = get_args(Sampler), self.sampler_seed
+        for flag, given, holds, expected in (
+            ("rung-epochs", least, least >= 1, "whole numbers above 0"),
+            ("budget", self.budget, 0 < self.budget < math.inf, "above 0"),
+            ("one-in", self.one_in, self.one_in >= 1, "at least 1"),
+            ("sampler", self.sampler, self.sampler in samplers, f"one of {', '.join(samplers)}"),
+            ("sampler-seed", seed, 0 <= seed < 2**32, "at least 0 and below 2^32"),
+        ):
+            if not holds:
+                raise StudyError(f"--{flag} must be {expected}, was {given}")
         if self.carry_weights and len(sizes) == 1:
             raise StudyError("--carry-weights carries from size to size: give two --sizes or more")
         for size, _ in rungs:
@@ -140,11 +143,7 @@ class SearchPlan:
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Self:
-        """Read the plan from JSON values.
-
-        Raises:
-            LowresError, LookupError, TypeError, AttributeError, ValueError: it is damaged.
-        """
+        """Read the plan from JSON values; damaged ones raise any of `directory.DAMAGE`."""
         values = {one.name: record[one.name] for one in fields(cls)}
         values["base"] = Recipe.from_record(record["base"])
         values["space"] = tuple(f"{name}={spec}" for name, spec in record["space"].items())
@@ -152,11 +151,6 @@ class SearchPlan:
 
 
 _parsed = cache(parse_space)
-
-
-def _check(name: str, value: object, holds: bool, expected: str) -> None:
-    if not holds:
-        raise StudyError(f"--{name} must be {expected}, was {value}")
 
 
 def work_directory(path: Path) -> WorkDirectory:
@@ -226,10 +220,7 @@ def training_macs(recipe: Recipe, store: Store) -> int:
 
 def counts_from(first: int, rungs: int, one_in: int) -> tuple[int, ...]:
     """Return the configurations of each rung: one in `one_in` of the rung before, at least one."""
-    counts = [first]
-    while len(counts) < rungs:
-        counts.append(max(1, counts[-1] // one_in))
-    return tuple(counts)
+    return tuple(max(1, first // one_in**rung) for rung in range(rungs))
 
 
 def counts_within(
@@ -306,9 +297,7 @@ def promoted(
         )
 
     while max(places) > 1 and needed() > left * (1 + TOLERANCE):
-        shares = [
-            places[rung] / planned[rung] if places[rung] > 1 else 0.0 for rung in range(len(places))
-        ]
+        shares = [n / of if n > 1 else 0.0 for n, of in zip(places, planned, strict=True)]
         # Of equal shares the last rung: its configurations cost most.
         fullest = max(range(len(places)), key=lambda rung: (shares[rung], rung))
         places[fullest] -= 1

@@ -142,23 +142,21 @@ class Search:
         return work_directory(self.path).result(("best", "cost", "rungs", "trace"))
 
 
+@dataclass
 class _Progress:
     """One call of `Search.finish`: what it works with, and the budget that is left."""
 
-    def __init__(
-        self,
-        search: Search,
-        trials: Trials,
-        executor: Executor,
-        arguments: Sequence[str],
-        track: Track,
-    ) -> None:
-        self.search, self.plan, self.counts = search, search.plan, search.allotment.counts
-        self.trials = trials
-        self.dropped = trials.failed()
-        self.executor, self.arguments, self.track = executor, arguments, track
-        self.left = (self.plan.budget or 0.0) * search.allotment.run_macs[-1]
-        (search.path / "runs").mkdir(exist_ok=True)
+    search: Search
+    trials: Trials
+    executor: Executor
+    arguments: Sequence[str]
+    track: Track
+
+    def __post_init__(self) -> None:
+        self.plan, self.counts = self.search.plan, self.search.allotment.counts
+        self.dropped = frozenset(self.trials.failed)
+        self.left = (self.plan.budget or 0.0) * self.search.allotment.run_macs[-1]
+        (self.search.path / "runs").mkdir(exist_ok=True)
 
     def train_all(self, chooser: Chooser, at_a_time: int) -> list[Configuration]:
         """Train all rungs, and return every configuration with its evaluations."""
@@ -168,7 +166,7 @@ class _Progress:
             kept = self._promote(kept, rung)
             with self.track(f"search at {self.plan.sizes[rung]} px", len(kept)) as display:
                 self._train(kept, rung, display)
-            self._end_rung(kept, rung)
+            self._drop_failed(kept, rung)
         for one in kept:
             if one.evaluations[-1].error is not None:
                 self.trials.close(one.number, "COMPLETE", one.evaluations[-1].error)
@@ -176,7 +174,7 @@ class _Progress:
 
     def _first_rung(self, chooser: Chooser, at_a_time: int) -> list[Configuration]:
         """Choose configurations and train them at the smallest size."""
-        count, known = self.counts[0], self.trials.labels()
+        count, known = self.counts[0], self.trials.labels
         wave = at_a_time if chooser.learns else count
         configurations: list[Configuration] = []
         with self.track(f"search at {self.plan.sizes[0]} px", count) as display:
@@ -186,12 +184,10 @@ class _Progress:
                 failed = {one.number for one in configurations if one.number not in errors}
                 for number in new:
                     if number == len(known):
-                        known.append(chooser.choose(known, errors, failed))
-                        self.trials.add(known[-1])
+                        self.trials.add(chooser.choose(known, errors, failed))
                     configurations.append(Configuration(number, known[number]))
                 self._train([configurations[number] for number in new], 0, display)
-                self._stop_if_nothing_works(configurations, 0)
-        self._end_rung(configurations, 0)
+                self._drop_failed(configurations, 0)
         return configurations
 
     def _promote(self, candidates: Sequence[Configuration], rung: int) -> list[Configuration]:
@@ -232,22 +228,20 @@ class _Progress:
         Study(self.search.path, todo).finish(self.executor, self.arguments, track=_through(display))
         for one in chosen:
             run, state = runs[one.number], runs[one.number].state
+            where = rung, size, run.path.name
             if state.finished:
                 result = run.result()
                 error = WORST_ERROR if state is RunState.DIVERGED else result["top1_error"]
                 times = result["train_s"], result["train_macs"]
-                evaluation = Evaluation(rung, size, run.path.name, state, error, *times)
+                one.evaluations.append(Evaluation(*where, state, error, *times))
                 self.trials.report(one.number, size, error, run.path.name)
             else:
-                reason = why_failed(run)
-                evaluation = Evaluation(
-                    rung, size, run.path.name, RunState.FAILED, None, 0.0, 0, reason
-                )
-            one.evaluations.append(evaluation)
+                failed = Evaluation(*where, RunState.FAILED, None, 0.0, 0, why_failed(run))
+                one.evaluations.append(failed)
             self.left -= self._cost(one, rung)
 
-    def _stop_if_nothing_works(self, chosen: Sequence[Configuration], rung: int) -> None:
-        """Stop if every run fails, before more are tried and before any is dropped."""
+    def _drop_failed(self, chosen: Sequence[Configuration], rung: int) -> None:
+        """Drop the configurations that failed once a rung is over; stop if every run fails."""
         # A configuration was dropped earlier only because others worked.
         tried = [one.evaluations[rung] for one in chosen if one.number not in self.dropped]
         failed = [evaluation for evaluation in tried if evaluation.status is RunState.FAILED]
@@ -257,11 +251,7 @@ class _Progress:
                 f"search {self.search.path}: all {len(failed)} runs at {self.plan.sizes[rung]} px "
                 f"failed; the same command tries them again. {failed[0].reason}"
             )
-
-    def _end_rung(self, chosen: Sequence[Configuration], rung: int) -> None:
-        """Drop the configurations that failed, if at least one did not."""
-        self._stop_if_nothing_works(chosen, rung)
-        for one in chosen:
+        for one in chosen if over else ():
             if one.evaluations[rung].status is RunState.FAILED:
                 self.trials.close(one.number, "FAIL")
 

@@ -51,11 +51,9 @@ class Choice:
         return tuple("+".join(map(str, v)) if isinstance(v, tuple) else v for v in self.values)
 
     def value(self, label: Plain) -> object:
-        """Return the value of a label."""
         return self.values[self.labels.index(label)]
 
     def draw(self, source: random.Random) -> Plain:
-        """Draw a label."""
         return source.choice(self.labels)
 
 
@@ -79,12 +77,15 @@ class Interval:
     log: bool
     whole: bool
 
+    @property
+    def labels(self) -> Sequence[int] | None:
+        """Each whole number; None if there are others."""
+        return range(int(self.low), int(self.high) + 1) if self.whole else None
+
     def value(self, label: Plain) -> object:
-        """Return the value of a label, which is the label."""
         return label
 
     def draw(self, source: random.Random) -> Plain:
-        """Draw a number."""
         if self.log:
             drawn = math.exp(source.uniform(math.log(self.low), math.log(self.high)))
         else:
@@ -165,25 +166,18 @@ def changes(space: Sequence[Dimension], labels: Mapping[str, Plain]) -> dict[str
 
 def combinations(space: Sequence[Dimension]) -> int | None:
     """Count the configurations of a space; None if it has a real interval."""
-    counts = []
+    total = 1
     for one in space:
-        if isinstance(one, Choice):
-            counts.append(len(one.values))
-        elif one.whole:
-            counts.append(int(one.high - one.low) + 1)
-        else:
+        if one.labels is None:
             return None
-    return math.prod(counts)
+        total *= len(one.labels)
+    return total
 
 
 def every(space: Sequence[Dimension]) -> Iterator[dict[str, Plain]]:
     """Return the labels of every configuration of a finite space."""
     names = [dimension.name for dimension in space]
-    listed = (
-        one.labels if isinstance(one, Choice) else tuple(range(int(one.low), int(one.high) + 1))
-        for one in space
-    )
-    for row in itertools.product(*listed):
+    for row in itertools.product(*(one.labels or () for one in space)):
         yield dict(zip(names, row, strict=True))
 
 

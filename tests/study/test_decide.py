@@ -1,0 +1,106 @@
+"""Decisions on made-up runs: an executor that writes results instead of training."""
+
+import json
+import math
+import zlib
+
+import numpy as np
+import pytest
+
+from lowres.errors import StudyError
+from lowres.recipe import Recipe
+from lowres.store.store import open_store
+from lowres.study.axes import Axis
+from lowres.study.decide import decide, default_sides
+from lowres.study.results_table import ResultsTable, judge_table
+from lowres.study.study import Study
+from lowres.training.run import Run
+from lowres.work.executor import Result
+
+RATES = (0.003, 0.01, 0.03, 0.1, 0.3)
+
+
+class MadeUp:
+    """Finishes a run by a formula: a parabola over log learning rate, noise by its seed."""
+
+    def __init__(self, *, moved=0.0, noise=0.004):
+        self.moved, self.noise, self.trained = moved, noise, []
+
+    def finish(self, jobs):
+        for job in jobs:
+            run = Run.open(job.log.parent)
+            recipe = run.recipe
+            best = -1.5 + self.moved * (recipe.size == 8)
+            random = np.random.default_rng(zlib.crc32(run.path.name.encode()))
+            error = 0.3 + 0.1 * (math.log10(recipe.lr) - best) ** 2
+            error += 0.4 / recipe.size + random.normal(0, self.noise)
+            epoch = {"epoch": 1, "train_s": 1.0, "eval_s": 0.1, "top1_error": error}
+            (run.path / "metrics.jsonl").write_text(json.dumps(epoch) + "\n")
+            run.finish({"status": "trained", "top1_error": error, "train_s": 1.0,
+                        "train_macs": recipe.size**2})  # fmt: skip
+            self.trained.append((recipe.size, recipe.lr, recipe.seed))
+            yield Result(job, 0)
+
+
+def planned(store_path, path, executor, sizes=(8, 16), seeds=1):
+    axes = [Axis("size", sizes), Axis("lr", RATES), Axis("seed", tuple(range(seeds)))]
+    study = Study.plan(path, open_store(store_path), Recipe(width=1.0, epochs=1), axes)
+    study.finish(executor)
+    return Study.open(path)
+
+
+def test_two_runs_at_a_time_until_it_is_sure(store_path, tmp_path):
+    executor = MadeUp(noise=0.02, moved=0.2)
+    study = planned(store_path, tmp_path / "study", executor)
+    before = len(executor.trained)
+    looks = list(decide(study, "size=8", "size=16", executor, bearable=0.02, at_most=30))
+    added = executor.trained[before:]
+    assert len(added) == looks[-1].added <= 30
+    assert {size for size, _, _ in added} <= {16}
+    assert all(look.next_runs for look in looks[:-1])
+    assert looks[-1].judgement.verdict.sure or looks[-1].added >= 29
+    for one, other in zip(added[::2], added[1::2], strict=False):
+        assert one[1] != other[1], "the choice and its rival"
+    record = json.loads((tmp_path / "study" / "decide.json").read_text())
+    assert [look["added"] for look in record["looks"]] == [look.added for look in looks]
+
+
+def test_what_is_sure_already_trains_nothing(store_path, tmp_path):
+    executor = MadeUp()
+    study = planned(store_path, tmp_path / "study", executor, seeds=2)
+    before = len(executor.trained)
+    (look,) = decide(study, "size=8", "size=16", executor, bearable=0.01)
+    assert look.judgement.verdict.answer == "stands in"
+    assert len(executor.trained) == before
+
+
+def test_a_target_without_runs_gets_its_grid_first(store_path, tmp_path):
+    executor = MadeUp()
+    study = planned(store_path, tmp_path / "study", executor, sizes=(8,), seeds=2)
+    with pytest.raises(StudyError, match="runs of one size"):
+        default_sides(study)
+    first, *_ = decide(study, "size=8", "size=16", executor, bearable=0.01)
+    assert first.judgement is None
+    assert sorted(recipe.lr for recipe in first.next_runs) == list(RATES)
+    assert {recipe.seed for recipe in first.next_runs} == {0}
+    assert default_sides(Study.open(study.path)) == ("size=8", "size=16")
+
+
+def test_the_budget_ends_it(store_path, tmp_path):
+    executor = MadeUp(noise=0.1)
+    study = planned(store_path, tmp_path / "study", executor)
+    looks = list(decide(study, "size=8", "size=16", executor, bearable=0.0, at_most=3))
+    assert looks[-1].added <= 3
+    assert not looks[-1].next_runs
+
+
+def test_runs_of_a_folder_are_judged_by_any_field(store_path, tmp_path):
+    executor = MadeUp()
+    planned(store_path, tmp_path / "study", executor, seeds=2)
+    table = ResultsTable.of_runs(tmp_path / "study")
+    assert set(table.columns) == {"size", "lr", "seed", "cost"}
+    found = judge_table(table, "size=8", "size=16", bearable=0.01)
+    assert found.verdict.configurations == 5
+    assert found.verdict.seeds == (2, 2)
+    with pytest.raises(StudyError, match=r"no run of .* has that"):
+        judge_table(table, "size=8", "size=64")
