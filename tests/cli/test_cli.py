@@ -120,6 +120,9 @@ def test_a_typo_in_a_name_leaves_nothing_behind(call, store_path, tmp_path, verb
         ),
         (["study", "{store}", "--dry-run", "--print-commands"], 1, "choose one of them"),
         (["study", "{store}", "--dry-run", "--executor", "ray"], 1, "measures this machine"),
+        (["study", "{store}", "--noise", "1"], 1, "add --dry-run, or leave it out"),
+        (["study", "{store}", "--dry-run", "--noise", "0"], 1, "--noise must be above 0 and"),
+        (["report", "{store}", "--bearable", "200"], 1, "--bearable must be from 0 to 100"),
         (["study", "{store}", "--print-commands", "-j", "2"], 1, "runs nothing: leave out"),
         (["study", "{store}", "--plan", "none.toml"], 1, "plan none.toml cannot be read"),
         (
@@ -361,6 +364,14 @@ def test_a_dry_run_writes_nothing(call, store_path, tmp_path):
     assert ended == 0
     assert "1 run will fail: train has fewer images than --batch-size" in table
     assert not (tmp_path / "study").exists()
+
+
+def test_a_dry_run_says_what_a_plan_can_decide(call, store_path, tmp_path):
+    flags = ["--axis", "size=8,16", "--axis", "lr=1,2,3,4,5", "--batch-size", "999"]
+    ended, text, _ = call("study", store_path, *flags, "--dry-run", "--noise", "2.5")
+    assert ended == 0
+    assert "whether 8-box stands in for 16-box within 2.5 points" in text
+    assert "a guess" not in text
 
 
 def test_a_swept_size_in_record_and_report(call, store_path, tmp_path, monkeypatch):

@@ -17,6 +17,7 @@ from lowres.statistics.paired import (
     equal_within,
     worse_than_all,
 )
+from lowres.statistics.power import power
 from lowres.statistics.ranking import ceiling, rank_correlation
 from lowres.statistics.verdict import Shortlist, Verdict, judge
 
@@ -42,6 +43,7 @@ __all__ = [
     "overlap",
     "pair_up",
     "pareto_front",
+    "power",
     "rank_correlation",
     "region",
     "shift",
