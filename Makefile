@@ -1,5 +1,5 @@
 # make demo: the whole way on real pictures, without a download of data. make test: the tests.
-# Both make a virtual environment first, once.
+# Both make a virtual environment first, once; the tests install more into it.
 #
 # PyTorch: if the environment has torch already, it is kept. Else a machine with an NVIDIA GPU gets
 # pip's default build, and any other the version below, as a CPU build where pip finds one.
@@ -11,7 +11,10 @@ PYTHON ?= python3
 VENV ?= .venv
 TORCH ?= $(if $(shell command -v nvidia-smi),torch,torch==2.13.0)
 BIN := $(VENV)/bin
+DEMO_READY := $(VENV)/.lowres-demo
 READY := $(VENV)/.lowres-ready
+# What the demo needs.
+DEMO_EXTRAS := demo,study,report
 # All extras but timm, which needs torchvision: there is not always a build for this torch.
 EXTRAS := train,report,study,parquet,ray,tensorboard,demo
 # What the tests need; `dev` in pyproject.toml says what each is for.
@@ -24,7 +27,7 @@ PIP := $(BIN)/python -m pip install --no-compile --disable-pip-version-check
 
 .PHONY: demo quick test test-all lint clean
 
-demo: $(READY)
+demo: $(DEMO_READY)
 	$(BIN)/lowres demo
 
 quick: $(READY)
@@ -42,9 +45,13 @@ lint: $(READY)
 	$(BIN)/ruff check
 	$(BIN)/mypy
 
-$(READY): pyproject.toml
+$(DEMO_READY): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -c "import torch" 2>/dev/null || $(PIP) $(TORCH)
+	$(PIP) --editable ".[$(DEMO_EXTRAS)]"
+	touch $@
+
+$(READY): $(DEMO_READY)
 	$(PIP) --editable ".[$(EXTRAS)]" $(TESTERS)
 	touch $@
 

@@ -101,20 +101,23 @@ def write_report(
     analysis = analyse(read_rows(folder), bearable)
     paths = []
     for name in dict.fromkeys(formats):
-        for path, data in _files(name, f"lowres study: {folder.resolve().name}", analysis):
+        for path, data in _files(name, folder.resolve(), analysis):
             (folder / path).parent.mkdir(exist_ok=True)
             write_bytes(folder / path, data)
             paths.append(folder / path)
     return Report(tuple(paths), tuple(analysis.main_sentences))
 
 
-def _files(name: Format, title: str, analysis: Analysis) -> Iterator[tuple[str, bytes]]:
+def _files(name: Format, folder: Path, analysis: Analysis) -> Iterator[tuple[str, bytes]]:
     """Make the files of a format: path below the folder, contents."""
+    title = f"lowres study: {folder.name}"
     if name == "html":
+        from lowres.report.headline import headline
         from lowres.report.page import to_html
 
         inside = {"runs.csv": to_csv(analysis.rows), "report.json": to_record(analysis)}
-        yield "report.html", to_html(title, analysis, inside).encode()
+        first = headline(analysis, folder.name, (folder / "study.json").exists())
+        yield "report.html", to_html(title, analysis, first, inside).encode()
     elif name == "md":
         yield "report.md", to_markdown(title, analysis).encode()
     elif name == "csv":
@@ -223,6 +226,7 @@ def to_markdown(title: str, analysis: Analysis) -> str:
     ):
         if table.rows:
             parts += [f"## {heading}", _markdown_table(table)]
+            parts += [f"Remark on all rows: {_inline(table.note)}"] if table.note else []
     store, _ = reopen_store(*analysis.rows[0].store)
     made = provenance(analysis.rows, analysis.swept, store)
     parts += ["## How it was made", _bullets([f"{name}: {text}" for name, text in made])]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,10 +15,11 @@ from lowres.comparing.contact_sheet import Sheet, reopen_store, sheet
 from lowres.report import study_charts, svg, tables
 from lowres.report.analysis import Analysis
 from lowres.report.chart import Chart
-from lowres.report.reading import provenance
+from lowres.report.headline import Headline
+from lowres.report.reading import Row, provenance
 
 MOST_REASONS = 20
-"""Runs without an error that are listed above the table of all runs."""
+"""Reasons of runs without an error that are listed above the table of all runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +43,13 @@ class LegendEntry:
 Section = tuple[list[DrawnChart], list[LegendEntry]]
 
 
-def to_html(title: str, analysis: Analysis, files: Mapping[str, Any]) -> str:
+def to_html(title: str, analysis: Analysis, first: Headline, files: Mapping[str, Any]) -> str:
     """Return the page. Nothing in it depends on the time: the same runs give the same bytes.
 
     Args:
         title: of the page.
         analysis: everything that it shows.
+        first: its first screen.
         files: texts and JSON values that a reader can save from it, by file name.
     """
     environment = jinja2.Environment(
@@ -60,6 +63,7 @@ def to_html(title: str, analysis: Analysis, files: Mapping[str, Any]) -> str:
     images = sheet(store, analysis.variants) if store else Sheet(analysis.variants, (), reason)
     by_cost = study_charts.cost_charts(analysis)
     sections = {
+        "first": _section([first.chart] if first.chart else []),
         "responses": _section(study_charts.response_charts(analysis)),
         "ranks": _section(study_charts.rank_charts(analysis.pairs)),
         "costs": _section([chart for _, chart in by_cost], [unit for unit, _ in by_cost]),
@@ -69,9 +73,10 @@ def to_html(title: str, analysis: Analysis, files: Mapping[str, Any]) -> str:
     text: str = environment.get_template("page.html").render(
         title=title,
         analysis=analysis,
+        first=first,
         tables=tables,
         answers={pair.sentence: pair.verdict.answer for pair in analysis.pairs},
-        lost=[row for row in analysis.rows if row.reason],
+        lost=_by_reason(analysis.rows),
         most_reasons=MOST_REASONS,
         sections=sections,
         images=images,
@@ -81,6 +86,15 @@ def to_html(title: str, analysis: Analysis, files: Mapping[str, Any]) -> str:
         files=Markup(inside.replace("<", "\\u003c")),  # no text can end the script element
     )
     return text
+
+
+def _by_reason(rows: Sequence[Row]) -> list[tuple[list[Row], str]]:
+    """Return the runs without an error, those with one reason together."""
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        if row.reason:
+            groups.setdefault(re.sub(r"\d+", "", f"{row.state} {row.reason}"), []).append(row)
+    return [(group, group[0].reason) for group in groups.values()]
 
 
 def _section(charts: Sequence[Chart], units: Sequence[str] = ()) -> Section:

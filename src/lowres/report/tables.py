@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -37,10 +37,17 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Headings, which hold units, and rows with as many texts."""
+    """Headings, which hold units, and rows with as many texts.
+
+    Attributes:
+        headings: one a column.
+        rows: their texts.
+        note: what holds of all rows, for a line below.
+    """
 
     headings: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+    note: str = ""
 
 
 def interval(found: Interval | None, factor: float, digits: int) -> str:
@@ -61,27 +68,45 @@ def figure(found: Figure | None, factor: float = 1.0, digits: int = 2) -> str:
 def _table(items: Iterable[Item], *columns: tuple[str, Callable[[Item], str]]) -> Table:
     """Lay out a row for each item; a column is its heading and the text of an item."""
     rows = (tuple(text(item) for _, text in columns) for item in items)
-    return Table(tuple(heading for heading, _ in columns), tuple(rows))
+    return _lean(tuple(heading for heading, _ in columns), list(rows))
+
+
+def _lean(headings: Sequence[str], rows: Sequence[tuple[str, ...]]) -> Table:
+    """Leave out columns without any value, and say a remark that all rows share once."""
+    kept, note = [], ""
+    for place, heading in enumerate(headings):
+        texts = {row[place] for row in rows}
+        if heading == "remark" and len(texts) == 1 and len(rows) > 1:
+            note = texts.pop()
+        elif texts - {"", MISSING} or not rows:
+            kept.append(place)
+    return Table(
+        tuple(headings[place] for place in kept),
+        tuple(tuple(row[place] for place in kept) for row in rows),
+        note,
+    )
 
 
 def pair_table(analysis: Analysis) -> Table:
-    """Return the figures of each proxy and target."""
+    """Return the figures of each proxy and target. Costs are points of error on the target."""
     return _table(
         analysis.pairs,
         ("proxy", lambda pair: pair.verdict.proxy),
         ("target", lambda pair: pair.verdict.target),
-        ("configurations", lambda pair: str(pair.verdict.configurations)),
-        ("seeds", lambda pair: seeds_text(pair.verdict.seeds)),
         ("answer", lambda pair: pair.verdict.answer),
         ("P", lambda pair: number(pair.verdict.p_bearable, 2)),
-        ("bearable, points", lambda pair: points(pair.verdict.bearable)),
-        ("costs at most, points", lambda pair: points(_first(pair).most)),
-        ("expected, points", lambda pair: points(_first(pair).expected)),
-        ("observed, points", lambda pair: points(_first(pair).observed)),
-        ("pairs ranked alike", lambda pair: "{1} of {0}".format(*pair.verdict.pairs)),
-        ("Kendall's tau", lambda pair: figure(pair.kendall)),
-        ("its ceiling", lambda pair: figure(pair.ceiling)),
-        ("operations saved", lambda pair: f"{number(pair.saving, 1)}x" if pair.saving else MISSING),
+        ("limit", lambda pair: points(pair.verdict.bearable)),
+        ("at most", lambda pair: points(_first(pair).most)),
+        ("expected", lambda pair: points(_first(pair).expected)),
+        ("observed", lambda pair: points(_first(pair).observed)),
+        ("alike", lambda pair: "{1} of {0}".format(*pair.verdict.pairs)),
+        ("tau", lambda pair: figure(pair.kendall)),
+        ("ceiling", lambda pair: figure(pair.ceiling)),
+        ("saved", lambda pair: f"{number(pair.saving, 1)}x" if pair.saving else MISSING),
+        (
+            "runs",
+            lambda pair: f"{pair.verdict.configurations} x {seeds_text(pair.verdict.seeds)}",
+        ),
     )
 
 
@@ -105,7 +130,7 @@ def optimum_table(analysis: Analysis) -> Table:
         tried = short(best.best_lr) + (" (edge)" if best.at_edge else "")
         good = f"{short(near.low)} to {short(near.high)}" if near else MISSING
         rows.append((curve.label, f"{short(best.lr)}{between}", tried, good, best.reason))
-    return Table(headings, tuple(rows))
+    return _lean(headings, rows)
 
 
 def shift_table(analysis: Analysis) -> Table:
@@ -178,12 +203,12 @@ def unfinished_table(analysis: Analysis) -> Table:
 
 
 def run_table(analysis: Analysis) -> tuple[tuple[str, ...], list[tuple[Row, tuple[Cell, ...]]]]:
-    """Return the headings of the table of runs, and the cells of each run.
+    """Return the headings of the table of runs, and the cells of each run, the best first.
 
     A dash stands for what an older lowres did not record; it sorts last.
     """
     rows = []
-    for row in analysis.rows:
+    for row in sorted(analysis.rows, key=lambda row: row.error if row.finished else math.inf):
         result, flops = row.result, _teraflops(row.flops) if row.result else None
         cells = {"run": Cell(row.name), "status": Cell(row.state)}
         for name in analysis.swept:
@@ -201,4 +226,14 @@ def run_table(analysis: Analysis) -> tuple[tuple[str, ...], list[tuple[Row, tupl
             cells[heading] = Cell(written(value), math.inf if value is None else float(value))
         cells["reason"] = Cell(shortened(row.reason))
         rows.append((row, tuple(cells.values())))
-    return tuple(cells), rows
+    kept = [
+        place
+        for place, heading in enumerate(cells)
+        if heading in ("run", "status")
+        or any(each[place].text not in ("", MISSING) for _, each in rows)
+    ]
+    headings = tuple(cells)
+    return (
+        tuple(headings[place] for place in kept),
+        [(row, tuple(each[place] for place in kept)) for row, each in rows],
+    )

@@ -1,0 +1,250 @@
+"""The first screen of a page: question, answer, chart, the best recipe and the next command."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from lowres.recipe import FIELDS, RECIPES, Recipe
+from lowres.report.analysis import NOTHING, Analysis, JudgedPair
+from lowres.report.chart import Chart, Dots, Line, Scale, Series, Style
+from lowres.report.reading import Row, mean
+from lowres.statistics.verdict import BANDS, LIMITS_POINTS, SURE
+from lowres.text import count, number, percent
+from lowres.variant import Variant
+
+WORDS = {
+    "stands in": "Yes",
+    "probably stands in": "Probably",
+    "cannot tell yet": "Unknown",
+    "probably does not stand in": "Unlikely",
+    "does not stand in": "No",
+}
+"""The answer in one word."""
+
+
+@dataclass(frozen=True, slots=True)
+class Headline:
+    """What a page shows first.
+
+    Attributes:
+        question: about the main pair; about the best recipe where there is no pair.
+        word: the answer in one word.
+        answer: one of the five answers; empty where there is no pair.
+        sentence: what the answer costs or why there is none.
+        chart: the probability of a regret against its limit; None without a pair.
+        best: the command that trains the best recipe; empty if nothing trained.
+        best_note: its error.
+        next_note: what the next command does.
+        next_command: ready to copy.
+    """
+
+    question: str
+    word: str
+    answer: str
+    sentence: str
+    chart: Chart | None
+    best: str
+    best_note: str
+    next_note: str
+    next_command: str
+
+
+def headline(analysis: Analysis, folder: str, is_study: bool) -> Headline:
+    """Return the first screen of a report.
+
+    Args:
+        analysis: everything that the report shows.
+        folder: name of the folder of runs.
+        is_study: whether `lowres decide` can add runs to it.
+    """
+    pair = main_pair(analysis.pairs)
+    rows = [row for row in analysis.rows if row.finished and math.isfinite(row.error)]
+    if pair:
+        target = _target(pair)
+        rows = [row for row in rows if row.recipe.variant == target] or rows
+    best, best_note, recipe = "", "", analysis.rows[0].recipe
+    if rows:
+        recipe, error, runs = _best(rows)
+        best = train_command(recipe, _store(analysis))
+        best_note = f"{percent(error, 1)} top-1 error on {recipe.variant}, {count(runs, 'run')}"
+    if pair is None:
+        store = _store(analysis)
+        sizes = sorted({row.variant.size for row in analysis.rows})
+        two = sizes if len(sizes) > 1 else sorted({sizes[0] // 2, sizes[0]})
+        axes = ["--axis", f"size={','.join(map(str, two))}", "--axis", "lr=log:0.003:1:6"]
+        command = ["lowres", "study", store, *axes, "--seeds", "2"]
+        return Headline(
+            "Which images are large enough?",
+            WORDS["cannot tell yet"],
+            "",
+            NOTHING,
+            None,
+            best,
+            best_note,
+            "Train the same configurations on two sizes",
+            shlex.join([*command, *recipe_flags(recipe, ("variant", "lr", "seed"))]),
+        )
+    verdict = pair.verdict
+    return Headline(
+        f"Can {verdict.proxy} stand in for {verdict.target}?",
+        WORDS[verdict.answer],
+        verdict.answer,
+        _sentence(pair),
+        probability_chart(pair, analysis.pairs),
+        best,
+        best_note,
+        *_next(pair, analysis, folder, is_study, recipe),
+    )
+
+
+def main_pair(pairs: Sequence[JudgedPair]) -> JudgedPair | None:
+    """Return the pair that a reader wants first.
+
+    Of the pairs of sizes with the largest target, it is the smallest proxy that stands in; if none
+    does, the one with the largest probability.
+    """
+    sizes = [pair for pair in pairs if pair.kind == "size"]
+    if not sizes:
+        return max(pairs, key=lambda pair: pair.verdict.p_bearable, default=None)
+    largest = max(Variant.parse(pair.verdict.target).size for pair in sizes)
+    of_largest = [pair for pair in sizes if Variant.parse(pair.verdict.target).size == largest]
+
+    def rank(pair: JudgedPair) -> tuple[bool, float]:
+        stands_in = pair.verdict.answer == BANDS[0][1]
+        size = Variant.parse(pair.verdict.proxy).size
+        return stands_in, -size if stands_in else pair.verdict.p_bearable
+
+    return max(of_largest, key=rank)
+
+
+def probability_chart(pair: JudgedPair, pairs: Sequence[JudgedPair]) -> Chart:
+    """Draw the probability that a choice costs at most a limit, for each proxy of one target."""
+    shown = [pair, *(p for p in pairs if p is not pair and p.verdict.target == pair.verdict.target)]
+    limits = LIMITS_POINTS[1:]  # the scale is logarithmic: it has no 0
+    ends = limits[0], limits[-1]
+    series = [
+        Series(
+            "sure from 95 % and below 5 %",
+            Style(None, dash="4 4"),
+            tuple(Line(((ends[0], y), (ends[1], y))) for y in (100 * SURE, 100 - 100 * SURE)),
+        ),
+        Series(
+            "acceptable here",
+            Style(None, dash="1 4"),
+            (Line(((100 * pair.verdict.bearable, 0), (100 * pair.verdict.bearable, 100))),),
+        ),
+    ]
+    for place, each in enumerate(shown[:4]):
+        name = each.verdict.proxy
+        dots = tuple(
+            (limit, 100 * p, f"{name}: at most {limit:g} points with P = {p:.2f}")
+            for limit, p in zip(LIMITS_POINTS, each.verdict.probabilities, strict=True)
+            if limit
+        )
+        marks = Line(tuple((x, y) for x, y, _ in dots)), Dots(dots)
+        series.append(Series(name, Style.of(place), marks))
+    return Chart(
+        "probability",
+        f"Probability that its choice costs at most the limit on {pair.verdict.target}",
+        Scale("limit, points of top-1 error", logarithmic=True),
+        Scale("probability, %"),
+        tuple(series),
+    )
+
+
+def train_command(recipe: Recipe, store: str) -> str:
+    """Return the command that trains a recipe."""
+    return shlex.join(["lowres", "train", store, *recipe_flags(recipe)])
+
+
+def recipe_flags(recipe: Recipe, without: Sequence[str] = ()) -> list[str]:
+    """Return the variant and the fewest flags that make a recipe, without those of some fields."""
+    found = []
+    for name, base in RECIPES.items():
+        flags = [] if name == "paper" else ["--recipe", name]
+        for field in FIELDS:
+            value = getattr(recipe, field)
+            shown = field == "variant" or value != getattr(base, field)
+            if shown and field not in without:
+                flags += _flag(field, value)
+        found.append(flags)
+    return min(found, key=len)
+
+
+def _flag(field: str, value: object) -> list[str]:
+    name = field.replace("_", "-")
+    if isinstance(value, bool):
+        return [f"--{name}" if value else f"--no-{name}"]
+    text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    return [f"--{name}", text]
+
+
+def _best(rows: Sequence[Row]) -> tuple[Recipe, float, int]:
+    """Return the recipe with the least mean error, that error, and its number of runs."""
+    groups: dict[Recipe, list[float]] = defaultdict(list)
+    for row in rows:
+        groups[replace(row.recipe, seed=0)].append(row.error)
+    recipe = min(groups, key=lambda key: mean(groups[key]))
+    return recipe, mean(groups[recipe]), len(groups[recipe])
+
+
+def _target(pair: JudgedPair) -> str:
+    # A pair of widths is named `16-box width 1`, `width 2`.
+    return (pair.verdict.target if pair.kind == "size" else pair.verdict.proxy).split()[0]
+
+
+def _store(analysis: Analysis) -> str:
+    return Path(analysis.rows[0].store[0]).name or "store"
+
+
+def _sentence(pair: JudgedPair) -> str:
+    verdict = pair.verdict
+    if verdict.reason or verdict.choice is None:
+        return f"There is no answer yet: {verdict.reason}."
+    choice = pair.configurations[verdict.choice]
+    limit = f"{number(100 * verdict.bearable, 1)} points"
+    first = verdict.shortlists[0]
+    subject = f"The best configuration on {verdict.proxy} ({choice})"
+    if first.most is None or first.expected is None:
+        return f"{subject} diverged on {verdict.target}."
+    cost = f"costs at most {number(100 * first.most, 1)} points of error on {verdict.target}"
+    if verdict.answer == BANDS[0][1]:
+        saved = f", and its search takes {pair.saving:.1f} times fewer operations"
+        return f"{subject} {cost} (95 % sure){saved if pair.saving else ''}."
+    return (
+        f"{subject} costs about {number(100 * first.expected, 1)} points of error on "
+        f"{verdict.target}; the probability of at most {limit} is {100 * verdict.p_bearable:.0f} %."
+    )
+
+
+def _next(
+    pair: JudgedPair, analysis: Analysis, folder: str, is_study: bool, best: Recipe
+) -> tuple[str, str]:
+    """Return what the next command does, and the command."""
+    verdict, of_sizes = pair.verdict, pair.kind == "size"
+    if not verdict.sure:
+        if not (is_study and of_sizes):
+            seeds = max(2, verdict.seeds[0] + 1)
+            return "Repeat the same lowres study command with more seeds", f"--seeds {seeds}"
+        several = len({row.variant.filter for row in analysis.rows}) > 1
+        sides = []
+        for side, name in (("--proxy", verdict.proxy), ("--target", verdict.target)):
+            variant = Variant.parse(name)
+            of_filter = f",filter={variant.filter}" if several else ""
+            sides += [side, f"size={variant.size}{of_filter}"]
+        command = shlex.join(["lowres", "decide", folder, *sides])
+        return "Train further runs until the answer is sure", command
+    target = Variant.parse(_target(pair)).size
+    sizes = str(target)
+    note = f"Search at {target} px itself"
+    if of_sizes and verdict.answer == BANDS[0][1]:
+        proxy = Variant.parse(verdict.proxy).size
+        sizes, note = f"{proxy},{target}", f"Search at {proxy} px and confirm at {target} px"
+    searched = ["--sizes", sizes, "--space", "lr=log:0.001:1", "--budget", "10"]
+    rest = recipe_flags(best, ("variant", "lr", "seed"))
+    return note, shlex.join(["lowres", "search", _store(analysis), *searched, *rest])

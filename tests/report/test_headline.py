@@ -1,0 +1,62 @@
+"""The first screen of a page: the pair that it is about, its commands, and its chart."""
+
+import shlex
+from dataclasses import replace
+
+import pytest
+
+from lowres.cli.app import app
+from lowres.cli.flags import recipe_of
+from lowres.recipe import RECIPES, Recipe
+from lowres.report.analysis import analyse
+from lowres.report.headline import headline, main_pair, train_command
+from lowres.report.reading import read_rows
+from made_runs import fail_run, write_run, write_study
+
+
+@pytest.fixture(scope="module")
+def analysis(tmp_path_factory):
+    return analyse(read_rows(write_study(tmp_path_factory.mktemp("studies") / "study")))
+
+
+def test_the_smallest_proxy_that_stands_in_for_the_largest_size_comes_first(analysis):
+    assert main_pair(analysis.pairs).verdict.proxy == "8-box"
+    first = headline(analysis, "study", True)
+    assert first.question == "Can 8-box stand in for 32-box?"
+    assert first.word == "Yes"
+    assert "costs at most 0.3 points of error on 32-box (95 % sure)" in first.sentence
+    assert first.next_command.startswith("lowres search store --sizes 8,32 ")
+    assert {"8-box", "16-box"} < {series.name for series in first.chart.series}
+
+
+def test_an_unsure_pair_is_decided_next(tmp_path):
+    for size, errors in ((8, (0.5, 0.6)), (16, (0.41, 0.42))):
+        for lr, error in zip((0.01, 0.1), errors, strict=True):
+            write_run(tmp_path, Recipe(variant=f"{size}-box", lr=lr), error)
+    unsure = analyse(read_rows(tmp_path))
+    first = headline(unsure, "a study", True)
+    assert not unsure.pairs[0].verdict.sure
+    assert first.next_command == "lowres decide 'a study' --proxy size=8 --target size=16"
+    assert "--seeds 2" in headline(unsure, "runs", False).next_command
+
+
+def test_without_a_pair_a_study_of_two_sizes_is_next(tmp_path):
+    fail_run(tmp_path / "run", Recipe(), "no")
+    first = headline(analyse(read_rows(tmp_path)), "runs", False)
+    assert (first.word, first.best, first.chart) == ("Unknown", "", None)
+    assert "--axis size=16,32" in first.next_command
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        Recipe(variant="16-box"),
+        replace(RECIPES["fast"], variant="8-box", lr=0.123456789, lr_drop_at=(0.25, 0.5)),
+        replace(RECIPES["tensorflow-port"], conv_bias=True, seed=3),
+    ],
+)
+def test_the_command_makes_the_same_recipe(recipe):
+    words = shlex.split(train_command(recipe, "store"))
+    _, bound, _ = app.parse_args(words[1:])
+    assert recipe_of(bound.arguments["recipe"]) == recipe
+    assert f"--variant {recipe.variant}" in " ".join(words)
