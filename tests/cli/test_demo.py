@@ -71,3 +71,10 @@ def test_a_folder_with_other_files_stays_as_it_is(few, tmp_path, monkeypatch):
     monkeypatch.setattr(demo, "SEED", 1)
     with pytest.raises(StoreError, match="seed was 2017 and is now 1"):
         demo.write_images(tmp_path / "a")
+
+
+def test_the_study_has_enough_configurations_and_seeds_for_a_sure_answer():
+    axes = {axis.name: axis.values for axis in demo.AXES}
+    assert len(axes["lr"]) >= 5
+    assert len(axes["seed"]) >= 2
+    assert {f"{size}-box" for size in demo.SIZES} >= set(axes["variant"])
