@@ -46,6 +46,14 @@ def test_ranks_that_mislead():
     assert pair.saving is None
 
 
+def test_what_is_bearable_decides():
+    rows = grid([0.1, 0.2, 0.3, 0.4, 0.5], [0.5, 0.3, 0.2, 0.4, 0.45])
+    (pair,) = analyse(rows, bearable=0.5).pairs
+    assert pair.verdict.bearable == 0.5
+    assert pair.verdict.answer == "stands in"
+    assert "within 50 points" in pair.sentence
+
+
 def test_a_diverged_seed_ranks_its_configuration_last():
     rows = [row("16-box", 0.1, 0.2), row("16-box", 0.1, 0.4, seed=1)]
     rows += [row("16-box", 0.2, None), row("16-box", 0.2, 0.1, seed=1)]

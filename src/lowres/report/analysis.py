@@ -151,14 +151,19 @@ class Analysis:
         return pair.kind == "size" and Variant.parse(pair.verdict.target).size == sizes[0]
 
 
-def analyse(rows: list[Row]) -> Analysis:
-    """Compute everything that a report shows."""
+def analyse(rows: list[Row], bearable: float | None = None) -> Analysis:
+    """Compute everything that a report shows.
+
+    Args:
+        rows: the runs.
+        bearable: regret that does not matter, a share; None for the default of `judge`.
+    """
     swept = swept_fields(rows)
     curves, points = responses(rows, swept), costs(rows, swept)
     return Analysis(
         rows=rows,
         swept=swept,
-        pairs=judged_pairs(rows, swept),
+        pairs=judged_pairs(rows, swept, bearable),
         responses=curves,
         shifts=shifts(curves),
         costs=points,
@@ -168,7 +173,9 @@ def analyse(rows: list[Row]) -> Analysis:
     )
 
 
-def judged_pairs(rows: Sequence[Row], swept: Sequence[str]) -> list[JudgedPair]:
+def judged_pairs(
+    rows: Sequence[Row], swept: Sequence[str], bearable: float | None = None
+) -> list[JudgedPair]:
     """Judge all pairs of sizes of one filter, and all widths against the widest.
 
     Sizes come first, those with the largest target before the others; then the nearest proxy.
@@ -184,7 +191,7 @@ def judged_pairs(rows: Sequence[Row], swept: Sequence[str]) -> list[JudgedPair]:
         alike = (proxy.filter, proxy.fit, proxy.rule) == (target.filter, target.fit, target.rule)
         if alike and proxy.size < target.size:
             sides = by_variant[proxy], by_variant[target]
-            found.append(_judged("size", sides, (str(proxy), str(target)), names, 1))
+            found.append(_judged("size", sides, (str(proxy), str(target)), names, 1, bearable))
     names = fields_but(swept, "variant", "width")
     for variant, of_variant in sorted(by_variant.items())[::-1]:
         by_width = _grouped(of_variant, lambda row: row.recipe.width)
@@ -192,7 +199,7 @@ def judged_pairs(rows: Sequence[Row], swept: Sequence[str]) -> list[JudgedPair]:
         for width in narrower[::-1]:
             called = f"{variant} width {width:g}", f"width {widest:g}"
             sides = by_width[width], by_width[widest]
-            found.append(_judged("width", sides, called, names, FEWEST_OF_WIDTHS))
+            found.append(_judged("width", sides, called, names, FEWEST_OF_WIDTHS, bearable))
     return [pair for pair in found if pair is not None]
 
 
@@ -209,6 +216,7 @@ def _judged(
     called: tuple[str, str],
     names: Sequence[str],
     fewest: int,
+    bearable: float | None,
 ) -> JudgedPair | None:
     """Judge a pair; None if fewer than `fewest` configurations were run on both sides."""
     proxy, target = (_grouped(rows, lambda row: label(row.recipe, names)) for rows in sides)
@@ -222,6 +230,7 @@ def _judged(
         pair.target,
         called,
         axes=[[_on_axis(getattr(recipe, name)) for recipe in recipes] for name in names],
+        bearable=bearable,
     )
     in_words = tuple(key or "the only one" for key in common)
     saving = _saving(proxy, target, common, verdict)

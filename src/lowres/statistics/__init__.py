@@ -11,6 +11,7 @@ from lowres.statistics.cost import Curve, anytime, best_by, pareto_front
 from lowres.statistics.error_tables import Figure, Interval, Pair, mean_errors, pair_up
 from lowres.statistics.optimum import Optimum, Region, optimum, overlap, region, shift
 from lowres.statistics.paired import Comparison, Difference, compare_values
+from lowres.statistics.power import power
 from lowres.statistics.ranking import ceiling, rank_correlation
 from lowres.statistics.verdict import Shortlist, Verdict, judge
 
@@ -35,6 +36,7 @@ __all__ = [
     "overlap",
     "pair_up",
     "pareto_front",
+    "power",
     "rank_correlation",
     "region",
     "shift",
