@@ -42,8 +42,14 @@ PARTS = ("curves", "filters", "pairs")
 SIX = ("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos")
 PENALTIES = np.array([0.02, 0.0, 0.0, 0.002, 0.0, 0.0])
 """True errors of the six filters above the best."""
-FILTER_SPREAD = 0.003
-"""How far a filter's effect differs between configurations (standard deviation)."""
+FILTER_SPREADS = {
+    "six filters, alike everywhere": (0.0, 1),
+    "six filters": (0.003, 1),
+    "six filters, nearest varies 3 times as much": (0.003, 3),
+}
+"""How far a filter's effect differs between configurations (standard deviation), and how many times
+as far that of nearest does. The noise of a run is 0.004."""
+FILTER_STUDIES = ((1, 3), (2, 1), (2, 2), (2, 3), (4, 2), (6, 1), (6, 2), (12, 2), (24, 1), (24, 2))
 
 Held = tuple[float, transfer.Interval | None]
 """A truth and the interval for it."""
@@ -87,15 +93,15 @@ def measure(studies: int, processes: int, only: Sequence[str]) -> Iterator[dict[
     """Give a row for each figure and design."""
     curves = [
         Design(shape, count, seeds, noise)
-        for shape in ("parabola", "skewed")
+        for shape in ("parabola", "skewed", "dip 0.86", "dip 0.64", "morse")
         for count in LEARNING_RATES
         for seeds in (1, 2, 3)
         for noise in (0.1, 0.25)
     ]
     filters = [
-        Design("six filters", configurations, seeds, 0.1)
-        for configurations in (6, 12, 24)
-        for seeds in (1, 2)
+        Design(population, configurations, seeds, 0.1)
+        for population in FILTER_SPREADS
+        for configurations, seeds in FILTER_STUDIES
     ]
     with ProcessPoolExecutor(processes) as pool:
         for part, function, designs in (
@@ -225,30 +231,40 @@ def in_decades(interval: transfer.Interval | None) -> transfer.Interval | None:
 
 
 def filter_rows(design: Design, studies: int) -> list[dict[str, object]]:
-    """Simulate comparisons of six filters; the truth is held if all pairs' truths are.
+    """Simulate comparisons of six filters; the truth is held if that of all differences is.
 
-    What is tallied is the worst pair: how far outside its interval the truth lies, if at all.
+    What is tallied is the worst difference: how far outside its interval the truth lies, if at all.
+    With one configuration, the truth is that of this configuration.
     """
     random = np.random.default_rng(4)
-    worst: list[Held] = []
+    spread, more = FILTER_SPREADS[design.population]
+    spreads = spread * np.where(np.arange(len(SIX)) == 0, more, 1)
+    worst: dict[str, list[Held]] = {"pairs": [], "from the mean of the others": []}
     count = design.configurations
-    for number in range(studies):
+    for _ in range(studies):
         base = true_errors("curve", (count,), random)[1] + PENALTIES[:, None]
-        effects = FILTER_SPREAD * random.standard_normal((len(SIX), count))
-        errors = runs(base + effects, design, random)
-        compared = transfer.compare_filters(errors, SIX, seed=number)
-        worst.append(max(map(placed, compared.differences), key=outside))
-    return [tallied("filters, all pairs at once", design, worst)]
+        effects = spreads[:, None] * random.standard_normal((len(SIX), count))
+        compared = transfer.compare_values(runs(base + effects, design, random), SIX)
+        truth = PENALTIES + (effects[:, 0] if count == 1 else 0.0)
+        for each, found in zip(
+            worst.values(), (compared.differences, compared.from_others), strict=True
+        ):
+            each.append(max((placed(one, truth) for one in found), key=outside))
+    return [tallied(f"filters, {name}", design, held) for name, held in worst.items()]
 
 
-def placed(difference: transfer.Difference) -> Held:
-    """Give the true difference of a pair and its interval."""
-    first, second = SIX.index(difference.first), SIX.index(difference.second)
-    return float(PENALTIES[first] - PENALTIES[second]), difference.interval
+def placed(difference: transfer.Difference, truth: np.ndarray) -> Held:
+    """Return a true difference and its interval."""
+    first = SIX.index(difference.first)
+    if difference.second in SIX:
+        other = truth[SIX.index(difference.second)]
+    else:
+        other = np.delete(truth, first).mean()
+    return float(truth[first] - other), difference.interval
 
 
 def outside(pair: Held) -> float:
-    """Tell how far outside its interval a truth lies; negative within."""
+    """Return how far outside its interval a truth lies; negative within."""
     truth, interval = pair
     assert interval is not None
     return max(interval.low - truth, truth - interval.high)

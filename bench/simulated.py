@@ -59,8 +59,20 @@ LEARNING_RATES = {count: 10.0 ** np.linspace(-3, 0, count) for count in (5, 7, 9
 
 
 def learning_curve(shape: str, best: float, rates: np.ndarray) -> np.ndarray:
-    """Give true errors at learning rates, least at log10 rate `best`."""
+    """Return true errors at learning rates, least at log10 rate `best`.
+
+    Args:
+        shape: parabola, skewed (with a cube above the best), morse (a Morse curve, steep above the
+            best), or `dip W`: a saturating dip whose right side is W as wide as the left.
+        best: log10 of the best learning rate.
+        rates: learning rates.
+    """
     away = np.log10(rates) - best
+    if shape.startswith("dip"):
+        away = np.where(away > 0, away / float(shape.split()[1]), away)
+        return 0.3 + 0.5 * (1 - np.exp(-0.2 * away**2))
+    if shape == "morse":
+        return 0.3 + 0.2 * (1 - np.exp(0.5 * away)) ** 2
     if shape == "parabola":
         return 0.3 + 0.05 * away**2
     return 0.3 + 0.05 * away**2 + 0.02 * np.maximum(away, 0) ** 3 + 0.02 * (away > 0) * away**2

@@ -60,7 +60,8 @@ class Formula:
 
 
 def error(recipe: Recipe) -> float:
-    return 0.1 + 0.1 * abs(math.log10(recipe.lr / 0.05)) + 0.1 / recipe.width - recipe.size / 1000
+    known = 0.1 + 0.1 * abs(math.log10(recipe.lr / 0.05)) + 0.1 / recipe.width
+    return known - recipe.size / 1000 + recipe.seed / 100
 
 
 def plan(**others) -> SearchPlan:
@@ -82,6 +83,12 @@ def kill_before(last: int, folder: Path) -> None:
     os.fsync = lambda _: None  # for speed: the machine stays up
 
 
+def search_and_confirm(folder: Path, store: lowres.Store, executor: Formula) -> dict:
+    search = Search.start(folder, store, plan())
+    search.finish(executor, 2)
+    return search.confirm(executor, 3)
+
+
 def start(folder: Path, store: lowres.Store, last: int) -> bool:
     """Search in a child that is killed before an operation; return whether it finished."""
     child = os.fork()
@@ -89,7 +96,7 @@ def start(folder: Path, store: lowres.Store, last: int) -> bool:
         kill_before(last, folder)
         count = os.open(folder.with_name("done"), os.O_WRONLY | os.O_APPEND | os.O_CREAT)
         try:
-            Search.start(folder, store, plan()).finish(Formula(count=count), 2)
+            search_and_confirm(folder, store, Formula(count=count))
         except BaseException as error:  # noqa: BLE001  the child must end here
             sys.stderr.write(f"{error!r}\n")
             os._exit(1)
@@ -101,7 +108,7 @@ def start(folder: Path, store: lowres.Store, last: int) -> bool:
 
 def main(store: lowres.Store, folder: Path, searches: int) -> None:
     draw = random.Random(0)
-    expected = Search.start(folder / "expected", store, plan()).finish(Formula(), 2)
+    expected = search_and_confirm(folder / "expected", store, Formula())
     killed = 0
     for _ in range(searches):
         path = folder / "search"

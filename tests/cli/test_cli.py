@@ -120,6 +120,9 @@ def test_a_typo_in_a_name_leaves_nothing_behind(call, store_path, tmp_path, verb
         ),
         (["study", "{store}", "--dry-run", "--print-commands"], 1, "choose one of them"),
         (["study", "{store}", "--dry-run", "--executor", "ray"], 1, "measures this machine"),
+        (["study", "{store}", "--noise", "1"], 1, "add --dry-run, or leave it out"),
+        (["study", "{store}", "--dry-run", "--noise", "0"], 1, "--noise must be above 0 and"),
+        (["report", "{store}", "--bearable", "200"], 1, "--bearable must be from 0 to 100"),
         (["study", "{store}", "--print-commands", "-j", "2"], 1, "runs nothing: leave out"),
         (["study", "{store}", "--plan", "none.toml"], 1, "plan none.toml cannot be read"),
         (
@@ -363,6 +366,14 @@ def test_a_dry_run_writes_nothing(call, store_path, tmp_path):
     assert not (tmp_path / "study").exists()
 
 
+def test_a_dry_run_says_what_a_plan_can_decide(call, store_path, tmp_path):
+    flags = ["--axis", "size=8,16", "--axis", "lr=1,2,3,4,5", "--batch-size", "999"]
+    ended, text, _ = call("study", store_path, *flags, "--dry-run", "--noise", "2.5")
+    assert ended == 0
+    assert "whether 8-box stands in for 16-box within 2.5 points" in text
+    assert "a guess" not in text
+
+
 def test_a_swept_size_in_record_and_report(call, store_path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     sweep = ["--axis", "size=8,16", "--axis", "filter=box,lanczos", "--print-commands", *TINY]
@@ -426,6 +437,7 @@ def test_a_search_resumes_and_refuses_flags_that_would_change_nothing(call, stor
         (["--budget", "1.4", "--rung-epochs", "1", "1", "--epochs", "2"], "leave --epochs out"),
         (["--budget", "1.4", "--variant", "8-box"], "--variant 8-box must have the largest of"),
         (["--budget", "1.4", "--executor", "ray"], "--executor ray needs --jobs here"),
+        (["--budget", "1.4", "--confirm", "-1"], "--confirm must be 0 or more, was -1"),
     ]:
         status, _, refused = call(*search, *small, *more)
         assert (status, words in refused) == (1, True), refused
@@ -440,4 +452,12 @@ def test_a_search_resumes_and_refuses_flags_that_would_change_nothing(call, stor
     assert call("search", tmp_path / "search")[:2] == (0, shown.partition("\n")[2])
     assert "search" in call("info", tmp_path / "search")[1]
     assert "2 trained" in call("status", tmp_path / "search")[1]
+    assert f"for new seeds, run: lowres search {tmp_path / 'search'} --confirm 3" in shown
+    same = [*search, *small, "--budget", "2", "--epochs", "1", "--jobs", "2"]
+    status, shown, _ = call(*same, "--confirm", "2")
+    assert status == 0
+    assert re.search(r"best with 2 new seeds: top-1 error \d+\.\d\d ± \d+\.\d\d % \(mean ±", shown)
+    assert "for new seeds, run" not in shown
+    assert call(*same)[1] == shown
+    assert "4 trained" in call("status", tmp_path / "search")[1]
     assert call("report", tmp_path / "search")[0] == 0

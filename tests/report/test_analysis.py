@@ -1,6 +1,8 @@
 """The numbers of a report, on runs with known answers."""
 
 import math
+import re
+from dataclasses import replace
 
 import pytest
 
@@ -42,6 +44,14 @@ def test_ranks_that_mislead():
     assert pair.verdict.shortlists[0].observed == pytest.approx(0.3)
     assert pair.verdict.answer == "does not stand in"
     assert pair.saving is None
+
+
+def test_what_is_bearable_decides():
+    rows = grid([0.1, 0.2, 0.3, 0.4, 0.5], [0.5, 0.3, 0.2, 0.4, 0.45])
+    (pair,) = analyse(rows, bearable=0.5).pairs
+    assert pair.verdict.bearable == 0.5
+    assert pair.verdict.answer == "stands in"
+    assert "within 50 points" in pair.sentence
 
 
 def test_a_diverged_seed_ranks_its_configuration_last():
@@ -110,8 +120,30 @@ def test_filters(tmp_path):
     filters = ("nearest", "box", "bilinear", "lanczos")
     folder = write_study(tmp_path, sizes=(8,), filters=filters, widths=(1.0,), seeds=3)
     (found,) = analyse(read_rows(folder)).filters
-    assert found.sentence.startswith("Filters at 8 px: nearest is worse than all others; the other")
+    start = "Filters at 8 px: nearest is worse than the mean of the other 3 by "
+    assert found.sentence.startswith(start)
+    assert re.search(r"by \d\.\d \xb1 \d\.\d points \(", found.sentence)
+    assert found.sentence.endswith(", 95 % for all 4 at once)")
     assert len(found.comparison.differences) == 6
+
+
+def test_values_of_another_field_in_words_are_compared_over_all_sizes():
+    rows = []
+    for size in (16, 32):
+        for lr in (0.1, 0.2):
+            for flip, more in (("none", 0.05), ("both", 0.0)):
+                for seed in (0, 1):
+                    error = lr + more + 0.01 * seed * (more > 0)
+                    made = row(f"{size}-box", lr, error, seed=seed)
+                    rows.append(replace(made, recipe=replace(made.recipe, flip=flip)))
+    (found,) = analyse(rows).filters
+    assert found.title == "Flip"
+    assert (found.comparison.blocks, found.comparison.configurations) == (8, 4)
+    words = r"Flip: none is worse than both by 5.5 \xb1 0.\d points \(8 runs of each, 4 config"
+    assert re.match(words, found.sentence), found.sentence
+    same = [replace(each, result=each.result | {"top1_error": 0.3}) for each in rows]
+    (nothing,) = analyse(same).filters
+    assert "no difference is sure" in nothing.sentence
 
 
 def test_cost_front_and_anytime():

@@ -12,6 +12,7 @@ import lowres
 from lowres.errors import LowresError, StudyError
 from lowres.recipe import Recipe
 from lowres.report.files import FIGURES
+from lowres.statistics.verdict import LIMITS_POINTS
 from lowres.study.axes import Axis
 from lowres.study.study import Study
 from lowres.training.run import Run
@@ -204,3 +205,16 @@ def test_nothing_trained_yet(tmp_path):
     plan_run(tmp_path / "run", Recipe())
     page, *_ = lowres.write_report(tmp_path, EVERYTHING).files
     assert "No run was trained to its end." in page.read_text()
+
+
+def test_bearable_regret_and_its_probabilities_are_in_the_record(tmp_path):
+    write_study(tmp_path, sizes=(8, 16), widths=(1.0,))
+    for points, bearable in ((1, None), (3, 0.03)):
+        lowres.write_report(tmp_path, ("json",), bearable=bearable)
+        verdict = json.loads((tmp_path / "report.json").read_text())["pairs"][0]["verdict"]
+        assert verdict["bearable"] == points / 100
+        probabilities = dict(zip(LIMITS_POINTS, verdict["probabilities"], strict=True))
+        assert probabilities[points] == verdict["p_bearable"]
+        assert list(probabilities.values()) == sorted(probabilities.values())
+    with pytest.raises(StudyError, match="share from 0 to 1"):
+        lowres.write_report(tmp_path, ("json",), bearable=3)

@@ -20,12 +20,14 @@ def parabola(best, rates=RATES):
 def test_the_vertex_of_a_parabola():
     found = statistics.optimum(RATES, np.repeat(parabola(-1.37), 2, axis=1))
     assert math.log10(found.lr) == pytest.approx(-1.37)
-    assert math.log10(found.interval.low) == pytest.approx(-1.37, abs=1e-3)
+    # Noise has no part in it: 0.4 of the grid's spacing of half a decade remain.
+    assert math.log10(found.interval.low) == pytest.approx(-1.57, abs=1e-3)
+    assert math.log10(found.interval.high) == pytest.approx(-1.17, abs=1e-3)
     assert found.best_lr == pytest.approx(10**-1.5)
     assert (found.at_edge, found.reason) == (False, "")
 
 
-def test_the_interval_is_where_the_slope_is_not_told_from_0():
+def test_the_interval_is_where_the_slope_does_not_differ_from_0_and_a_share_of_the_spacing():
     """Against the definition, solved by numbers, with the lean as one more observation of it."""
     random = np.random.default_rng(1)
     errors = parabola(-1.45) + 0.004 * random.standard_normal((7, 2))
@@ -51,7 +53,8 @@ def test_the_interval_is_where_the_slope_is_not_told_from_0():
     low = optimize.brentq(beyond, vertex - 0.3, vertex)
     high = optimize.brentq(beyond, vertex, vertex + 0.3)
     ends = np.log10([found.interval.low, found.interval.high]) - middle
-    assert ends == pytest.approx([low, high])
+    away = [math.hypot(end - vertex, 0.4 * 0.5) for end in (low, high)]
+    assert ends == pytest.approx([vertex - away[0], vertex + away[1]])
 
 
 @pytest.mark.parametrize(("best", "end"), [(-4.0, "smallest"), (1.0, "largest")])
@@ -180,7 +183,28 @@ def test_bad_curves(rates, errors, words):
             function(rates, errors)
 
 
-def test_intervals_hold_the_truth_in_19_of_20_studies():
+@pytest.mark.parametrize("rates", [5, 7, 9])
+@pytest.mark.parametrize("wide", [0.86, 0.64])
+def test_intervals_hold_the_optimum_of_a_skewed_dip(wide, rates):
+    """The right side of the dip is narrower than the left, and errors saturate."""
+    random = np.random.default_rng(6)
+    grid = 10.0 ** np.linspace(-3, 0, rates)
+    held = []
+    for _ in range(150):
+        best = random.uniform(-2.2, -0.8)
+        away = np.log10(grid) - best
+        away = np.where(away > 0, away / wide, away)
+        truth = 0.3 + 0.5 * (1 - np.exp(-0.2 * away**2))
+        found = statistics.optimum(
+            grid, truth[:, None] + 0.005 * random.standard_normal((rates, 2))
+        )
+        if found.interval:
+            held.append(found.interval.low <= 10**best <= found.interval.high)
+    assert len(held) > 120
+    assert np.mean(held) >= 0.92
+
+
+def test_intervals_hold_the_optimum_of_a_parabola():
     random = np.random.default_rng(4)
     held = {"optimum": [], "shift": []}
     for _ in range(400):
@@ -195,4 +219,4 @@ def test_intervals_hold_the_truth_in_19_of_20_studies():
         if moved:
             held["shift"].append(moved.low <= best[1] - best[0] <= moved.high)
     assert all(len(each) > 350 for each in held.values())
-    assert all(0.92 <= np.mean(each) <= 0.985 for each in held.values())
+    assert all(np.mean(each) >= 0.97 for each in held.values()), "wider than a parabola needs"

@@ -23,7 +23,7 @@ from typing import (
 import docstring_parser
 from cyclopts import Group, Parameter, Token, convert
 
-from lowres.errors import LowresError
+from lowres.errors import LowresError, StudyError
 from lowres.recipe import Recipe, RecipeName, named_recipe
 
 ALIASES = {"workers": "-j", "jobs": "-j"}
@@ -110,6 +110,17 @@ def given_values(given: Any) -> dict[str, Any]:  # noqa: ANN401  of any record
     """Return the fields that the user gave, with their values."""
     changes = {} if given is None else asdict(given)
     return {field: value for field, value in changes.items() if value is not None}
+
+
+def share_of_points(points: float | None, flag: str) -> float | None:
+    """Return points of error, as users write them, as a share from 0 to 1.
+
+    Raises:
+        StudyError: they are not from 0 to 100.
+    """
+    if points is not None and not 0 <= points <= 100:
+        raise StudyError(f"{flag} must be from 0 to 100 points of error, was {points:g}")
+    return None if points is None else points / 100
 
 
 if TYPE_CHECKING:

@@ -18,6 +18,7 @@ from lowres.cli.flags import (
     flags_of,
     given_values,
     recipe_of,
+    share_of_points,
 )
 from lowres.errors import LowresError, require
 from lowres.progress import shown, silent
@@ -112,6 +113,7 @@ def report(
     format: Annotated[  # noqa: A002  the word of users
         tuple[Literal["html", "md", "csv", "json", "png"], ...], Commas
     ] = (),
+    bearable: float | None = None,
 ) -> None:
     """Write a report into the folder of a study, and print its verdicts.
 
@@ -123,10 +125,14 @@ def report(
             offline, with everything inside. md: report.md, the same numbers for a README. csv:
             runs.csv, one line a run. json: report.json, all numbers. png: each chart as an image
             in report-figures/.
+        bearable: Points of error that a choice may cost. Default: 1, or the standard deviation of a
+            run on the target if that is larger.
     """
     from lowres.report.files import FORMATS, write_report
 
-    written = write_report(folder, format or FORMATS)
+    written = write_report(
+        folder, format or FORMATS, bearable=share_of_points(bearable, "--bearable")
+    )
     for line in (*written.sentences, *written.files):
         out.print(str(line))
 

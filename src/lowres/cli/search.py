@@ -37,6 +37,7 @@ def search(
     wanted: SearchFlags = None,
     recipe: RecipeFlags = None,
     out_directory: Annotated[Path, Output] = Path("search"),
+    confirm: int = 0,
     working: WorkingFlags = None,
     quiet: Quiet = False,
 ) -> int:
@@ -52,6 +53,10 @@ def search(
         wanted: What is searched.
         recipe: Fields that all configurations have in common.
         out_directory: Directory of the search.
+        confirm: After the search, train its best configuration at the largest size with this many
+            new seeds, and report mean and standard deviation of their errors. The search's own
+            error is too low on average. The runs are not part of the budget. A finished search can
+            be confirmed later.
         working: How the runs are spread. How many are chosen at a time changes the choices of tpe
             and gp; nothing else changes a result on one kind of machine.
         quiet: Show no progress.
@@ -63,6 +68,8 @@ def search(
     from lowres.study.search.search import Search
     from lowres.work.processes import LocalProcesses
 
+    if confirm < 0:
+        raise StudyError(f"--confirm must be 0 or more, was {confirm}")
     ways = StudyWorking(**given_values(working))
     if ways.executor == "ray" and ways.jobs is None:
         raise StudyError(
@@ -82,13 +89,21 @@ def search(
     listed = ", ".join(f"{n} at {s} px" for n, s in zip(counts, planned.plan.sizes, strict=True))
     if not planned.finished:
         out.print(f"{planned.path}: configurations {listed}; {jobs} chosen and trained at a time")
-    track = silent if quiet else shown
+    track, device = silent if quiet else shown, ("--device", ways.device)
     try:
-        result = planned.finish(executor, jobs, ("--device", ways.device), track=track)
+        result = planned.finish(executor, jobs, device, track=track)
+        if confirm:
+            result = planned.confirm(executor, confirm, device, track=track)
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"lowres search {planned.path}") from None
+        again = f" --confirm {confirm}" if confirm else ""
+        raise KeyboardInterrupt(f"lowres search {planned.path}{again}") from None
     for line in lines(result):
         out.print(line)
+    if result["best"] and "confirmation" not in result:
+        out.print(
+            "the error of the best is of one seed, by which it may have been chosen, so it is too "
+            f"low on average; for new seeds, run: lowres search {planned.path} --confirm 3"
+        )
     out.print(f"{planned.path}: finished; for its curves, run: lowres report {planned.path}")
     return int(result["best"] is None)
 

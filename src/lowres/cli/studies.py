@@ -75,6 +75,7 @@ def study(
     out_directory: Annotated[Path, Output] = Path("study"),
     working: WorkingFlags = None,
     dry_run: bool = False,
+    noise: float | None = None,
     print_commands: bool = False,
     quiet: Quiet = False,
 ) -> int:
@@ -96,13 +97,17 @@ def study(
         out_directory: Directory of the study.
         working: How the runs are spread.
         dry_run: Write nothing. Print the runs, their cost, and an estimate of their time on this
-            machine, by a timed probe of about a minute.
+            machine, by a timed probe of about a minute. If sizes are swept, also print how likely
+            the plan decides whether a smaller one stands in for the largest.
+        noise: With --dry-run: the standard deviation of a run, in points of error. Default: a guess
+            by the number of images on which errors are measured.
         print_commands: Train nothing. Plan the study, and print one command for each run that is
             not finished, for a queue.
         quiet: Show no progress.
     """
     ways = StudyWorking(**given_values(working))
     _check_ways(ways, dry_run=dry_run, print_commands=print_commands)
+    deviation = _deviation(noise, dry_run=dry_run)
     from lowres.store.store import open_store
     from lowres.study.study import Study
 
@@ -115,7 +120,9 @@ def study(
             )
         planned = Study.open(path)
         if dry_run:
-            return _forecast(planned.runs[0].open_store(), planned.summaries(), ways, track)
+            return _forecast(
+                planned.runs[0].open_store(), planned.summaries(), ways, deviation, track
+            )
     else:
         store = open_store(path)
         base, axes, points = _wanted(path, axis, plan, seeds, given_values(recipe))
@@ -123,7 +130,11 @@ def study(
             check_named(base.model, base.optimizer)
         if dry_run:
             return _forecast(
-                store, Study.draft(out_directory, store, base, axes, points), ways, track
+                store,
+                Study.draft(out_directory, store, base, axes, points),
+                ways,
+                deviation,
+                track,
             )
         planned = Study.plan(out_directory, store, base, axes, points)
     if print_commands:
@@ -154,6 +165,19 @@ def _check_ways(working: StudyWorking, *, dry_run: bool, print_commands: bool) -
         raise StudyError("--print-commands runs nothing: leave out --executor and --jobs")
     if working.executor == "local" and not print_commands:
         require("torch", "train")
+
+
+def _deviation(noise: float | None, *, dry_run: bool) -> float | None:
+    """Return the standard deviation of a run that the user expects, a share."""
+    if noise is None:
+        return None
+    if not dry_run:
+        raise StudyError(
+            "--noise is for the estimate of what a plan can decide: add --dry-run, or leave it out"
+        )
+    if not 0 < noise < 100:
+        raise StudyError(f"--noise must be above 0 and below 100 points of error, was {noise:g}")
+    return noise / 100
 
 
 def _wanted(
@@ -229,14 +253,22 @@ def _print_commands(planned: Study, working: StudyWorking) -> int:
 
 
 def _forecast(
-    store: Store, drafts: Sequence[RunSummary], working: StudyWorking, track: Track
+    store: Store,
+    drafts: Sequence[RunSummary],
+    working: StudyWorking,
+    noise: float | None,
+    track: Track,
 ) -> int:
+    from lowres.study.chances import chances
     from lowres.study.forecast import forecast, lines
     from lowres.work.processes import LocalProcesses
 
     executor = make_executor(working, sum(not draft.finished for draft in drafts))
     assert isinstance(executor, LocalProcesses)
     for line in lines(forecast(store, drafts, executor, ("--device", working.device), track=track)):
+        out.print(line)
+    images = store.splits.get(drafts[0].recipe.measured_split(store.splits), 0)
+    for line in chances(drafts, images, noise) if images else ():
         out.print(line)
     return 0
 

@@ -9,7 +9,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from lowres.cli.app import TRAINING, app, out
-from lowres.cli.flags import LocalPath, Quiet, given_values
+from lowres.cli.flags import LocalPath, Quiet, given_values, share_of_points
 from lowres.cli.studies import StudyWorking, WorkingFlags, make_executor
 from lowres.errors import StudyError
 from lowres.progress import shown, silent
@@ -50,7 +50,13 @@ def judge(
     if images is not None and images < 1:
         raise StudyError(f"--images must be at least 1, was {images}")
     read = ResultsTable.of_runs if results.is_dir() else ResultsTable.read
-    found = judge_table(read(results), proxy, target, bearable=_share(bearable), images=images)
+    found = judge_table(
+        read(results),
+        proxy,
+        target,
+        bearable=share_of_points(bearable, "--bearable"),
+        images=images,
+    )
     if as_json:
         record = found.to_record()
         out.print(json.dumps({"pairs": [record], **record}, indent=2, ensure_ascii=False))
@@ -109,7 +115,7 @@ def decide(
         proxy,
         target,
         make_executor(ways, at_a_time),
-        bearable=_share(bearable),
+        bearable=share_of_points(bearable, "--bearable"),
         at_most=at_most,
         at_a_time=at_a_time,
         arguments=("--device", ways.device),
@@ -134,9 +140,3 @@ def decide(
     again = f"lowres decide {path} --proxy {proxy} --target {target} --at-most {2 * at_most or 24}"
     out.print(f"The answer is not sure after {runs}. To add more, run: {again}")
     return 1
-
-
-def _share(points: float | None) -> float | None:
-    if points is not None and not 0 <= points <= 100:
-        raise StudyError(f"--bearable must be from 0 to 100 points of error, was {points:g}")
-    return None if points is None else points / 100

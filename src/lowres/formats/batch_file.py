@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from lowres.errors import SourceError
 from lowres.formats.containers.pickle import SkippedArray, load_plain
 from lowres.formats.containers.streams import PIECE_BYTES, damage_named, drain, read_exactly
+from lowres.formats.sink import EARLIEST
 from lowres.formats.source import interleaved
 from lowres.variant import MAX_SIZE_PX
 
@@ -45,9 +46,6 @@ pixels of one released file 25 MB or more (8 px)."""
 
 ZIP_MAGIC = b"PK\x03\x04"
 PICKLE_MAGIC = b"\x80"
-
-EARLIEST = (1980, 1, 1, 0, 0, 0)
-"""The date of every member, as in `numpy.savez`: equal arrays make equal files."""
 
 PROTOCOL = 3
 """Of the released pickles; every Python 3 reads it."""

@@ -25,11 +25,6 @@ CROISSANT = "http://mlcommons.org/croissant/"
 MOST_CARD_BYTES = 16_000_000
 """A longer README.md is not read for class names; ImageNet's has 60 kB."""
 
-TERMS = (
-    "These are reduced copies of ImageNet's images, so ImageNet's terms of access hold for them "
-    "too: do not redistribute them without permission."
-)
-
 _WORDS = (
     "arrayShape citeAs column containedIn equivalentProperty extract field fileProperty fileObject "
     "fileSet format includes isArray isLiveDataset jsonPath key md5 parentField path recordSet "
@@ -228,7 +223,10 @@ def _facts(outline: Outline) -> list[str]:
 
 def _license(outline: Outline) -> str:
     if devkit_ids(outline.classes) is not None:
-        return TERMS
+        return (
+            "These are reduced copies of ImageNet's images, so ImageNet's terms of access hold for "
+            "them too: do not redistribute them without permission."
+        )
     return "The terms of the set that these images were made from hold for them too."
 
 

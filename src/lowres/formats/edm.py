@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from lowres.errors import ImageError, SourceError, StoreError
 from lowres.formats.containers.streams import damage_named
 from lowres.formats.indexing import indexed, is_hidden, is_image_name, missing_classes
-from lowres.formats.sink import Outline, Sink, png
+from lowres.formats.sink import EARLIEST, Outline, Sink, png
 from lowres.formats.source import Entry, Index, Source, check_name, file_stamp
 from lowres.variant import MAX_SIZE_PX
 
@@ -39,9 +39,6 @@ MOST_LABELS_BYTES = 1_000_000_000
 
 LOOK_BYTES = 4096
 """How much of `dataset.json` is read to recognise it; other tools write files of that name."""
-
-EPOCH = (1980, 1, 1, 0, 0, 0)
-"""Time of every member, the first that a ZIP can hold: equal stores make equal bytes."""
 
 LOCAL_HEADER = struct.Struct("<4s5H3L2H")
 """The header of a member: signature, version, flags, method, time, date, CRC-32, sizes, and the
@@ -155,7 +152,7 @@ class EdmSink(Sink):
         self._labels = array("q")
 
     def write(self, split: str, key: str, label: int, image: NDArray[np.uint8]) -> None:
-        self._add(_name(len(self._labels)), png(image, compress_level=0, optimize=False))
+        self._add(_name(len(self._labels)), png(image, compress_level=0))
         self._labels.append(label)
 
     def complete(self) -> None:
@@ -164,7 +161,7 @@ class EdmSink(Sink):
         self._zip.close()
 
     def _add(self, name: str, data: bytes) -> None:
-        member = zipfile.ZipInfo(name, EPOCH)
+        member = zipfile.ZipInfo(name, EARLIEST)
         member.create_system = UNIX
         self._zip.writestr(member, data)
 

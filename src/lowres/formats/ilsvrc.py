@@ -106,8 +106,18 @@ class IlsvrcSource(FolderSource):
 
 def small_imagenet(path: Path) -> str | None:
     """Return why lowres refuses the "small ImageNet" of the PixelRNN paper, if `path` is that."""
-    named = [path] if _SMALL_NAME.match(path.name) else list(_parts_of(path))
-    if not named or not all(_SMALL_NAME.match(c.name) and _is_small(c) for c in named):
+    named = [path] if _SMALL_NAME.match(path.name) else []
+    if not named and path.is_dir():
+        with os.scandir(path) as children:
+            for child in children:
+                if child.name.startswith(".") or not (
+                    child.is_dir() or child.name.endswith(".tar")
+                ):
+                    continue
+                if not _SMALL_NAME.match(child.name):
+                    return None
+                named.append(Path(child.path))
+    if not named or not all(map(_is_small, named)):
         return None
     return (
         f'{path} is the "small" ImageNet of the PixelRNN paper: PNG files without labels, '
@@ -326,18 +336,6 @@ def _parts(root: Path) -> dict[str, Part]:
 def _has(folder: Path, name: re.Pattern[str]) -> bool:
     with os.scandir(folder) as children:
         return any(name.fullmatch(child.name) for child in children)
-
-
-def _parts_of(path: Path) -> Iterator[Path]:
-    """Yield the folders and tars in a folder, up to the first that no small set has."""
-    if not path.is_dir():
-        return
-    with os.scandir(path) as children:
-        for child in children:
-            if not child.name.startswith(".") and (child.is_dir() or child.name.endswith(".tar")):
-                yield Path(child.path)
-                if not _SMALL_NAME.match(child.name):
-                    return
 
 
 def _is_small(candidate: Path) -> bool:

@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,13 +18,16 @@ from lowres.errors import StoreBusyError, StoreError
 from lowres.variant import Variant
 from lowres.work.files import held
 
+EARLIEST = (1980, 1, 1, 0, 0, 0)
+"""Date of every member of a written ZIP, the first that one can hold: equal sets, equal bytes."""
 
-def png(image: NDArray[np.uint8], **options: Any) -> bytes:  # noqa: ANN401  as Pillow takes them
-    """Encode an image, (S, S, 3) uint8 RGB, as PNG, with options of Pillow."""
+
+def png(image: NDArray[np.uint8], compress_level: int = -1) -> bytes:
+    """Encode an image, (S, S, 3) uint8 RGB, as PNG, by a level of zlib, 0 to 9; -1 is its own."""
     from PIL import Image
 
     buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "PNG", **options)
+    Image.fromarray(image).save(buffer, "PNG", compress_level=compress_level)
     return buffer.getvalue()
 
 

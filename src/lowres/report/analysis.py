@@ -27,19 +27,18 @@ from lowres.report.curves import (
 )
 from lowres.report.reading import Row, fields_but, label, mean, swept_fields
 from lowres.statistics import (
+    Comparison,
+    Difference,
     Figure,
-    FilterComparison,
     Verdict,
     ceiling,
-    compare_filters,
-    equal_within,
+    compare_values,
     judge,
     mean_errors,
     pair_up,
     rank_correlation,
-    worse_than_all,
 )
-from lowres.text import count
+from lowres.text import count, value as value_text
 from lowres.variant import Variant
 
 Key = TypeVar("Key", bound=Hashable)
@@ -80,17 +79,17 @@ class JudgedPair:
 
 
 @dataclass(frozen=True, slots=True)
-class FilterResult:
-    """The filters of one size.
+class FieldResult:
+    """The filters of one size, or the values of another field in words, against each other.
 
     Attributes:
-        size_name: size, and fit and rule if they are not the defaults.
-        comparison: differences of all pairs.
-        sentence: the conclusion with its numbers.
+        title: filters and their size (fit and rule if they are not the defaults), or the field.
+        comparison: their differences.
+        sentence: the finding with its numbers.
     """
 
-    size_name: str
-    comparison: FilterComparison
+    title: str
+    comparison: Comparison
     sentence: str
 
 
@@ -107,7 +106,7 @@ class Analysis:
         costs: cost and error of each configuration.
         anytime: error against the cost of a search.
         spent: cost and best error of each variant.
-        filters: filters against each other.
+        filters: filters, and values of other fields in words, against each other.
     """
 
     rows: list[Row]
@@ -118,7 +117,7 @@ class Analysis:
     costs: list[ConfigurationCost]
     anytime: list[AnytimeCurve]
     spent: list[VariantCost]
-    filters: list[FilterResult]
+    filters: list[FieldResult]
 
     @property
     def variants(self) -> tuple[str, ...]:
@@ -152,24 +151,31 @@ class Analysis:
         return pair.kind == "size" and Variant.parse(pair.verdict.target).size == sizes[0]
 
 
-def analyse(rows: list[Row]) -> Analysis:
-    """Compute everything that a report shows."""
+def analyse(rows: list[Row], bearable: float | None = None) -> Analysis:
+    """Compute everything that a report shows.
+
+    Args:
+        rows: the runs.
+        bearable: regret that does not matter, a share; None for the default of `judge`.
+    """
     swept = swept_fields(rows)
     curves, points = responses(rows, swept), costs(rows, swept)
     return Analysis(
         rows=rows,
         swept=swept,
-        pairs=judged_pairs(rows, swept),
+        pairs=judged_pairs(rows, swept, bearable),
         responses=curves,
         shifts=shifts(curves),
         costs=points,
         anytime=anytime_curves(rows),
         spent=spent(rows, points),
-        filters=filter_results(rows, swept),
+        filters=field_results(rows, swept),
     )
 
 
-def judged_pairs(rows: Sequence[Row], swept: Sequence[str]) -> list[JudgedPair]:
+def judged_pairs(
+    rows: Sequence[Row], swept: Sequence[str], bearable: float | None = None
+) -> list[JudgedPair]:
     """Judge all pairs of sizes of one filter, and all widths against the widest.
 
     Sizes come first, those with the largest target before the others; then the nearest proxy.
@@ -185,7 +191,7 @@ def judged_pairs(rows: Sequence[Row], swept: Sequence[str]) -> list[JudgedPair]:
         alike = (proxy.filter, proxy.fit, proxy.rule) == (target.filter, target.fit, target.rule)
         if alike and proxy.size < target.size:
             sides = by_variant[proxy], by_variant[target]
-            found.append(_judged("size", sides, (str(proxy), str(target)), names, 1))
+            found.append(_judged("size", sides, (str(proxy), str(target)), names, 1, bearable))
     names = fields_but(swept, "variant", "width")
     for variant, of_variant in sorted(by_variant.items())[::-1]:
         by_width = _grouped(of_variant, lambda row: row.recipe.width)
@@ -193,7 +199,7 @@ def judged_pairs(rows: Sequence[Row], swept: Sequence[str]) -> list[JudgedPair]:
         for width in narrower[::-1]:
             called = f"{variant} width {width:g}", f"width {widest:g}"
             sides = by_width[width], by_width[widest]
-            found.append(_judged("width", sides, called, names, FEWEST_OF_WIDTHS))
+            found.append(_judged("width", sides, called, names, FEWEST_OF_WIDTHS, bearable))
     return [pair for pair in found if pair is not None]
 
 
@@ -210,6 +216,7 @@ def _judged(
     called: tuple[str, str],
     names: Sequence[str],
     fewest: int,
+    bearable: float | None,
 ) -> JudgedPair | None:
     """Judge a pair; None if fewer than `fewest` configurations were run on both sides."""
     proxy, target = (_grouped(rows, lambda row: label(row.recipe, names)) for rows in sides)
@@ -223,6 +230,7 @@ def _judged(
         pair.target,
         called,
         axes=[[_on_axis(getattr(recipe, name)) for recipe in recipes] for name in names],
+        bearable=bearable,
     )
     in_words = tuple(key or "the only one" for key in common)
     saving = _saving(proxy, target, common, verdict)
@@ -283,52 +291,64 @@ def _cells(groups: dict[str, list[Row]]) -> Iterator[tuple[str, int, float]]:
             yield key, number, row.error
 
 
-def filter_results(rows: Sequence[Row], swept: Sequence[str]) -> list[FilterResult]:
-    """Compare the filters of each size that was trained with two or more."""
+def field_results(rows: Sequence[Row], swept: Sequence[str]) -> list[FieldResult]:
+    """Compare the filters of each size, and the values of each other swept field in words."""
     names = fields_but(swept, "variant")
-    sizes: dict[str, dict[str, dict[tuple[str, int], float]]] = defaultdict(
+    finished = [row for row in rows if row.finished]
+    # Title, then value, then configuration and seed, to error.
+    cells: dict[str, dict[str, dict[tuple[str, int], float]]] = defaultdict(
         lambda: defaultdict(dict)
     )
-    for row in rows:
-        if row.finished:
-            variant = row.variant
-            rest = str(variant).removeprefix(f"{variant.size}-{variant.filter}").lstrip("-")
-            name = f"{variant.size} px {rest}".rstrip()
-            cell = label(row.recipe, names), row.recipe.seed
-            sizes[name][variant.filter][cell] = row.error
-    results = []
-    for name, filters in sizes.items():
-        if len(filters) < 2:
+    for row in finished:
+        variant = row.variant
+        rest = str(variant).removeprefix(f"{variant.size}-{variant.filter}").lstrip("-")
+        title = f"Filters at {variant.size} px {rest}".rstrip()
+        cell = label(row.recipe, names), row.recipe.seed
+        cells[title][variant.filter][cell] = row.error
+    for name in names:
+        if isinstance(_on_axis(getattr(finished[0].recipe, name)) if finished else 0.0, float):
             continue
-        cells = dict.fromkeys(cell for errors in filters.values() for cell in errors)
-        configurations = list(dict.fromkeys(key for key, _ in cells))
-        seeds = sorted({seed for _, seed in cells})
-        table = np.full((len(filters), len(configurations), len(seeds)), np.nan)
-        for place, errors in enumerate(filters.values()):
+        title = name.replace("_", " ").capitalize()
+        for row in finished:
+            cell = label(row.recipe, fields_but(swept, name)), row.recipe.seed
+            cells[title][value_text(getattr(row.recipe, name))][cell] = row.error
+    results = []
+    for title, values in cells.items():
+        if len(values) < 2:
+            continue
+        keys = list(dict.fromkeys(key for errors in values.values() for key, _ in errors))
+        seeds = sorted({seed for errors in values.values() for _, seed in errors})
+        table = np.full((len(values), len(keys), len(seeds)), np.nan)
+        for place, errors in enumerate(values.values()):
             for (key, seed), error in errors.items():
-                table[place, configurations.index(key), seeds.index(seed)] = error
-        comparison = compare_filters(table, list(filters))
-        results.append(FilterResult(name, comparison, _filter_sentence(name, comparison)))
+                table[place, keys.index(key), seeds.index(seed)] = error
+        comparison = compare_values(table, list(values))
+        results.append(FieldResult(title, comparison, _field_sentence(title, comparison)))
     return results
 
 
-def _filter_sentence(size_name: str, comparison: FilterComparison) -> str:
-    """Say which filter is worse than all, and how far apart the others can be."""
-    names = comparison.names
-    opening = f"Filters at {size_name}"
+def _field_sentence(title: str, comparison: Comparison) -> str:
+    """Say which values are surely worse or better, and by how much."""
     if comparison.reason:
-        return f"{opening}: undecided ({comparison.reason})"
-    worse = [name for name in names if worse_than_all(comparison, name)]
-    others = [name for name in names if name not in worse]
-    parts = [f"{name} is worse than all others" for name in worse]
-    within = equal_within(comparison, others)
-    if within is not None:
-        listed = " and ".join(others)
-        if len(others) != 2:
-            listed = f"{'the other' if worse else 'all'} {len(others)}"
-        parts.append(f"{listed} differ by at most {100 * within:.1f} points")
-    units = count(comparison.units, f"paired {comparison.unit}")
-    return f"{opening}: {'; '.join(parts)} ({units}, 95 % for all pairs at once)"
+        return f"{title}: undecided ({comparison.reason})"
+    values = len(comparison.names)
+    if comparison.findings:
+        said = "; ".join(_in_words(found, values, "is") for found in comparison.findings)
+    else:
+        largest = max(comparison.main, key=lambda each: abs(each.mean))
+        said = f"no difference is sure; the largest: {_in_words(largest, values, 'seems')}"
+    only = ", for this one alone" if comparison.configurations == 1 else ""
+    blocks = count(comparison.blocks, "run") + " of each"
+    from_how_many = f"{blocks}, {count(comparison.configurations, 'configuration')}{only}"
+    at_once = f" for all {values} at once" if comparison.from_others else ""
+    return f"{title}: {said} ({from_how_many}, 95 %{at_once})"
+
+
+def _in_words(found: Difference, values: int, verb: str) -> str:
+    other = found.second if values == 2 else f"the mean of the other {values - 1}"
+    reach = 100 * (found.interval.high - found.mean)
+    size = f"{abs(100 * found.mean):.1f} \N{PLUS-MINUS SIGN} {reach:.1f} points"
+    return f"{found.first} {verb} {'worse' if found.mean > 0 else 'better'} than {other} by {size}"
 
 
 def _learning_rate_sentences(moves: Sequence[Shift]) -> list[str]:

@@ -70,19 +70,23 @@ class Report:
     sentences: tuple[str, ...]
 
 
-def write_report(folder: Path | str, formats: Sequence[Format] = FORMATS) -> Report:
+def write_report(
+    folder: Path | str, formats: Sequence[Format] = FORMATS, *, bearable: float | None = None
+) -> Report:
     """Write the report of all runs in a folder, at any depth, into that folder.
 
     Args:
         folder: a study, a run, or a folder of runs.
         formats: any of html, md, csv, json and png.
+        bearable: error that a choice may cost, a share from 0 to 1. Default: for each pair the
+            larger of 0.01 and the standard deviation of a run on its target.
 
     Returns:
         The files written and the verdicts in words. Errors in files of numbers are shares from 0
         to 1, times are seconds.
 
     Raises:
-        StudyError: the folder holds no runs, or a format is unknown.
+        StudyError: the folder holds no runs, a format is unknown, or `bearable` is no share.
         RunError: a run is damaged.
         MissingExtraError: jinja2, SciPy, or for png matplotlib, is not installed.
     """
@@ -94,7 +98,7 @@ def write_report(folder: Path | str, formats: Sequence[Format] = FORMATS) -> Rep
     from lowres.report.analysis import analyse
 
     folder = Path(folder)
-    analysis = analyse(read_rows(folder))
+    analysis = analyse(read_rows(folder), bearable)
     paths = []
     for name in dict.fromkeys(formats):
         for path, data in _files(name, folder.resolve(), analysis):

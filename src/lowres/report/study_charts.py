@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from scipy.stats import rankdata
 
-from lowres.report.analysis import Analysis, FilterResult, JudgedPair
+from lowres.report.analysis import Analysis, FieldResult, JudgedPair
 from lowres.report.chart import Arrow, Band, Chart, Dots, Line, Mark, Scale, Series, Span, Style
 from lowres.report.curves import UNITS, ConfigurationCost, ResponseCurve, Unit
 from lowres.report.reading import mean
@@ -169,11 +169,11 @@ def _dot(point: ConfigurationCost, unit: Unit) -> tuple[float, float, str]:
     return cost, error, f"{point.label}: {percent(point.error)}, {_cost_text(cost, unit)}"
 
 
-def filter_charts(results: Sequence[FilterResult]) -> list[Chart]:
-    """Draw the differences between filters with their intervals, a chart for each size."""
+def filter_charts(results: Sequence[FieldResult]) -> list[Chart]:
+    """Draw how filters, or other values in words, differ: a chart for each comparison."""
     charts = []
     for place, result in enumerate(results[:MOST], 1):
-        pairs = result.comparison.differences[::-1]  # the first one at the top
+        pairs = result.comparison.main[::-1]  # the first one at the top
         if not pairs:
             continue
         series = []
@@ -192,16 +192,24 @@ def filter_charts(results: Sequence[FilterResult]) -> list[Chart]:
                     f"p {pair.p_value:.2g}",
                 )
                 for row, pair in enumerate(pairs)
-                if (pair.interval.low > 0 or pair.interval.high < 0) == significant
+                if pair.sure == significant
             )
             if spans:
                 series.append(Series(name, style, spans))
-        names = tuple(f"{pair.first} \N{MINUS SIGN} {pair.second}" for pair in pairs)
+        names = tuple(
+            pair.first
+            if result.comparison.from_others
+            else f"{pair.first} \N{MINUS SIGN} {pair.second}"
+            for pair in pairs
+        )
+        what = "top-1 error, points"
+        if result.comparison.from_others:
+            what += " above the mean of the others"
         charts.append(
             Chart(
                 f"filters-{place}",
-                f"Filters at {result.size_name}",
-                Scale("difference of top-1 error, points"),
+                result.title,
+                Scale(what),
                 Scale("", names=names),
                 tuple(series),
                 zero=True,

@@ -176,13 +176,17 @@ def front_table(analysis: Analysis) -> Table:
 
 
 def filter_table(analysis: Analysis) -> Table:
-    """Return the differences between filters."""
-    pairs = [(at, pair) for at in analysis.filters for pair in at.comparison.differences]
+    """Return the differences between filters, or values of another field in words."""
+    rows = [
+        (found.title, one)
+        for found in analysis.filters
+        for one in (*found.comparison.from_others, *found.comparison.differences)
+    ]
     return _table(
-        pairs,
-        ("at", lambda row: row[0].size_name),
-        ("filter", lambda row: row[1].first),
-        ("less filter", lambda row: row[1].second),
+        rows,
+        ("compared", lambda row: row[0]),
+        ("value", lambda row: row[1].first),
+        ("less", lambda row: row[1].second),
         (
             "difference, points",
             lambda row: f"{points(row[1].mean)} {interval(row[1].interval, 100, 2)}",

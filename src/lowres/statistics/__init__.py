@@ -10,21 +10,16 @@ package needs SciPy.
 from lowres.statistics.cost import Curve, anytime, best_by, pareto_front
 from lowres.statistics.error_tables import Figure, Interval, Pair, mean_errors, pair_up
 from lowres.statistics.optimum import Optimum, Region, optimum, overlap, region, shift
-from lowres.statistics.paired import (
-    Difference,
-    FilterComparison,
-    compare_filters,
-    equal_within,
-    worse_than_all,
-)
+from lowres.statistics.paired import Comparison, Difference, compare_values
+from lowres.statistics.power import power
 from lowres.statistics.ranking import ceiling, rank_correlation
 from lowres.statistics.verdict import Shortlist, Verdict, judge
 
 __all__ = [
+    "Comparison",
     "Curve",
     "Difference",
     "Figure",
-    "FilterComparison",
     "Interval",
     "Optimum",
     "Pair",
@@ -34,16 +29,15 @@ __all__ = [
     "anytime",
     "best_by",
     "ceiling",
-    "compare_filters",
-    "equal_within",
+    "compare_values",
     "judge",
     "mean_errors",
     "optimum",
     "overlap",
     "pair_up",
     "pareto_front",
+    "power",
     "rank_correlation",
     "region",
     "shift",
-    "worse_than_all",
 ]

@@ -31,6 +31,11 @@ LEAN = 0.6
 coefficient over the quadratic one. Curves rise faster where training becomes unstable, by an
 unknown amount; with 0, intervals of leaning curves contain their optima in few studies."""
 
+MISFIT = 0.4
+"""How far a fit may miss the optimum of a curve that is no cubic, in spacings of the grid. More
+seeds do not help. With 1/3, 88 % of intervals contain the optimum of a saturating dip whose right
+side is 0.64 as wide as the left, with five learning rates."""
+
 LEAST_VARIANCE = 1e-10
 """Of a run's error, so that errors without noise have a weight: (half an image of 50,000)^2."""
 
@@ -92,7 +97,8 @@ def optimum(learning_rates: ArrayLike, errors: ArrayLike) -> Optimum:
     cubic whose last coefficient is normal around 0, `LEAN` times the curvature. The interval
     contains all learning rates whose slope does not differ from 0 significantly (Fieller), with t
     for the noise pooled over all learning rates that trained; with one seed, for the residuals of a
-    parabola.
+    parabola. Its ends then move away in quadrature by `MISFIT` spacings of the grid, because no
+    curve is a cubic.
 
     Args:
         learning_rates: `(L,)`, above 0, rising.
@@ -129,8 +135,9 @@ def optimum(learning_rates: ArrayLike, errors: ArrayLike) -> Optimum:
     if found is None:
         reason = "noise hides the curvature: the optimum may lie anywhere"
         return Optimum(lr, None, best_lr, False, reason)
-    low, high = (10 ** (near.centre + end) for end in found)
-    return Optimum(lr, Interval(low, high), best_lr, False)
+    misfit = MISFIT * float(np.diff(np.log10(rates[best - 1 : best + 2])).max())
+    low, high = (math.hypot(end - vertex, misfit) for end in found)
+    return Optimum(lr, Interval(lr / 10**low, lr * 10**high), best_lr, False)
 
 
 def shift(first: Optimum, second: Optimum) -> Figure:

@@ -194,7 +194,11 @@ class _Model:
         near = (
             distances[:, found.rows[:, None], found.rows] if axes else np.zeros((0, count, count))
         )
-        self.distances = near
+        # Grids repeat their distances: a kernel is computed once for each of them.
+        self.distances, self.of_pair = np.unique(
+            near.reshape(axes, count * count), axis=1, return_inverse=True
+        )
+        self.of_pair = self.of_pair.reshape(count, count)
         self.smooth = len(found.rows) >= FEW and axes > 0
         own = OWN_PRIOR if self.smooth else SURFACE_PRIOR
         lengths = (
@@ -217,11 +221,11 @@ class _Model:
         own = np.exp(2 * hyper[:, 1])[:, None, None] * np.eye(len(self.z))
         total: Array = own + WIDE * self.spread**2
         if self.smooth:
-            squares = np.tensordot(np.exp(-2 * hyper[:, 5:]), self.distances, axes=1)
+            squares = np.exp(-2 * hyper[:, 5:]) @ self.distances
             reach = np.sqrt(3 * squares)
-            share = (1 / (1 + np.exp(-hyper[:, 4])))[:, None, None]
+            share = (1 / (1 + np.exp(-hyper[:, 4])))[:, None]
             kernel = share * np.exp(-squares / 2) + (1 - share) * (1 + reach) * np.exp(-reach)
-            total = total + np.exp(2 * hyper[:, 0])[:, None, None] * kernel
+            total = total + (np.exp(2 * hyper[:, 0])[:, None] * kernel)[:, self.of_pair]
         return total
 
     def noise(self, hyper: Array) -> tuple[Array, Array]:

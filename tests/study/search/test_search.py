@@ -10,6 +10,7 @@ import pytest
 
 import search_kills
 from lowres.errors import LowresError, RunBusyError, StudyError
+from lowres.recipe import Recipe
 from lowres.study.search.plan import SearchPlan, training_macs
 from lowres.study.search.result import lines
 from lowres.study.search.search import Search
@@ -56,7 +57,11 @@ def test_the_best_are_promoted_and_the_cost_is_counted(store, tmp_path):
     assert (tmp_path / "search" / "runs" / best["run"] / "result.json").exists()
     text = "\n".join(lines(found))
     assert f"best at 16 px: top-1 error {100 * best['top1_error']:.2f} %" in text
-    assert f"{first} configurations at 16 px: about 5 s" in text
+    times = first * large / (first * small + second * large)
+    work, time = text.splitlines()[-2:]
+    assert work.startswith("multiply-adds of training: ")
+    assert work.endswith(f", {times:.1f} times as many")
+    assert time == "time of training: 7 s; 5 configurations at 16 px: about 5 s, 0.7 times as long"
 
 
 @pytest.mark.full
@@ -94,7 +99,7 @@ def test_one_size_is_a_plain_search(store, tmp_path):
     assert [rung["configurations"] for rung in found["rungs"]] == [5]
     assert found["cost"]["train_macs"] == found["same_size"]["train_macs"]
     assert {trial.state.name for trial in trials(tmp_path / "search")} == {"COMPLETE"}
-    assert "times as much" not in "\n".join(lines(found))
+    assert "times as" not in "\n".join(lines(found))
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "random"])
@@ -209,6 +214,75 @@ def test_a_lost_journal_is_made_again(store, tmp_path):
     assert after == before
 
 
+def test_the_best_is_confirmed_with_new_seeds_that_cost_further(store, tmp_path):
+    path, executor = tmp_path / "search", Formula()
+    found = searched(path, store, space=["lr=log:0.001:1"], budget=3)
+    search = Search.start(path, store, plan(space=["lr=log:0.001:1"], budget=3))
+    confirmed = search.confirm(executor, 3)
+    assert confirmed == search.result()
+    added = confirmed.pop("confirmation")
+    assert confirmed == found
+    recipe = Recipe.from_record(found["best"]["recipe"])
+    assert [run["seed"] for run in added["runs"]] == [1, 2, 3]
+    for run in added["runs"]:
+        trained = Run.open(path / "runs" / run["run"])
+        assert trained.recipe == replace(recipe, seed=run["seed"])
+        assert run["top1_error"] == trained.result()["top1_error"]
+    # The formula adds a point for each seed.
+    assert added["mean_error"] == pytest.approx(found["best"]["top1_error"] + 0.02)
+    assert added["std_error"] == pytest.approx(0.01)
+    cost = {"runs": 3, "train_s": 3.0, "train_macs": 3 * training_macs(recipe, store)}
+    assert added["cost"] == {**cost, "full_size_runs": pytest.approx(3)}
+    shown = list(lines(search.result()))
+    mean = 100 * found["best"]["top1_error"] + 2
+    assert (
+        f"best with 3 new seeds: top-1 error {mean:.2f} ± 1.00 % (mean ± standard deviation of 3), "
+        "2.00 points more than in the search"
+    ) in shown
+    assert shown[-2].startswith("further multiply-adds for 3 new seeds, apart from the budget: ")
+    assert shown[-2].endswith(", as many as 3.00 runs at 16 px")
+    assert shown[-1] == "further time for 3 new seeds: 3 s"
+
+
+def test_more_seeds_later_keep_the_first_and_fewer_train_nothing(store, tmp_path):
+    base = replace(BASE, seed=1)
+    wanted = SearchPlan(base=base, sizes=(8, 16), space=("lr=0.1,0.2",), budget=2)
+    search, executor = Search.start(tmp_path / "search", store, wanted), Formula()
+    with pytest.raises(StudyError, match=r"result\.json is missing"):
+        search.confirm(executor, 2)
+    search.finish(executor, 1)
+    first = search.confirm(executor, 2)
+    assert [run["seed"] for run in first["confirmation"]["runs"]] == [0, 2]
+    again = Formula()
+    assert search.confirm(again, 1) == first == search.finish(again, 1)
+    assert again.done == []
+    more = search.confirm(again, 3)["confirmation"]
+    assert more["runs"][:2] == first["confirmation"]["runs"]
+    assert again.done == [more["runs"][2]["run"]]
+    with pytest.raises(StudyError, match="--confirm must be at least 1, was 0"):
+        search.confirm(again, 0)
+
+
+def test_new_seeds_may_fail_or_diverge(store, tmp_path):
+    path, executor = tmp_path / "search", Formula()
+    search = Search.start(path, store, plan())
+    found = search.finish(executor, 1)
+    with pytest.raises(StudyError, match=r"1 of 3 runs with new seeds failed.* --confirm 3\. Proc"):
+        search.confirm(Formula(failing=lambda recipe: recipe.seed == 2), 3)
+    assert search.result() == found
+    confirmed = search.confirm(Formula(diverging=lambda recipe: recipe.seed == 2), 3)
+    ends = [run["status"] for run in confirmed["confirmation"]["runs"]]
+    assert ends == ["trained", "diverged", "trained"]
+    assert "(mean ± standard deviation of 2)" in "\n".join(lines(confirmed))
+    assert "; 1 of 3 runs diverged" in "\n".join(lines(confirmed))
+
+
+def test_without_a_best_nothing_is_confirmed(store, tmp_path):
+    search = Search.start(tmp_path / "search", store, plan())
+    found = search.finish(Formula(diverging=lambda recipe: recipe.size == 16), 1)
+    assert search.confirm(Formula(failing=lambda _: True), 3) == found
+
+
 def test_optuna_sees_every_configuration(store, tmp_path):
     found = searched(tmp_path / "search", store)
     seen = trials(tmp_path / "search")
@@ -310,3 +384,15 @@ def test_weights_are_carried_from_size_to_size(store, tmp_path):
     best = carried["trace"][carried["best"]["configuration"]]
     assert record["start"]["run"] == best["rungs"][0]["run"]
     assert Run.open(tmp_path / "b" / "runs" / names[1]).warm_start is None
+    # A new seed is new at every size.
+    found = Search.open(tmp_path / "a").confirm(InProcess(), 1)["confirmation"]
+    confirming = Run.open(tmp_path / "a" / "runs" / found["runs"][0]["run"])
+    smaller = Run.open(tmp_path / "a" / "runs" / confirming.warm_start.run)
+    assert [(run.recipe.size, run.recipe.seed) for run in (smaller, confirming)] == [
+        (8, 1),
+        (16, 1),
+    ]
+    assert found["cost"]["runs"] == 2
+    macs = [run.result()["train_macs"] for run in (smaller, confirming)]
+    assert found["cost"]["train_macs"] == sum(macs)
+    assert found["std_error"] is None

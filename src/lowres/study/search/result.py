@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from statistics import fmean, stdev
 from typing import Any
 
 from lowres.store.store import Store
 from lowres.study.search.plan import Allotment, SearchPlan, training_macs
 from lowres.study.search.space import Plain, changes
-from lowres.text import count, duration, percent, table, value as value_text
-from lowres.training.run import RunState
+from lowres.text import count, duration, percent, points, table, value as value_text
+from lowres.training.run import Run, RunState
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +97,39 @@ def summed_up(
     }
 
 
+def confirmation(chains: Mapping[int, Sequence[Run]], allotment: Allotment) -> dict[str, Any]:
+    """Return the errors and the cost of the best configuration with new seeds as JSON values.
+
+    Args:
+        chains: the finished runs of each seed, the largest size last.
+        allotment: what a run costs on average, for the cost in runs at the largest size.
+    """
+    results = {seed: [run.result() for run in chain] for seed, chain in chains.items()}
+    runs = [
+        {
+            "seed": seed,
+            "run": chains[seed][-1].path.name,
+            "status": ends[-1]["status"],
+            "top1_error": None if ends[-1]["status"] == "diverged" else ends[-1]["top1_error"],
+        }
+        for seed, ends in results.items()
+    ]
+    errors = [run["top1_error"] for run in runs if run["top1_error"] is not None]
+    macs = sum(one["train_macs"] for ends in results.values() for one in ends)
+    return {
+        "runs": runs,
+        "diverged": len(runs) - len(errors),
+        "mean_error": fmean(errors) if errors else None,
+        "std_error": stdev(errors) if len(errors) > 1 else None,
+        "cost": {
+            "runs": sum(map(len, results.values())),
+            "train_s": sum(one["train_s"] for ends in results.values() for one in ends),
+            "train_macs": macs,
+            "full_size_runs": macs / allotment.run_macs[-1],
+        },
+    }
+
+
 def _best(plan: SearchPlan, configurations: Sequence[Configuration]) -> dict[str, Any] | None:
     """Return the configuration with the least error at the largest size; None if none trained."""
     last = len(plan.sizes) - 1
@@ -151,8 +185,7 @@ def lines(result: Mapping[str, Any]) -> Iterator[str]:
             f"{count(rung['configurations'], 'configuration')}{ended}{least}, "
             f"{duration(rung['train_s'])} of training"
         )
-    cost, same, best = result["cost"], result["same_size"], result["best"]
-    size = result["rungs"][-1]["size"]
+    best, size = result["best"], result["rungs"][-1]["size"]
     if best is None:
         yield f"no configuration was trained to its end at {size} px"
     else:
@@ -161,20 +194,50 @@ def lines(result: Mapping[str, Any]) -> Iterator[str]:
             f"best at {size} px: top-1 error {percent(best['top1_error'])} with {values} "
             f"(runs/{best['run']})"
         )
-    yield (
-        f"cost: {duration(cost['train_s'])} of training, {cost['train_macs']:.3g} multiply-adds, "
-        f"{cost['full_size_runs']:.2f} runs at {size} px"
-    )
-    if len(result["rungs"]) > 1 and same["train_s"] is not None:
-        yield (
-            f"{count(same['runs'], 'configuration')} at {size} px: about "
-            f"{duration(same['train_s'])}, {same['train_macs']:.3g} multiply-adds, "
-            f"{same['times_as_costly']:.1f} times as much"
-        )
+    if "confirmation" in result:
+        yield _confirmed_line(result["confirmation"], best["top1_error"])
+    yield from _cost_lines(result)
     for one in result["trace"]:
         for rung in one["rungs"]:
             if rung["status"] == "failed":
                 yield f"configuration {one['configuration']} failed: {rung['reason']}"
+
+
+def _confirmed_line(confirmed: Mapping[str, Any], searched: float) -> str:
+    """Return the error with new seeds beside that of the search."""
+    mean, std = confirmed["mean_error"], confirmed["std_error"]
+    total, diverged = len(confirmed["runs"]), confirmed["diverged"]
+    lost = f"; {diverged} of {count(total, 'run')} diverged" if diverged else ""
+    opening = f"best with {count(total, 'new seed')}"
+    if mean is None:
+        return f"{opening}: no error{lost}"
+    error = percent(mean)
+    if std is not None:
+        error = f"{points(mean)} \N{PLUS-MINUS SIGN} {points(std)} % (mean \N{PLUS-MINUS SIGN} "
+        error += f"standard deviation of {total - diverged})"
+    gap, side = abs(mean - searched), "more" if mean >= searched else "less"
+    return f"{opening}: top-1 error {error}, {points(gap)} points {side} than in the search{lost}"
+
+
+def _cost_lines(result: Mapping[str, Any]) -> Iterator[str]:
+    """Return the cost: a line in multiply-adds and a line in time, each with ratios of its own."""
+    cost, same, size = result["cost"], result["same_size"], result["rungs"][-1]["size"]
+    work = f"{cost['train_macs']:.3g}, as many as {cost['full_size_runs']:.2f} runs at {size} px"
+    time = duration(cost["train_s"])
+    if len(result["rungs"]) > 1 and same["train_s"] is not None and cost["train_s"] > 0:
+        others = f"{count(same['runs'], 'configuration')} at {size} px"
+        work += f"; {others}: {same['train_macs']:.3g}, {same['times_as_costly']:.1f} times as many"
+        longer = same["train_s"] / cost["train_s"]
+        time += f"; {others}: about {duration(same['train_s'])}, {longer:.1f} times as long"
+    yield f"multiply-adds of training: {work}"
+    yield f"time of training: {time}"
+    if "confirmation" in result:
+        more, seeds = result["confirmation"]["cost"], len(result["confirmation"]["runs"])
+        yield (
+            f"further multiply-adds for {count(seeds, 'new seed')}, apart from the budget: "
+            f"{more['train_macs']:.3g}, as many as {more['full_size_runs']:.2f} runs at {size} px"
+        )
+        yield f"further time for {count(seeds, 'new seed')}: {duration(more['train_s'])}"
 
 
 def _trace_rows(result: Mapping[str, Any]) -> list[list[str]]:

@@ -5,7 +5,8 @@
     SEARCH/search.json    the plan
     SEARCH/runs/NAME/     a directory for each configuration at each size, trained as any run
     SEARCH/journal.log    the same for Optuna's tools (optuna.py)
-    SEARCH/result.json    written last: the best configuration, its cost, and the trace
+    SEARCH/result.json    written last: the best configuration, its cost, and the trace; written
+                          once more when the best is confirmed with new seeds
 
 Everything in a search follows from its plan and the results of its runs. So a search that was
 killed repeats its decisions, finds its runs finished, and resumes.
@@ -13,16 +14,19 @@ killed repeats its decisions, finds its runs finished, and resumes.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
+from itertools import count, islice
 from pathlib import Path
 from typing import Any, Self
 
 from lowres.errors import StudyError
 from lowres.progress import Display, Track, silent
+from lowres.recipe import Recipe
 from lowres.store.store import Store
+from lowres.study.axes import changed
 from lowres.study.search.optuna import Chooser, Trials, quiet
 from lowres.study.search.plan import (
     Allotment,
@@ -31,7 +35,7 @@ from lowres.study.search.plan import (
     training_macs,
     work_directory,
 )
-from lowres.study.search.result import Configuration, Evaluation, summed_up
+from lowres.study.search.result import Configuration, Evaluation, confirmation, summed_up
 from lowres.study.study import Study, why_failed
 from lowres.training.run import Run, RunState, WarmStart
 from lowres.work.executor import Executor
@@ -132,6 +136,78 @@ class Search:
             found["versions"] = {"lowres": version("lowres"), "optuna": optuna.__version__}
             work.finish(found)
             return found
+
+    def confirm(
+        self,
+        executor: Executor,
+        seeds: int,
+        arguments: Sequence[str] = (),
+        *,
+        track: Track = silent,
+    ) -> dict[str, Any]:
+        """Train the best configuration with new seeds, and return the result with their errors.
+
+        The error of the best is of one seed and the least of its rung, so it is too low on average;
+        the errors with new seeds had no part in the choice. If weights are carried, all sizes are
+        trained with each new seed. Runs that are finished are not trained again. The result is
+        returned unchanged if it holds this many seeds, or if there is no best configuration.
+
+        Args:
+            executor: what runs the commands.
+            seeds: how many, the least ones that differ from the seed of the search.
+            arguments: further arguments of each `lowres train`.
+            track: shows progress.
+
+        Raises:
+            StudyError: `seeds` is below 1, the search is not finished, or runs failed.
+            RunBusyError: another process runs this search.
+        """
+        if seeds < 1:
+            raise StudyError(f"--confirm must be at least 1, was {seeds}")
+        work = work_directory(self.path)
+        with work.lock("being run"):
+            found = self.result()
+            best, earlier = found["best"], found.get("confirmation")
+            if best is None or (earlier is not None and len(earlier["runs"]) >= seeds):
+                return found
+            recipe = Recipe.from_record(best["recipe"])
+            chosen = islice((seed for seed in count() if seed != recipe.seed), seeds)
+            chains = {seed: list[Run]() for seed in chosen}
+            last = len(self.plan.sizes) - 1
+            for rung in range(0 if self.plan.carry_weights else last, last + 1):
+                self._confirm_at(rung, recipe, chains, executor, arguments, track)
+            found["confirmation"] = confirmation(chains, self.allotment)
+            work.finish(found)
+            return found
+
+    def _confirm_at(
+        self,
+        rung: int,
+        recipe: Recipe,
+        chains: Mapping[int, list[Run]],
+        executor: Executor,
+        arguments: Sequence[str],
+        track: Track,
+    ) -> None:
+        """Train a recipe at a rung with each seed, and append each run to its chain."""
+        size, digest = self.plan.sizes[rung], self.store.manifest.digest
+        for seed, chain in chains.items():
+            if chain and chain[-1].state is RunState.DIVERGED:
+                continue
+            fidelity = {"size": size, "epochs": self.plan.rung_epochs[rung], "seed": seed}
+            one, start = changed(recipe, fidelity), WarmStart.of(chain[-1].path) if chain else None
+            folder = self.path / "runs" / Run.name(one, digest, start)
+            chain.append(Run.plan(folder, one, self.store, start))
+        runs = [chain[-1] for chain in chains.values()]
+        with track(f"confirmation at {size} px", len(runs)) as display:
+            summary = Study(self.path, runs).finish(executor, arguments, track=_through(display))
+        if summary.failed:
+            reason = next(iter(summary.failed.values()))
+            raise StudyError(
+                f"search {self.path}: {len(summary.failed)} of {len(runs)} runs with new seeds "
+                f"failed; the result of the search is kept. To try them again, run: lowres search "
+                f"{self.path} --confirm {len(runs)}. {reason}"
+            )
 
     def result(self) -> dict[str, Any]:
         """Read the result of a finished search.

@@ -79,7 +79,7 @@ class Interval:
 
     @property
     def labels(self) -> Sequence[int] | None:
-        """Each whole number; None if there are others."""
+        """Each whole number; None if not all numbers are whole."""
         return range(int(self.low), int(self.high) + 1) if self.whole else None
 
     def value(self, label: Plain) -> object:
