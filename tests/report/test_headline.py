@@ -29,6 +29,11 @@ def test_the_smallest_proxy_that_stands_in_for_the_largest_size_comes_first(anal
     assert {"8-box", "16-box"} < {series.name for series in first.chart.series}
 
 
+def test_of_two_filters_the_one_with_less_error_comes_first(tmp_path):
+    folder = write_study(tmp_path, sizes=(8, 16), filters=("box", "nearest"), widths=(1.0,))
+    assert main_pair(analyse(read_rows(folder)).pairs).verdict.proxy == "8-box"
+
+
 def test_an_unsure_pair_is_decided_next(tmp_path):
     for size, errors in ((8, (0.5, 0.6)), (16, (0.41, 0.42))):
         for lr, error in zip((0.01, 0.1), errors, strict=True):

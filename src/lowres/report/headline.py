@@ -114,10 +114,11 @@ def main_pair(pairs: Sequence[JudgedPair]) -> JudgedPair | None:
     largest = max(Variant.parse(pair.verdict.target).size for pair in sizes)
     of_largest = [pair for pair in sizes if Variant.parse(pair.verdict.target).size == largest]
 
-    def rank(pair: JudgedPair) -> tuple[bool, float]:
+    def rank(pair: JudgedPair) -> tuple[bool, float, float]:
         stands_in = pair.verdict.answer == BANDS[0][1]
         size = Variant.parse(pair.verdict.proxy).size
-        return stands_in, -size if stands_in else pair.verdict.p_bearable
+        # Of two filters, the one with less error.
+        return stands_in, -size if stands_in else pair.verdict.p_bearable, -min(pair.target_errors)
 
     return max(of_largest, key=rank)
 
@@ -180,7 +181,7 @@ def _flag(field: str, value: object) -> list[str]:
     name = field.replace("_", "-")
     if isinstance(value, bool):
         return [f"--{name}" if value else f"--no-{name}"]
-    text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value).removesuffix(".0")
     return [f"--{name}", text]
 
 
@@ -212,7 +213,8 @@ def _sentence(pair: JudgedPair) -> str:
     subject = f"The best configuration on {verdict.proxy} ({choice})"
     if first.most is None or first.expected is None:
         return f"{subject} diverged on {verdict.target}."
-    cost = f"costs at most {number(100 * first.most, 1)} points of error on {verdict.target}"
+    most = max(first.most, 0.001)  # less is no finding
+    cost = f"costs at most {number(100 * most, 1)} points of error on {verdict.target}"
     if verdict.answer == BANDS[0][1]:
         saved = f", and its search takes {pair.saving:.1f} times fewer operations"
         return f"{subject} {cost} (95 % sure){saved if pair.saving else ''}."
@@ -246,5 +248,6 @@ def _next(
         proxy = Variant.parse(verdict.proxy).size
         sizes, note = f"{proxy},{target}", f"Search at {proxy} px and confirm at {target} px"
     searched = ["--sizes", sizes, "--space", "lr=log:0.001:1", "--budget", "10"]
-    rest = recipe_flags(best, ("variant", "lr", "seed"))
+    default = best.variant == f"{best.size}-box"
+    rest = recipe_flags(best, ("lr", "seed", "variant" if default else ""))
     return note, shlex.join(["lowres", "search", _store(analysis), *searched, *rest])

@@ -85,9 +85,15 @@ def label(recipe: Recipe, names: Iterable[str]) -> str:
     """Describe a recipe by some of its fields: `16-box, width 2`."""
     parts = []
     for name in names:
-        value = value_text(getattr(recipe, name))
+        value = field_text(getattr(recipe, name))
         parts.append(value if name == "variant" else f"{name.replace('_', ' ')} {value}")
     return ", ".join(parts)
+
+
+def field_text(value: object) -> str:
+    """Return the value of a field for a reader: yes and no for truth values, none for None."""
+    words = {True: "yes", False: "no", None: "none"}
+    return words[value] if value is None or isinstance(value, bool) else value_text(value)
 
 
 def fields_but(swept: Sequence[str], *names: str) -> tuple[str, ...]:
@@ -119,7 +125,7 @@ def provenance(
     """
     sweeps = []
     for name in swept:
-        known = {value_text(getattr(row.recipe, name)): row for row in rows}
+        known = {field_text(getattr(row.recipe, name)): row for row in rows}
         texts = sorted(known, key=lambda text: (sort_value(known[text], name) or 0.0, text))
         if len(texts) > MOST_VALUES:
             texts = [*texts[: MOST_VALUES // 2], "…", *texts[-MOST_VALUES // 2 :]]
@@ -129,7 +135,7 @@ def provenance(
     found = [
         ("Swept", "; ".join(sweeps) or "nothing"),
         ("Recipe common to all runs", label(rows[0].recipe, constant)),
-        ("Store", "; ".join(f"{path}, contents {digest}" for path, digest in stores)),
+        ("Store", "; ".join(f"{Path(path).name}, contents {digest}" for path, digest in stores)),
     ]
     if store is not None:
         splits = ", ".join(f"{count:,} {split}" for split, count in store.splits.items())

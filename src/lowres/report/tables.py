@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from lowres.report.analysis import Analysis, JudgedPair
-from lowres.report.reading import Row, sort_value
+from lowres.report.reading import Row, field_text, sort_value
 from lowres.statistics import Figure, Interval, Shortlist
 from lowres.statistics.verdict import seeds_text
-from lowres.text import MISSING, number, points, short, shortened, value as value_text
+from lowres.text import MISSING, number, points, short, shortened
 from lowres.training.run import RunState
 
 Item = TypeVar("Item")
@@ -216,7 +216,7 @@ def run_table(analysis: Analysis) -> tuple[tuple[str, ...], list[tuple[Row, tupl
         result, flops = row.result, _teraflops(row.flops) if row.result else None
         cells = {"run": Cell(row.name), "status": Cell(row.state)}
         for name in analysis.swept:
-            text = value_text(getattr(row.recipe, name))
+            text = field_text(getattr(row.recipe, name))
             cells[name.replace("_", " ")] = Cell(text, sort_value(row, name))
         cells["network"] = Cell(str(result.get("network", MISSING)))
         for heading, value, written in (
