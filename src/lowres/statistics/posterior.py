@@ -31,13 +31,15 @@ MOST = 60
 many standard errors above), and the time grows with the cube of the number."""
 
 PROPOSALS = 400
-"""Hyperparameters of each of the two rounds of importance sampling."""
+"""Hyperparameters of each round of importance sampling."""
 
 KEPT, EACH = 250, 12
 """Hyperparameters kept, and draws of true errors for each: 3,000 draws."""
 
 FEWEST_EFFECTIVE = 20.0
-"""Effective number of hyperparameters below which a third round is made."""
+"""Effective number of hyperparameters below which a further round is made, 4 at most."""
+
+MOST_ROUNDS = 4
 
 LOG_FROM = 4.0
 """A numeric axis that spans this factor is compared in logarithms."""
@@ -58,6 +60,7 @@ GROWTH_PRIOR = (math.log(0.7), 0.7)  # growth of noise with the error, in units 
 SHARE_PRIOR = (0.5, 2.0)  # log odds of the smooth kernel
 FIRST_LENGTH_PRIOR = (math.log(0.5), 0.5)  # length of the first axis, in spans
 LENGTH_PRIOR = (0.0, 0.7)  # of further axes
+JITTER = 1e-9  # in the same variances, so that a covariance has a Cholesky factor
 WIDE = 25.0  # variance of the mean, in variances of the mean errors
 DEGREES = 6.0  # of freedom of the second round's t distribution
 
@@ -252,22 +255,20 @@ class _Model:
 
     def draw(self, hyper: Array, random: np.random.Generator) -> Array:
         """Draw `(len(hyper) * EACH, n)` true errors."""
+        # Matheron's rule: draw errors and means from the prior, then correct them by what was seen.
         prior = self.covariance(hyper)
         _, of_mean = self.noise(hyper)
         count = len(self.z)
         total = prior.copy()
         places = np.arange(count)
         total[:, places, places] += of_mean
-        right = np.concatenate(
-            [np.broadcast_to(self.z[:, None], (len(hyper), count, 1)), prior], axis=2
-        )
-        solved = np.linalg.solve(total, right)
-        mean = (prior @ solved[:, :, :1])[..., 0]
-        left = prior - prior @ solved[:, :, 1:]
-        values, vectors = np.linalg.eigh((left + left.transpose(0, 2, 1)) / 2)
-        root = vectors * np.sqrt(np.maximum(values, 0))[:, None, :]
-        normal = random.standard_normal((len(hyper), EACH, count))
-        warped = (mean[:, None] + normal @ root.transpose(0, 2, 1)).reshape(-1, count)
+        sure = prior.copy()
+        sure[:, places, places] += JITTER * self.spread**2
+        normal = random.standard_normal((2, len(hyper), EACH, count))
+        drawn = normal[0] @ np.linalg.cholesky(sure).transpose(0, 2, 1)
+        seen = drawn + np.sqrt(of_mean)[:, None] * normal[1]
+        solved = np.linalg.solve(total, (self.z - seen).transpose(0, 2, 1))
+        warped = (drawn + (prior @ solved).transpose(0, 2, 1)).reshape(-1, count)
         scale = self.found.scale
         errors = self.found.means.min() + scale * np.expm1(np.clip(warped / scale, -50.0, 5.0))
         return np.asarray(errors)
@@ -322,7 +323,7 @@ def posterior(
 
 
 def _sampled(model: _Model, random: np.random.Generator) -> tuple[Array, float]:
-    """Sample hyperparameters by importance: a round around the prior, one or two around the best.
+    """Sample hyperparameters by importance: around the prior, then one to four times near the best.
 
     Returns:
         `(KEPT, H)` hyperparameters and their effective number.
@@ -342,7 +343,7 @@ def _sampled(model: _Model, random: np.random.Generator) -> tuple[Array, float]:
 
     proposals: list[Callable[[Array], Array]] = [of_first]
     weights = np.zeros(0)
-    for _ in range(2):
+    for _ in range(MOST_ROUNDS):
         every, density = np.concatenate(seen), np.concatenate(densities)
         mixture = np.logaddexp.reduce([p(every) for p in proposals]) - math.log(len(proposals))
         log = density - mixture
