@@ -57,7 +57,7 @@ def test_without_a_pair_a_study_of_two_sizes_is_next(tmp_path):
     [
         Recipe(variant="16-box"),
         replace(RECIPES["fast"], variant="8-box", lr=0.123456789, lr_drop_at=(0.25, 0.5)),
-        replace(RECIPES["tensorflow-port"], conv_bias=True, seed=3),
+        replace(RECIPES["tensorflow-port"], conv_bias=True, seed=3, lr_drop_at=()),
     ],
 )
 def test_the_command_makes_the_same_recipe(recipe):

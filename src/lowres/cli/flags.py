@@ -49,7 +49,7 @@ def split_at_commas(hint: Any, tokens: Sequence[Token]) -> Any:  # noqa: ANN401 
     """Convert the values of a list flag, which are separated by blanks, commas or both.
 
     A comma before a blank or after an equals sign is part of the text: `"tench, Tinca tinca"` is
-    one class name, and `lr=0.1,0.2` one range of a search.
+    one class name, and `lr=0.1,0.2` one range of a search. An empty text is an empty list.
     """
     single = [
         token.evolve(value=value)
@@ -57,7 +57,7 @@ def split_at_commas(hint: Any, tokens: Sequence[Token]) -> Any:  # noqa: ANN401 
         for value in ([token.value] if "=" in token.value else SEPARATOR.split(token.value))
         if value
     ]
-    return convert(hint, single)
+    return convert(hint, single) if single else ()
 
 
 SEPARATOR = re.compile(r",(?!\s)")
