@@ -53,6 +53,7 @@ def workplace(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.full
 def test_readme_commands_run_as_printed(workplace):
     commands = shell_commands()
     assert len(commands) == 12
@@ -62,6 +63,7 @@ def test_readme_commands_run_as_printed(workplace):
     assert (workplace / "study" / "report.html").exists()
 
 
+@pytest.mark.full
 def test_readme_python_runs_as_printed(workplace):
     (code,) = blocks(README, "python")
     assert len(code.strip().splitlines()) <= 12, "about ten lines"

@@ -48,6 +48,7 @@ def test_public_functions_stay_functions_whatever_is_imported_first():
     assert callable(lowres.train)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("name", lowres.__all__)
 def test_public_names_are_what_from_gives(name):
     """And not a module of the same name, in a fresh process."""

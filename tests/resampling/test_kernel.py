@@ -55,6 +55,7 @@ def test_numpy_makes_the_same_bytes():
     assert digest_elsewhere(script, 40) == digest(40)
 
 
+@pytest.mark.full
 def test_a_processor_without_vnni_makes_the_same_bytes(tmp_path):
     """It compiles anew, which takes seconds, so one test compares everything."""
     script = "import test_kernel; from lowres.resampling import packing; assert not packing.VNNI"

@@ -103,6 +103,7 @@ def start(folder):
     return subprocess.Popen(command, cwd=folder, text=True, **pipes)
 
 
+@pytest.mark.full
 def test_two_processes_finish_one_study(store, tmp_path):
     """Both end when all runs are finished, and no epoch was trained twice."""
     study = Study.plan(tmp_path / "study", store, BASE, [Axis("seed", (0, 1, 2))])
@@ -115,6 +116,7 @@ def test_two_processes_finish_one_study(store, tmp_path):
         assert log.splitlines() == ["epoch 1", "epoch 2", "epoch 3"]
 
 
+@pytest.mark.full
 def test_the_second_takes_over_what_the_first_leaves(store, tmp_path):
     (run,) = Study.plan(tmp_path / "study", store, BASE, []).runs
     first = start(tmp_path)
