@@ -14,7 +14,7 @@ ROOT = SOURCE.parents[1]
 PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")] if (ROOT / "README.md").exists() else []
 
 BANNED = {
-    r"(?<!cannot )\b(tells?|told|telling)\b": "say, show, report, decide",
+    r"(?<!cannot )(?<!until-)\b(tells?|told|telling)\b": "say, show, report, decide",
     r"\b(mends?|mended|mending)\b": "fix",
     r"\b(goes|go|went|going) on\b": "resume, continue",
     r"\b(bears?|bore|borne)\b": "hold, carry, have",

@@ -1,10 +1,7 @@
 """Decisions on made-up runs: an executor that writes results instead of training."""
 
 import json
-import math
-import zlib
 
-import numpy as np
 import pytest
 
 from lowres.errors import StudyError
@@ -14,32 +11,9 @@ from lowres.study.axes import Axis
 from lowres.study.decide import decide, default_sides
 from lowres.study.results_table import ResultsTable, judge_table
 from lowres.study.study import Study
-from lowres.training.run import Run
-from lowres.work.executor import Result
+from made_runs import MadeUp
 
 RATES = (0.003, 0.01, 0.03, 0.1, 0.3)
-
-
-class MadeUp:
-    """Finishes a run by a formula: a parabola over log learning rate, noise by its seed."""
-
-    def __init__(self, *, moved=0.0, noise=0.004):
-        self.moved, self.noise, self.trained = moved, noise, []
-
-    def finish(self, jobs):
-        for job in jobs:
-            run = Run.open(job.log.parent)
-            recipe = run.recipe
-            best = -1.5 + self.moved * (recipe.size == 8)
-            random = np.random.default_rng(zlib.crc32(run.path.name.encode()))
-            error = 0.3 + 0.1 * (math.log10(recipe.lr) - best) ** 2
-            error += 0.4 / recipe.size + random.normal(0, self.noise)
-            epoch = {"epoch": 1, "train_s": 1.0, "eval_s": 0.1, "top1_error": error}
-            (run.path / "metrics.jsonl").write_text(json.dumps(epoch) + "\n")
-            run.finish({"status": "trained", "top1_error": error, "train_s": 1.0,
-                        "train_macs": recipe.size**2})  # fmt: skip
-            self.trained.append((recipe.size, recipe.lr, recipe.seed))
-            yield Result(job, 0)
 
 
 def planned(store_path, path, executor, sizes=(8, 16), seeds=1):

@@ -19,7 +19,7 @@ from lowres.work.executor import BUSY_STATUS
 __all__ = ["main", "runs", "search", "stores", "studies", "verdicts"]
 
 INTERRUPTED_STATUS = 130
-RESUMABLE = frozenset({"build", "train", "study", "search", "demo"})
+RESUMABLE = frozenset({"build", "train", "study", "decide", "search", "demo"})
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

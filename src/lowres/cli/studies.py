@@ -77,6 +77,7 @@ def study(
     dry_run: bool = False,
     noise: float | None = None,
     print_commands: bool = False,
+    until_told: bool = False,
     quiet: Quiet = False,
 ) -> int:
     """Train every combination of some recipe fields, or resume a study.
@@ -103,10 +104,12 @@ def study(
             by the number of images on which errors are measured.
         print_commands: Train nothing. Plan the study, and print one command for each run that is
             not finished, for a queue.
+        until_told: Then add runs as lowres decide does, until the verdict on the smallest and the
+            largest size is sure, with at most 24 further runs.
         quiet: Show no progress.
     """
     ways = StudyWorking(**given_values(working))
-    _check_ways(ways, dry_run=dry_run, print_commands=print_commands)
+    _check_ways(ways, dry_run=dry_run, print_commands=print_commands, until_told=until_told)
     deviation = _deviation(noise, dry_run=dry_run)
     from lowres.store.store import open_store
     from lowres.study.study import Study
@@ -152,11 +155,19 @@ def study(
         f"{planned.path}: {summary.finished} of {len(planned.runs)} runs finished, "
         f"{len(summary.failed)} failed{again}; for the results, run: lowres report {planned.path}"
     )
+    if whole and until_told:
+        from lowres.cli.verdicts import decide
+
+        return decide(planned.path, working=working, quiet=quiet)
     return int(not whole)
 
 
-def _check_ways(working: StudyWorking, *, dry_run: bool, print_commands: bool) -> None:
+def _check_ways(
+    working: StudyWorking, *, dry_run: bool, print_commands: bool, until_told: bool
+) -> None:
     """Refuse flags that contradict each other, and a missing torch, before anything is written."""
+    if until_told and (dry_run or print_commands):
+        raise StudyError("--until-told trains: leave out --dry-run and --print-commands")
     if dry_run and print_commands:
         raise StudyError("--dry-run writes nothing, and --print-commands plans: choose one of them")
     if dry_run and working.executor == "ray":

@@ -1,0 +1,26 @@
+"""The verbs decide and study --until-told, with made-up training."""
+
+from made_runs import MadeUp
+
+RATES = (0.003, 0.01, 0.03, 0.1, 0.3)
+
+
+def test_the_verbs_decide_and_study_until_it_is_sure(call, store_path, tmp_path, monkeypatch):
+    executor = MadeUp(noise=0.02, moved=0.3)
+    for module in ("studies", "verdicts"):
+        monkeypatch.setattr(f"lowres.cli.{module}.make_executor", lambda *_: executor)
+    path = tmp_path / "study"
+    rates = ",".join(map(str, RATES))
+    flags = ["--axis", "size=8,16", "--axis", f"lr={rates}", "--width", "1", "--epochs", "1"]
+    ended, text, _ = call("study", store_path, *flags, "--out", path, "--until-told", "--quiet")
+    assert "after 5 runs of size=16: " in text
+    assert ended == ("The answer is not sure" in text)
+    planned = len(executor.trained)
+    assert call("decide", path, "--dry-run", "--bearable", "0")[0] == 0
+    assert len(executor.trained) == planned
+    ended, text, _ = call("decide", path, "--bearable", "0", "--at-most", "2", "--quiet")
+    assert planned <= len(executor.trained) <= planned + 2
+    assert "The answer is" in text
+    wrong = call("study", store_path, *flags, "--out", path, "--until-told", "--dry-run")
+    assert wrong[0] == 1
+    assert "--until-told trains" in wrong[2]
