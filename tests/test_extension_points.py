@@ -20,6 +20,7 @@ from lowres.comparing.spectrum import REFERENCE
 from lowres.errors import SourceError
 from lowres.formats import FORMATS, Format, installed, open_source, writers
 from lowres.resampling.filters import SUPPORT
+from lowres.study.search.plan import SearchPlan
 from lowres.study.study import Study
 from lowres.testing import ExecutorContract, SinkContract, SourceContract
 from lowres.variant import FILTERS
@@ -161,6 +162,12 @@ def test_every_verb_takes_what_is_added(arrays, site, tmp_path, monkeypatch, cap
     assert "study: 2 " in run("status", "study")
     run("report", "study")
     assert Path("study/report.html").exists()
+    base = lowres.Recipe(
+        model=toys[1], optimizer=toys[3], variant="8-box", epochs=1, batch_size=8
+    )  # fmt: skip
+    plan = SearchPlan(base=base, space=("lr=0.01,0.02",), sizes=(8,), budget=2)
+    search = lowres.Search.start(Path("search"), lowres.open_store("store"), plan)
+    assert search.finish(AllAtOnce(), at_a_time=2)["best"]["changes"]["lr"] in (0.01, 0.02)
 
 
 def test_a_format_that_cannot_be_loaded_is_named(site, source):
