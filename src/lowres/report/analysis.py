@@ -328,7 +328,7 @@ def field_results(rows: Sequence[Row], swept: Sequence[str]) -> list[FieldResult
 
 
 def _field_sentence(title: str, comparison: Comparison) -> str:
-    """Say which values are surely worse or better, and by how much."""
+    """Return which values are surely worse or better, and by how much."""
     if comparison.reason:
         return f"{title}: undecided ({comparison.reason})"
     values = len(comparison.names)
