@@ -68,6 +68,31 @@ def test_the_budget_ends_it(store_path, tmp_path):
     assert not looks[-1].next_runs
 
 
+def test_a_budget_below_what_the_target_lacks_ends_in_an_answer(store_path, tmp_path):
+    executor = MadeUp()
+    study = planned(store_path, tmp_path / "study", executor, sizes=(8,), seeds=2)
+    looks = list(decide(study, "size=8", "size=16", executor, bearable=0.01, at_most=3))
+    assert [look.added for look in looks] == [0, 3]
+    assert looks[-1].judgement.verdict.configurations == 3
+    with pytest.raises(StudyError, match=r"no run of .* has that"):
+        next(decide(study, "size=8", "size=32", executor, at_most=0))
+
+
+def test_looks_of_all_calls_and_the_first_limit_stay(store_path, tmp_path):
+    executor = MadeUp(noise=0.05)
+    study = planned(store_path, tmp_path / "study", executor)
+    next(decide(study, "size=8", "size=16", executor))
+    assert not (study.path / "decide.json").exists(), "one look writes nothing"
+    list(decide(study, "size=8", "size=16", executor, at_most=2))
+    list(decide(Study.open(study.path), "size=8", "size=16", executor, at_most=2))
+    looks = json.loads((study.path / "decide.json").read_text())["looks"]
+    assert len(looks) >= 2
+    assert len({look["bearable_points"] for look in looks}) == 1
+    (study.path / "decide.json").write_text("{}")
+    with pytest.raises(StudyError, match="is damaged"):
+        next(decide(study, "size=8", "size=16", executor))
+
+
 def test_runs_of_a_folder_are_judged_by_any_field(store_path, tmp_path):
     executor = MadeUp()
     planned(store_path, tmp_path / "study", executor, seeds=2)

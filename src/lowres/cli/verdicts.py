@@ -131,6 +131,8 @@ def decide(
         for recipe in look.next_runs if dry_run else ():
             out.print(f"  next: {recipe.variant}, lr {recipe.lr:g}, seed {recipe.seed}")
         if dry_run:
+            runs = count(len(look.next_runs), "run")
+            out.print(f"the next round is {runs}, {look.cost:.2g} multiply-adds")
             return 0
     assert look.judgement is not None
     runs = count(look.added, "further run")

@@ -7,6 +7,7 @@ an interrupted decision resumes.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
@@ -85,7 +86,8 @@ def decide(
 ) -> Iterator[Look]:
     """Train until the verdict is sure or `at_most` runs were added, and yield each look.
 
-    Stop the iterator after its first look to train nothing.
+    Stop the iterator after its first look to train and write nothing. `decide.json` keeps the looks
+    of all calls; a default limit stays what it was in the first look at these sides.
 
     Args:
         study: a study whose runs on the proxy are finished.
@@ -102,15 +104,21 @@ def decide(
         StudyError: a side does not exist, or runs failed.
     """
     added = 0
-    looks: list[dict[str, Any]] = []
+    looks = _earlier_looks(study)
+    by_user = bearable is not None
+    for one in looks if not by_user else ():
+        if (one["proxy"], one["target"], one["bearable_given"]) == (proxy, target, False):
+            bearable = float(one["bearable_points"]) / 100
+            break
     while True:
         look = _look(study, proxy, target, bearable, at_a_time, added, at_most - added)
         if look.judgement is not None:
             bearable = look.judgement.verdict.bearable  # the limit of the first look stays
-            record = look.judgement.to_record()
-            looks.append({"target_runs": look.target_runs, "added": added, **record})
-            write_json(study.path / LOOKS_FILE, {"looks": looks})
         yield look
+        if look.judgement is not None:
+            known = {"target_runs": look.target_runs, "added": added, "bearable_given": by_user}
+            looks.append({**known, **look.judgement.to_record()})
+            write_json(study.path / LOOKS_FILE, {"looks": looks})
         if not look.next_runs:
             return
         study = study.grown(look.next_runs)
@@ -122,6 +130,21 @@ def decide(
                 f"the cause and run lowres decide {study.path} again"
             )
         added += len(look.next_runs)
+
+
+def _earlier_looks(study: Study) -> list[dict[str, Any]]:
+    path = study.path / LOOKS_FILE
+    if not path.exists():
+        return []
+    try:
+        looks = json.loads(path.read_text())["looks"]
+        for one in looks:
+            float(one["bearable_points"]), one["proxy"], one["target"], one["bearable_given"]
+        return list(looks)
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise StudyError(
+            f"{path} is damaged ({error!r}): remove it, it is a record only"
+        ) from error
 
 
 def _look(
@@ -139,8 +162,8 @@ def _look(
     }
     of_target = [one for one in runs if changed(one.recipe, changes) == one.recipe]
     lacking = _lacking(runs, of_target, proxy, changes)
-    if lacking:
-        chosen = tuple(lacking[: max(left, 0)])
+    if lacking and left > 0:
+        chosen = tuple(lacking[:left])
         return Look(None, len(of_target), added, chosen, _cost(of_target, len(chosen)))
     judgement = judge_table(ResultsTable.of_runs(study.path), proxy, target, bearable=bearable)
     chosen = ()
