@@ -1,4 +1,4 @@
-"""A split as a map-style dataset: torch's own, in workers, with transforms of torchvision and timm."""
+"""A split as a map-style dataset: in workers, with transforms of torchvision and timm."""
 
 import pickle
 
