@@ -17,6 +17,8 @@ from lowres.store.manifest import FILE_NAME
 from lowres.store.options import BuildOptions, Working, class_names
 
 if TYPE_CHECKING:
+    from lowres.store.store import Store
+
     Options: TypeAlias = Any
     WorkingFlags: TypeAlias = Any
 else:
@@ -243,17 +245,67 @@ def export(
     from lowres.store.store import open_store
 
     opened = open_store(store)
-    if variant is None and len(opened.variants) > 1:
-        raise LowresError(
-            f"{store} has {', '.join(map(str, opened.variants))}: choose one, such as --variant "
-            f"{opened.variants[0]}"
-        )
-    chosen = variant or str(opened.variants[0])
+    chosen = _chosen_variant(opened, variant)
     track = silent if quiet else shown
     counts = exporter.export(opened, destination, chosen, to=to, splits=split, track=track)
     for note in exporter.notes(opened, counts, to):
         err.print(f"note: {note}")
     out.print(f"{destination}: {_counts(counts)}")
+
+
+def _chosen_variant(opened: Store, variant: str | None) -> str:
+    """Return the variant that the user named, or the only one."""
+    if variant is None and len(opened.variants) > 1:
+        raise LowresError(
+            f"{opened.path} has {', '.join(map(str, opened.variants))}: choose one, such as "
+            f"--variant {opened.variants[0]}"
+        )
+    return variant or str(opened.variants[0])
+
+
+@app.command(group=STORES)
+def publish(
+    store: LocalPath,
+    repository: str,
+    /,
+    *,
+    variant: str | None = None,
+    split: Annotated[tuple[str, ...], Commas] = (),
+    public: bool = False,
+    dry_run: bool = False,
+    scratch: LocalPath | None = None,
+    quiet: Quiet = False,
+) -> None:
+    """Push one variant of a store to the Hugging Face Hub, as Parquet with its card.
+
+    A new data set is private. The licence of the original images holds for small copies, too.
+
+    Example: lowres publish store me/animals-32 --variant 32-box --dry-run
+
+    Args:
+        store: The store to take images from.
+        repository: NAME or OWNER/NAME of the data set on the Hub.
+        variant: Which variant, such as 32-box; needed if the store has several.
+        split: Which splits. Default: all.
+        public: Let everyone see a new data set.
+        dry_run: Push nothing. Write the export, and print the files that would be pushed.
+        scratch: Folder for the export while it is pushed. Default: the system's temporary folder.
+        quiet: Show no progress.
+    """
+    from lowres.store.publish import publish as push
+    from lowres.store.store import open_store
+
+    opened = open_store(store)
+    found = push(
+        opened, repository, _chosen_variant(opened, variant), splits=split, public=public,
+        dry_run=dry_run, scratch=scratch, track=silent if quiet else shown,
+    )  # fmt: skip
+    if dry_run:
+        for name, size in found.files.items():
+            out.print(f"  {name}: {size:,} bytes")
+    size_mb = sum(found.files.values()) / 1e6
+    ending = "would be pushed; to push them, leave out --dry-run" if dry_run else "are pushed"
+    out.print(f"{found.url}: {len(found.files)} files, {size_mb:,.1f} MB, {ending}")
 
 
 bench = App(
