@@ -24,7 +24,10 @@ def test_publish_from_the_command_line(call, store_path):
 @pytest.mark.full
 @pytest.mark.parametrize(
     ("token", "words"),
-    [("", "you are not logged in to the Hub: run hf auth login"), ("hf_x", "could not be published")],
+    [
+        ("", "you are not logged in to the Hub: run hf auth login"),
+        ("hf_x", "could not be published"),
+    ],
 )
 def test_without_a_login_or_a_network_one_sentence(store_path, tmp_path, token, words):
     hub = {"HF_HOME": str(tmp_path), "HF_ENDPOINT": "http://127.0.0.1:9", "HF_TOKEN": token}

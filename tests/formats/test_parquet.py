@@ -570,7 +570,9 @@ def test_croissant_names_version_date_and_what_to_cite(monkeypatch):
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1500000000")
     record = cards.croissant(outline(("a", "b")), [])
     assert (record["version"], record["datePublished"]) == ("1.0.0+0f", "2017-07-14")
-    assert record["citeAs"].startswith("Cite the authors of the original set, and the variant 8-box")
+    assert record["citeAs"].startswith(
+        "Cite the authors of the original set, and the variant 8-box"
+    )
     assert "arXiv:1707.08819" in cards.croissant(outline(wnids()), [])["citeAs"]
 
 

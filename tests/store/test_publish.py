@@ -1,5 +1,7 @@
 """publish: what would be pushed, and what the Hub's client is asked to do."""
 
+from typing import ClassVar
+
 import pytest
 
 import lowres
@@ -12,7 +14,7 @@ hub = pytest.importorskip("huggingface_hub")
 class Client:
     """Records what is asked of the Hub."""
 
-    asked: list = []
+    asked: ClassVar[list] = []
     error: Exception | None = None
 
     def __init__(self, **options):

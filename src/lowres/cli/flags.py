@@ -7,7 +7,7 @@ cyclopts reads, and `given_values` returns what the user gave.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import MISSING, asdict, fields, make_dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import (
     Annotated,
     Any,
     TypeAlias,
+    get_args,
     get_origin,
     get_type_hints,
 )
@@ -100,6 +101,10 @@ def flags_of(record: type, group: Group, *, without: Collection[str] = (), **mor
             converter=split_at_commas if get_origin(hint) is tuple else None,
             negative=f"--no-{field.name.replace('_', '-')}" if default is True else None,
         )
+        if any(
+            get_origin(part) is Callable for part in get_args(hint)
+        ):  # in Python; a flag takes its name
+            hint = str
         given.append((field.name, Annotated[hint | None, flag], None))
     names = {"__doc__": "", "__module__": __name__}
     made = make_dataclass("Given", given, frozen=True, kw_only=True, namespace=names)

@@ -89,11 +89,11 @@ def search(
     listed = ", ".join(f"{n} at {s} px" for n, s in zip(counts, planned.plan.sizes, strict=True))
     if not planned.finished:
         out.print(f"{planned.path}: configurations {listed}; {jobs} chosen and trained at a time")
-    track, device = silent if quiet else shown, ("--device", ways.device)
+    track = silent if quiet else shown
     try:
-        result = planned.finish(executor, jobs, device, track=track)
+        result = planned.finish(executor, jobs, ways.arguments, track=track)
         if confirm:
-            result = planned.confirm(executor, confirm, device, track=track)
+            result = planned.confirm(executor, confirm, ways.arguments, track=track)
     except KeyboardInterrupt:
         again = f" --confirm {confirm}" if confirm else ""
         raise KeyboardInterrupt(f"lowres search {planned.path}{again}") from None

@@ -42,6 +42,9 @@ class StudyWorking:
     system."""
     address: str = "auto"
     """Address of the Ray cluster, such as 10.0.0.1:6379; auto: the one of this machine."""
+    callback: str | None = None
+    """package.module:function that each run calls after each epoch (docs/training.md), such as
+    lowres.training.trackers:mlflow."""
 
     def __post_init__(self) -> None:
         for name in ("jobs", "threads"):
@@ -55,6 +58,12 @@ class StudyWorking:
                 f"--device {self.device} names a GPU of one machine: with --executor ray use "
                 "auto, cpu or cuda"
             )
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """What each `lowres train` of a study is called with."""
+        called = () if self.callback is None else ("--callback", self.callback)
+        return ("--device", self.device, *called)
 
 
 if TYPE_CHECKING:
@@ -144,7 +153,7 @@ def study(
         return _print_commands(planned, ways)
     executor = make_executor(ways, len(planned.runs))
     try:
-        summary = planned.finish(executor, ("--device", ways.device), track=track)
+        summary = planned.finish(executor, ways.arguments, track=track)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"lowres study {planned.path}") from None
     for name, reason in summary.failed.items():
@@ -253,7 +262,7 @@ def make_executor(working: StudyWorking, runs: int) -> Executor:
 
 
 def _print_commands(planned: Study, working: StudyWorking) -> int:
-    flags = ["--device", working.device] if working.device != "auto" else []
+    flags = list(working.arguments[2 if working.device == "auto" else 0 :])
     flags += ["--threads", str(working.threads)] if working.threads is not None else []
     commands = [shlex.join(command) for command in planned.commands(flags)]
     if any("\n" in command for command in commands):

@@ -118,7 +118,7 @@ def decide(
         bearable=share_of_points(bearable, "--bearable"),
         at_most=at_most,
         at_a_time=at_a_time,
-        arguments=("--device", ways.device),
+        arguments=ways.arguments,
         track=silent if quiet else shown,
     )
     for look in looks:

@@ -29,8 +29,9 @@ from lowres.training import checkpoint
 from lowres.training.checkpoint import Partial
 from lowres.training.device import describe_hardware
 from lowres.training.distributed import Team
-from lowres.training.run import WEIGHTS_FILE, Execution, Log, Run
+from lowres.training.run import WEIGHTS_FILE, Callback, Execution, Log, Run
 from lowres.training.session import Session, open_session
+from lowres.training.trackers import callback_of
 from lowres.training.weights import weights_digest
 
 NOTE_EVERY_S = 2.0
@@ -100,12 +101,13 @@ def finish(
     execution, team = execution or Execution(), team or Team()
     if team.broadcast(run.finished):
         return run.result()
+    callback = callback_of(execution)  # before anything is written
     with run.locked() if team.first else nullcontext():
         try:
             if team.first:
                 run.clear_error()
             with open_session(run, run.open_store(store), execution, team) as session:
-                _train(run, session, execution.log, track if team.first else silent)
+                _train(run, session, execution.log, callback, track if team.first else silent)
                 result = _result(session)
         except Exception as error:  # a network of the user's may raise anything
             if team.first:
@@ -115,11 +117,12 @@ def finish(
             if result["status"] == "trained":
                 session.trained.save(run.path / WEIGHTS_FILE, run.store_digest)
             run.finish(result)
+            callback(run, result)
     team.wait()
     return result
 
 
-def _train(run: Run, session: Session, log: Log, track: Track) -> None:
+def _train(run: Run, session: Session, log: Log, callback: Callback, track: Track) -> None:
     progress, per_epoch = session.progress, len(session.train_loader)
     batch_size, epochs = session.recipe.batch_size, session.recipe.epochs
     first, history = session.team.first, progress.history
@@ -144,6 +147,8 @@ def _train(run: Run, session: Session, log: Log, track: Track) -> None:
             progress.finish_epoch(record)
             _save(run, session)
             write_events(record)
+            if first:
+                callback(run, record)
             display.say(_epoch_line(record, epochs))
 
 

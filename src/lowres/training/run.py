@@ -18,12 +18,12 @@ from __future__ import annotations
 
 import json
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Literal, Self, get_args
+from typing import Any, Literal, Self, TypeAlias, get_args
 
 from lowres.errors import LowresError, RunBusyError, RunError
 from lowres.recipe import Recipe
@@ -40,6 +40,8 @@ ERROR_FILE = "error.json"
 Compile = Literal["auto", "on", "off"]
 Loading = Literal["auto", "resident", "streamed"]
 Log = Literal["jsonl", "tensorboard"]
+Callback: TypeAlias = Callable[["Run", dict[str, Any]], object]
+"""What is called after each epoch and at the end (`trackers.py`)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,6 +64,9 @@ class Execution:
     auto: resident if they fit. On the CPU, auto reads the store's memory map."""
     log: Log = "jsonl"
     """jsonl: metrics.jsonl alone. tensorboard: event files below RUN/tensorboard as well."""
+    callback: str | Callback | None = None
+    """package.module:function, called with the run and the record of each epoch, and at the end
+    with the result (docs/training.md). lowres.training.trackers:mlflow and :wandb are two."""
 
     def __post_init__(self) -> None:
         for name, choices in (("compile", Compile), ("loading", Loading), ("log", Log)):
@@ -72,6 +77,8 @@ class Execution:
                 )
         if self.threads is not None and self.threads < 1:
             raise RunError(f"threads must be at least 1, was {self.threads}")
+        if isinstance(self.callback, str) and ":" not in self.callback:
+            raise RunError(f"callback must be package.module:function, was {self.callback!r}")
 
 
 class RunState(StrEnum):
