@@ -5,8 +5,8 @@ lowres reads one file, or a folder in one of the Hub's layouts: `data/train-0000
 struct of its bytes and path, or the bytes alone. The label is a number, whose names are in the
 files or in README.md, or it is the name itself.
 
-It writes `data/train-00000-of-00002.parquet` and so on, with image, label and key, a dataset card and Croissant metadata
-beside them, which `datasets.load_dataset` and `mlcroissant` read.
+It writes `data/train-00000-of-00002.parquet` and so on, with image, label and key, and beside
+them a dataset card and Croissant metadata, which `datasets.load_dataset` and `mlcroissant` read.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ def publish(
     scratch: Path | None = None,
     track: Track = silent,
 ) -> Published:
-    """Export a variant as Parquet with its card, and push it to a data set of the Hub in one commit.
+    """Export a variant as Parquet with its card, and push it to the Hub in one commit.
 
     You are logged in as `hf auth login` or the variable HF_TOKEN says. A new data set is private;
     one that exists keeps its visibility, and files of the same name are replaced.
