@@ -29,11 +29,12 @@ class Preset(NamedTuple):
     rule: Rule
 
 
-PresetName = Literal["chrabaszcz2017", "edm", "hf-lanczos"]
+PresetName = Literal["chrabaszcz2017", "edm", "hf-lanczos", "adm"]
 PRESETS: dict[PresetName, Preset] = {
     "chrabaszcz2017": Preset("box", "squash", "release-2017"),
     "edm": Preset("lanczos", "crop", "pillow"),
     "hf-lanczos": Preset("lanczos", "resize-crop", "pillow"),
+    "adm": Preset("bicubic", "adm", "pillow"),
 }
 
 
@@ -57,12 +58,14 @@ class BuildOptions:
     """Names of Pillow's filters, or all for all six. Default: box."""
     fit: tuple[Fit, ...] = ()
     """How a rectangle becomes a square. squash (the default): the whole image, aspect lost.
-    crop: the centre square, resized. resize-crop: resized, then the centre square."""
+    crop: the centre square, resized. resize-crop: resized, then the centre square. adm: halved
+    with box as often as the size allows, resized, then the centre square."""
     rule: tuple[Rule, ...] = ()
     """Exact arithmetic. pillow (the default): today's Pillow. release-2017: the released data."""
     preset: PresetName | None = None
     """A known filter, fit and rule, in place of the three. chrabaszcz2017: the released data.
-    edm: EDM's data tool. hf-lanczos: the repacks of ImageNet on Hugging Face."""
+    edm: EDM's data tool. hf-lanczos: the repacks of ImageNet on Hugging Face. adm: the crop of
+    ADM (guided diffusion) and of EDM2."""
     classes: tuple[str, ...] = ()
     """Keep only these classes: their names; a file with one name a line; imagenet16-120 (-150,
     -200); or a range such as devkit:1-120 or sorted:0-99."""
