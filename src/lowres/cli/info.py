@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from lowres.comparing.fid import describe_fid, is_fid_file
 from lowres.comparing.identify import identify, released
 from lowres.formats import open_source
 from lowres.formats.batches import BatchesSource
@@ -39,6 +40,8 @@ def describe(path: Path, *, track: Track = silent) -> Iterator[str]:
         yield from _run(path)
     elif (path / "manifest.json").exists() or (path / "build.json").exists():
         yield from _store(path)
+    elif is_fid_file(path):
+        yield from describe_fid(path)
     else:
         yield from _source(path, track)
 

@@ -245,7 +245,7 @@ def export(
     from lowres.store.store import open_store
 
     opened = open_store(store)
-    chosen = _chosen_variant(opened, variant)
+    chosen = chosen_variant(opened, variant)
     track = silent if quiet else shown
     counts = exporter.export(opened, destination, chosen, to=to, splits=split, track=track)
     for note in exporter.notes(opened, counts, to):
@@ -253,7 +253,7 @@ def export(
     out.print(f"{destination}: {_counts(counts)}")
 
 
-def _chosen_variant(opened: Store, variant: str | None) -> str:
+def chosen_variant(opened: Store, variant: str | None) -> str:
     """Return the variant that the user named, or the only one."""
     if variant is None and len(opened.variants) > 1:
         raise LowresError(
@@ -297,7 +297,7 @@ def publish(
 
     opened = open_store(store)
     found = push(
-        opened, repository, _chosen_variant(opened, variant), splits=split, public=public,
+        opened, repository, chosen_variant(opened, variant), splits=split, public=public,
         dry_run=dry_run, scratch=scratch, track=silent if quiet else shown,
     )  # fmt: skip
     if dry_run:
