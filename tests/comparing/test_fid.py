@@ -80,6 +80,7 @@ def test_networks_that_return_something_else(store, tmp_path, network, words):
     assert not (tmp_path / "x.npz").exists()
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch, about TorchScript
 def test_wrong_requests(store, tmp_path):
     with pytest.raises(lowres.LowresError, match=r"must end in \.npz"):
         fid_statistics(store, tmp_path / "x.pkl", "8-box", flat, named="x")

@@ -1,8 +1,8 @@
 """Reference statistics of a variant for FID: mean and covariance of features, as EDM and ADM read.
 
-The file is an `.npz` without pickles. It has `mu` (D,) and `sigma` (D, D) float64, by the formulas of
-both; `mu_s` and `sigma_s` if there are spatial features, and `arr_0` with images if they are wanted
-(ADM needs both); and `lowres`, a text that names the set by its content hash.
+The file is an `.npz` without pickles. It has `mu` (D,) and `sigma` (D, D) float64, by the formulas
+of both; `mu_s` and `sigma_s` if there are spatial features, and `arr_0` with images if they are
+wanted (ADM needs both); and `lowres`, a text that names the set by its content hash.
 """
 
 from __future__ import annotations
