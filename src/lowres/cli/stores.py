@@ -15,6 +15,7 @@ from lowres.errors import LowresError
 from lowres.progress import Track, shown, silent
 from lowres.store.manifest import FILE_NAME
 from lowres.store.options import BuildOptions, Working, class_names
+from lowres.text import count
 
 if TYPE_CHECKING:
     from lowres.store.store import Store
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 else:
     Options = flags_of(BuildOptions, Group("What to build", sort_key=1))
     WorkingFlags = flags_of(Working, Group("How to build", sort_key=2))
+
+BENCHMARK = "benchmark"
+"""The one format of `export` that takes a study."""
 
 SHOWN_SKIPPED = 10
 """Skipped images that a build names."""
@@ -226,23 +230,32 @@ def export(
     split: Annotated[tuple[str, ...], Commas] = (),
     quiet: Quiet = False,
 ) -> None:
-    """Write one variant of a store in a format that other tools read.
+    """Write one variant of a store in a format that other tools read, or a study as a benchmark.
 
     Example: lowres export store imagenet32 --to parquet --variant 32-box
 
     Args:
-        store: The store to take images from.
+        store: The store to take images from; or a study, with --to benchmark.
         destination: What to write; it must not exist.
         to: The format. folder: PNG files as split/class/name.png. batches, batches-npz: the layout
             of the released ImageNet8/16/32/64. parquet: for Hugging Face datasets, with card and
             Croissant. webdataset: tar shards. edm: the ZIP of EDM and StyleGAN3. Other packages
-            may add formats.
+            may add formats. benchmark: the results of a study as a table with search space, for
+            ConfigSpace, Syne Tune and OptunaHub.
         variant: Which variant, such as 32-box; needed if the store has several.
         split: Which splits. Default: all, or train if the format holds one split.
         quiet: Show no progress.
     """
+    if to == BENCHMARK:
+        if variant is not None or split:
+            raise LowresError("a study has no images to choose: leave --variant and --split out")
+        _export_study(store, destination)
+        return
     from lowres.store import export as exporter
     from lowres.store.store import open_store
+
+    if (store / "study.json").exists():
+        raise LowresError(f"{store} is a study: write it with --to {BENCHMARK}")
 
     opened = open_store(store)
     chosen = chosen_variant(opened, variant)
@@ -251,6 +264,20 @@ def export(
     for note in exporter.notes(opened, counts, to):
         err.print(f"note: {note}")
     out.print(f"{destination}: {_counts(counts)}")
+
+
+def _export_study(study: Path, destination: Path) -> None:
+    from lowres.study.benchmark import export_benchmark
+
+    found = export_benchmark(study, destination)
+    if found.missing:
+        runs = count(found.missing, "run")
+        err.print(f"note: the grid of configurations, sizes and seeds lacks {runs}")
+    out.print(
+        f"{destination}: {count(len(found.configurations), 'configuration')}, sizes "
+        f"{', '.join(map(str, found.sizes))} px, {count(len(found.seeds), 'seed')}, "
+        f"{count(found.epochs, 'epoch')}"
+    )
 
 
 def chosen_variant(opened: Store, variant: str | None) -> str:
