@@ -63,7 +63,8 @@ class Execution:
     auto: resident if they fit. On the CPU, auto reads the store's memory map."""
     cuda_graph: CudaGraph = "auto"
     """Whether a GPU repeats each step as one CUDA graph. auto: if the images are resident, and
-    network and optimizer allow it. on: from the fourth step of any such run."""
+    the network is the paper's or of timm, and the optimizer keeps its state in tensors. on: with
+    networks of your own, too; they must not decide anything in Python during a step."""
     log: Log = "jsonl"
     """jsonl: metrics.jsonl alone. tensorboard: event files below RUN/tensorboard as well."""
 

@@ -186,8 +186,10 @@ def open_session(
     eval_loader = _on_device(evaluation, device, precision, execution.loading, resident)
     forward = Forward(team.wrapped(model, device))
     steps = len(train) * recipe.epochs
-    graphed = execution.cuda_graph != "off" and _graphable(train_loader, optimizer, recipe, team)
-    graphed &= execution.cuda_graph == "on" or steps >= GRAPH_FROM_STEPS
+    graphed = _graphable(train_loader, optimizer, team) and (
+        execution.cuda_graph == "on"
+        or (execution.cuda_graph == "auto" and _is_fixed(recipe) and steps >= GRAPH_FROM_STEPS)
+    )
     with _using_threads(numerics.threads):
         compiles = numerics.compiled  # a run resumes as it began
         if earlier is None and execution.compile == "auto":
@@ -259,14 +261,15 @@ def _loaders(
     return train, load(eval_split, batch_size=EVAL_BATCH_SIZE)
 
 
-def _graphable(loader: BatchLoader, optimizer: Optimizer, recipe: Recipe, team: Team) -> bool:
-    """Return whether a step of a run is the same sequence of kernels each time.
-
-    Networks of the user's own may decide in Python; those of timm and the paper's do not.
-    """
-    fixed = recipe.model == "wrn" or recipe.model.startswith(TIMM)
+def _graphable(loader: BatchLoader, optimizer: Optimizer, team: Team) -> bool:
+    """Return whether a step can read everything from the device."""
     on_gpu = isinstance(loader, DeviceLoader) and loader.on_gpu
-    return fixed and on_gpu and optimizer.graphable and team.size == 1
+    return on_gpu and optimizer.graphable and team.size == 1
+
+
+def _is_fixed(recipe: Recipe) -> bool:
+    """Return whether the network runs the same kernels in each step; yours may decide in Python."""
+    return recipe.model == "wrn" or recipe.model.startswith(TIMM)
 
 
 def _on_device(
