@@ -13,6 +13,7 @@ from hooks import interrupted_after
 from lowres.errors import RunError
 from lowres.recipe import Recipe
 from lowres.training import trackers
+from lowres.training.loop import finish_together
 from lowres.training.run import Execution, Run
 
 TINY = Recipe(variant="8-box", width=0.5, blocks=1, epochs=3, batch_size=8, precision="float32")
@@ -79,41 +80,49 @@ def log(run, record):
 @pytest.mark.full
 def test_every_run_of_a_study_calls_it(store_path, tmp_path):
     (tmp_path / "my_log.py").write_text(CALLED)
-    flags = "--epochs 1 --width 0.5 --blocks 1 --batch-size 8 --variant 8-box --jobs 1"
+    flags = "--epochs 1 --width 0.5 --blocks 1 --batch-size 8 --variant 8-box --seeds 2 --jobs 1"
     command = [sys.executable, "-m", "lowres", "study", store_path, *flags.split(), "--device"]
     subprocess.run([*command, "cpu", "--callback", "my_log:log"], cwd=tmp_path, check=True)
-    assert (tmp_path / "called.txt").read_text() == "0 1\n0 end\n"
+    assert (tmp_path / "called.txt").read_text() == "0 1\n0 end\n1 1\n1 end\n"
 
 
-def test_weights_and_biases_gets_one_run_by_its_name(store, tmp_path, monkeypatch):
+def test_weights_and_biases_gets_each_run_by_its_name(store, tmp_path, monkeypatch):
     calls = []
 
-    class Fake(types.ModuleType):
-        run = None
+    class Connection:
+        def __init__(self, name):
+            self.name = name
+            self.summary = types.SimpleNamespace(update=self.update)
 
-        def init(self, **options):
-            calls.append(("init", options))
-            summary = types.SimpleNamespace(update=lambda r: calls.append(("end", r["status"])))
-            self.run = types.SimpleNamespace(id=options["id"], summary=summary)
+        def update(self, record):
+            calls.append((self.name, "end", record["status"]))
 
         def log(self, values, step):
-            calls.append(("log", step, sorted(values)[:2]))
+            calls.append((self.name, step, sorted(values)[:2]))
 
         def finish(self):
-            calls.append(("finish",))
-            self.run = None
+            calls.append((self.name, "finish"))
 
-    monkeypatch.setitem(sys.modules, "wandb", Fake("wandb"))
+    def init(**options):
+        calls.append(options)
+        return Connection(options["id"])
+
+    fake = types.ModuleType("wandb")
+    fake.init = init
+    monkeypatch.setitem(sys.modules, "wandb", fake)
     monkeypatch.delenv("WANDB_PROJECT", raising=False)
     recipe = dataclasses.replace(TINY, epochs=2)
-    lowres.train(store, recipe, tmp_path / "run", execution=execution(trackers.wandb))
-    init, *rest = calls
-    assert init[1] == {
-        "project": "lowres", "id": "run", "name": "run", "resume": "allow",
-        "config": recipe.to_record(),
+    runs = [Run.plan(tmp_path / name, recipe, store) for name in ("one", "two")]
+    finish_together(runs, execution=execution(trackers.wandb))
+    assert calls[0] == {
+        "project": "lowres", "id": "one", "name": "one", "resume": "allow",
+        "reinit": "create_new", "config": recipe.to_record(),
     }  # fmt: skip
-    logged = [("log", step, ["epoch", "eval_loss"]) for step in (1, 2)]
-    assert rest == [*logged, ("end", "trained"), ("finish",)]
+    for name in ("one", "two"):
+        assert [call[1:] for call in calls if isinstance(call, tuple) and call[0] == name] == [
+            (1, ["epoch", "eval_loss"]), (2, ["epoch", "eval_loss"]), ("end", "trained"),
+            ("finish",),
+        ]  # fmt: skip
 
 
 @pytest.mark.full

@@ -91,9 +91,13 @@ def search(
         out.print(f"{planned.path}: configurations {listed}; {jobs} chosen and trained at a time")
     track = silent if quiet else shown
     try:
-        result = planned.finish(executor, jobs, ways.arguments, track=track)
+        result = planned.finish(
+            executor, jobs, ways.arguments, together=ways.pack_size, track=track
+        )
         if confirm:
-            result = planned.confirm(executor, confirm, ways.arguments, track=track)
+            result = planned.confirm(
+                executor, confirm, ways.arguments, together=ways.pack_size, track=track
+            )
     except KeyboardInterrupt:
         again = f" --confirm {confirm}" if confirm else ""
         raise KeyboardInterrupt(f"lowres search {planned.path}{again}") from None

@@ -63,19 +63,25 @@ def wandb(run: Run, record: dict[str, Any]) -> None:
     """
     tracking: Any = require("wandb", "wandb")
     name = run.path.name
-    if tracking.run is None or tracking.run.id != name:
-        tracking.init(
+    if name not in _connections:
+        _connections[name] = tracking.init(
             project=os.environ.get("WANDB_PROJECT", "lowres"),
             id=name,
             name=name,
             resume="allow",
+            reinit="create_new",
             config=run.recipe.to_record(),
         )
     if "status" in record:
-        tracking.run.summary.update(record)
-        tracking.finish()
+        connection = _connections.pop(name)
+        connection.summary.update(record)
+        connection.finish()
     else:
-        tracking.log(numbers(record), step=record["epoch"])
+        _connections[name].log(numbers(record), step=record["epoch"])
+
+
+_connections: dict[str, Any] = {}
+"""Runs that are open at Weights & Biases; one process may train several side by side."""
 
 
 def numbers(record: dict[str, Any]) -> dict[str, float]:
