@@ -23,7 +23,9 @@ DivideBy = Literal["range", "deviation"]
 DecayOn = Literal["weights-and-scales", "everything"]
 NormAverage = Literal["inverse-deviation", "variance"]
 ProjectionOf = Literal["input", "activation"]
-RecipeName = Literal["paper", "tensorflow-port", "fast"]
+Stages = Literal["script", "to-8px"]
+Shuffle = Literal["all", "ten-files"]
+RecipeName = Literal["paper", "paper-strict", "tensorflow-port", "fast"]
 
 
 def _check(name: str, value: object, holds: bool, expected: str) -> None:
@@ -45,6 +47,8 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "decay_on": get_args(DecayOn),
     "norm_average": get_args(NormAverage),
     "projection_of": get_args(ProjectionOf),
+    "stages": get_args(Stages),
+    "shuffle": get_args(Shuffle),
 }
 """The allowed words of every field that has a fixed list of them."""
 
@@ -71,6 +75,9 @@ class Recipe:
     """The k of WRN-N-k: stages have 16k, 32k, 64k, ... channels, rounded down."""
     blocks: int = 4
     """Residual blocks in each stage; N = 2 x blocks x stages + 4 (paper: 4)."""
+    stages: Stages = "script"
+    """How many stages the size has. script: 2 below 32 px, 3 from 32 px, 4 from 64 px. to-8px: as
+    many as bring the last map to at most 8 x 8, one at 8 px and five at 128 px."""
     epochs: int = 40
     """Passes over the train split; with --flip both, one epoch shows each image twice."""
     batch_size: int = 128
@@ -112,6 +119,10 @@ class Recipe:
     """Mirroring. both: each epoch shows every image plain and mirrored (script and port). random: a
     new random half is mirrored in each epoch. alternating: one half is mirrored, the other half in
     the next epoch. none: no mirroring."""
+    shuffle: Shuffle = "all"
+    """Order of images. all: a new order of train in each epoch. ten-files: train in ten parts, one
+    after the other, each in a new order and without the images that do not fill its last batch
+    (script). The parts are the files of the released data, or a fixed random choice elsewhere."""
     shift_px: int = 4
     """Largest random shift in pixels, in each direction; uncovered pixels are 0 after subtraction
     (script and port: 4 at every size)."""
@@ -213,8 +224,10 @@ class Recipe:
         )
 
     def steps_per_epoch(self, images: int) -> int:
-        """Count the steps of one epoch over a number of images; a last partial batch is skipped."""
-        return images * (2 if self.flip == "both" else 1) // self.batch_size
+        """Count the steps of one epoch over a number of images; partial batches are skipped."""
+        showings = 2 if self.flip == "both" else 1
+        parts = file_sizes(images) if self.shuffle == "ten-files" else [images]
+        return sum(part * showings // self.batch_size for part in parts)
 
     def steps(self, images: int) -> int:
         """Count the steps of the whole run, for a number of images in train."""
@@ -253,9 +266,10 @@ class Recipe:
         """
         images = splits.get("train", 0)
         if not self.steps_per_epoch(images):
+            parts = " in each of its ten files" if self.shuffle == "ten-files" else ""
             raise RecipeError(
-                f"train has {images} images, fewer than a batch of {self.batch_size}: choose a "
-                "smaller --batch-size"
+                f"train has {images} images, fewer than a batch of {self.batch_size}{parts}: "
+                "choose a smaller --batch-size"
             )
         if self.measured_split(splits) not in splits:
             missing = f"no split {self.eval_split}" if self.eval_split else "neither val nor test"
@@ -266,10 +280,20 @@ class Recipe:
             )
 
 
+FILES = 10
+"""Files of train in the released data."""
+
+
+def file_sizes(images: int) -> list[int]:
+    """Return how many images each of the ten files of train has; the last one has the rest."""
+    return [images // FILES] * (FILES - 1) + [images - images // FILES * (FILES - 1)]
+
+
 FIELDS = tuple(field.name for field in fields(Recipe))
 
 RECIPES: dict[str, Recipe] = {
     "paper": Recipe(),
+    "paper-strict": Recipe(shuffle="ten-files", precision="float32"),
     "tensorflow-port": Recipe(
         weight_decay=0.0005,
         decay_on="everything",
@@ -290,8 +314,10 @@ RECIPES: dict[str, Recipe] = {
 }
 """Recipes by name (docs/recipes.md).
 
-paper: the authors' script. tensorflow-port: the port by the same group, whose README claims the
-same errors. fast: the best recipe measured with lowres at equal cost.
+paper: the authors' script, but for the order of images, the images that fill no batch, and bfloat16
+on devices that have it. paper-strict: without these three exceptions. tensorflow-port: the port by
+the same group, whose README claims the same errors. fast: the best recipe measured with lowres at
+equal cost.
 """
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from lowres.errors import require
 from lowres.loading.augment import Draw, draw, gather, shuffled
-from lowres.recipe import DivideBy, Flip, Subtract
+from lowres.recipe import DivideBy, Flip, Subtract, file_sizes
 from lowres.store.store import Store
 from lowres.variant import Variant
 
@@ -34,6 +34,8 @@ class NumpyLoader:
         batch_size: images in a batch.
         shuffle: use a new order in each epoch, and skip the rest that does not fill a batch.
             Without it, batches have every image in stored order.
+        files: with `shuffle`, shuffle and skip within each of the ten files of the released data,
+            one after the other; other sets are cut into ten once, at random.
         flip: mirroring, as in `Recipe`; with `both`, an epoch has every image twice.
         shift_px: largest random shift in pixels, in each direction.
         subtract: the mean of train at each pixel, or of each channel.
@@ -57,6 +59,7 @@ class NumpyLoader:
         *,
         batch_size: int = 128,
         shuffle: bool = False,
+        files: bool = False,
         flip: Flip = "none",
         shift_px: int = 0,
         subtract: Subtract = "mean-colour",
@@ -78,9 +81,13 @@ class NumpyLoader:
         self.part = part
         self.epoch = 0
         self.shown = len(self.labels) * (2 if flip == "both" else 1)
+        self.files = _files(store, split) if files and shuffle else []
 
     def __len__(self) -> int:
         """Count the batches of an epoch."""
+        if self.files:
+            showings = self.shown // len(self.labels)
+            return sum(len(rows) * showings // self.batch_size for rows in self.files)
         whole, rest = divmod(self.shown, self.batch_size)
         return whole + (rest > 0 and not self.shuffle)
 
@@ -101,12 +108,26 @@ class NumpyLoader:
 
         A position is a row; with `flip="both"`, row + N is the second showing of that row.
         """
-        count = self.shown
-        order = shuffled(count, seed=self.seed, epoch=epoch) if self.shuffle else np.arange(count)
+        order = self._order(epoch)
         rank, processes = self.part
         for number in range(first, len(self)):
             batch = order[number * self.batch_size : (number + 1) * self.batch_size]
             yield batch[rank::processes]
+
+    def _order(self, epoch: int) -> NDArray[np.int64]:
+        """Return the positions of an epoch in their order, (n,) int64."""
+        if not self.shuffle:
+            return np.arange(self.shown)
+        if not self.files:
+            return shuffled(self.shown, seed=self.seed, epoch=epoch)
+        pieces = []
+        for number, rows in enumerate(self.files):
+            shown = rows
+            if self.flip == "both":
+                shown = np.concatenate([rows, rows + len(self.labels)])
+            order = shuffled(len(shown), seed=self.seed, epoch=len(self.files) * epoch + number)
+            pieces.append(shown[order[: len(shown) // self.batch_size * self.batch_size]])
+        return np.concatenate(pieces)
 
     def draw(self, positions: NDArray[np.int64], epoch: int) -> tuple[NDArray[np.int64], Draw]:
         """Return the rows of positions, (B,) int64, and their augmentation."""
@@ -120,6 +141,15 @@ class NumpyLoader:
             second=positions >= len(self.labels),
         )
         return rows, drawn
+
+
+def _files(store: Store, split: str) -> list[NDArray[np.int64]]:
+    """Return the rows of each file of train as the authors had them, ten arrays of int64."""
+    count = store.splits[split]
+    rows = np.arange(count)
+    if not store.keys(split)[0].startswith("train_data_batch_"):
+        rows = shuffled(count, seed=0, epoch=0)  # the authors permuted train before they cut it
+    return np.split(rows, np.cumsum(file_sizes(count))[:-1])
 
 
 class TorchLoader:

@@ -254,6 +254,7 @@ def _loaders(
     train = load(
         batch_size=recipe.batch_size,
         shuffle=True,
+        files=recipe.shuffle == "ten-files",
         flip=recipe.flip,
         shift_px=recipe.shift_px,
         seed=recipe.seed,
