@@ -90,7 +90,7 @@ def synchronising(classes, size):
     class Peek(torch.nn.Linear):
         def forward(self, images):
             logits = super().forward(images.flatten(1))
-            return logits * (1.0 if float(logits.sum()) > 0 else 1.0)
+            return logits if float(logits.sum()) > 0 else -logits.neg()
 
     return Peek(3 * size * size, classes)
 
