@@ -21,7 +21,7 @@ def test_recipes_by_name():
     assert named_recipe("paper") == Recipe()
     port = named_recipe("tensorflow-port")
     assert (port.weight_decay, port.decay_on, port.conv_bias) == (0.0005, "everything", False)
-    with pytest.raises(RecipeError, match="recipe must be one of paper, paper-strict, .*, was pap"):
+    with pytest.raises(RecipeError, match=r"recipe must be one of paper, paper-strict, .*, was pap"):
         named_recipe("pap")
 
 
