@@ -53,6 +53,14 @@ def test_other_sets_are_cut_into_ten_at_random_once_for_all_seeds(store):
     assert sorted(np.concatenate(list(first.positions(0))).tolist()) == list(range(24))
 
 
+def test_the_numbers_of_nas_bench_201(store):
+    load = NumpyLoader(store, "8-box", batch_size=24, subtract="imagenet16", divide_by="imagenet16")
+    (images, _), *_ = load
+    levels = np.array(store.images("train", "8-box"))
+    expected = (levels - np.array([122.68, 116.66, 104.01])) / np.array([63.22, 61.26, 65.09])
+    np.testing.assert_allclose(images, expected, atol=1e-5)
+
+
 def test_draws_depend_on_seed_epoch_and_row_alone():
     rows = np.arange(1000)
     whole = draw(rows, seed=3, epoch=5, flip="random", shift_px=4)

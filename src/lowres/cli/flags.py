@@ -134,7 +134,8 @@ else:
     RECIPE_HELP = """The named recipe that the flags below change. paper (the default): every
     decision of the authors' script but three: images are shuffled over all of train and not within
     its ten files, fewer images fill no batch, and devices with bfloat16 use it. paper-strict: these
-    three, too. tensorflow-port: those of the same group's port. fast: the
+    three, too. tensorflow-port: those of the same group's port. nas-bench-201: the training of
+    that benchmark on ImageNet16-120. fast: the
     lowest error at equal cost that we measured (docs/recipes.md)."""
     RecipeFlags = flags_of(
         Recipe,

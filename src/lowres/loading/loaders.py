@@ -21,6 +21,12 @@ if TYPE_CHECKING:
     import torch
 
 
+IMAGENET16_MEAN = np.array([122.68, 116.66, 104.01])
+IMAGENET16_STD = np.array([63.22, 61.26, 65.09])
+"""Levels that NAS-Bench-201 normalises ImageNet16-120 by. Its deviations are those at each pixel,
+averaged, so they are below those over all pixels."""
+
+
 class NumpyLoader:
     """Batches of one split, normalised by the statistics of the train split.
 
@@ -38,8 +44,8 @@ class NumpyLoader:
             one after the other; other sets are cut into ten once, at random.
         flip: mirroring, as in `Recipe`; with `both`, an epoch has every image twice.
         shift_px: largest random shift in pixels, in each direction.
-        subtract: the mean of train at each pixel, or of each channel.
-        divide_by: 255, or the standard deviation of each channel in train.
+        subtract: the mean of train at each pixel, or of each channel; or that of NAS-Bench-201.
+        divide_by: 255, or the standard deviation of each channel in train; or NAS-Bench-201's.
         seed: seed of order and augmentation.
         part: rank of this process and number of processes; each gets an equal part of every
             batch. With `shuffle`, `batch_size` must be a multiple of the number.
@@ -70,9 +76,11 @@ class NumpyLoader:
         self.images = store.images(split, variant)
         self.labels = store.labels(split)
         mean, std = store.statistics("train", variant)
-        self.mean = mean if subtract == "mean-colour" else store.mean_image(variant)
         # At least 1, so that a channel without contrast stays near 0.
-        self.std = np.maximum(std, 1.0) if divide_by == "deviation" else np.full(3, 255.0)
+        deviations = {"deviation": np.maximum(std, 1.0), "range": np.full(3, 255.0)}
+        self.std = deviations.get(divide_by, IMAGENET16_STD)
+        means = {"mean-colour": mean, "imagenet16": IMAGENET16_MEAN}
+        self.mean = means[subtract] if subtract in means else store.mean_image(variant)
         self.batch_size = batch_size
         self.shuffle = shuffle
         self.flip = flip
