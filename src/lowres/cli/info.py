@@ -60,7 +60,10 @@ def _store(path: Path) -> Iterator[str]:
     ids = devkit_ids(classes)
     order = "in sorted order" if list(classes) == sorted(classes) else "in the source's own order"
     if ids is not None:
-        order = f"in the order of sorted WNIDs; devkit ids {', '.join(map(str, ids[:5]))}, ..."
+        by = "devkit ids" if list(ids) == sorted(ids) else "sorted WNIDs"
+        if by == "sorted WNIDs" and list(classes) != sorted(classes):
+            by = "the source"
+        order = f"in the order of {by}; devkit ids {', '.join(map(str, ids[:5]))}, ..."
     yield f"labels: 0 to {len(classes) - 1}, {order}"
     for split, images in store.splits.items():
         yield f"{split}: {images:,} images"
