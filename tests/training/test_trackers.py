@@ -13,7 +13,7 @@ from hooks import interrupted_after
 from lowres.errors import RunError
 from lowres.recipe import Recipe
 from lowres.training import trackers
-from lowres.training.loop import finish_together
+from lowres.training.loop import finish_pack
 from lowres.training.run import Execution, Run
 
 TINY = Recipe(variant="8-box", width=0.5, blocks=1, epochs=3, batch_size=8, precision="float32")
@@ -113,7 +113,7 @@ def test_weights_and_biases_gets_each_run_by_its_name(store, tmp_path, monkeypat
     monkeypatch.delenv("WANDB_PROJECT", raising=False)
     recipe = dataclasses.replace(TINY, epochs=2)
     runs = [Run.plan(tmp_path / name, recipe, store) for name in ("one", "two")]
-    finish_together(runs, execution=execution(trackers.wandb))
+    finish_pack(runs, execution=execution(trackers.wandb))
     assert calls[0] == {
         "project": "lowres", "id": "one", "name": "one", "resume": "allow",
         "reinit": "create_new", "config": recipe.to_record(),
