@@ -89,6 +89,7 @@ class Benchmark:
             row |= {name: "none" for name in names if row[name] is None}
         keys = {row["run"]: tuple(row[name] for name in names) for row in table}
         found = sorted(set(keys.values()), key=lambda key: tuple(map(_sortable, key)))
+        places = {key: place for place, key in enumerate(found)}
         sizes, seeds = (sorted({row[name] for row in table}) for name in ("size", "seed"))
         epochs = max(row["epochs_done"] for row in table)
         shape = (len(sizes), len(found), len(seeds), epochs, len(OBJECTIVES))
@@ -98,7 +99,7 @@ class Benchmark:
         for record in runs(folder, epochs=True):
             curves.setdefault(record["run"], []).append(record)
         for row in table:
-            place = sizes.index(row["size"]), found.index(keys[row["run"]])
+            place = sizes.index(row["size"]), places[keys[row["run"]]]
             cell = cells[(*place, seeds.index(row["seed"]))]
             if not np.isnan(cell).all():
                 raise StudyError(
