@@ -5,6 +5,7 @@ import pytest
 
 import lowres
 from images import draw_image, encoded
+from lowres.cli.info import describe
 from lowres.imagenet import devkit_wnids
 
 WNIDS = ("n02119789", "n02100735", "n01440764")  # devkit ids 1, 2 and 449
@@ -31,6 +32,9 @@ def test_labels_are_in_devkit_order_and_images_keep_their_rows(imagenet, tmp_pat
     assert np.array_equal(second.images("train", "8-box"), first.images("train", "8-box"))
     assert first.labels("train").tolist() == [0, 1, 2]
     assert second.labels("train").tolist() == [2, 1, 0]
+    for store, order in ((first, "sorted WNIDs"), (second, "devkit ids")):
+        words = "\n".join(describe(store.path))
+        assert f"labels: 0 to 2, in the order of {order}; devkit ids " in words
     assert lowres.compare(tmp_path / "a", tmp_path / "b").same
 
 

@@ -199,7 +199,9 @@ def _train(steps: Sequence[Step], log: Log, track: Track) -> Iterator[tuple[Step
     total = sum(one.steps * one.recipe.batch_size for one in sessions)
     done = sum(one.steps_taken * one.recipe.batch_size for one in sessions)
     with ExitStack() as files, track("train", total, done=done) as display:
-        report = {one.run.path: files.enter_context(_begun(one, log, display)) for one in sessions}
+        write_events = {
+            one.run.path: files.enter_context(_begun(one, log, display)) for one in sessions
+        }
         group: list[Step] = []
         while training:
             least = min(step.session.steps_taken for step in training)
@@ -215,7 +217,7 @@ def _train(steps: Sequence[Step], log: Log, track: Track) -> Iterator[tuple[Step
                     continue
                 one.progress.finish_epoch(_measure_epoch(one, len(history)))
                 _save(one)
-                report[one.run.path](history[-1])
+                write_events[one.run.path](history[-1])
                 line = _epoch_line(history[-1], one.recipe.epochs)
                 display.say(line if len(steps) == 1 else f"{one.run.path.name}: {line}")
                 if len(history) == one.recipe.epochs or _diverged(history):
