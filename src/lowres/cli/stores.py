@@ -59,8 +59,12 @@ def build(
     """
     # No library that is loaded below computes with more threads than it is given.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    from numpy import bincount
+
     from lowres.store import build as builder
+    from lowres.store.findings import class_line
     from lowres.store.staging import Shard
+    from lowres.store.store import open_store
 
     chosen, ways = _options(options), Working(**given_values(working))
     track = silent if quiet else shown
@@ -79,7 +83,7 @@ def build(
         raise LowresError("--finish builds nothing: leave --executor and --on-change out")
     make = builder.finish_shards if finish else builder.build
     manifest = make(source, store, chosen, working=ways, track=track)
-    for note in manifest.source["notes"]:
+    for note in manifest.notes:
         err.print(f"note: {note}")
     if skipped := manifest.skipped:
         err.print(f"note: skipped {len(skipped):,} images that cannot be decoded:")
@@ -89,6 +93,9 @@ def build(
             err.print(
                 f"  and {len(skipped) - SHOWN_SKIPPED:,} more: {store / FILE_NAME} lists them all"
             )
+    opened, first = open_store(store), next(iter(manifest.splits))
+    counts = bincount(opened.labels(first), minlength=len(manifest.classes))
+    out.print(class_line(manifest.classes, counts, first))
     out.print(f"{store}: {_counts(manifest.splits)}; {', '.join(manifest.variants)}")
 
 
