@@ -1,4 +1,4 @@
-"""The verbs of sources and stores: build, info, verify, show, export, bench."""
+"""The verbs of sources and stores: build, info, verify, check, show, export, bench."""
 
 from __future__ import annotations
 
@@ -195,6 +195,53 @@ def _compare(
             out.print(f"{out_file}: {comparison.write_csv(out_file):,} lines")
         status = max(status, int(not comparison.same))
     return status
+
+
+@app.command(group=STORES)
+def check(
+    store: LocalPath,
+    /,
+    *,
+    variant: str | None = None,
+    similarity: float | None = None,
+    out_file: Annotated[Path | None, Output] = None,
+    sheet: Path | None = None,
+    quiet: Quiet = False,
+) -> int:
+    """Look for duplicates and leaks between splits, blank images and imbalance.
+
+    Equal images and near-duplicates (other brightness, compression, a slight crop) within and
+    across splits; images in two classes. Exit status 1: an image is in two splits or two classes.
+
+    Example: lowres check store --out pairs.csv --sheet pairs.png
+
+    Args:
+        store: The store to check.
+        variant: Which variant to read. Default: the one nearest to 16 px.
+        similarity: The lowest similarity of near-duplicates, 0.7 to 1. Default: 0.9.
+        out_file: CSV file to write, with one line for each pair and each blank image.
+        sheet: PNG file to write: a contact sheet of pairs.
+        quiet: Show no progress.
+    """
+    from lowres.comparing.check import SIMILARITY, check_store
+    from lowres.comparing.contact_sheet import pair_sheet
+    from lowres.store.store import open_store
+
+    found = check_store(
+        open_store(store),
+        variant,
+        least=SIMILARITY if similarity is None else similarity,
+        track=silent if quiet else shown,
+    )
+    if out_file is not None:
+        out.print(f"{out_file}: {found.write_csv(out_file):,} lines")
+    if sheet is not None:
+        out.print(str(pair_sheet(found, sheet)))
+    for line in found.lines():
+        out.print(line)
+    if out_file is None and (len(found.near) or len(found.copies)):
+        out.print(f"for a list of the pairs, run: lowres check {store} --out pairs.csv")
+    return int(not found.sound)
 
 
 @app.command(group=STORES)

@@ -40,7 +40,7 @@ def equal_images(
         The counts above 0: for each split but train, its images that are also in train; and the
         images of which an equal one has another class.
     """
-    # 64 bits of a hash are enough: among 10 million images a pair agrees by chance once in 400,000
+    # 64 bits of the hash are enough: two of 10 million images agree by chance in one of 400,000
     # sets.
     keys = {split: rows[:, :8].copy().view(np.uint64)[:, 0] for split, rows in digests.items()}
     found = {}

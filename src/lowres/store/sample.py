@@ -12,7 +12,7 @@ from statistics import median_low
 from lowres.errors import SourceError
 from lowres.formats.source import Entry, Index, Source
 from lowres.resampling.decode import decode_for, quiet_decoder, size_of
-from lowres.store.findings import enlarged, notes
+from lowres.store.findings import notes
 from lowres.store.options import DEFAULT_SIZES_PX
 
 PLACES, ADJACENT = 8, 8
@@ -68,7 +68,7 @@ def default_sizes(side: int | None) -> tuple[int, ...]:
 def described(source: Source, index: Index) -> Iterator[str]:
     """Decode some images, and return lines on their sizes and on what a build would note."""
     findings: Counter[str] = Counter()
-    sizes, deep, unreadable = [], 0, 0
+    sizes, unreadable = [], 0
     with quiet_decoder():
         for entry in looked_at(index):
             try:
@@ -83,13 +83,19 @@ def described(source: Source, index: Index) -> Iterator[str]:
                 unreadable += 1
                 continue
             sizes.append((shape[1], shape[0]))
-            findings.update(enlarged(shape, default_sizes(None)))
     deep = findings.pop("clipped", 0)
     total = len(sizes)
     if sizes:
         smallest, largest = ("{} x {}".format(*pick(sizes, key=min)) for pick in (min, max))
         span = smallest if smallest == largest else f"{smallest} to {largest}"
-        yield f"sizes: {span} px, of {total:,} images that were looked at"
+        sides = [min(size) for size in sizes]
+        made = default_sizes(median_low(sides))
+        if index.native_px is not None:
+            made = (index.native_px,)
+        yield (
+            f"sizes: {span} px, of {total:,} images that were looked at; built by default: "
+            f"{', '.join(map(str, made))} px"
+        )
     if unreadable:
         yield f"note: {unreadable:,} of {total + unreadable:,} images cannot be read"
     if deep:
