@@ -98,7 +98,8 @@ class Check:
     def relabelled(self) -> NDArray[np.int64]:
         """The places whose image equals an earlier one of another class, (R,) int64."""
         copies: NDArray[np.int64] = self.copies
-        return copies[self.labels[copies] != self.labels[self.group[copies]]]
+        changed: NDArray[np.bool_] = self.labels[copies] != self.labels[self.group[copies]]
+        return copies[changed]
 
     @property
     def sound(self) -> bool:

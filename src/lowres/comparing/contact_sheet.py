@@ -114,7 +114,7 @@ def contact_sheet(store: Store, out: Path, *, split: str | None = None, count: i
 
 
 def pair_sheet(found: Check, out: Path, *, count: int = 60) -> Path:
-    """Draw pairs of equal and similar images, four pairs a row, with similarity, class and names below.
+    """Draw pairs of equal and similar images, four a row, with similarity, class and names.
 
     Args:
         found: the check of a store.
