@@ -146,7 +146,9 @@ def cost(path: Path) -> Iterator[tuple[object, ...]]:
 
 def main() -> None:
     """Measure, print, and add to the CSV."""
-    machine = f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores"
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    models = [line.partition(": ")[2] for line in lines if line.startswith("model name")]
+    machine = f"{models[0] if models else platform.machine()}, {os.cpu_count()} cores"
     with tempfile.TemporaryDirectory() as scratch, CSV.open("a", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         if not file.tell():
