@@ -218,8 +218,8 @@ def _to_8_bits(image: Image.Image, depth: Depth | None) -> tuple[Image.Image, li
     if depth is None:
         full = "1" if is_float else str(FULL_SCALE)
         raise ImageError(
-            f"{span}, and a store has 8 bits. Add --depth scale ({full} becomes 255) or --depth "
-            "clip (values above 255 become 255)"
+            f"{span}, and a store has 8 bits. Name a new store and add --depth scale ({full} "
+            "becomes 255) or --depth clip (values above 255 become 255)"
         )
     if np.isnan(lowest):
         raise ImageError(f"{span}: some are no numbers")
