@@ -25,7 +25,6 @@ import numpy as np
 from PIL import Image
 
 import lowres
-from lowres.comparing.check import check_store
 from lowres.store.manifest import Manifest
 from lowres.store.rows import RowFile
 
@@ -116,7 +115,7 @@ def planted(base: np.ndarray, made: bool, path: Path) -> Iterator[tuple[object, 
     count = len(base) + PLANTED * len(CHANGES)
     store = write_store(path, iter([*blocks, *copies]), count)
     for least in (0.9, 0.8):
-        found = check_store(store, least=least)
+        found = lowres.check(store, least=least)
         pairs = set(map(tuple, found.near.tolist()))
         of_base = "made images" if made else "photographs"
         true = 0
@@ -137,7 +136,7 @@ def cost(path: Path) -> Iterator[tuple[object, ...]]:
     blocks = (noise(min(step, IMAGENET - start), 16, start) for start in starts)
     store = write_store(path, blocks, IMAGENET)
     began, wall = time.process_time(), time.perf_counter()
-    check_store(store)
+    lowres.check(store)
     yield "CPU seconds", IMAGENET, round(time.process_time() - began, 1)
     yield "seconds", IMAGENET, round(time.perf_counter() - wall, 1)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

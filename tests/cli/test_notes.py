@@ -57,8 +57,10 @@ def test_info_shows_a_source_before_anything_is_built(call, odd):
     ]
     looked = "of 11 images that were looked at; built by default: 16, 32 px"
     assert f"sizes: 40 x 40 px, {looked}" in lines
-    assert "note: 1 image with transparent pixels" in "\n".join(lines)
-    assert "note: 1 image with an EXIF orientation: stored unturned" in "\n".join(lines)
+    assert "note: of 11 looked at, 1 image with transparent pixels" in "\n".join(lines)
+    assert "note: of 11 looked at, 1 image with an EXIF orientation: stored unturned" in "\n".join(
+        lines
+    )
 
 
 def test_info_names_deep_and_broken_images(call, odd):

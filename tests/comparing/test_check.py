@@ -7,7 +7,7 @@ import pytest
 
 import lowres
 from lowres.comparing import near
-from lowres.comparing.check import check_store
+from lowres.comparing.check import check
 from lowres.comparing.contact_sheet import pair_sheet
 from lowres.comparing.near import details, near_pairs
 from lowres.errors import StoreError
@@ -21,7 +21,7 @@ from near_images import CHANGES, make_store, photograph, plain_set
 def test_near_duplicates_across_splits_are_found(tmp_path, change, variant):
     images = plain_set()
     images["val/dog/copy"] = CHANGES[change](images["train/dog/2"])
-    found = check_store(make_store(tmp_path, images, size=int(variant[:-4])), variant)
+    found = check(make_store(tmp_path, images, size=int(variant[:-4])), variant)
     names = [tuple(map(found.name, pair)) for pair in found.near.tolist()]
     assert names == [("train/dog/2.png", "val/dog/copy.png")]
     equal, similar = found.leaked("val")
@@ -40,7 +40,7 @@ def test_images_that_share_only_their_gradients_are_not_alike(tmp_path):
     for number, split in enumerate(("train", "val")):
         noise = np.random.default_rng(number).normal(0, 12, (64, 64, 3))
         images[f"{split}/cat/sea{number}"] = np.clip(down + noise, 0, 255).astype(np.uint8)
-    found = check_store(make_store(tmp_path, images))
+    found = check(make_store(tmp_path, images))
     assert len(found.near) == 0
     assert "near-duplicates: 0 pairs of similarity 0.9 or more, 0 across splits" in "\n".join(
         found.lines()
@@ -53,7 +53,7 @@ def test_equal_images_across_splits_and_classes(tmp_path):
     images["train/dog/wrong"] = images["train/cat/1"]
     images["train/dog/twice"] = images["train/dog/3"]
     images["val/dog/near"] = CHANGES["darker"](images["train/cat/1"])
-    found = check_store(make_store(tmp_path, images))
+    found = check(make_store(tmp_path, images))
     lines = list(found.lines())
     assert "duplicates: 2 images of train equal another of train" in lines
     assert any(
@@ -70,7 +70,7 @@ def test_equal_images_across_splits_and_classes(tmp_path):
 def test_equal_images_of_one_class_and_split_leave_a_store_sound(tmp_path):
     images = plain_set()
     images["train/dog/twice"] = images["train/dog/3"]
-    found = check_store(make_store(tmp_path, images))
+    found = check(make_store(tmp_path, images))
     assert found.sound
     assert len(found.copies) == 1
     assert list(found.lines())[-1].startswith(f"{found.store.path}: no image is in two splits")
@@ -81,12 +81,12 @@ def test_blank_images_and_imbalance(tmp_path):
     images["train/cat/blank"] = np.full((64, 64, 3), (9, 200, 30), np.uint8)
     images["train/cat/scan"] = np.random.default_rng(1).integers(250, 254, (64, 64, 3), np.uint8)
     images |= {f"train/dog/more{n}": photograph(5000 + n) for n in range(9)}
-    found = check_store(make_store(tmp_path, images))
+    found = check(make_store(tmp_path, images))
     lines = list(found.lines())
     assert "blank: 2 images of one colour, train/cat/blank.png first" in lines
     assert "imbalance: the largest class has 2.2 x the images of the smallest" in lines
     assert len(found.near) == 0
-    balanced = check_store(make_store(tmp_path / "other", plain_set()))
+    balanced = check(make_store(tmp_path / "other", plain_set()))
     assert not any(line.startswith(("imbalance", "blank")) for line in balanced.lines())
 
 
@@ -100,11 +100,11 @@ def test_blank_images_and_imbalance(tmp_path):
 )
 def test_what_cannot_be_checked_is_refused(tmp_path, flags, words):
     with pytest.raises(StoreError, match=words):
-        check_store(make_store(tmp_path, plain_set(), size=(3, 8)), **flags)
+        check(make_store(tmp_path, plain_set(), size=(3, 8)), **flags)
 
 
 def test_a_sheet_must_be_a_png_and_may_be_empty(tmp_path):
-    found = check_store(make_store(tmp_path, plain_set()))
+    found = check(make_store(tmp_path, plain_set()))
     with pytest.raises(StoreError, match=r"name it .*pairs\.png, not"):
         pair_sheet(found, tmp_path / "pairs.jpg")
     assert pair_sheet(found, tmp_path / "pairs.png").exists()
@@ -112,7 +112,7 @@ def test_a_sheet_must_be_a_png_and_may_be_empty(tmp_path):
 
 def test_a_store_without_val_or_with_one_image_a_class(tmp_path):
     images = {"cat/1": photograph(1), "dog/1": photograph(2)}
-    found = check_store(make_store(tmp_path, images))
+    found = check(make_store(tmp_path, images))
     assert found.sound
     assert [line.split(":")[0] for line in found.lines()] == [
         "classes",
@@ -173,5 +173,5 @@ def test_cifar_10_has_near_duplicates_across_its_splits(shared, tmp_path):
             assert number < 70_000
     roots = [path.parent for path in (tmp_path / "cifar").rglob("train")]
     build(roots[0], tmp_path / "store", BuildOptions(size=16))
-    found = check_store(lowres.open_store(tmp_path / "store"))
+    found = check(lowres.open_store(tmp_path / "store"))
     assert found.leaked("test")[1].sum() > 40

@@ -223,7 +223,7 @@ def check(
         sheet: PNG file to write: a contact sheet of pairs.
         quiet: Show no progress.
     """
-    from lowres.comparing.check import SIMILARITY, check_store
+    from lowres.comparing.check import SIMILARITY, check as check_store
     from lowres.comparing.contact_sheet import pair_sheet
     from lowres.store.store import open_store
 

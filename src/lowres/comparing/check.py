@@ -227,7 +227,7 @@ class Check:
         ]
 
 
-def check_store(
+def check(
     store: Store,
     variant: Variant | str | None = None,
     *,

@@ -104,4 +104,4 @@ def described(source: Source, index: Index) -> Iterator[str]:
             "scale or --depth clip"
         )
     for note in notes(findings, {"": total}, {}, 0):
-        yield f"note: {note}, among the {total:,} looked at"
+        yield f"note: of {total:,} looked at, {note}"
