@@ -121,7 +121,7 @@ def _ordinary(archive: tarfile.TarFile, part: _Slice) -> Iterator[Member]:
 
     That is so for whole files with plain names; they are what `tarfile` returns, six times faster.
     """
-    if archive.firstmember is not None or archive.pax_headers:
+    if vars(archive)["firstmember"] is not None or archive.pax_headers:
         return
     while len(header := part.at(archive.offset, tarfile.BLOCKSIZE)) == tarfile.BLOCKSIZE:
         field, size, checksum, kind, prefix = _HEADER.unpack(header)
