@@ -53,22 +53,18 @@ class FolderSource(Source):
 
     def read(self, entry: Entry) -> bytes:
         # Without the objects that Python makes for a file: there are a million.
-        descriptor = os.open(path_of(entry), os.O_RDONLY)
+        descriptor = os.open(self.describe(entry), os.O_RDONLY)
         try:
             return read_at(descriptor, 0, os.fstat(descriptor).st_size)
         finally:
             os.close(descriptor)
 
     def stamp(self, entry: Entry) -> str:
-        return file_stamp(path_of(entry))
+        return file_stamp(self.describe(entry))
 
     def describe(self, entry: Entry) -> str:
-        return path_of(entry)
-
-
-def path_of(entry: Entry) -> str:
-    """Return the path of an entry; a million share a thousand locations, their class folders."""
-    return f"{entry.location}/{entry.key.partition('/')[2]}"
+        # A million entries share a thousand locations, their class folders.
+        return f"{entry.location}/{entry.key.partition('/')[2]}"
 
 
 class FolderScan:

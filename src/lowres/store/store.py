@@ -40,6 +40,11 @@ class Store:
         return self.manifest.classes
 
     @property
+    def labelled(self) -> bool:
+        """Whether the classes mean something; a set without labels has one, for all images."""
+        return bool(self.manifest.source.get("labelled", True))
+
+    @property
     def devkit_ids(self) -> tuple[int, ...] | None:
         """The devkit id of each class (the labels of the released data), if all are ImageNet's."""
         return devkit_ids(self.classes)
