@@ -195,9 +195,13 @@ class FolderScan:
 class FolderSink(Sink):
     """Writes PNG files as `split/class/name.png`, which every ImageFolder reader reads.
 
+    A set without labels has no class folders: `split/KEY.png`.
+
     Raises:
         StoreError: a class name cannot be the name of a class folder.
     """
+
+    takes_unlabelled = True
 
     def __init__(self, path: Path, outline: Outline) -> None:
         for name in outline.classes:
@@ -209,6 +213,13 @@ class FolderSink(Sink):
         super().__init__(path, outline)
 
     def write(self, split: str, key: str, label: int, image: NDArray[np.uint8]) -> None:
+        if not self.outline.labelled:
+            target = self.partial.joinpath(split, check_name(key, "the store")).with_suffix(".png")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if target.exists():  # x.jpg and x.png
+                target = target.with_name(f"{PurePosixPath(key).name}.png")
+            target.write_bytes(png(image))
+            return
         name = check_name(self.outline.classes[label], "the store")
         parts = PurePosixPath(check_name(key, "the store")).parts
         below = parts[1:] if parts[0] == name and len(parts) > 1 else parts
