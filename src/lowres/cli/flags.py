@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Sequence
-from dataclasses import MISSING, asdict, fields, make_dataclass, replace
+from dataclasses import MISSING, asdict, fields, is_dataclass, make_dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import (
@@ -82,7 +82,8 @@ def flags_of(record: type, group: Group, *, without: Collection[str] = (), **mor
         without: fields that become no flags.
         more: further flags, which come first, by name: their annotation.
     """
-    documented = docstring_parser.parse_from_object(record).params
+    records = [one for one in reversed(record.__mro__) if is_dataclass(one)]
+    documented = [p for one in records for p in docstring_parser.parse_from_object(one).params]
     texts = {one.arg_name: str(one.description) for one in documented}
     hints = get_type_hints(record)
     given: list[tuple[str, Any, None]] = [(name, hint, None) for name, hint in more.items()]

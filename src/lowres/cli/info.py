@@ -12,6 +12,8 @@ from lowres.comparing.identify import identify, released
 from lowres.formats import open_source
 from lowres.formats.batches import BatchesSource
 from lowres.formats.ilsvrc import small_imagenet
+from lowres.formats.source import Reading
+from lowres.formats.unlabelled import without_labels
 from lowres.imagenet import devkit_ids, find
 from lowres.progress import Track, silent
 from lowres.store.options import preset_of
@@ -23,7 +25,7 @@ from lowres.text import count
 from lowres.training.run import Run, RunState
 
 
-def describe(path: Path, *, track: Track = silent) -> Iterator[str]:
+def describe(path: Path, *, reading: Reading | None = None, track: Track = silent) -> Iterator[str]:
     """Return the lines that describe a store, a run, a study, a search or a source.
 
     The lines of a source include its known origin; released batches are read once for that.
@@ -40,7 +42,7 @@ def describe(path: Path, *, track: Track = silent) -> Iterator[str]:
     elif (path / "manifest.json").exists() or (path / "build.json").exists():
         yield from _store(path)
     else:
-        yield from _source(path, track)
+        yield from _source(path, reading or Reading(), track)
 
 
 def _store(path: Path) -> Iterator[str]:
@@ -115,15 +117,17 @@ def _search(path: Path) -> Iterator[str]:
         yield f"for each run: lowres status {path}; to finish: lowres search {path}"
 
 
-def _source(path: Path, track: Track) -> Iterator[str]:
-    unlabelled = small_imagenet(path) if path.exists() else None
+def _source(path: Path, reading: Reading, track: Track) -> Iterator[str]:
+    unlabelled = None if reading.unlabelled else small_imagenet(path)
     if unlabelled:
         yield unlabelled
         return
-    source = open_source(path)
+    source = open_source(path, reading)
     if isinstance(source, BatchesSource):  # before the index, which needs all files
         yield released(source, track=track)
     index = source.index()
+    if reading.unlabelled and index.labelled:
+        index = without_labels(index)
     yield f"source {path}: {source.kind}, layout {index.layout}"
     yield f"classes: {len(index.classes)}, {_first(index.classes)}"
     yield from (f"{split}: {len(entries):,} images" for split, entries in index.splits.items())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
@@ -12,6 +12,7 @@ from cyclopts import App, Group, Parameter
 from lowres.cli.app import MORE, STORES, app, err, out
 from lowres.cli.flags import Commas, LocalPath, Output, Quiet, flags_of, given_values
 from lowres.errors import LowresError
+from lowres.formats.source import Reading
 from lowres.progress import Track, shown, silent
 from lowres.store.manifest import FILE_NAME
 from lowres.store.options import BuildOptions, Working, class_names
@@ -19,9 +20,15 @@ from lowres.store.options import BuildOptions, Working, class_names
 if TYPE_CHECKING:
     Options: TypeAlias = Any
     WorkingFlags: TypeAlias = Any
+    ReadingFlags: TypeAlias = Any
 else:
-    Options = flags_of(BuildOptions, Group("What to build", sort_key=1))
-    WorkingFlags = flags_of(Working, Group("How to build", sort_key=2))
+    ReadingFlags = flags_of(Reading, Group("How to read the source", sort_key=2))
+    Options = flags_of(
+        BuildOptions,
+        Group("What to build", sort_key=1),
+        without=[field.name for field in fields(Reading)],
+    )
+    WorkingFlags = flags_of(Working, Group("How to build", sort_key=3))
 
 SHOWN_SKIPPED = 10
 """Skipped images that a build names."""
@@ -34,6 +41,7 @@ def build(
     /,
     *,
     options: Options = None,
+    reading: ReadingFlags = None,
     working: WorkingFlags = None,
     shard: str | None = None,
     finish: bool = False,
@@ -47,10 +55,12 @@ def build(
     Example: lowres build images store --size 8,16,32 --filter box,lanczos
 
     Args:
-        source: A folder of images, the tars of ILSVRC2012, the released batches, Parquet or
-            WebDataset files, CIFAR, MNIST, the ZIP of EDM, or another store (docs/formats.md).
+        source: A folder of images, a table of paths and labels, the tars of ILSVRC2012, the
+            released batches, Parquet or WebDataset files, CIFAR, MNIST, the ZIP of EDM, or another
+            store (docs/formats.md).
         store: Folder to write, new or empty.
         options: Sizes, filters and what is taken from the source.
+        reading: What the source does not say itself.
         working: How the build works; nothing here changes a byte of the store.
         shard: Build only a part, such as 2/8, while other processes or machines build the other
             parts into the same folder; then run the command with --finish.
@@ -62,7 +72,7 @@ def build(
     from lowres.store import build as builder
     from lowres.store.staging import Shard
 
-    chosen, ways = _options(options), Working(**given_values(working))
+    chosen, ways = _options(options, reading), Working(**given_values(working))
     track = silent if quiet else shown
     if shard is not None:
         if finish or ways.executor != "threads":
@@ -92,8 +102,8 @@ def build(
     out.print(f"{store}: {_counts(manifest.splits)}; {', '.join(manifest.variants)}")
 
 
-def _options(given: Options) -> BuildOptions:
-    options = BuildOptions(**given_values(given))
+def _options(given: Options, reading: ReadingFlags) -> BuildOptions:
+    options = BuildOptions(**given_values(reading), **given_values(given))
     return replace(options, classes=class_names(options.classes))
 
 
@@ -102,16 +112,19 @@ def _counts(splits: dict[str, int]) -> str:
 
 
 @app.command(group=STORES)
-def info(path: LocalPath, /, *, quiet: Quiet = False) -> None:
+def info(path: LocalPath, /, *, reading: ReadingFlags = None, quiet: Quiet = False) -> None:
     """Describe a store, run, study, search or set of images; say which ImageNet32 a set is.
 
     Args:
         path: Any of these. Released batches are compared with the published checksums.
+        reading: What the source does not say itself.
         quiet: Show no progress.
     """
     from lowres.cli.info import describe
 
-    for line in describe(path, track=silent if quiet else shown):
+    for line in describe(
+        path, reading=Reading(**given_values(reading)), track=silent if quiet else shown
+    ):
         out.print(line)
 
 
@@ -268,6 +281,7 @@ def bench_build(
     /,
     *,
     options: Options = None,
+    reading: ReadingFlags = None,
     sample: int = 400,
     rounds: int = 3,
     images: int | None = None,
@@ -280,6 +294,7 @@ def bench_build(
     Args:
         source: What would be built from, as for build.
         options: What would be made of it.
+        reading: What the source does not say itself.
         sample: How many of its images to measure with.
         rounds: How often to measure; medians are shown.
         images: Estimate the time for this many. Default: for the source and for all of ImageNet.
@@ -292,8 +307,8 @@ def bench_build(
     from lowres.store.speed import build_speed, lines
 
     speed = build_speed(
-        source, _options(options), sample=sample, rounds=rounds, workers=workers, scratch=scratch,
-        track=silent if quiet else shown,
+        source, _options(options, reading), sample=sample, rounds=rounds, workers=workers,
+        scratch=scratch, track=silent if quiet else shown,
     )  # fmt: skip
     for line in lines(speed, images):
         out.print(line)

@@ -15,6 +15,7 @@ from pathlib import Path
 from lowres.errors import SourceError
 from lowres.formats.batches import BatchesNpzSink, BatchesSink, BatchesSource
 from lowres.formats.cifar import CifarSource
+from lowres.formats.containers.rows import SUFFIXES
 from lowres.formats.containers.shards import is_pattern
 from lowres.formats.edm import EdmSink, EdmSource
 from lowres.formats.folder import FolderSink, FolderSource
@@ -22,7 +23,9 @@ from lowres.formats.idx import IdxSource
 from lowres.formats.ilsvrc import IlsvrcSource, small_imagenet
 from lowres.formats.parquet import ParquetSink, ParquetSource
 from lowres.formats.sink import Sink
-from lowres.formats.source import Source
+from lowres.formats.source import Reading, Source
+from lowres.formats.table import TableSource
+from lowres.formats.unlabelled import UnlabelledSource
 from lowres.formats.webdataset import WebDatasetSink, WebDatasetSource
 
 ENTRY_POINTS = "lowres.formats"
@@ -48,6 +51,7 @@ FORMATS: tuple[Format, ...] = (
     Format(ParquetSource, {"parquet": ParquetSink}),
     Format(EdmSource, {"edm": EdmSink}),
     Format(IlsvrcSource),
+    Format(TableSource),
     Format(WebDatasetSource, {"webdataset": WebDatasetSink}),
     Format(FolderSource, {"folder": FolderSink}),
 )
@@ -83,20 +87,41 @@ def writers() -> dict[str, type[Sink]]:
     }
 
 
-def open_source(path: Path) -> Source:
+def open_source(path: Path, reading: Reading | None = None) -> Source:
     """Open a path in the first format that recognises it; those of other packages come first.
 
+    Args:
+        path: a folder or file; or a pattern of shards.
+        reading: what the source does not say itself.
+
     Raises:
-        SourceError: the path does not exist, no format recognises it, or the set has no labels.
+        SourceError: the path does not exist, no format recognises it, the set has no labels, or
+            columns are named for a set that is no table.
     """
+    reading = reading or Reading()
     if not path.exists() and not is_pattern(path):
         raise SourceError(f"source {path} does not exist")
-    unlabelled = small_imagenet(path)
+    if reading.columns or TableSource.recognises(path):
+        if path.is_file() and path.suffix.lower() not in SUFFIXES:
+            raise SourceError(
+                f"--{' and --'.join(reading.columns)} name columns of a table, and {path} is none "
+                f"({', '.join(sorted(SUFFIXES))}): name the table as the source"
+            )
+        return TableSource(path, reading)
+    unlabelled = None if reading.unlabelled else small_imagenet(path)
     if unlabelled:
         raise SourceError(unlabelled)
     for row in (*installed(), *FORMATS):
         if row.reader is not None and row.reader.recognises(path):
-            return row.reader(path)
+            if reading.unlabelled and row.reader is FolderSource:
+                return UnlabelledSource(path)
+            if reading.class_level is None:
+                return row.reader(path)
+            if row.reader is FolderSource:
+                return FolderSource(path, reading.class_level)
+            raise SourceError(
+                f"--class-level is for class folders, and {path} is {row.reader.kind}: leave it out"
+            )
     raise SourceError(
         f"source {path} must be a folder of images, or a tar, zip, Parquet or batch file that "
         "lowres reads (docs/formats.md); it is another file"

@@ -141,6 +141,7 @@ class EdmSink(Sink):
 
     one_split = True
     is_file = True
+    takes_unlabelled = True
 
     def __init__(self, path: Path, outline: Outline) -> None:
         size = outline.variant.size
@@ -162,7 +163,8 @@ class EdmSink(Sink):
 
     def complete(self) -> None:
         pairs = (json.dumps([_name(n), label]) for n, label in enumerate(self._labels))
-        self._add(LABELS, f'{{"labels": [{", ".join(pairs)}]}}'.encode())
+        labels = f"[{', '.join(pairs)}]" if self.outline.labelled else "null"
+        self._add(LABELS, f'{{"labels": {labels}}}'.encode())
         self._zip.close()
 
     def _add(self, name: str, data: bytes) -> None:

@@ -81,22 +81,18 @@ class FolderSource(Source):
 
     def read(self, entry: Entry) -> bytes:
         # Without the objects that Python makes for a file: there are a million.
-        descriptor = os.open(path_of(entry), os.O_RDONLY)
+        descriptor = os.open(self.describe(entry), os.O_RDONLY)
         try:
             return read_at(descriptor, 0, os.fstat(descriptor).st_size)
         finally:
             os.close(descriptor)
 
     def stamp(self, entry: Entry) -> str:
-        return file_stamp(path_of(entry))
+        return file_stamp(self.describe(entry))
 
     def describe(self, entry: Entry) -> str:
-        return path_of(entry)
-
-
-def path_of(entry: Entry) -> str:
-    """Return the path of an entry; a million share a thousand locations, their folders."""
-    return f"{entry.location}/{entry.key.rpartition('/')[2]}"
+        # A million entries share a thousand locations, their folders.
+        return f"{entry.location}/{entry.key.rpartition('/')[2]}"
 
 
 def split_folders(root: Path) -> dict[str, Path]:
@@ -237,10 +233,13 @@ class FolderSink(Sink):
 
     Names of folders inside a class become parts of the file name: `class/a/b.jpg` is
     `class/a_b.png`. `classes.txt` has the class names in the order of the labels.
+    A set without labels has neither: `split/KEY.png`.
 
     Raises:
         StoreError: a class name cannot be the name of a class folder.
     """
+
+    takes_unlabelled = True
 
     def __init__(self, path: Path, outline: Outline) -> None:
         for name in outline.classes:
@@ -252,6 +251,13 @@ class FolderSink(Sink):
         super().__init__(path, outline)
 
     def write(self, split: str, key: str, label: int, image: NDArray[np.uint8]) -> None:
+        if not self.outline.labelled:
+            target = self.partial.joinpath(split, check_name(key, "the store")).with_suffix(".png")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if target.exists():  # x.jpg and x.png
+                target = target.with_name(f"{PurePosixPath(key).name}.png")
+            target.write_bytes(png(image))
+            return
         name = check_name(self.outline.classes[label], "the store")
         parts = PurePosixPath(check_name(key, "the store")).parts
         below = parts[1:] if parts[0] == name and len(parts) > 1 else parts
@@ -268,6 +274,8 @@ class FolderSink(Sink):
         target.write_bytes(png(image))
 
     def complete(self) -> None:
+        if not self.outline.labelled:
+            return
         names = "".join(f"{name}\n" for name in self.outline.classes)
         (self.partial / CLASSES).write_text(names, "utf-8")
 

@@ -227,6 +227,7 @@ class ParquetSink(Sink):
     """
 
     shuffled = True
+    takes_unlabelled = True
 
     def __init__(self, path: Path, outline: Outline) -> None:
         self._arrow = require("pyarrow", "parquet")
@@ -265,35 +266,36 @@ class ParquetSink(Sink):
         if not self._rows:
             return
         images, names, labels = zip(*self._rows, strict=True)
-        features = {  # of the columns, as `datasets` describes them
-            "image": {"_type": "Image"},
-            "label": {"names": list(self.outline.classes), "_type": "ClassLabel"},
+        features: dict[str, Any] = {"image": {"_type": "Image"}}  # as `datasets` describes them
+        columns = {
+            "image": self._arrow.StructArray.from_arrays(
+                [self._arrow.array(images, "binary"), self._arrow.array(names, "string")],
+                ["bytes", "path"],
+            )
         }
-        group = self._arrow.table(
-            {
-                "image": self._arrow.StructArray.from_arrays(
-                    [self._arrow.array(images, "binary"), self._arrow.array(names, "string")],
-                    ["bytes", "path"],
-                ),
-                "label": self._arrow.array(labels, "int64"),
-            },
-            metadata={"huggingface": json.dumps({"info": {"features": features}})},
-        )
+        if self.outline.labelled:
+            features["label"] = {"names": list(self.outline.classes), "_type": "ClassLabel"}
+            columns["label"] = self._arrow.array(labels, "int64")
+        metadata = {"huggingface": json.dumps({"info": {"features": features}})}
+        group = self._arrow.table(columns, metadata=metadata)
         shards = self._shards.setdefault(self._split, [])
         if self._writer is None:
+            label = ["label"] if self.outline.labelled else []
             self._writer = self._parquet.ParquetWriter(
                 self.partial / "data" / f"{self._split}-{len(shards)}",
                 group.schema,
-                compression={"image.bytes": "NONE", "image.path": "SNAPPY", "label": "SNAPPY"},
-                use_dictionary=["label"],
-                write_statistics=["label"],
+                compression=dict.fromkeys(["image.path", *label], "SNAPPY")
+                | {"image.bytes": "NONE"},
+                use_dictionary=label,
+                write_statistics=label,
                 write_page_checksum=True,
             )
             shards.append((0, 0))
         self._writer.write_table(group)
         rows, size = shards[-1]
         # A label takes 8 bytes; the Hub calls this size num_bytes.
-        size += sum(map(len, images)) + sum(map(len, names)) + 8 * len(labels)
+        label_bytes = 8 * len(labels) if self.outline.labelled else 0
+        size += sum(map(len, images)) + sum(map(len, names)) + label_bytes
         shards[-1] = (rows + len(labels), size)
         self._rows.clear()
         if size >= SHARD_BYTES:

@@ -78,10 +78,12 @@ class WebDatasetSink(Sink):
     """Writes tar shards of samples `KEY.png`, `KEY.cls` and `KEY.json`, equal bytes for equal sets.
 
     `KEY` counts the samples of a split in the order written. The JSON has the image's own key, its
-    class name and split. `classes.txt` lists the class names in the order of the labels.
+    class name and split. `classes.txt` lists the class names in the order of the labels. A set
+    without labels has no `.cls` and no `classes.txt`.
     """
 
     shuffled = True
+    takes_unlabelled = True
 
     def __init__(self, path: Path, outline: Outline) -> None:
         super().__init__(path, outline)
@@ -96,20 +98,22 @@ class WebDatasetSink(Sink):
             shard = tarfile.TarFile(path, "w", format=tarfile.USTAR_FORMAT)
             self._shards.append(self.closing.enter_context(shard))
         self._written[split] += 1
-        about = {"key": key, "class": self.outline.classes[label], "split": split}
-        for suffix, data in (
-            ("png", png(image)),
-            ("cls", str(label).encode("ascii")),
-            ("json", json.dumps(about, ensure_ascii=False).encode()),
-        ):
+        about = {"key": key, "split": split}
+        parts = {"png": png(image)}
+        if self.outline.labelled:
+            about = {"key": key, "class": self.outline.classes[label], "split": split}
+            parts["cls"] = str(label).encode("ascii")
+        parts["json"] = json.dumps(about, ensure_ascii=False).encode()
+        for suffix, data in parts.items():
             info = tarfile.TarInfo(f"{number:08}.{suffix}")  # time 0, owner 0, mode 644
             info.size = len(data)
             self._shards[-1].addfile(info, io.BytesIO(data))
 
     def complete(self) -> None:
         self._close_shard()
-        lines = "".join(f"{name}\n" for name in self.outline.classes)
-        (self.partial / "classes.txt").write_text(lines, "utf-8")
+        if self.outline.labelled:
+            lines = "".join(f"{name}\n" for name in self.outline.classes)
+            (self.partial / "classes.txt").write_text(lines, "utf-8")
 
     def _close_shard(self) -> None:
         if self._shards:

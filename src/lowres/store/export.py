@@ -55,6 +55,9 @@ def export(
         raise StoreError(f"{to} has one split: choose one --split, was {', '.join(splits)}")
     if writer.one_split and not splits:
         chosen = ["train"] if "train" in store.splits else chosen[:1]
+    if not (store.labelled or writer.takes_unlabelled):
+        names = ", ".join(name for name, one in known.items() if one.takes_unlabelled)
+        raise StoreError(f"{store.path} has no labels, and {to} needs them: choose --to {names}")
     arrays = {split: store.rows(split, variant) for split in chosen}
     counts = {split: len(images) for split, images in arrays.items()}
     outline = Outline(
@@ -63,6 +66,7 @@ def export(
         classes=store.classes,
         splits=counts,
         content=store.manifest.contents[str(variant)],
+        labelled=store.labelled,
     )
     sink = writer(destination, outline)
     try:

@@ -296,6 +296,7 @@ def gpu_room(recipe: Recipe) -> int:
 
 def _recipes(store: Store, base: Recipe, axes: Axes, points: Points) -> dict[str, Recipe]:
     """Return the recipes of a study by the names of their runs."""
+    store.require_labels()
     recipes = expand(base, axes, points)
     for variant in dict.fromkeys(recipe.variant for recipe in recipes):
         store.images("train", variant)

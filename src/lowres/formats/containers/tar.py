@@ -1,12 +1,16 @@
 """Tar files read in place: where each member lies.
 
-The standard library finds the members. It stops without an error at a damaged header and at a
-missing end, and trusts what a header claims; this module checks all three.
+Headers of ordinary files are read here, 512 bytes each. All others (folders, long names, links,
+attributes of PAX) are left to the standard library. It stops without an error at a damaged header
+and at a missing end, and trusts what a header claims; this module checks all three.
 """
 
 from __future__ import annotations
 
+import re
+import struct
 import tarfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple, cast
@@ -30,6 +34,15 @@ PACKERS = {
     b"\x28\xb5\x2f\xfd": "unzstd",
 }
 """First bytes of packed files (RFC 1952, bzip2, xz, RFC 8878), and what unpacks them."""
+
+_HEADER = struct.Struct("100s24x12s12x8sc188x155s12x")
+"""Name, size, checksum, type and prefix in the 512 bytes of a header (POSIX.1-1988, ustar)."""
+
+_PLAIN = re.compile(r"(?=[A-Za-z0-9_])(?:[ -.0-\[\]-~]|/(?![./]|$))+")
+"""Names that `check_name` returns as they are, and that are not those of folders."""
+
+ADLER = 65521
+"""The modulus of Adler-32 (RFC 1950)."""
 
 DAMAGE = (tarfile.TarError, ValueError, TypeError, ArithmeticError, LookupError, RecursionError)
 """What the standard library raises on damaged headers."""
@@ -68,7 +81,13 @@ def members(path: Path, within: Member | None = None) -> Iterator[Member]:
         last = "its start"
         try:
             archive = tarfile.TarFile(fileobj=cast("IO[bytes]", part), encoding="utf-8")
-            while (info := archive.next()) is not None:
+            while True:
+                for member in _ordinary(archive, part):
+                    last = member.name
+                    yield member
+                info = archive.next()
+                if info is None:
+                    break
                 # TarFile keeps every member, at a kilobyte each.
                 vars(archive)["members"].clear()
                 member = _checked(info, part, where)
@@ -95,6 +114,35 @@ def members(path: Path, within: Member | None = None) -> Iterator[Member]:
                 f"{where} has bytes behind its end, which is after {last}: it is damaged, or two "
                 "archives in one; fetch it again, or split it"
             )
+
+
+def _ordinary(archive: tarfile.TarFile, part: _Slice) -> Iterator[Member]:
+    """Yield members and step over them while a look at their headers is enough.
+
+    That is so for whole files with plain names; they are what `tarfile` returns, six times faster.
+    """
+    if vars(archive)["firstmember"] is not None or archive.pax_headers:
+        return
+    while len(header := part.at(archive.offset, tarfile.BLOCKSIZE)) == tarfile.BLOCKSIZE:
+        field, size, checksum, kind, prefix = _HEADER.unpack(header)
+        end, digits, summed = field.find(0), size[:11], checksum[:6]
+        numbers = digits.isdigit() and summed.isdigit() and size[11] <= ord(" ")
+        if end < 1 or prefix[0] or kind != tarfile.REGTYPE or not numbers:
+            return
+        try:
+            length, claimed = int(digits, 8), int(summed, 8)
+        except ValueError:
+            return
+        # The low half of Adler-32 is one more than the sum of the bytes, modulo ADLER. The checksum
+        # counts its own field as eight blanks.
+        total = (zlib.adler32(header[156:], zlib.adler32(header[:148])) & 0xFFFF) - 1 + 8 * 32
+        name = field[:end].decode("latin-1")
+        start = archive.offset + tarfile.BLOCKSIZE
+        whole = start + length <= part.length
+        if (total - claimed) % ADLER or not whole or not _PLAIN.fullmatch(name):
+            return
+        archive.offset = start + -(-length // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
+        yield Member(name, part.start + start, length)
 
 
 class _Slice:

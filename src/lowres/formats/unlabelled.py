@@ -1,0 +1,67 @@
+"""Sets without labels, for generative and self-supervised models: every image is in one class."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from lowres.errors import SourceError
+from lowres.formats.folder import FolderScan, FolderSource
+from lowres.formats.indexing import Labelled, indexed
+from lowres.formats.names import split_of
+from lowres.formats.source import Entry, Index
+from lowres.formats.tree import ClassFolder
+
+UNLABELLED = "unlabelled"
+"""Name of the one class."""
+
+NOTE = "read without labels: all images are in one class"
+
+
+class UnlabelledSource(FolderSource):
+    """All images in a folder, at any depth; folders that are named like splits are splits.
+
+    Keys are paths below the split.
+    """
+
+    kind = "unlabelled folder"
+    label_order = "none"
+
+    def index(self) -> Index:
+        scan = FolderScan(self.path)
+        tree = scan.tree()
+        if not tree.count:
+            raise SourceError(f"{self.path} holds no images")
+        named = {folder: split_of(folder.name) for folder in tree.filled}
+        notes = []
+        if "train" not in named.values():  # a folder called test beside others is no split
+            named = {tree: "train"}
+        elif others := [folder.name for folder, split in named.items() if split is None]:
+            notes.append(f"left out the folders beside the splits: {', '.join(others)}")
+        found: dict[str, list[Labelled]] = {}
+        for folder, split in named.items():
+            if split:
+                rows = scan.labelled([ClassFolder(UNLABELLED, folder, folder)])
+                found.setdefault(split, []).extend(rows)
+        return unlabelled_index(found, "images at any depth", [*notes, *scan.notes()])
+
+
+def unlabelled_index(
+    found: Mapping[str, Sequence[Labelled]], layout: str, notes: Sequence[str]
+) -> Index:
+    """Make an index of images whose labels are not used."""
+    splits = {
+        split: [Entry(row.key, 0, row.location, row.offset, row.length) for row in rows]
+        for split, rows in found.items()
+    }
+    return Index((UNLABELLED,), indexed(splits), layout, (*notes, NOTE), labelled=False)
+
+
+def without_labels(index: Index) -> Index:
+    """Put all images of a labelled set into one class."""
+    splits = {
+        split: tuple(replace(entry, label=0) for entry in entries)
+        for split, entries in index.splits.items()
+    }
+    notes = (*index.notes, NOTE)
+    return replace(index, classes=(UNLABELLED,), splits=splits, notes=notes, labelled=False)
