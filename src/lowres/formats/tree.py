@@ -186,7 +186,8 @@ class _Tree:
             way = "name a folder train"
             names += " but no train"
         elif others and (splits == {"train"} or (len(exact) < 2 and not _share_classes(named))):
-            way = f"build from {self.path(named[0][0])}, or rename the folders"
+            train = next(below for below, split in named if split == "train")
+            way = f"build from {self.path(train)}, or rename the folders"
             names += f" beside {_names(others)}, which may be splits or classes"
         else:
             return None
@@ -360,7 +361,12 @@ def _unwrapped(folder: Folder, split: str) -> Folder:
 def _share_classes(named: Sequence[tuple[Folder, str]]) -> bool:
     """Return whether train shares a class folder with another split."""
     inside = {
-        is_train: {b.name for f, split in named if (split == "train") == is_train for b in f.filled}
+        is_train: {
+            below.name
+            for folder, split in named
+            if (split == "train") == is_train
+            for below in _unwrapped(folder, split).filled
+        }
         for is_train in (True, False)
     }
     return bool(inside[True] & inside[False])
