@@ -21,6 +21,7 @@ from lowres.formats import open_source
 from lowres.formats.folder import FolderSource
 from lowres.formats.names import class_order, is_image_data, is_system, split_of
 from lowres.formats.source import Index, Reading
+from lowres.store.export import notes
 
 JPEG = encoded(draw_image(1, 20, 20))
 PNG = encoded(draw_image(2, 20, 20), "PNG")
@@ -435,6 +436,8 @@ def test_labels_survive_an_export_as_folder(tmp_path, classes):
     first = lowres.open_store(tmp_path / "one")
     assert first.classes == classes
     lowres.export(first, tmp_path / "folder", "8-box")
+    noted = any("classes.txt has the store's order" in n for n in notes(first, ["train"], "folder"))
+    assert noted == (list(classes) != sorted(classes))
     lowres.build(tmp_path / "folder", tmp_path / "two", lowres.BuildOptions(size=8))
     second = lowres.open_store(tmp_path / "two")
     for store in (first, second):
