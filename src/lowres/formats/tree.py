@@ -183,7 +183,7 @@ class _Tree:
         exact = {split for below, split in named if below.name.lower() in SPLIT_NAMES}
         names = _names([below for below, _ in named])
         if "train" not in splits:
-            way = "name a folder train"
+            way = f"name a folder train, or build from {self.path(named[0][0])}"
             names += " but no train"
         elif others and (splits == {"train"} or (len(exact) < 2 and not _share_classes(named))):
             train = next(below for below, split in named if split == "train")
