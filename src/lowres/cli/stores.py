@@ -45,6 +45,7 @@ def build(
     working: WorkingFlags = None,
     shard: str | None = None,
     finish: bool = False,
+    add: bool = False,
     quiet: Quiet = False,
 ) -> None:
     """Build a store of small variants from labelled images.
@@ -65,15 +66,20 @@ def build(
         shard: Build only a part, such as 2/8, while other processes or machines build the other
             parts into the same folder; then run the command with --finish.
         finish: Make the store of the parts that were built with --shard.
+        add: Add variants to a finished store, such as --size 8. The source must be unchanged; runs
+            and studies of the store continue.
         quiet: Show no progress.
     """
     # No library that is loaded below computes with more threads than it is given.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from lowres.store import build as builder
+    from lowres.store.add import add as add_variants
     from lowres.store.staging import Shard
 
     chosen, ways = _options(options, reading), Working(**given_values(working))
     track = silent if quiet else shown
+    if add and (shard is not None or finish):
+        raise LowresError("--add builds in threads here: leave --shard and --finish out")
     if shard is not None:
         if finish or ways.executor != "threads":
             raise LowresError("--shard builds a part in threads: leave --finish and --executor out")
@@ -87,7 +93,7 @@ def build(
         return
     if finish and (ways.executor, ways.on_change) != ("threads", "stop"):
         raise LowresError("--finish builds nothing: leave --executor and --on-change out")
-    make = builder.finish_shards if finish else builder.build
+    make = add_variants if add else builder.finish_shards if finish else builder.build
     manifest = make(source, store, chosen, working=ways, track=track)
     for note in manifest.source["notes"]:
         err.print(f"note: {note}")
