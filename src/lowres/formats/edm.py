@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 
 from lowres.errors import ImageError, SourceError, StoreError
 from lowres.formats.containers.streams import damage_named
-from lowres.formats.indexing import indexed, is_hidden, is_image_name, missing_classes
+from lowres.formats.indexing import check_several, indexed, missing_classes
+from lowres.formats.names import is_image_name, is_system
 from lowres.formats.sink import EARLIEST, Outline, Sink, png
 from lowres.formats.source import Entry, Index, Source, check_name, file_stamp
 from lowres.variant import MAX_SIZE_PX
@@ -56,7 +57,7 @@ MOST_IMAGE_BYTES = 256_000_000
 """The most that a compressed member may unpack to."""
 
 Members = dict[str, tuple[int, int]]
-"""Where the header of each image begins in the ZIP, and its length; 0 and 0 for files."""
+"""Where the header of each file begins in the ZIP, and its length; 0 and 0 in a folder."""
 
 
 class EdmSource(Source):
@@ -77,8 +78,11 @@ class EdmSource(Source):
 
     def index(self) -> Index:
         is_folder = self.path.is_dir()
-        members, others, text = _in_folder(self.path) if is_folder else _in_zip(self.path)
+        members, text = _in_folder(self.path) if is_folder else _in_zip(self.path)
         labels = _labels(self.path, text)
+        others = [name for name in members.keys() - labels.keys() if not is_image_name(name)]
+        for name in others:
+            del members[name]
         if unpaired := labels.keys() - members.keys() or members.keys() - labels.keys():
             name = min(unpaired)
             what = f"has a label for {name}, which does not exist"
@@ -88,8 +92,9 @@ class EdmSource(Source):
         location = str(self.path)
         entries = [Entry(name, label, location, *members[name]) for name, label in labels.items()]
         classes = tuple(map(str, range(max(labels.values()) + 1)))
+        check_several(classes)
         splits = indexed({"train": entries})
-        notes = [f"left out {others} files not named like images"] if others else []
+        notes = [f"left out {len(others)} files that {LABELS} does not list"] if others else []
         notes += missing_classes("train", {classes[n] for n in set(labels.values())}, classes)
         layout = "EDM folder" if is_folder else "EDM ZIP"
         side = _side(self.read(splits["train"][0]))
@@ -172,37 +177,32 @@ def _name(number: int) -> str:
     return f"{number // PER_FOLDER:05}/img{number:08}.png"
 
 
-def _in_folder(root: Path) -> tuple[Members, int, bytes]:
-    """List the images below a folder, count other files, and read the labels."""
+def _in_folder(root: Path) -> tuple[Members, bytes]:
+    """List the files below a folder, and read the labels."""
     members: Members = {}
-    others = 0
     for folder, below, names in os.walk(root):
-        below[:] = [name for name in below if not is_hidden(name)]
+        below[:] = [name for name in below if not is_system(name)]
         prefix = PurePosixPath(folder).relative_to(root)
-        for name in itertools.filterfalse(is_hidden, names):
-            if is_image_name(name):
-                members[check_name(str(prefix / name), str(root))] = (0, 0)
-            else:
-                others += 1
+        for name in itertools.filterfalse(is_system, names):
+            members[check_name(str(prefix / name), str(root))] = (0, 0)
+    members.pop(LABELS, None)
     try:
         with (root / LABELS).open("rb") as file:
-            return members, others - 1, file.read(MOST_LABELS_BYTES + 1)
+            return members, file.read(MOST_LABELS_BYTES + 1)
     except OSError as error:
         raise SourceError(f"{root / LABELS} cannot be read: {error.strerror}") from error
 
 
-def _in_zip(path: Path) -> tuple[Members, int, bytes]:
-    """List the images of a ZIP, count other members, and read the labels."""
+def _in_zip(path: Path) -> tuple[Members, bytes]:
+    """List the files of a ZIP, and read the labels."""
     members: Members = {}
-    others = 0
     total = path.stat().st_size
     with damage_named(str(path)), zipfile.ZipFile(path) as archive:
         for member in archive.infolist():
             name = check_name(member.filename, str(path))
-            if member.is_dir() or any(map(is_hidden, name.split("/"))):
+            if member.is_dir() or any(map(is_system, name.split("/"))):
                 continue
-            if not is_image_name(name):
-                others += 1
+            if name == LABELS:
                 continue
             fault = "comes twice: remove one" if name in members else _fault(member, total)
             if fault:
@@ -214,7 +214,7 @@ def _in_zip(path: Path) -> tuple[Members, int, bytes]:
                 "build from the folder, or rename released batches back (Imagenet32_train.zip)"
             )
         with archive.open(LABELS) as file:
-            return members, others - 1, file.read(MOST_LABELS_BYTES + 1)
+            return members, file.read(MOST_LABELS_BYTES + 1)
 
 
 def _fault(member: zipfile.ZipInfo, total: int) -> str | None:

@@ -19,13 +19,8 @@ from lowres.errors import SourceError
 from lowres.formats.containers.finder import FileFinder
 from lowres.formats.containers.rows import SUFFIXES, columns_of, rows_of
 from lowres.formats.folder import FolderSource
-from lowres.formats.indexing import (
-    SPLIT_NAMES,
-    Labelled,
-    assembled,
-    is_hidden,
-    split_of,
-)
+from lowres.formats.indexing import Labelled, assembled
+from lowres.formats.names import is_system, split_of
 from lowres.formats.source import Entry, Index, Reading, check_name
 from lowres.formats.unlabelled import UNLABELLED, unlabelled_index
 
@@ -77,7 +72,6 @@ class TableSource(FolderSource):
     def index(self) -> Index:
         notes: list[str] = []
         found: dict[str, list[Labelled]] = {}
-        numbers = True
         beside = _beside(self.path) if self.path.is_dir() else [_Beside(self.path, None)]
         if not beside:
             raise SourceError(f"{self.path} is a folder without a table: name the table itself")
@@ -87,7 +81,6 @@ class TableSource(FolderSource):
             listing = _Listing(table, root, split, self.reading)
             for name, rows in listing.labelled().items():
                 found.setdefault(name, []).extend(rows)
-            numbers = numbers and listing.numbers
             listings.append(listing)
             notes += listing.notes
         if not any(found.values()):
@@ -99,11 +92,7 @@ class TableSource(FolderSource):
         layout = f"table {', '.join(listing.described for listing in listings)}"
         if self.reading.unlabelled:
             return unlabelled_index(found, layout, notes)
-        order = []
-        if numbers:
-            names = {row.name for rows in found.values() for row in rows}
-            order = sorted(names, key=lambda name: (int(name), name))
-        return assembled(found, layout, notes, order)
+        return assembled(found, layout, notes)
 
     def describe(self, entry: Entry) -> str:
         return f"{entry.location}/{entry.key.rpartition('/')[2]}"
@@ -119,12 +108,8 @@ class _Beside(NamedTuple):
 def _beside(folder: Path) -> list[_Beside]:
     """Return the tables that label the images of a folder; none if it needs no table."""
     with os.scandir(folder) as children:
-        kinds = {child.name: child.is_dir() for child in children if not is_hidden(child.name)}
-    splits = {
-        name: SPLIT_NAMES[name.lower()]
-        for name in sorted(kinds)
-        if kinds[name] and name.lower() in SPLIT_NAMES
-    }
+        kinds = {child.name: child.is_dir() for child in children if not is_system(child.name)}
+    splits = {n: split for n in sorted(kinds) if kinds[n] and (split := split_of(n))}
     found = [_Beside(folder / name, None) for name in BESIDE_IMAGES if kinds.get(name) is False]
     for name, split in splits.items():
         found += [
@@ -147,7 +132,7 @@ def _beside(folder: Path) -> list[_Beside]:
 
 def _has_folders(folder: Path) -> bool:
     with os.scandir(folder) as children:
-        return any(child.is_dir() and not is_hidden(child.name) for child in children)
+        return any(child.is_dir() and not is_system(child.name) for child in children)
 
 
 def _is_labelled(table: Path) -> bool:
@@ -161,7 +146,7 @@ def _left_out(folder: Path, found: Mapping[str, Sequence[Labelled]]) -> Iterator
     """Yield a note for each folder named like a split of which no table names an image."""
     locations = {Path(row.location) for rows in found.values() for row in rows}
     for child in sorted(folder.iterdir()):
-        named = split_of(child.name) and child.is_dir() and not is_hidden(child.name)
+        named = split_of(child.name) and child.is_dir() and not is_system(child.name)
         if named and not any(location.is_relative_to(child) for location in locations):
             yield f"left out {child.name}: no table labels its images"
 
@@ -219,7 +204,6 @@ class _Listing:
     """One pass through a table; it collects what is left out.
 
     Attributes:
-        numbers: all labels are whole numbers.
         notes: what was left out.
         described: name of the table and its columns.
     """
@@ -229,7 +213,6 @@ class _Listing:
         self.unlabelled = reading.unlabelled
         self.columns = _choose(table, reading)
         self.files = FileFinder(table)
-        self.numbers = False
         self.notes: list[str] = []
         used = filter(None, self.columns)
         self.described = f"{table.relative_to(root).as_posix()} ({', '.join(used)})"
@@ -328,14 +311,13 @@ class _Listing:
             return {}
         where = f"{self.table}, line"
         if all(map(_WHOLE.fullmatch, present)):
-            self.numbers = True
             for label in present:
                 if label.startswith("-"):
                     raise SourceError(
                         f"{where} {lines[label]}: a label must be a number from 0 up, was {label}"
                     )
             # pandas writes whole numbers as 3.0 if one of them is missing.
-            return {label: str(int(float(label))) if "." in label else label for label in present}
+            return {label: label.partition(".")[0].lstrip("+") for label in present}
         if all(map(_NUMBER.fullmatch, present)):
             label = next(label for label in lines if not _WHOLE.fullmatch(label))
             raise SourceError(
@@ -347,7 +329,7 @@ class _Listing:
     def splits(self, rows: list[_Row]) -> list[str | None]:
         """Return the split of each row: by its column, its folder or the table; None if unknown."""
         if self.columns.split is not None:
-            known = {row.split: SPLIT_NAMES.get((row.split or "").lower()) for row in rows}
+            known = {row.split: split_of(row.split or "") for row in rows}
             counted = Counter(row.split or "nothing" for row in rows if not known[row.split])
             self.notes += [
                 f"left out {times} images of {self.table.name} whose {self.columns.split} is "
@@ -358,8 +340,8 @@ class _Listing:
         if self.split is not None:
             return [self.split] * len(rows)
         first = {row.key.partition("/")[0] for row in rows if "/" in row.key}
-        if len(first) > 1 and all(name.lower() in SPLIT_NAMES for name in first):
-            return [SPLIT_NAMES.get(row.key.partition("/")[0].lower()) for row in rows]
+        if len(first) > 1 and all(map(split_of, first)):
+            return [split_of(row.key.partition("/")[0]) for row in rows]
         return [self.stem_split()] * len(rows)
 
     def stem_split(self) -> str:

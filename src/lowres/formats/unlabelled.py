@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from lowres.errors import SourceError
 from lowres.formats.folder import FolderScan, FolderSource
-from lowres.formats.indexing import Labelled, indexed, is_hidden
+from lowres.formats.indexing import Labelled, indexed
+from lowres.formats.names import split_of
 from lowres.formats.source import Entry, Index
+from lowres.formats.tree import ClassFolder, Folder
 
 UNLABELLED = "unlabelled"
 """Name of the one class."""
@@ -27,23 +30,26 @@ class UnlabelledSource(FolderSource):
 
     def index(self) -> Index:
         scan = FolderScan(self.path)
-        found: dict[str, list[Labelled]] = {}
-        top = [child for child in sorted(self.path.iterdir()) if not is_hidden(child.name)]
-        splits = scan.named_splits()
-        others = [child for child in top if child not in splits.values() and child.is_dir()]
-        if not splits or others:  # a folder called test beside others is no split
-            splits = {"train": self.path}
-        for split, folder in splits.items():
-            location = str(folder)
-            rows = (Labelled(key, UNLABELLED, location) for key in scan.images(folder, ""))
-            found[split] = list(rows)
-        scan.note_others()
-        if not any(found.values()):
-            raise SourceError(f"{self.path} holds no images")
-        return unlabelled_index(found, "images at any depth", scan.notes)
+        return unlabelled_tree(scan.tree(), scan, self.path)
 
-    def describe(self, entry: Entry) -> str:
-        return f"{entry.location}/{entry.key}"
+
+def unlabelled_tree(tree: Folder, scan: FolderScan, where: Path) -> Index:
+    """Make an index of all images of a tree; folders named like splits are splits.
+
+    Raises:
+        SourceError: there are no images.
+    """
+    if not tree.count:
+        raise SourceError(f"{where} holds no images")
+    named = {below.name: split_of(below.name) for below in tree.filled}
+    splits = {split: [below] for below in tree.filled if (split := named[below.name])}
+    if tree.images or None in named.values() or len(splits) < len(named):
+        splits = {"train": [tree]}  # a folder called test beside others is no split
+    found = {
+        split: scan.labelled([ClassFolder(UNLABELLED, base, base) for base in bases])
+        for split, bases in splits.items()
+    }
+    return unlabelled_index(found, "images at any depth", scan.notes())
 
 
 def unlabelled_index(

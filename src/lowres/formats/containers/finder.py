@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path, PurePosixPath
 
 from lowres.errors import SourceError
-from lowres.formats.indexing import SPLIT_NAMES, is_hidden, is_image_name
+from lowres.formats.names import is_image_name, is_system, split_of
 
 
 class FileFinder:
@@ -73,10 +73,10 @@ class FileFinder:
         folders = [
             name
             for name in sorted(self.names(""))
-            if not is_hidden(name) and (self.table.parent / name).is_dir()
+            if not is_system(name) and (self.table.parent / name).is_dir()
         ]
         found = [name for name in folders if self._below(name, path)]
-        named = [name for name in found if SPLIT_NAMES.get(name.lower()) == split]
+        named = [name for name in found if split_of(name) == split]
         found = named or found
         if len(found) > 1:
             raise SourceError(
