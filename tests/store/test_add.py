@@ -128,9 +128,10 @@ def killed_at(last, work):
 
         def audit(event, _):
             nonlocal left
-            left -= event in ("os.rename", "os.remove", "os.mkdir", "shutil.rmtree", "os.rmdir")
-            if left == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
+            if event in ("os.rename", "os.remove", "os.mkdir", "shutil.rmtree", "os.rmdir"):
+                left -= 1
+                if left == 0:
+                    os.kill(os.getpid(), signal.SIGKILL)
 
         sys.addaudithook(audit)
         status = 1
