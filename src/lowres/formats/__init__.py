@@ -13,6 +13,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 from lowres.errors import SourceError
+from lowres.formats.archive import ArchiveSource, unpack_first
 from lowres.formats.batches import BatchesNpzSink, BatchesSink, BatchesSource
 from lowres.formats.cifar import CifarSource
 from lowres.formats.containers.rows import SUFFIXES
@@ -49,6 +50,7 @@ FORMATS: tuple[Format, ...] = (
     Format(CifarSource),
     Format(IdxSource),
     Format(ParquetSource, {"parquet": ParquetSink}),
+    Format(ArchiveSource),
     Format(EdmSource, {"edm": EdmSink}),
     Format(IlsvrcSource),
     Format(TableSource),
@@ -113,10 +115,30 @@ def open_source(path: Path, reading: Reading | None = None) -> Source:
         raise SourceError(unlabelled)
     for row in (*installed(), *FORMATS):
         if row.reader is not None and row.reader.recognises(path):
-            if reading.unlabelled and row.reader is FolderSource:
-                return UnlabelledSource(path)
-            return row.reader(path)
+            return _with(reading, row.reader, path)
+    if message := unpack_first(path):
+        raise SourceError(message)
     raise SourceError(
         f"source {path} must be a folder of images, or a tar, zip, Parquet or batch file that "
         "lowres reads (docs/formats.md); it is another file"
+    )
+
+
+def _with(reading: Reading, reader: type[Source], path: Path) -> Source:
+    """Open a path in the format that recognised it, in the way that the user asked for."""
+    if reader is FolderSource and (message := unpack_first(path)):
+        raise SourceError(message)
+    if reading.unlabelled and reader is FolderSource:
+        return UnlabelledSource(path)
+    if reader is ArchiveSource or (
+        reading.unlabelled and reader in (WebDatasetSource, EdmSource) and path.is_file()
+    ):
+        return ArchiveSource(path, reading)
+    if reading.class_level is None:
+        return reader(path)
+    if reader is FolderSource:
+        return FolderSource(path, reading.class_level)
+    raise SourceError(
+        f"--class-level is for folders and archives of class folders, and {path} is read as "
+        f"{reader.kind}: leave it out"
     )

@@ -201,12 +201,17 @@ class FolderScan:
         """Read Tiny ImageNet's val: one line for each image, with its name, a tab and its WNID."""
         path = self.root / base.path / ANNOTATIONS
         names = {}
-        for number, line in enumerate(path.read_text("utf-8", "replace").splitlines(), 1):
+        text = self.text(f"{base.path}/{ANNOTATIONS}".lstrip("/"))
+        for number, line in enumerate(text.splitlines(), 1):
             name, tab, rest = line.partition("\t")
             if not tab:
                 raise SourceError(f"{path}, line {number} must be NAME<tab>CLASS..., was {line!r}")
             names[name] = rest.partition("\t")[0]
         return names
+
+    def text(self, path: str) -> str:
+        """Read a list in the folder."""
+        return (self.root / path).read_text("utf-8", "replace")
 
     def annotated(self, names: dict[str, str], image: str, place: str, label: str | None) -> str:
         """Return the class of an image of Tiny ImageNet's val, and strike it off the list."""

@@ -88,6 +88,7 @@ class BuildOptions(Reading):
             paths: str | None = None,
             labels: str | None = None,
             split: str | None = None,
+            class_level: int | None = None,
             unlabelled: bool = False,
         ) -> None: ...
 

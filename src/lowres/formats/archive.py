@@ -1,0 +1,210 @@
+"""A tar or zip of class folders, read in place by the rules of a folder (`folder.py`).
+
+Keys, classes and splits are those of the unpacked folder, so a store of either has the same bytes.
+Packed tars cannot be read in place: every image would cost the unpacking of all before it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import shlex
+import zipfile
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath
+
+from lowres.errors import ImageError, SourceError
+from lowres.formats.containers.tar import Member, members
+from lowres.formats.containers.zip import read_member, zip_members
+from lowres.formats.edm import LABELS
+from lowres.formats.folder import CLASSES, LISTS, FolderScan
+from lowres.formats.indexing import Labelled, assembled
+from lowres.formats.names import MAGIC_BYTES, is_image_data, is_image_name, is_system, split_of
+from lowres.formats.source import Entry, Index, Reading, Source
+from lowres.formats.tree import ANNOTATIONS, ClassFolder, Folder, understood
+from lowres.formats.unlabelled import unlabelled_tree
+
+LOOKED_AT = 200
+"""Members of a tar that are looked at to recognise it."""
+
+PACKED = (".tgz", ".tbz2", ".txz", ".tzst", ".gz", ".bz2", ".xz", ".zst", ".7z", ".rar")
+"""Suffixes of archives that must be unpacked first."""
+
+
+class ArchiveSource(Source):
+    """A tar or zip of images in class folders.
+
+    Attributes:
+        reading: the level of the classes, or whether labels are read at all.
+    """
+
+    kind = "archive"
+    label_order = "names of folders; 0-based in sorted order here, numbers as numbers"
+
+    def __init__(self, path: Path, reading: Reading | None = None) -> None:
+        super().__init__(path)
+        self.reading = reading or Reading()
+
+    @classmethod
+    def recognises(cls, path: Path) -> bool:
+        """Recognise a zip without EDM's list of labels, and a tar of images in folders."""
+        if not path.is_file():
+            return False
+        if is_zip(path):
+            try:
+                with zipfile.ZipFile(path) as archive:
+                    return LABELS not in archive.NameToInfo
+            except (zipfile.BadZipFile, OSError, NotImplementedError):
+                return False
+        if path.suffix.lower() != ".tar":
+            return False
+        try:
+            return _has_class_folders(itertools.islice(members(path), LOOKED_AT))
+        except SourceError:
+            return False
+
+    def index(self) -> Index:
+        scan = _ArchiveScan(self)
+        tree = scan.tree()
+        if self.reading.unlabelled:
+            return unlabelled_tree(tree, scan, self.path)
+        if not tree.count:
+            raise SourceError(
+                f"{self.path} holds no labelled images: expected class/image.jpg or "
+                f"train/class/image.jpg; {'; '.join(scan.notes()) or 'it holds no files'}"
+            )
+        read = understood(tree, self.path, self.reading.class_level)
+        found = {split: scan.labelled(folders) for split, folders in read.splits.items()}
+        named = split_of(self.path.stem)
+        if list(found) == ["train"] and named:  # val.tar beside train.tar
+            found = {named: found["train"]}
+        order = scan.class_list()
+        if set(order) != {row.name for rows in found.values() for row in rows}:
+            order = []
+        return assembled(found, f"{read.layout} in archive", [*read.notes, *scan.notes()], order)
+
+    def read(self, entry: Entry) -> bytes:
+        return self.content(Member(entry.key, entry.offset, entry.length))
+
+    def content(self, member: Member) -> bytes:
+        """Read a member."""
+        if is_zip(self.path):
+            return read_member(self.ranges, str(self.path), member)
+        return self.ranges.read(str(self.path), member.offset, member.length, member.name)
+
+
+class _ArchiveScan(FolderScan):
+    """One pass through an archive, as `FolderScan` through a folder."""
+
+    def __init__(self, source: ArchiveSource) -> None:
+        super().__init__(source.path)
+        self.source = source
+        self.members: dict[str, Member] = {}
+
+    def tree(self) -> Folder:
+        """List the folders of the archive that have files.
+
+        Raises:
+            SourceError: the archive is damaged or hostile, or has two members of one name.
+        """
+        listing = zip_members if is_zip(self.root) else members
+        top = Folder("")
+        folders: dict[str, Folder] = {"": top}
+        for member in listing(self.root):
+            path, _, name = member.name.rpartition("/")
+            if any(map(is_system, member.name.split("/"))):
+                continue
+            if member.name in self.members:
+                raise SourceError(
+                    f"{self.root} has two members named {member.name}: make the archive again"
+                )
+            folder = folders.get(path) or _made(folders, path)
+            if is_image_name(name) or self._is_image(member):
+                folder.images.append(name)
+                self.members[member.name] = member
+                continue
+            self.others[PurePosixPath(name).suffix.lower()] += 1
+            if name in (ANNOTATIONS, CLASSES) or name.lower().endswith(LISTS):
+                self.members[member.name] = member
+                folder.lists += [name] if name != CLASSES else []
+        for folder in folders.values():
+            folder.folders = dict(sorted(folder.folders.items()))
+        return top
+
+    def labelled(self, class_folders: Sequence[ClassFolder]) -> list[Labelled]:
+        location, root = str(self.root), f"{self.root}/"
+        rows = []
+        for row in super().labelled(class_folders):
+            name = f"{row.location}/{row.key.rpartition('/')[2]}".removeprefix(root)
+            _, offset, length = self.members.pop(name)
+            rows.append(Labelled(row.key, row.name, location, offset, length))
+        return rows
+
+    def class_list(self) -> list[str]:
+        """Return the lines of `classes.txt` at the top, or none."""
+        text = self.text(CLASSES) if CLASSES in self.members else ""
+        return text.removesuffix("\n").split("\n") if text else []
+
+    def text(self, path: str) -> str:
+        return self.source.content(self.members[path]).decode("utf-8", "replace")
+
+    def _is_image(self, member: Member) -> bool:
+        begins = Member(member.name, member.offset, min(member.length, MAGIC_BYTES))
+        try:
+            if is_zip(self.root):
+                return is_image_data(self.source.content(member)[:MAGIC_BYTES])
+            return is_image_data(self.source.content(begins))
+        except (ImageError, OSError):
+            return False
+
+
+def is_zip(path: Path) -> bool:
+    """Return whether a file is named like a zip."""
+    return path.suffix.lower() == ".zip"
+
+
+def unpack_first(path: Path) -> str | None:
+    """Return what to do with a packed archive, or a folder of those; None for all else."""
+    if path.is_dir():
+        files = sorted(child for child in path.iterdir() if not is_system(child.name))
+        packed = [child for child in files if _is_packed(child)]
+        if not packed or any(child.is_dir() for child in files):
+            return None
+        return (
+            f"{path} holds packed archives, {packed[0].name} first, which lowres cannot read in "
+            f"place: unpack them; shards of WebDataset with: gunzip {shlex.quote(str(path))}/*.gz"
+        )
+    if not _is_packed(path):
+        return None
+    folder = shlex.quote(path.name.partition(".")[0])
+    return (
+        f"{path} is a packed archive, which lowres cannot read in place: unpack it and build from "
+        f"the folder: mkdir {folder} && tar -xf {shlex.quote(str(path))} -C {folder} && lowres "
+        f"build {folder} STORE"
+    )
+
+
+def _is_packed(path: Path) -> bool:
+    return path.suffix.lower() in PACKED and path.is_file()
+
+
+def _made(folders: dict[str, Folder], path: str) -> Folder:
+    """Make a folder and those above it."""
+    above, _, name = path.rpartition("/")
+    folder = folders[path] = Folder(path)
+    parent = folders.get(above) or _made(folders, above)
+    parent.folders[name] = folder
+    return folder
+
+
+def _has_class_folders(found: Iterator[Member]) -> bool:
+    """Return whether images lie in folders, and none has a label of WebDataset beside it."""
+    parts: dict[str, set[str]] = defaultdict(set)
+    in_folders = False
+    for member in found:
+        stem, _, suffix = member.name.rpartition(".")
+        parts[stem].add(suffix.lower())
+        in_folders |= "/" in member.name and is_image_name(member.name)
+    return in_folders and not any(
+        suffixes & {"cls", "json"} and len(suffixes) > 1 for suffixes in parts.values()
+    )
