@@ -1,8 +1,9 @@
 """One batch file of the released ImageNet8/16/32/64, pickle or npz: read and written.
 
 It holds `data`, uint8 (N, 3*S*S), each row all red, then all green, then all blue levels; `labels`,
-from 1, or from 0 in sets that others saved; and in files of train `mean`, float64 (3*S*S), the mean of all rows of train (layout: the
-authors' `image2numpy_imagenet_train.py`). It is read from disk or inside a zip.
+from 1, or from 0 in sets that others saved; and in files of train `mean`, float64 (3*S*S), the mean
+of all rows of train (layout: the authors' `image2numpy_imagenet_train.py`). It is read from disk or
+inside a zip.
 
 A writer writes the pixels to disk as they come. The mean of train is known only after all files
 have their pixels; then each file gets its labels and the mean.

@@ -279,9 +279,10 @@ class FolderSink(Sink):
         target.write_bytes(png(image))
 
     def complete(self) -> None:
-        if self.outline.labelled:
-            names = "".join(f"{name}\n" for name in self.outline.classes)
-            (self.partial / CLASSES).write_text(names, "utf-8")
+        if not self.outline.labelled:
+            return
+        names = "".join(f"{name}\n" for name in self.outline.classes)
+        (self.partial / CLASSES).write_text(names, "utf-8")
 
 
 def _is_image(path: str) -> bool:

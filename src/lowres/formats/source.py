@@ -89,11 +89,11 @@ class Reading:
     """Column of the table with the classes: names, or whole numbers from 0."""
     split: str | None = None
     """Column of the table with the splits. Default: a column split, if there is one."""
-    class_level: int | None = None
-    """How many levels below the source, or below each of its splits, the folders of the classes
-    lie: 1 for class/image.jpg. Default: lowres finds the level, or asks for it."""
     unlabelled: bool = False
     """Read images without labels, wherever they lie: one class, for generative models."""
+    class_level: int | None = None
+    """How many folders deep the classes lie in a folder, counted from SOURCE or from its split
+    folders. Default: the level that leaves no doubt."""
 
     @property
     def columns(self) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ from lowres.formats.containers.rows import SUFFIXES, columns_of, rows_of
 from lowres.formats.folder import FolderSource
 from lowres.formats.indexing import Labelled, assembled
 from lowres.formats.names import is_system, split_of
-from lowres.formats.source import Entry, Index, Reading, check_name
+from lowres.formats.source import Index, Reading, check_name
 from lowres.formats.unlabelled import UNLABELLED, unlabelled_index
 
 PATH_COLUMNS = (
@@ -93,9 +93,6 @@ class TableSource(FolderSource):
         if self.reading.unlabelled:
             return unlabelled_index(found, layout, notes)
         return assembled(found, layout, notes)
-
-    def describe(self, entry: Entry) -> str:
-        return f"{entry.location}/{entry.key.rpartition('/')[2]}"
 
 
 class _Beside(NamedTuple):

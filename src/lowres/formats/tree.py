@@ -114,10 +114,12 @@ def understood(
     Raises:
         SourceError: there are no labelled images, or more than one reading makes sense.
     """
-    return _Reading(where, level).of(root, split)
+    if level is not None and level < 1:
+        raise SourceError(f"{FLAG} must be 1 or more, was {level}")
+    return _Tree(where, level).of(root, split)
 
 
-class _Reading:
+class _Tree:
     """One attempt to understand a tree."""
 
     def __init__(self, where: Path, level: int | None) -> None:

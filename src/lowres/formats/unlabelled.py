@@ -41,15 +41,18 @@ def unlabelled_tree(tree: Folder, scan: FolderScan, where: Path) -> Index:
     """
     if not tree.count:
         raise SourceError(f"{where} holds no images")
-    named = {below.name: split_of(below.name) for below in tree.filled}
-    splits = {split: [below] for below in tree.filled if (split := named[below.name])}
-    if tree.images or None in named.values() or len(splits) < len(named):
-        splits = {"train": [tree]}  # a folder called test beside others is no split
-    found = {
-        split: scan.labelled([ClassFolder(UNLABELLED, base, base) for base in bases])
-        for split, bases in splits.items()
-    }
-    return unlabelled_index(found, "images at any depth", scan.notes())
+    named = {folder: split_of(folder.name) for folder in tree.filled}
+    notes = []
+    if tree.images or "train" not in named.values():  # a folder called test is no split
+        named = {tree: "train"}
+    elif others := [folder.name for folder, split in named.items() if split is None]:
+        notes.append(f"left out the folders beside the splits: {', '.join(others)}")
+    found: dict[str, list[Labelled]] = {}
+    for folder, split in named.items():
+        if split:
+            rows = scan.labelled([ClassFolder(UNLABELLED, folder, folder)])
+            found.setdefault(split, []).extend(rows)
+    return unlabelled_index(found, "images at any depth", [*notes, *scan.notes()])
 
 
 def unlabelled_index(

@@ -88,8 +88,8 @@ class BuildOptions(Reading):
             paths: str | None = None,
             labels: str | None = None,
             split: str | None = None,
-            class_level: int | None = None,
             unlabelled: bool = False,
+            class_level: int | None = None,
         ) -> None: ...
 
     def __post_init__(self) -> None:
