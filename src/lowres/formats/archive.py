@@ -10,7 +10,7 @@ import itertools
 import shlex
 import zipfile
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from lowres.errors import ImageError, SourceError
@@ -64,24 +64,9 @@ class ArchiveSource(Source):
             return False
 
     def index(self) -> Index:
-        scan = _ArchiveScan(self)
-        tree = scan.tree()
-        if self.reading.unlabelled:
-            return unlabelled_tree(tree, scan, self.path)
-        if not tree.count:
-            raise SourceError(
-                f"{self.path} holds no labelled images: expected class/image.jpg or "
-                f"train/class/image.jpg; {'; '.join(scan.notes()) or 'it holds no files'}"
-            )
-        read = understood(tree, self.path, self.reading.class_level)
-        found = {split: scan.labelled(folders) for split, folders in read.splits.items()}
-        named = split_of(self.path.stem)
-        if list(found) == ["train"] and named:  # val.tar beside train.tar
-            found = {named: found["train"]}
-        order = scan.class_list()
-        if set(order) != {row.name for rows in found.values() for row in rows}:
-            order = []
-        return assembled(found, f"{read.layout} in archive", [*read.notes, *scan.notes()], order)
+        listing = zip_members if is_zip(self.path) else members
+        scan = MembersScan(self.path, listing(self.path), self.content)
+        return scan.index(self.reading, "in archive")
 
     def read(self, entry: Entry) -> bytes:
         return self.content(Member(entry.key, entry.offset, entry.length))
@@ -93,24 +78,56 @@ class ArchiveSource(Source):
         return self.ranges.read(str(self.path), member.offset, member.length, member.name)
 
 
-class _ArchiveScan(FolderScan):
-    """One pass through an archive, as `FolderScan` through a folder."""
+class MembersScan(FolderScan):
+    """One pass through a list of files, as `FolderScan` through a folder on disk.
 
-    def __init__(self, source: ArchiveSource) -> None:
-        super().__init__(source.path)
-        self.source = source
+    Args:
+        root: the archive, or the folder that has the files.
+        listing: the files; folders are not listed.
+        content: reads one of them.
+    """
+
+    def __init__(
+        self, root: Path, listing: Iterable[Member], content: Callable[[Member], bytes]
+    ) -> None:
+        super().__init__(root)
+        self.listing = listing
+        self.content = content
         self.members: dict[str, Member] = {}
 
+    def index(self, reading: Reading, form: str) -> Index:
+        """Find splits and classes; `form` is how the files are kept, for the layout.
+
+        Raises:
+            SourceError: as for a folder.
+        """
+        tree = self.tree()
+        if reading.unlabelled:
+            return unlabelled_tree(tree, self, self.root)
+        if not tree.count:
+            raise SourceError(
+                f"{self.root} holds no labelled images: expected class/image.jpg or "
+                f"train/class/image.jpg; {'; '.join(self.notes()) or 'it holds no files'}"
+            )
+        read = understood(tree, self.root, reading.class_level)
+        found = {split: self.labelled(folders) for split, folders in read.splits.items()}
+        named = split_of(self.root.stem)
+        if list(found) == ["train"] and named:  # val.tar beside train.tar
+            found = {named: found["train"]}
+        order = self.class_list()
+        if set(order) != {row.name for rows in found.values() for row in rows}:
+            order = []
+        return assembled(found, f"{read.layout} {form}", [*read.notes, *self.notes()], order)
+
     def tree(self) -> Folder:
-        """List the folders of the archive that have files.
+        """List the folders that have files.
 
         Raises:
             SourceError: the archive is damaged or hostile, or has two members of one name.
         """
-        listing = zip_members if is_zip(self.root) else members
         top = Folder("")
         folders: dict[str, Folder] = {"": top}
-        for member in listing(self.root):
+        for member in self.listing:
             path, _, name = member.name.rpartition("/")
             if any(map(is_system, member.name.split("/"))):
                 continue
@@ -146,14 +163,11 @@ class _ArchiveScan(FolderScan):
         return text.removesuffix("\n").split("\n") if text else []
 
     def text(self, path: str) -> str:
-        return self.source.content(self.members[path]).decode("utf-8", "replace")
+        return self.content(self.members[path]).decode("utf-8", "replace")
 
     def _is_image(self, member: Member) -> bool:
-        begins = Member(member.name, member.offset, min(member.length, MAGIC_BYTES))
         try:
-            if is_zip(self.root):
-                return is_image_data(self.source.content(member)[:MAGIC_BYTES])
-            return is_image_data(self.source.content(begins))
+            return is_image_data(self.content(member)[:MAGIC_BYTES])
         except (ImageError, OSError):
             return False
 

@@ -11,6 +11,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 from lowres.errors import ImageError, SourceError
 from lowres.formats.containers.streams import ByteRanges, damage_named
@@ -42,15 +43,21 @@ def zip_members(path: Path) -> Iterator[Member]:
         SourceError: the zip is damaged or cut short; a member comes twice, is encrypted, packed in
             another way than deflate, or has an unsafe name.
     """
-    total, seen = path.stat().st_size, set()
-    with damage_named(str(path)), zipfile.ZipFile(path) as archive:
+    with path.open("rb") as file:
+        yield from zip_members_in(file, path.stat().st_size, str(path))
+
+
+def zip_members_in(file: IO[bytes], total: int, where: str) -> Iterator[Member]:
+    """List the files in an open zip of `total` bytes, as `zip_members`."""
+    seen = set()
+    with damage_named(where), zipfile.ZipFile(file) as archive:
         for info in archive.infolist():
-            name = check_name(info.filename, str(path))
+            name = check_name(info.filename, where)
             if info.is_dir():
                 continue
             fault = "comes twice: remove one" if name in seen else _fault(info, total)
             if fault:
-                raise SourceError(f"{path}: {name} {fault}")
+                raise SourceError(f"{where}: {name} {fault}")
             seen.add(name)
             yield Member(name, info.header_offset, info.compress_size)
 
