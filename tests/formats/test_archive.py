@@ -1,6 +1,5 @@
 """Archives of class folders: read in place as the unpacked folder is."""
 
-import io
 import shutil
 import struct
 import tarfile
@@ -17,6 +16,7 @@ from lowres.formats.archive import ArchiveSource
 from lowres.formats.source import Reading
 from lowres.store.build import build
 from lowres.testing import SourceContract
+from packing import pack
 
 JPEG = encoded(draw_image(1, 20, 20))
 SET = {
@@ -29,31 +29,6 @@ SET = {
     "set/@eaDir/x/thumb.jpg": JPEG,
 }
 FORMS = ("tar", "zip", "deflated.zip", "streamed.zip")
-
-
-class Pipe:
-    """A file without positions: sizes and checksums of a zip then come after the data."""
-
-    def __init__(self, file):
-        self.write, self.flush = file.write, file.flush
-
-
-def pack(path: Path, files: dict[str, bytes]) -> Path:
-    """Write an archive of the form that the name of the path means."""
-    if path.suffix == ".tar":
-        with tarfile.open(path, "w") as archive:
-            for name, data in files.items():
-                info = tarfile.TarInfo(name)
-                info.size = len(data)
-                archive.addfile(info, io.BytesIO(data))
-        return path
-    method = zipfile.ZIP_DEFLATED if "deflated" in path.name else zipfile.ZIP_STORED
-    with path.open("wb") as file:
-        target = Pipe(file) if "streamed" in path.name else file
-        with zipfile.ZipFile(target, "w", method) as archive:
-            for name, data in files.items():
-                archive.writestr(name, data)
-    return path
 
 
 def folder(root: Path, files: dict[str, bytes]) -> Path:

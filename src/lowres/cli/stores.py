@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 from cyclopts import App, Group, Parameter
 
 from lowres.cli.app import MORE, STORES, app, err, out
-from lowres.cli.flags import Commas, LocalPath, Output, Quiet, flags_of, given_values
+from lowres.cli.flags import Commas, LocalPath, Output, Quiet, SourcePath, flags_of, given_values
 from lowres.errors import LowresError
 from lowres.formats.source import Reading
 from lowres.progress import Track, shown, silent
@@ -36,7 +36,7 @@ SHOWN_SKIPPED = 10
 
 @app.command(group=STORES)
 def build(
-    source: LocalPath,
+    source: SourcePath,
     store: LocalPath,
     /,
     *,
@@ -57,8 +57,8 @@ def build(
 
     Args:
         source: A folder of images, a table of paths and labels, the tars of ILSVRC2012, the
-            released batches, Parquet or WebDataset files, CIFAR, MNIST, the ZIP of EDM, or another
-            store (docs/formats.md).
+            released batches, Parquet or WebDataset files, CIFAR, MNIST, the ZIP of EDM, another
+            store, or a URL (docs/formats.md).
         store: Folder to write, new or empty.
         options: Sizes, filters and what is taken from the source.
         reading: What the source does not say itself.
@@ -118,7 +118,7 @@ def _counts(splits: dict[str, int]) -> str:
 
 
 @app.command(group=STORES)
-def info(path: LocalPath, /, *, reading: ReadingFlags = None, quiet: Quiet = False) -> None:
+def info(path: SourcePath, /, *, reading: ReadingFlags = None, quiet: Quiet = False) -> None:
     """Describe a store, run, study, search or set of images; say which ImageNet32 a set is.
 
     Args:
@@ -283,7 +283,7 @@ app.command(bench)
 
 @bench.command(name="build")
 def bench_build(
-    source: LocalPath,
+    source: SourcePath,
     /,
     *,
     options: Options = None,

@@ -27,6 +27,7 @@ from lowres.formats.sink import Sink
 from lowres.formats.source import Reading, Source
 from lowres.formats.table import TableSource
 from lowres.formats.unlabelled import UnlabelledSource
+from lowres.formats.url import UrlSource
 from lowres.formats.webdataset import WebDatasetSink, WebDatasetSource
 
 ENTRY_POINTS = "lowres.formats"
@@ -93,7 +94,7 @@ def open_source(path: Path, reading: Reading | None = None) -> Source:
     """Open a path in the first format that recognises it; those of other packages come first.
 
     Args:
-        path: a folder or file; or a pattern of shards.
+        path: a folder or file; a pattern of shards; or a URL.
         reading: what the source does not say itself.
 
     Raises:
@@ -101,6 +102,8 @@ def open_source(path: Path, reading: Reading | None = None) -> Source:
             columns are named for a set that is no table.
     """
     reading = reading or Reading()
+    if UrlSource.recognises(path):
+        return UrlSource(path, reading)
     if not path.exists() and not is_pattern(path):
         raise SourceError(f"source {path} does not exist")
     if reading.columns or TableSource.recognises(path):

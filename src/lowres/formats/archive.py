@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
-from lowres.errors import ImageError, SourceError
+from lowres.errors import SourceError
 from lowres.formats.containers.tar import Member, members
 from lowres.formats.containers.zip import read_member, zip_members
 from lowres.formats.edm import LABELS
@@ -26,6 +26,9 @@ from lowres.formats.unlabelled import unlabelled_tree
 
 LOOKED_AT = 200
 """Members of a tar that are looked at to recognise it."""
+
+MOST_UNPACKED = 2**24
+"""Packed bytes that are unpacked to see whether a member without a known suffix is an image."""
 
 PACKED = (".tgz", ".tbz2", ".txz", ".tzst", ".gz", ".bz2", ".xz", ".zst", ".7z", ".rar")
 """Suffixes of archives that must be unpacked first."""
@@ -65,7 +68,7 @@ class ArchiveSource(Source):
 
     def index(self) -> Index:
         listing = zip_members if is_zip(self.path) else members
-        scan = MembersScan(self.path, listing(self.path), self.content)
+        scan = MembersScan(self.path, listing(self.path), self.content, self.begins)
         return scan.index(self.reading, "in archive")
 
     def read(self, entry: Entry) -> bytes:
@@ -77,6 +80,10 @@ class ArchiveSource(Source):
             return read_member(self.ranges, str(self.path), member)
         return self.ranges.read(str(self.path), member.offset, member.length, member.name)
 
+    def begins(self, member: Member) -> bytes:
+        """Read the first bytes of a member, or none of a long one that must be unpacked."""
+        return first_bytes(member, self.content, packed=is_zip(self.path))
+
 
 class MembersScan(FolderScan):
     """One pass through a list of files, as `FolderScan` through a folder on disk.
@@ -85,14 +92,24 @@ class MembersScan(FolderScan):
         root: the archive, or the folder that has the files.
         listing: the files; folders are not listed.
         content: reads one of them.
+        begins: reads its first bytes, to see whether it is an image; `MAGIC_BYTES` are enough.
+        own_files: each is a file of its own in a folder, and not a part of the archive.
     """
 
     def __init__(
-        self, root: Path, listing: Iterable[Member], content: Callable[[Member], bytes]
+        self,
+        root: Path,
+        listing: Iterable[Member],
+        content: Callable[[Member], bytes],
+        begins: Callable[[Member], bytes],
+        *,
+        own_files: bool = False,
     ) -> None:
         super().__init__(root)
         self.listing = listing
         self.content = content
+        self.begins = begins
+        self.own_files = own_files
         self.members: dict[str, Member] = {}
 
     def index(self, reading: Reading, form: str) -> Index:
@@ -149,9 +166,12 @@ class MembersScan(FolderScan):
         return top
 
     def labelled(self, class_folders: Sequence[ClassFolder]) -> list[Labelled]:
+        labelled = super().labelled(class_folders)
+        if self.own_files:
+            return labelled
         location, root = str(self.root), f"{self.root}/"
         rows = []
-        for row in super().labelled(class_folders):
+        for row in labelled:
             name = f"{row.location}/{row.key.rpartition('/')[2]}".removeprefix(root)
             _, offset, length = self.members.pop(name)
             rows.append(Labelled(row.key, row.name, location, offset, length))
@@ -167,9 +187,16 @@ class MembersScan(FolderScan):
 
     def _is_image(self, member: Member) -> bool:
         try:
-            return is_image_data(self.content(member)[:MAGIC_BYTES])
-        except (ImageError, OSError):
+            return is_image_data(self.begins(member))
+        except (SourceError, OSError):
             return False
+
+
+def first_bytes(member: Member, content: Callable[[Member], bytes], *, packed: bool) -> bytes:
+    """Return the first bytes of a member of an archive; none of a long one that is packed."""
+    if packed:
+        return content(member)[:MAGIC_BYTES] if member.length <= MOST_UNPACKED else b""
+    return content(Member(member.name, member.offset, min(member.length, MAGIC_BYTES)))
 
 
 def is_zip(path: Path) -> bool:

@@ -11,10 +11,10 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Protocol
 
 from lowres.errors import ImageError, SourceError
-from lowres.formats.containers.streams import ByteRanges, damage_named
+from lowres.formats.containers.streams import damage_named
 from lowres.formats.containers.tar import Member
 from lowres.formats.source import check_name
 
@@ -62,7 +62,13 @@ def zip_members_in(file: IO[bytes], total: int, where: str) -> Iterator[Member]:
             yield Member(name, info.header_offset, info.compress_size)
 
 
-def read_member(ranges: ByteRanges, location: str, member: Member) -> bytes:
+class Ranges(Protocol):
+    """What reads a range of a file: `ByteRanges` on disk, `Remote` over a network."""
+
+    def read(self, location: str, offset: int, length: int, name: str) -> bytes: ...
+
+
+def read_member(ranges: Ranges, location: str, member: Member) -> bytes:
     """Read and unpack a member of the zip at `location`.
 
     Raises:
