@@ -217,8 +217,9 @@ def test_zips_that_are_damaged_or_others(tmp_path):
             open_source(tmp_path / "cut.zip").index()
     with zipfile.ZipFile(tmp_path / "other.zip", "w") as archive:
         archive.writestr("cat/1.png", PNG)
-    with pytest.raises(SourceError, match=r"other\.zip has no dataset\.json.*unpack it"):
-        open_source(tmp_path / "other.zip").index()
+    assert open_source(tmp_path / "other.zip").kind == "archive"
+    with pytest.raises(SourceError, match=r"other\.zip has no dataset\.json.*EDM"):
+        EdmSource(tmp_path / "other.zip").index()
     for text in ("{", "[]", "null", "[" * 100_000):
         with zipfile.ZipFile(tmp_path / "json.zip", "w") as archive:
             archive.writestr(LABELS, text)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 from cyclopts import App, Group, Parameter
 
 from lowres.cli.app import MORE, STORES, app, err, out
-from lowres.cli.flags import Commas, LocalPath, Output, Quiet, flags_of, given_values
+from lowres.cli.flags import Commas, LocalPath, Output, Quiet, SourcePath, flags_of, given_values
 from lowres.errors import LowresError
 from lowres.formats.source import Reading
 from lowres.progress import Track, shown, silent
@@ -36,7 +36,7 @@ SHOWN_SKIPPED = 10
 
 @app.command(group=STORES)
 def build(
-    source: LocalPath,
+    source: SourcePath,
     store: LocalPath,
     /,
     *,
@@ -45,6 +45,7 @@ def build(
     working: WorkingFlags = None,
     shard: str | None = None,
     finish: bool = False,
+    add: bool = False,
     quiet: Quiet = False,
 ) -> None:
     """Build a store of small variants from labelled images.
@@ -56,8 +57,8 @@ def build(
 
     Args:
         source: A folder of images, a table of paths and labels, the tars of ILSVRC2012, the
-            released batches, Parquet or WebDataset files, CIFAR, MNIST, the ZIP of EDM, or another
-            store (docs/formats.md).
+            released batches, Parquet or WebDataset files, CIFAR, MNIST, the ZIP of EDM, another
+            store, or a URL (docs/formats.md).
         store: Folder to write, new or empty.
         options: Sizes, filters and what is taken from the source.
         reading: What the source does not say itself.
@@ -65,15 +66,20 @@ def build(
         shard: Build only a part, such as 2/8, while other processes or machines build the other
             parts into the same folder; then run the command with --finish.
         finish: Make the store of the parts that were built with --shard.
+        add: Add variants to a finished store, such as --size 8. The source must be unchanged; runs
+            and studies of the store continue.
         quiet: Show no progress.
     """
     # No library that is loaded below computes with more threads than it is given.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from lowres.store import build as builder
+    from lowres.store.add import add as add_variants
     from lowres.store.staging import Shard
 
     chosen, ways = _options(options, reading), Working(**given_values(working))
     track = silent if quiet else shown
+    if add and (shard is not None or finish):
+        raise LowresError("--add builds in threads here: leave --shard and --finish out")
     if shard is not None:
         if finish or ways.executor != "threads":
             raise LowresError("--shard builds a part in threads: leave --finish and --executor out")
@@ -87,7 +93,7 @@ def build(
         return
     if finish and (ways.executor, ways.on_change) != ("threads", "stop"):
         raise LowresError("--finish builds nothing: leave --executor and --on-change out")
-    make = builder.finish_shards if finish else builder.build
+    make = add_variants if add else builder.finish_shards if finish else builder.build
     manifest = make(source, store, chosen, working=ways, track=track)
     for note in manifest.source["notes"]:
         err.print(f"note: {note}")
@@ -112,7 +118,7 @@ def _counts(splits: dict[str, int]) -> str:
 
 
 @app.command(group=STORES)
-def info(path: LocalPath, /, *, reading: ReadingFlags = None, quiet: Quiet = False) -> None:
+def info(path: SourcePath, /, *, reading: ReadingFlags = None, quiet: Quiet = False) -> None:
     """Describe a store, run, study, search or set of images; say which ImageNet32 a set is.
 
     Args:
@@ -277,7 +283,7 @@ app.command(bench)
 
 @bench.command(name="build")
 def bench_build(
-    source: LocalPath,
+    source: SourcePath,
     /,
     *,
     options: Options = None,

@@ -13,6 +13,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 from lowres.errors import SourceError
+from lowres.formats.archive import ArchiveSource, unpack_first
 from lowres.formats.batches import BatchesNpzSink, BatchesSink, BatchesSource
 from lowres.formats.cifar import CifarSource
 from lowres.formats.containers.rows import SUFFIXES
@@ -26,6 +27,7 @@ from lowres.formats.sink import Sink
 from lowres.formats.source import Reading, Source
 from lowres.formats.table import TableSource
 from lowres.formats.unlabelled import UnlabelledSource
+from lowres.formats.url import UrlSource
 from lowres.formats.webdataset import WebDatasetSink, WebDatasetSource
 
 ENTRY_POINTS = "lowres.formats"
@@ -49,6 +51,7 @@ FORMATS: tuple[Format, ...] = (
     Format(CifarSource),
     Format(IdxSource),
     Format(ParquetSource, {"parquet": ParquetSink}),
+    Format(ArchiveSource),
     Format(EdmSource, {"edm": EdmSink}),
     Format(IlsvrcSource),
     Format(TableSource),
@@ -91,7 +94,7 @@ def open_source(path: Path, reading: Reading | None = None) -> Source:
     """Open a path in the first format that recognises it; those of other packages come first.
 
     Args:
-        path: a folder or file; or a pattern of shards.
+        path: a folder or file; a pattern of shards; or a URL.
         reading: what the source does not say itself.
 
     Raises:
@@ -99,6 +102,8 @@ def open_source(path: Path, reading: Reading | None = None) -> Source:
             columns are named for a set that is no table.
     """
     reading = reading or Reading()
+    if UrlSource.recognises(path):
+        return UrlSource(path, reading)
     if not path.exists() and not is_pattern(path):
         raise SourceError(f"source {path} does not exist")
     if reading.columns or TableSource.recognises(path):
@@ -113,16 +118,30 @@ def open_source(path: Path, reading: Reading | None = None) -> Source:
         raise SourceError(unlabelled)
     for row in (*installed(), *FORMATS):
         if row.reader is not None and row.reader.recognises(path):
-            if reading.unlabelled and row.reader is FolderSource:
-                return UnlabelledSource(path)
-            if reading.class_level is None:
-                return row.reader(path)
-            if row.reader is FolderSource:
-                return FolderSource(path, reading.class_level)
-            raise SourceError(
-                f"--class-level is for class folders, and {path} is {row.reader.kind}: leave it out"
-            )
+            return _with(reading, row.reader, path)
+    if message := unpack_first(path):
+        raise SourceError(message)
     raise SourceError(
         f"source {path} must be a folder of images, or a tar, zip, Parquet or batch file that "
         "lowres reads (docs/formats.md); it is another file"
+    )
+
+
+def _with(reading: Reading, reader: type[Source], path: Path) -> Source:
+    """Open a path in the format that recognised it, in the way that the user asked for."""
+    if reader is FolderSource and (message := unpack_first(path)):
+        raise SourceError(message)
+    if reading.unlabelled and reader is FolderSource:
+        return UnlabelledSource(path)
+    if reader is ArchiveSource or (
+        reading.unlabelled and reader in (WebDatasetSource, EdmSource) and path.is_file()
+    ):
+        return ArchiveSource(path, reading)
+    if reading.class_level is None:
+        return reader(path)
+    if reader is FolderSource:
+        return FolderSource(path, reading.class_level)
+    raise SourceError(
+        f"--class-level is for folders and archives of class folders, and {path} is read as "
+        f"{reader.kind}: leave it out"
     )

@@ -11,9 +11,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
-import struct
 import zipfile
-import zlib
 from array import array
 from pathlib import Path, PurePosixPath
 
@@ -21,7 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowres.errors import ImageError, SourceError, StoreError
-from lowres.formats.containers.streams import damage_named
+from lowres.formats.containers.streams import ByteRanges
+from lowres.formats.containers.tar import Member
+from lowres.formats.containers.zip import read_member, zip_members
 from lowres.formats.indexing import check_several, indexed, missing_classes
 from lowres.formats.names import is_image_name, is_system
 from lowres.formats.sink import EARLIEST, Outline, Sink, png
@@ -41,20 +41,8 @@ MOST_LABELS_BYTES = 1_000_000_000
 LOOK_BYTES = 4096
 """How much of `dataset.json` is read to recognise it; other tools write files of that name."""
 
-LOCAL_HEADER = struct.Struct("<4s5H3L2H")
-"""The header of a member: signature, version, flags, method, time, date, CRC-32, sizes, and the
-lengths of name and extra field (PKWARE's APPNOTE.TXT, 4.3.7)."""
-
-HAS_DESCRIPTOR = 0x08
-"""Flag of a member whose CRC-32 comes after it."""
-
-ENCRYPTED = 0x01
-
 UNIX = 3
 """The system recorded in each member; by default it would be the one that lowres runs on."""
-
-MOST_IMAGE_BYTES = 256_000_000
-"""The most that a compressed member may unpack to."""
 
 Members = dict[str, tuple[int, int]]
 """Where the header of each file begins in the ZIP, and its length; 0 and 0 in a folder."""
@@ -103,33 +91,14 @@ class EdmSource(Source):
     def read(self, entry: Entry) -> bytes:
         if self.path.is_dir():
             return (self.path / entry.key).read_bytes()
-        header = self._at(entry, entry.offset, LOCAL_HEADER.size)
-        signature, _, flags, method, _, _, crc, _, _, name, extra = LOCAL_HEADER.unpack(header)
-        if signature != b"PK\x03\x04":
-            raise ImageError("it is damaged: it does not begin with the header of a member")
-        data = self._at(entry, entry.offset + len(header) + name + extra, entry.length)
-        if method == zipfile.ZIP_DEFLATED:
-            inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-            try:
-                data = inflater.decompress(data, MOST_IMAGE_BYTES)
-            except zlib.error as error:
-                raise ImageError(f"it is damaged: {error}") from error
-            if not inflater.eof:
-                raise ImageError(
-                    f"it is damaged: cut off, or unpacks to more than {MOST_IMAGE_BYTES} bytes"
-                )
-        if not flags & HAS_DESCRIPTOR and zlib.crc32(data) != crc:
-            raise ImageError("it is damaged: its checksum is wrong")
-        return data
+        member = Member(entry.key, entry.offset, entry.length)
+        return read_member(self.ranges, entry.location, member)
 
     def stamp(self, entry: Entry) -> str:
         return file_stamp(self.path / entry.key if self.path.is_dir() else self.path)
 
     def describe(self, entry: Entry) -> str:
         return str(self.path / entry.key) if self.path.is_dir() else super().describe(entry)
-
-    def _at(self, entry: Entry, offset: int, length: int) -> bytes:
-        return self.ranges.read(entry.location, offset, length, entry.key)
 
 
 class EdmSink(Sink):
@@ -196,36 +165,21 @@ def _in_folder(root: Path) -> tuple[Members, bytes]:
 def _in_zip(path: Path) -> tuple[Members, bytes]:
     """List the files of a ZIP, and read the labels."""
     members: Members = {}
-    total = path.stat().st_size
-    with damage_named(str(path)), zipfile.ZipFile(path) as archive:
-        for member in archive.infolist():
-            name = check_name(member.filename, str(path))
-            if member.is_dir() or any(map(is_system, name.split("/"))):
-                continue
-            if name == LABELS:
-                continue
-            fault = "comes twice: remove one" if name in members else _fault(member, total)
-            if fault:
-                raise SourceError(f"{path}: {name} {fault}")
-            members[name] = (member.header_offset, member.compress_size)
-        if LABELS not in archive.NameToInfo:
-            raise SourceError(
-                f"{path} has no {LABELS}, so it is not a ZIP of EDM or StyleGAN3: unpack it and "
-                "build from the folder, or rename released batches back (Imagenet32_train.zip)"
-            )
-        with archive.open(LABELS) as file:
-            return members, file.read(MOST_LABELS_BYTES + 1)
-
-
-def _fault(member: zipfile.ZipInfo, total: int) -> str | None:
-    """Return why a member of a ZIP of `total` bytes cannot be read."""
-    if member.flag_bits & ENCRYPTED:
-        return "is encrypted: unpack the ZIP with its password"
-    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        return "must be stored or deflated: make the ZIP anew with zip -0"
-    if member.header_offset < 0 or member.header_offset + member.compress_size > total:
-        return "is cut off: fetch the ZIP again"
-    return None
+    labels = None
+    for member in zip_members(path):
+        if member.name == LABELS:
+            labels = member
+        elif not any(map(is_system, member.name.split("/"))):
+            members[member.name] = (member.offset, member.length)
+    if labels is None:
+        raise SourceError(
+            f"{path} has no {LABELS}, so it is not a ZIP of EDM or StyleGAN3: unpack it and "
+            "build from the folder, or rename released batches back (Imagenet32_train.zip)"
+        )
+    try:
+        return members, read_member(ByteRanges(), str(path), labels)
+    except ImageError as error:
+        raise SourceError(f"{path}: {LABELS}: {error}") from error
 
 
 def _labels(path: Path, text: bytes) -> dict[str, int]:

@@ -201,12 +201,17 @@ class FolderScan:
         """Read Tiny ImageNet's val: one line for each image, with its name, a tab and its WNID."""
         path = self.root / base.path / ANNOTATIONS
         names = {}
-        for number, line in enumerate(path.read_text("utf-8", "replace").splitlines(), 1):
+        text = self.text(f"{base.path}/{ANNOTATIONS}".lstrip("/"))
+        for number, line in enumerate(text.splitlines(), 1):
             name, tab, rest = line.partition("\t")
             if not tab:
                 raise SourceError(f"{path}, line {number} must be NAME<tab>CLASS..., was {line!r}")
             names[name] = rest.partition("\t")[0]
         return names
+
+    def text(self, path: str) -> str:
+        """Read a list in the folder."""
+        return (self.root / path).read_text("utf-8", "replace")
 
     def annotated(self, names: dict[str, str], image: str, place: str, label: str | None) -> str:
         """Return the class of an image of Tiny ImageNet's val, and strike it off the list."""
@@ -232,8 +237,8 @@ class FolderSink(Sink):
     """Writes PNG files as `split/class/name.png`, which every ImageFolder reader reads.
 
     Names of folders inside a class become parts of the file name: `class/a/b.jpg` is
-    `class/a_b.png`. `classes.txt` has the class names in the order of the labels.
-    A set without labels has neither: `split/KEY.png`.
+    `class/a_b.png`. `classes.txt` has the class names in the order of the labels. A set without
+    labels has no class folders and no `classes.txt`: `split/KEY.png`.
 
     Raises:
         StoreError: a class name cannot be the name of a class folder.

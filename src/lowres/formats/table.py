@@ -20,7 +20,7 @@ from lowres.formats.containers.finder import FileFinder
 from lowres.formats.containers.rows import SUFFIXES, columns_of, rows_of
 from lowres.formats.folder import FolderSource
 from lowres.formats.indexing import Labelled, assembled
-from lowres.formats.names import SPLIT_NAMES, is_system, split_of
+from lowres.formats.names import is_system, split_of
 from lowres.formats.source import Index, Reading, check_name
 from lowres.formats.unlabelled import UNLABELLED, unlabelled_index
 
@@ -106,11 +106,7 @@ def _beside(folder: Path) -> list[_Beside]:
     """Return the tables that label the images of a folder; none if it needs no table."""
     with os.scandir(folder) as children:
         kinds = {child.name: child.is_dir() for child in children if not is_system(child.name)}
-    splits = {
-        name: SPLIT_NAMES[name.lower()]
-        for name in sorted(kinds)
-        if kinds[name] and name.lower() in SPLIT_NAMES
-    }
+    splits = {n: split for n in sorted(kinds) if kinds[n] and (split := split_of(n))}
     found = [_Beside(folder / name, None) for name in BESIDE_IMAGES if kinds.get(name) is False]
     for name, split in splits.items():
         found += [
@@ -318,7 +314,7 @@ class _Listing:
                         f"{where} {lines[label]}: a label must be a number from 0 up, was {label}"
                     )
             # pandas writes whole numbers as 3.0 if one of them is missing.
-            return {label: str(int(float(label))) if "." in label else label for label in present}
+            return {label: label.partition(".")[0].lstrip("+") for label in present}
         if all(map(_NUMBER.fullmatch, present)):
             label = next(label for label in lines if not _WHOLE.fullmatch(label))
             raise SourceError(
@@ -330,7 +326,7 @@ class _Listing:
     def splits(self, rows: list[_Row]) -> list[str | None]:
         """Return the split of each row: by its column, its folder or the table; None if unknown."""
         if self.columns.split is not None:
-            known = {row.split: SPLIT_NAMES.get((row.split or "").lower()) for row in rows}
+            known = {row.split: split_of(row.split or "") for row in rows}
             counted = Counter(row.split or "nothing" for row in rows if not known[row.split])
             self.notes += [
                 f"left out {times} images of {self.table.name} whose {self.columns.split} is "
@@ -341,8 +337,8 @@ class _Listing:
         if self.split is not None:
             return [self.split] * len(rows)
         first = {row.key.partition("/")[0] for row in rows if "/" in row.key}
-        if len(first) > 1 and all(name.lower() in SPLIT_NAMES for name in first):
-            return [SPLIT_NAMES.get(row.key.partition("/")[0].lower()) for row in rows]
+        if len(first) > 1 and all(map(split_of, first)):
+            return [split_of(row.key.partition("/")[0]) for row in rows]
         return [self.stem_split()] * len(rows)
 
     def stem_split(self) -> str:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from lowres.errors import SourceError
 from lowres.formats.folder import FolderScan, FolderSource
 from lowres.formats.indexing import Labelled, indexed
 from lowres.formats.names import split_of
 from lowres.formats.source import Entry, Index
-from lowres.formats.tree import ClassFolder
+from lowres.formats.tree import ClassFolder, Folder
 
 UNLABELLED = "unlabelled"
 """Name of the one class."""
@@ -29,21 +30,29 @@ class UnlabelledSource(FolderSource):
 
     def index(self) -> Index:
         scan = FolderScan(self.path)
-        tree = scan.tree()
-        if not tree.count:
-            raise SourceError(f"{self.path} holds no images")
-        named = {folder: split_of(folder.name) for folder in tree.filled}
-        notes = []
-        if "train" not in named.values():  # a folder called test beside others is no split
-            named = {tree: "train"}
-        elif others := [folder.name for folder, split in named.items() if split is None]:
-            notes.append(f"left out the folders beside the splits: {', '.join(others)}")
-        found: dict[str, list[Labelled]] = {}
-        for folder, split in named.items():
-            if split:
-                rows = scan.labelled([ClassFolder(UNLABELLED, folder, folder)])
-                found.setdefault(split, []).extend(rows)
-        return unlabelled_index(found, "images at any depth", [*notes, *scan.notes()])
+        return unlabelled_tree(scan.tree(), scan, self.path)
+
+
+def unlabelled_tree(tree: Folder, scan: FolderScan, where: Path) -> Index:
+    """Make an index of all images of a tree; folders named like splits are splits.
+
+    Raises:
+        SourceError: there are no images.
+    """
+    if not tree.count:
+        raise SourceError(f"{where} holds no images")
+    named = {folder: split_of(folder.name) for folder in tree.filled}
+    notes = []
+    if tree.images or "train" not in named.values():  # a folder called test is no split
+        named = {tree: "train"}
+    elif others := [folder.name for folder, split in named.items() if split is None]:
+        notes.append(f"left out the folders beside the splits: {', '.join(others)}")
+    found: dict[str, list[Labelled]] = {}
+    for folder, split in named.items():
+        if split:
+            rows = scan.labelled([ClassFolder(UNLABELLED, folder, folder)])
+            found.setdefault(split, []).extend(rows)
+    return unlabelled_index(found, "images at any depth", [*notes, *scan.notes()])
 
 
 def unlabelled_index(

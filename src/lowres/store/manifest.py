@@ -56,6 +56,8 @@ class Manifest:
         contents: the content hash of each variant (`content.py`).
         files: SHA-256 (hexadecimal) of every file, by its path in the store.
         versions: the software that built it.
+        added: the variants that were added later; the digest leaves them out, so that runs and
+            studies of the store continue.
     """
 
     source: dict[str, Any]
@@ -68,16 +70,24 @@ class Manifest:
     contents: dict[str, str]
     files: dict[str, str]
     versions: dict[str, str]
+    added: tuple[str, ...] = ()
 
     @property
     def digest(self) -> str:
-        """SHA-256 over the names and checksums of the files; equal digests mean equal contents."""
-        lines = "".join(f"{path} {sha256}\n" for path, sha256 in sorted(self.files.items()))
+        """SHA-256 over the names and checksums of the files of the first build.
+
+        Equal digests mean equal contents.
+        """
+        later = {array_path(split, variant) for split in self.splits for variant in self.added}
+        named = sorted((path, sha256) for path, sha256 in self.files.items() if path not in later)
+        lines = "".join(f"{path} {sha256}\n" for path, sha256 in named)
         return hashlib.sha256(lines.encode()).hexdigest()
 
     def write(self, folder: Path) -> None:
         """Write to `folder`; after a crash or a power cut, the file is whole or missing."""
         record = {"format": FORMAT, "format_version": FORMAT_VERSION, **asdict(self)}
+        if not self.added:
+            del record["added"]
         write_json(folder / FILE_NAME, record)
 
     @classmethod
@@ -102,7 +112,9 @@ class Manifest:
                 f"version {FORMAT_VERSION}: use the lowres that built it, or build it again"
             )
         try:
+            record.setdefault("added", [])
             values = {field.name: record[field.name] for field in fields(cls)}
+            values["added"] = tuple(map(str, values["added"]))
             values["classes"] = tuple(map(str, values["classes"]))
             values["variants"] = tuple(map(str, values["variants"]))
             values["skipped"] = tuple(Skipped(**skipped) for skipped in values["skipped"])

@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path, PurePosixPath
 
 from lowres.errors import SourceError
-from lowres.formats.names import SPLIT_NAMES, is_image_name, is_system
+from lowres.formats.names import is_image_name, is_system, split_of
 
 
 class FileFinder:
@@ -76,7 +76,7 @@ class FileFinder:
             if not is_system(name) and (self.table.parent / name).is_dir()
         ]
         found = [name for name in folders if self._below(name, path)]
-        named = [name for name in found if SPLIT_NAMES.get(name.lower()) == split]
+        named = [name for name in found if split_of(name) == split]
         found = named or found
         if len(found) > 1:
             raise SourceError(
