@@ -214,7 +214,7 @@ def test_class_levels_that_do_not_exist(tmp_path):
     with pytest.raises(SourceError, match="must be 1 or more, was 0"):
         read(tmp_path / "set", 0)
     lay(tmp_path / "edm", "dataset.json").joinpath("dataset.json").write_text('{"labels": []}')
-    with pytest.raises(SourceError, match=r"--class-level is for class folders, and .* is edm"):
+    with pytest.raises(SourceError, match=r"--class-level is for folders .* is read as edm"):
         open_source(tmp_path / "edm", Reading(class_level=1))
 
 
@@ -298,6 +298,19 @@ def test_splits_that_are_not_clear(tmp_path, form, kind):
         shard(path, *pair(path.stem)) if form == "tar" else table(path)
     with pytest.raises(SourceError, match=words):
         read(tmp_path)
+
+
+def test_a_table_puts_no_unknown_folder_into_train(tmp_path):
+    lay(tmp_path, "{train,holdout}/{1,2}.jpg")
+    rows = [f"{split}/{n}.jpg,{n}" for split in ("train", "holdout") for n in (1, 2)]
+    listed = tmp_path / "list.csv"
+    listed.write_text("\n".join(["file,label", *rows]))
+    with pytest.raises(SourceError, match=r"in train and in holdout.* --split COLUMN"):
+        read(listed)
+    listed.write_text("\n".join(["file,label", *rows[:2]]))
+    assert counts(read(listed)) == {"train": 2}
+    listed.write_text(listed.read_text().replace("train/", "train/../holdout/"))
+    assert counts(read(listed)) == {"train": 2}
 
 
 # Bytes decide.
