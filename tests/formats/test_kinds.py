@@ -158,6 +158,8 @@ REFUSED = {
         r"run: lowres build .*set/answers\.csv STORE --paths COLUMN --labels COLUMN",
     ),
     "flat": (("{1,2,3}.jpg",), r"holds no labelled images: .* \(set 3\); expected class/image"),
+    "flat parts": (("train_{1,2}/{1,2}.jpg",), r"in no class folders \(train_1 2, train_2 2\)"),
+    "unlabelled beside classes": (("{cat,dog,Unlabeled}/1.jpg",), "Unlabeled, which is no class"),
     "flat, other words": (("{train_images,test_images}/1.jpg",), "in no class folders"),
     "flat, a third beside": (("{train,test,sample}/1.jpg",), "in no class folders"),
     "flat train, sorted val": (("train/1.jpg", "val/{a,b}/1.jpg"), r"train .*\(train 1\)"),
