@@ -91,7 +91,7 @@ def split_word(name: str) -> str | None:
             word = matched[1]
         if word in SPLIT_NAMES:
             found.add(word)
-    return found.pop() if len({SPLIT_NAMES[word] for word in found}) == 1 else None
+    return min(found) if len({SPLIT_NAMES[word] for word in found}) == 1 else None
 
 
 def split_of(name: str) -> str | None:
