@@ -36,7 +36,7 @@ SPLIT_NAMES = {
 IMAGE_SUFFIXES = frozenset(
     {
         ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff",
-        ".ppm", ".pgm", ".pbm", ".pnm", ".avif", ".heic", ".heif",
+        ".ppm", ".pgm", ".pbm", ".pnm", ".pfm", ".avif", ".heic", ".heif",
     }
 )  # fmt: skip
 """Suffixes of files that are taken for images, in any case; the bytes decide how to decode. The
@@ -56,8 +56,8 @@ images. Names that begin with a dot are ignored, too."""
 
 MAGIC_BYTES = 16
 _MAGIC = re.compile(
-    rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|GIF8[79]a|RIFF....WEBP|II\*\0|MM\0\*|P[1-6][\s#]"
-    rb"|BM.{4}\0{4}|....ftyp(?:avif|avis|heic|heix|mif1|msf1)",
+    rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|GIF8[79]a|RIFF....WEBP|II\*\0|MM\0\*|P[1-6fF][\s#]"
+    rb"|BM.{4}\0{4}|....ftyp(?:avif|avis|hei[cmsx]|hev[cmsx]|mif1|msf1)",
     re.DOTALL,
 )
 """First bytes of JPEG, PNG, GIF, WebP, TIFF, PPM and its kin, BMP, AVIF and HEIC files."""
