@@ -176,7 +176,7 @@ def test_a_command_that_is_not_understood_names_its_help(call):
     [
         ["build", "images", "s3://bucket/store"],
         ["build", "images", "gs://bucket/store"],
-        ["info", "https://example.org/x.tar"],
+        ["verify", "https://example.org/x.tar"],
         ["export", "store", "hf://me/set", "--to", "parquet"],
         ["train", "s3://bucket/store"],
         ["show", "store", "--out", "s3://bucket/sheet.png"],
