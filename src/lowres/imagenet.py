@@ -8,6 +8,7 @@ the order of sorted WNIDs. No class has the same position in both.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterator, Sequence
 from functools import cache
 from importlib import resources
@@ -165,7 +166,7 @@ def expanded(asked: Sequence[str], classes: Sequence[str]) -> tuple[str, ...]:
 def _expanded_one(text: str, classes: Sequence[str]) -> Iterator[str]:
     matched = _RANGE.fullmatch(text)
     if text in classes or (text not in SUBSETS and not matched):
-        yield text
+        yield text if text in classes else unicodedata.normalize("NFC", text)
         return
     order, first, last = matched.groups() if matched else ("devkit", "1", str(SUBSETS[text]))
     if order == "devkit" and devkit_ids(classes) is None:

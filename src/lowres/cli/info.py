@@ -12,6 +12,7 @@ from lowres.comparing.identify import identify, released
 from lowres.formats import open_source
 from lowres.formats.batches import BatchesSource
 from lowres.formats.ilsvrc import small_imagenet
+from lowres.formats.names import class_order
 from lowres.formats.source import Reading
 from lowres.formats.unlabelled import without_labels
 from lowres.imagenet import devkit_ids, find
@@ -57,7 +58,8 @@ def _store(path: Path) -> Iterator[str]:
     yield f"source: {source['kind']} {source['name']}, layout {source['layout']}"
     yield f"classes: {len(classes)}, {_first(classes)}"
     ids = devkit_ids(classes)
-    order = "in sorted order" if list(classes) == sorted(classes) else "in the source's own order"
+    is_sorted = list(classes) == class_order(classes)
+    order = "in sorted order" if is_sorted else "in the source's own order"
     if ids is not None:
         order = f"in the order of sorted WNIDs; devkit ids {', '.join(map(str, ids[:5]))}, ..."
     yield f"labels: 0 to {len(classes) - 1}, {order}"

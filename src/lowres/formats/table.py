@@ -20,7 +20,7 @@ from lowres.formats.containers.finder import FileFinder
 from lowres.formats.containers.rows import SUFFIXES, columns_of, rows_of
 from lowres.formats.folder import FolderSource
 from lowres.formats.indexing import Labelled, assembled
-from lowres.formats.names import is_system, split_of
+from lowres.formats.names import SPLIT_NAMES, is_system, split_of
 from lowres.formats.source import Index, Reading, check_name
 from lowres.formats.unlabelled import UNLABELLED, unlabelled_index
 
@@ -339,6 +339,13 @@ class _Listing:
         first = {row.key.partition("/")[0] for row in rows if "/" in row.key}
         if len(first) > 1 and all(map(split_of, first)):
             return [split_of(row.key.partition("/")[0]) for row in rows]
+        exact = sorted(name for name in first if name.lower() in SPLIT_NAMES)
+        if exact and len(first) > 1:
+            raise SourceError(
+                f"{self.table} names images in {exact[0]} and in {min(first - set(exact))}, which "
+                "means no split: add a column with train, val or test in each row, and name it by "
+                "--split COLUMN"
+            )
         return [self.stem_split()] * len(rows)
 
     def stem_split(self) -> str:

@@ -20,6 +20,9 @@ from lowres.text import count
 ANNOTATIONS = "val_annotations.txt"
 """Tiny ImageNet's list of the classes of val."""
 
+UNLABELLED = frozenset({"unlabeled", "unlabelled", "unsup", "unsupervised"})
+"""Names of folders, in any case, of images without labels."""
+
 NAMED = 3
 """Folders named in a message."""
 
@@ -183,10 +186,11 @@ class _Tree:
         exact = {split for below, split in named if below.name.lower() in SPLIT_NAMES}
         names = _names([below for below, _ in named])
         if "train" not in splits:
-            way = "name a folder train"
+            way = f"name a folder train, or build from {self.path(named[0][0])}"
             names += " but no train"
         elif others and (splits == {"train"} or (len(exact) < 2 and not _share_classes(named))):
-            way = f"build from {self.path(named[0][0])}, or rename the folders"
+            train = next(below for below, split in named if split == "train")
+            way = f"build from {self.path(train)}, or rename the folders"
             names += f" beside {_names(others)}, which may be splits or classes"
         else:
             return None
@@ -198,7 +202,8 @@ class _Tree:
         """Return why folders named like splits, without folders inside, may be no classes."""
         splits = {split for _, split in named}
         exact = {split for below, split in named if below.name.lower() in SPLIT_NAMES}
-        if len(exact if others else splits) > 1 or (exact and not others):
+        parts = len({series(below.name) for below, _ in named}) == 1
+        if len(exact if others else splits) > 1 or (not others and (exact or parts)):
             return self.flat(base, [below for below, _ in named])
         if exact - {"train"}:
             return (
@@ -241,23 +246,8 @@ class _Tree:
         base = parts[0]
         if not tops:
             return 1
-        if len({top.name for top in tops}) == 1:
-            raise SourceError(self.one_class(base, tops[0]))
-        names = {top.name for top in tops}
-        for top, below in [(each, below) for each in tops for below in each.filled]:
-            if below.name.lower() in SPLIT_NAMES:
-                raise SourceError(
-                    f"{self.path(base)} has splits inside its folders, such as "
-                    f"{top.name}/{below.name}: lowres reads split/class/image; build from one "
-                    f"folder such as {self.path(top)}, move the images, or add {FLAG} 1 if "
-                    f"{below.name} is no split"
-                )
-            if below.name in names and below.name != top.name:
-                raise SourceError(
-                    f"{self.path(base)} has a folder {below.name} and a folder "
-                    f"{top.name}/{below.name}, so the level of the classes is not clear: move one "
-                    f"of them; or, if {_names(tops)} are the classes, add {FLAG} 1"
-                )
+        if doubt := self.class_doubt(base, tops):
+            raise SourceError(f"{self.path(base)} has {doubt}")
         inside = {below.name for top in tops for below in top.filled}
         one_inside = len(inside) == 1 and all(below.is_flat for t in tops for below in t.filled)
         if any(top.images for top in tops) or _all_wnids(tops) or one_inside:
@@ -266,6 +256,32 @@ class _Tree:
         if depth:
             return depth
         raise SourceError(self.nested(parts, tops))
+
+    def class_doubt(self, base: Folder, tops: Sequence[Folder]) -> str | None:
+        """Return why the folders of train may not be the classes, or None."""
+        names = {top.name for top in tops}
+        if len(names) == 1:
+            return self.one_class(tops[0])
+        if unlabelled := [name for name in sorted(names) if name.lower() in UNLABELLED]:
+            return (
+                f"a folder {unlabelled[0]}, which is no class by its name: move it away, or add "
+                f"{FLAG} 1 if it is a class"
+            )
+        for top, below in [(each, below) for each in tops for below in each.filled]:
+            inner = f"{top.name}/{below.name}"
+            if below.name.lower() in SPLIT_NAMES:
+                return (
+                    f"splits inside its folders, such as {inner}: lowres reads split/class/image; "
+                    f"build from one folder such as {self.path(top)}, move the images, or add "
+                    f"{FLAG} 1 if {below.name} is no split"
+                )
+            if below.name in names and below.name != top.name:
+                return (
+                    f"a folder {below.name} and a folder {inner}, so the level of the classes is "
+                    f"not clear: move one of them; or, if {_names(tops)} are the classes, add "
+                    f"{FLAG} 1"
+                )
+        return None
 
     def classes(self, split: str, parts: Sequence[Folder], level: int) -> list[ClassFolder]:
         """List the class folders of one split."""
@@ -319,7 +335,7 @@ class _Tree:
             )
         return f"holds no labelled images: its images lie in no class folders ({held}); {advice}"
 
-    def one_class(self, base: Folder, top: Folder) -> str:
+    def one_class(self, top: Folder) -> str:
         advice, inner = "add the folders of other classes", top
         while not inner.images and len(inner.filled) == 1:
             inner = inner.filled[0]
@@ -327,8 +343,8 @@ class _Tree:
             what = f"the {len(inner.filled)} folders in it ({_names(inner.filled)})"
             advice = f"if {what} are the classes, build from {self.path(inner)}; else {advice}"
         return (
-            f"{self.path(base)} has one class alone, {top.name}, and classification needs two: "
-            f"{advice}; for images without labels, add --unlabelled"
+            f"one class alone, {top.name}, and classification needs two: {advice}; for images "
+            "without labels, add --unlabelled"
         )
 
     def nested(self, parts: Sequence[Folder], tops: Sequence[Folder]) -> str:
@@ -360,7 +376,12 @@ def _unwrapped(folder: Folder, split: str) -> Folder:
 def _share_classes(named: Sequence[tuple[Folder, str]]) -> bool:
     """Return whether train shares a class folder with another split."""
     inside = {
-        is_train: {b.name for f, split in named if (split == "train") == is_train for b in f.filled}
+        is_train: {
+            below.name
+            for folder, split in named
+            if (split == "train") == is_train
+            for below in _unwrapped(folder, split).filled
+        }
         for is_train in (True, False)
     }
     return bool(inside[True] & inside[False])

@@ -100,3 +100,9 @@ def notes(store: Store, written: Collection[str], to: str) -> Iterator[str]:
                 f"{split} has no images of {empty} of the {len(store.classes)} classes, so "
                 "readers that number the folders number the others differently"
             )
+    if to == "folder" and list(store.classes) != sorted(store.classes):
+        yield (
+            "the labels are not in the order of the sorted names: readers that sort names as text, "
+            "such as torchvision's ImageFolder, number the classes differently; classes.txt has "
+            "the store's order, and lowres reads it"
+        )
