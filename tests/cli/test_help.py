@@ -16,7 +16,7 @@ from lowres.study.search.plan import SearchPlan
 from lowres.training.run import Execution
 
 PAGES = Path(__file__).parent / "help"
-VERBS = ("build", "info", "verify", "show", "export", "train", "study", "status", "search",
+VERBS = ("build", "info", "verify", "check", "show", "export", "train", "study", "status", "search",
          "report", "judge", "decide", "demo", "bench build", "help")  # fmt: skip
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,16 +14,21 @@ from lowres.formats.batches import BatchesSource
 from lowres.formats.ilsvrc import small_imagenet
 from lowres.formats.names import class_order
 from lowres.formats.source import Reading
-from lowres.formats.unlabelled import without_labels
-from lowres.imagenet import devkit_ids, find
+from lowres.formats.unlabelled import index_of
+from lowres.imagenet import devkit_ids
 from lowres.progress import Track, silent
+from lowres.store.findings import class_line
 from lowres.store.options import preset_of
+from lowres.store.sample import described
 from lowres.store.store import open_store
 from lowres.study.search.plan import work_directory
 from lowres.study.status import standings, summary
 from lowres.study.study import Study
 from lowres.text import count
 from lowres.training.run import Run, RunState
+
+SPLIT_LINE = "{}: {} pictures"
+"""A split and its number of images, as scripts of others read it: without a comma."""
 
 
 def describe(path: Path, *, reading: Reading | None = None, track: Track = silent) -> Iterator[str]:
@@ -56,7 +61,8 @@ def _store(path: Path) -> Iterator[str]:
         missing = count(len(manifest.files) - len(files), "missing file")
         yield f"{missing}; to list them, run: lowres verify {path}"
     yield f"source: {source['kind']} {source['name']}, layout {source['layout']}"
-    yield f"classes: {len(classes)}, {_first(classes)}"
+    first = next(iter(store.splits))
+    yield class_line(classes, np.bincount(store.labels(first), minlength=len(classes)), first)
     ids = devkit_ids(classes)
     is_sorted = list(classes) == class_order(classes)
     order = "in sorted order" if is_sorted else "in the source's own order"
@@ -64,7 +70,7 @@ def _store(path: Path) -> Iterator[str]:
         order = f"in the order of sorted WNIDs; devkit ids {', '.join(map(str, ids[:5]))}, ..."
     yield f"labels: 0 to {len(classes) - 1}, {order}"
     for split, images in store.splits.items():
-        yield f"{split}: {images:,} images"
+        yield SPLIT_LINE.format(split, images)
         skipped = sum(entry.split == split for entry in manifest.skipped)
         if skipped:
             yield f"{split}: {skipped} images skipped, as they could not be decoded"
@@ -74,7 +80,7 @@ def _store(path: Path) -> Iterator[str]:
         named = f", preset {preset}" if preset else ""
         yield f"{variant}{named}: mean {_levels(mean)}, std {_levels(std)}"
         yield f"{variant}: content {manifest.contents[str(variant)]}"
-    yield from (f"note: {note}" for note in source["notes"])
+    yield from (f"note: {note}" for note in manifest.notes)
     yield "built with " + ", ".join(f"{name} {v}" for name, v in manifest.versions.items())
 
 
@@ -127,16 +133,13 @@ def _source(path: Path, reading: Reading, track: Track) -> Iterator[str]:
     source = open_source(path, reading)
     if isinstance(source, BatchesSource):  # before the index, which needs all files
         yield released(source, track=track)
-    index = source.index()
-    if reading.unlabelled and index.labelled:
-        index = without_labels(index)
+    index = index_of(source, reading)
     yield f"source {path}: {source.kind}, layout {index.layout}"
-    yield f"classes: {len(index.classes)}, {_first(index.classes)}"
-    yield from (f"{split}: {len(entries):,} images" for split, entries in index.splits.items())
+    split, entries = next(iter(index.splits.items()))
+    labels = np.fromiter((entry.label for entry in entries), np.int64, len(entries))
+    yield class_line(index.classes, np.bincount(labels, minlength=len(index.classes)), split)
+    for name, listed in index.splits.items():
+        yield SPLIT_LINE.format(name, len(listed))
     yield from identify(source, index)
     yield from (f"note: {note}" for note in index.notes)
-
-
-def _first(names: Sequence[str]) -> str:
-    words = [f"{name} ({known.word})" if (known := find(name)) else name for name in names[:5]]
-    return ", ".join(words) + (", ..." if len(names) > 5 else "")
+    yield from described(source, index)

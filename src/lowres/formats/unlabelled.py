@@ -10,7 +10,7 @@ from lowres.errors import SourceError
 from lowres.formats.folder import FolderScan, FolderSource
 from lowres.formats.indexing import Labelled, indexed
 from lowres.formats.names import split_of
-from lowres.formats.source import Entry, Index
+from lowres.formats.source import Entry, Index, Reading, Source
 from lowres.formats.tree import ClassFolder, Folder
 
 UNLABELLED = "unlabelled"
@@ -66,8 +66,11 @@ def unlabelled_index(
     return Index((UNLABELLED,), indexed(splits), layout, (*notes, NOTE), labelled=False)
 
 
-def without_labels(index: Index) -> Index:
-    """Put all images of a labelled set into one class."""
+def index_of(source: Source, reading: Reading) -> Index:
+    """List a source; put all images of a labelled set into one class if `reading` asks for that."""
+    index = source.index()
+    if not (reading.unlabelled and index.labelled):
+        return index
     splits = {
         split: tuple(replace(entry, label=0) for entry in entries)
         for split, entries in index.splits.items()

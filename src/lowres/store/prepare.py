@@ -22,11 +22,13 @@ from lowres import formats
 from lowres.errors import SourceError, StoreError
 from lowres.formats.indexing import select_classes, split_by_hash
 from lowres.formats.source import Entry, Index, Reading, Source, file_stamp
-from lowres.formats.unlabelled import without_labels
+from lowres.formats.unlabelled import index_of
 from lowres.imagenet import expanded
+from lowres.resampling.decode import background_of
 from lowres.store.manifest import FILE_NAME
-from lowres.store.options import PRESETS, BuildOptions
+from lowres.store.options import DEFAULT_SIZES_PX, PRESETS, BuildOptions
 from lowres.store.rows import RowFile
+from lowres.store.sample import default_sizes, short_side
 from lowres.store.store import Store
 from lowres.variant import Variant
 
@@ -106,7 +108,11 @@ class StoreSource(Source):
                 for split in self.store.splits
             },
             layout=", ".join(map(str, self.variants)),
-            notes=(*manifest.source["notes"], origin),
+            notes=(
+                *manifest.source["notes"],
+                *(f"in the store that was copied: {note}" for note in manifest.finding_notes),
+                origin,
+            ),
             native_px=sizes.pop() if len(sizes) == 1 else None,
             is_variant=True,
             labelled=self.store.labelled,
@@ -213,21 +219,32 @@ def prepare(path: Path, store: Path, options: BuildOptions | None) -> Prepared:
 
     options = options or BuildOptions()
     options.variants()  # raises before anything is read
+    if options.background is not None:
+        options = replace(options, background=background_of(options.background))
     if store.resolve().is_relative_to(path.resolve()):
         raise StoreError(f"store {store} must not lie inside the source {path}: choose another")
     source = open_source(path, reading=options)
     if isinstance(source, StoreSource):
         source = source.choose(options)
-    index = source.index()
-    if options.unlabelled and index.labelled:
-        index = without_labels(index)
+    index = index_of(source, options)
     options = replace(options, classes=expanded(options.classes, index.classes))
     if options.classes:
         index = select_classes(index, options.classes)
     if options.val_fraction is not None:
         index = split_by_hash(index, options.val_fraction)
     copies = source.variants if isinstance(source, StoreSource) else ()
-    variants = sorted(copies or options.variants(index.native_px))
+    if copies or options.size or index.native_px is not None:
+        sizes: tuple[int, ...] = (index.native_px or DEFAULT_SIZES_PX[0],)
+    else:
+        side = short_side(source, index)
+        sizes = default_sizes(side)
+        if left_out := [f"{size}" for size in DEFAULT_SIZES_PX if size not in sizes]:
+            note = (
+                f"no {' or '.join(left_out)} px by default, which would enlarge most images: "
+                f"their shorter side is {side} px (median of a sample)"
+            )
+            index = replace(index, notes=(*index.notes, note))
+    variants = sorted(copies or options.variants(sizes))
     others = {variant.size for variant in variants} - {index.native_px}
     if index.is_variant and others and not copies:
         raise StoreError(
