@@ -107,6 +107,7 @@ class TestFolderByUrl(SourceContract):
         return open_source(Path(f"{server.url}/set"))
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("name", ["set.zip", "deflated.zip", "set.tar", "set"])
 def test_a_store_by_url_is_that_of_the_disk(server, source, files, tmp_path, name):
     if name == "set":
@@ -209,6 +210,43 @@ def test_without_the_package_of_a_scheme(monkeypatch):
         Remote("s3://b/x.zip")
 
 
+@pytest.mark.full
+def test_a_bucket(files, tmp_path, monkeypatch):
+    """S3, against moto's server."""
+    pytest.importorskip("s3fs")
+    moto = pytest.importorskip("moto.server")
+    running = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    running.start()
+    host, port = running.get_host_and_port()
+    for name, value in (
+        ("AWS_ENDPOINT_URL", f"http://{host}:{port}"),
+        ("AWS_ACCESS_KEY_ID", "any"),
+        ("AWS_SECRET_ACCESS_KEY", "any"),
+        ("AWS_DEFAULT_REGION", "us-east-1"),
+    ):
+        monkeypatch.setenv(name, value)
+    try:
+        import fsspec
+
+        bucket = fsspec.filesystem("s3")
+        bucket.mkdir("bucket")
+        for name, data in files.items():
+            bucket.pipe(f"bucket/{name}", data)
+        bucket.pipe("bucket/set.zip", pack(tmp_path / "set.zip", files).read_bytes())
+        folder, archive = (open_source(Path(f"s3://bucket/set{end}")) for end in ("", ".zip"))
+        index = folder.index()
+        assert index.digest() == archive.index().digest()
+        entry = index.splits["train"][0]
+        assert folder.read(entry) == files["set/train/ant/00.jpg"]
+        assert archive.read(archive.index().splits["train"][0]) == folder.read(entry)
+        assert folder.stamp(entry)
+        with pytest.raises(SourceError, match="cannot be read: FileNotFoundError"):
+            open_source(Path("s3://bucket/none.zip")).index()
+    finally:
+        running.stop()
+
+
+@pytest.mark.full
 def test_on_the_command_line(server, files, tmp_path, capsys):
     url = f"{server.url}/set.zip"
     packed(server, files, "set.zip")

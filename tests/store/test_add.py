@@ -145,7 +145,7 @@ def killed_at(last, work):
     return status == signal.SIGKILL
 
 
-@pytest.mark.full
+@pytest.mark.slow
 def test_a_crash_at_any_moment_leaves_the_old_store_or_the_new_one(small, tmp_path):
     """And the same command ends it."""
     options = BuildOptions(size=8)

@@ -87,6 +87,7 @@ def test_the_manifest_says_it(unlabelled, store, tmp_path):
     assert not lowres.open_store(tmp_path / "copy").labelled
 
 
+@pytest.mark.full
 def test_training_is_refused(unlabelled, tmp_path):
     recipe = Recipe(variant="8-box")
     words = "has no labels .* export .* --to folder"
