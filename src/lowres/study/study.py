@@ -314,6 +314,7 @@ def _train_command(runs: Sequence[Run], arguments: Sequence[str]) -> tuple[str, 
 
 def _recipes(store: Store, base: Recipe, axes: Axes, points: Points) -> dict[str, Recipe]:
     """Return the recipes of a study by the names of their runs."""
+    store.require_labels()
     recipes = expand(base, axes, points)
     for variant in dict.fromkeys(recipe.variant for recipe in recipes):
         store.images("train", variant)

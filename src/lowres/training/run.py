@@ -213,8 +213,9 @@ class Run:
 
         Raises:
             RunError: the directory holds another run, or other files.
-            StoreError: the store has no such variant.
+            StoreError: the store has no such variant, or no labels.
         """
+        store.require_labels()
         store.images("train", recipe.variant)
         run = cls(path, recipe, store.path, store.manifest.digest)
         if warm_start:
