@@ -13,7 +13,8 @@ from lowres.recipe import FIELDS, RECIPES, Recipe
 from lowres.report.analysis import NOTHING, Analysis, JudgedPair
 from lowres.report.chart import Chart, Dots, Line, Scale, Series, Style
 from lowres.report.reading import Row, mean
-from lowres.statistics.verdict import BANDS, LIMITS_POINTS, SURE
+from lowres.statistics.answers import BANDS, SURE
+from lowres.statistics.verdict import LIMITS_POINTS
 from lowres.text import count, number, percent
 from lowres.variant import Variant
 
