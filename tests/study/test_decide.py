@@ -58,6 +58,7 @@ def test_a_target_without_runs_gets_its_grid_first(store_path, tmp_path):
     assert first.judgement is None
     assert sorted(recipe.lr for recipe in first.next_runs) == list(RATES)
     assert {recipe.seed for recipe in first.next_runs} == {0}
+    assert first.seconds > 5 * 1.1, "five runs, each more costly than the 1.1 s at 8 px"
     assert default_sides(Study.open(study.path)) == ("size=8", "size=16")
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lowres.recipe import FIELDS, RECIPES, Recipe
-from lowres.report.analysis import NOTHING, Analysis, JudgedPair
+from lowres.report.analysis import NOTHING, Analysis, JudgedPair, decide_command
 from lowres.report.chart import Chart, Dots, Line, Scale, Series, Style
 from lowres.report.reading import Row, mean
 from lowres.statistics.answers import BANDS, SURE
@@ -231,16 +231,10 @@ def _next(
     """Return what the next command does, and the command."""
     verdict, of_sizes = pair.verdict, pair.kind == "size"
     if not verdict.sure:
-        if not (is_study and of_sizes):
+        if not is_study:
             seeds = max(2, verdict.seeds[0] + 1)
             return "Repeat the same lowres study command with more seeds", f"--seeds {seeds}"
-        several = len({row.variant.filter for row in analysis.rows}) > 1
-        sides = []
-        for side, name in (("--proxy", verdict.proxy), ("--target", verdict.target)):
-            variant = Variant.parse(name)
-            of_filter = f",filter={variant.filter}" if several else ""
-            sides += [side, f"size={variant.size}{of_filter}"]
-        command = shlex.join(["lowres", "decide", folder, *sides])
+        command = decide_command(folder, analysis.rows, verdict)
         return "Train further runs until the answer is sure", command
     target = Variant.parse(_target(pair)).size
     sizes = str(target)

@@ -11,6 +11,7 @@ import numpy as np
 from lowres.errors import StudyError, require
 from lowres.statistics.error_tables import TAILS, Figure, Interval
 from lowres.statistics.optimum import Optimum
+from lowres.text import count
 
 stats = require("scipy.stats", "study")
 
@@ -58,6 +59,27 @@ class Law:
     sizes: tuple[float, float]
     predictions: tuple[Prediction, ...]
     reason: str = ""
+
+    def sentence(self) -> str:
+        """Return the law in words, with its predictions."""
+        if self.a is None or self.by_size is None:
+            return f"No law of the learning rate: {self.reason}."
+        parts = []
+        for what, figure in (("size", self.by_size), ("width", self.by_width)):
+            if figure and figure.value is not None and figure.interval:
+                low, high = 10**figure.interval.low, 10**figure.interval.high
+                parts.append(
+                    f"if the {what} doubles, the best learning rate is {10**figure.value:.2g} "
+                    f"[{low:.2g}, {high:.2g}] times as large"
+                )
+        for one in self.predictions:
+            of_width = f" width {one.width:g}" if self.by_width else ""
+            beyond = ", extrapolated" if one.extrapolated else ""
+            low, high = one.interval.low, one.interval.high
+            between = f"{one.lr:.2g} [{low:.2g}, {high:.2g}]"
+            parts.append(f"at {one.size:g} px{of_width} it would be {between}{beyond}")
+        curves = count(self.curves, "curve")
+        return f"From {curves} of {self.sizes[0]:g} to {self.sizes[1]:g} px: {'; '.join(parts)}."
 
 
 def learning_rate_law(

@@ -12,7 +12,7 @@ from lowres.statistics.law import Law
 from lowres.statistics.power import MORE_RUNS
 from lowres.statistics.verdict import Verdict
 from lowres.study.results_table import Value, in_words, text_of
-from lowres.text import count, points
+from lowres.text import points
 
 Decisions: TypeAlias = dict[str, Value]
 
@@ -85,7 +85,7 @@ class Judgement:
         if self.halved is not None:
             found.append(_halving_sentence(self.rungs, self.halved))
         if self.law is not None:
-            found.append(law_sentence(self.law))
+            found.append(self.law.sentence())
         if self.next_step:
             found.append(f"Next: {self.price}: {self.next_step}")
         return found
@@ -172,29 +172,6 @@ def _halving_sentence(rungs: Sequence[Value], found: Halving) -> str:
         f"runs{paid}, and lost {points(found.expected, 1)} points on average (at most "
         f"{points(found.most, 1)}, 95 %)."
     )
-
-
-def law_sentence(law: Law) -> str:
-    """Return the law of the learning rate in words, with its predictions."""
-    if law.a is None or law.by_size is None:
-        return f"No law of the learning rate: {law.reason}."
-    parts = []
-    for what, figure in (("size", law.by_size), ("width", law.by_width)):
-        if figure and figure.value is not None and figure.interval:
-            low, high = 10**figure.interval.low, 10**figure.interval.high
-            parts.append(
-                f"if the {what} doubles, the best learning rate is {10**figure.value:.2g} "
-                f"[{low:.2g}, {high:.2g}] times as large"
-            )
-    for one in law.predictions:
-        of_width = f" width {one.width:g}" if law.by_width else ""
-        beyond = ", extrapolated" if one.extrapolated else ""
-        low, high = one.interval.low, one.interval.high
-        parts.append(
-            f"at {one.size:g} px{of_width} it would be {one.lr:.2g} [{low:.2g}, {high:.2g}]{beyond}"
-        )
-    curves = count(law.curves, "curve")
-    return f"From {curves} of {law.sizes[0]:g} to {law.sizes[1]:g} px: {'; '.join(parts)}."
 
 
 def _points(share: float | None) -> float | None:
