@@ -70,6 +70,7 @@ class JudgedPair:
         configurations: in words.
         proxy_errors: mean error of each on the proxy, a share, inf if one diverged.
         target_errors: the same on the target.
+        round_s: training time of two runs on the target, which a round of `lowres decide` adds.
     """
 
     kind: Literal["size", "width"]
@@ -81,6 +82,7 @@ class JudgedPair:
     configurations: tuple[str, ...]
     proxy_errors: tuple[float, ...]
     target_errors: tuple[float, ...]
+    round_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,17 +262,18 @@ def _judged(
     )
     in_words = tuple(key or "the only one" for key in common)
     saving = _saving(proxy, target, common, verdict)
-    seconds = mean([row.seconds for row in sides[1]])
+    round_s = 2 * mean([row.seconds for row in sides[1]])
     return JudgedPair(
         kind,
         verdict,
-        _pair_sentence(verdict, in_words, saving, decide, seconds),
+        _pair_sentence(verdict, in_words, saving, decide, round_s),
         rank_correlation(pair.proxy, pair.target, "kendall"),
         ceiling(pair.target, "kendall"),
         saving,
         in_words,
         tuple(mean_errors(pair.proxy).tolist()),
         tuple(mean_errors(pair.target).tolist()),
+        round_s,
     )
 
 
@@ -303,14 +306,14 @@ def _pair_sentence(
     names: Sequence[str],
     saving: float | None,
     decide: Callable[[Verdict], str] | None,
-    seconds: float,
+    round_s: float,
 ) -> str:
     choice, rival = ("" if row is None else names[row] for row in (verdict.choice, verdict.rival))
     parts = [verdict.sentence(choice, rival)]
     if saving is not None:
         parts.append(f"Its search takes {saving:.1f} times fewer operations.")
     if not verdict.sure and decide:
-        parts.append(f"Next: 2 runs, about {duration(2 * seconds)}: {decide(verdict)}")
+        parts.append(f"Next: 2 runs, about {duration(round_s)}: {decide(verdict)}")
     elif not verdict.sure:
         seeds = max(2, verdict.seeds[0] + 1)
         parts.append(f"Next: repeat the same lowres study command with --seeds {seeds}.")

@@ -15,7 +15,7 @@ from lowres.report.chart import Chart, Dots, Line, Scale, Series, Style
 from lowres.report.reading import Row, mean
 from lowres.statistics.answers import BANDS, SURE
 from lowres.statistics.verdict import LIMITS_POINTS
-from lowres.text import count, number, percent
+from lowres.text import count, duration, number, percent
 from lowres.variant import Variant
 
 WORDS = {
@@ -235,7 +235,8 @@ def _next(
             seeds = max(2, verdict.seeds[0] + 1)
             return "Repeat the same lowres study command with more seeds", f"--seeds {seeds}"
         command = decide_command(folder, analysis.rows, verdict)
-        return "Train further runs until the answer is sure", command
+        price = f"2 at a time, about {duration(pair.round_s)}"
+        return f"Train further runs until the answer is sure, {price}", command
     target = Variant.parse(_target(pair)).size
     sizes = str(target)
     note = f"Search at {target} px itself"
