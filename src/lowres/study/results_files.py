@@ -51,18 +51,35 @@ class Columns:
         unit: what it holds; None for a share, or what a format has.
         metrics: columns that are other metrics.
         axes: columns that were swept; empty for all that have no other meaning.
+        sides: columns that set the sides apart, kept beside `axes`.
     """
 
     error: str | None = None
     unit: Unit | None = None
     metrics: tuple[str, ...] = ()
     axes: tuple[str, ...] = ()
+    sides: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.unit not in (None, *get_args(Unit)):
             raise StudyError(
                 f"--unit must be one of {', '.join(get_args(Unit))}, was {self.unit!r}"
             )
+
+    def kept(self, path: Path, known: Sequence[str], taken: Sequence[str] = ()) -> tuple[str, ...]:
+        """Return the columns that are decisions: `axes` and `sides`, or all that are not taken.
+
+        Raises:
+            StudyError: there is no such column.
+        """
+        for name in (*self.metrics, *self.axes):
+            if name not in known:
+                hint = nearest(name, known) or f"it has {', '.join(known)}"
+                raise StudyError(f"{path} has no column {name!r}; {hint}")
+        if not self.axes:
+            return tuple(name for name in known if name not in taken)
+        sides = (name for name in self.sides if name in known)
+        return tuple(dict.fromkeys((*sides, *self.axes)))
 
 
 def read_results(path: Path, columns: Columns = Columns()) -> ResultsTable:
@@ -183,11 +200,7 @@ def _of_lines(
             "--error COLUMN and say what it holds with --unit"
         )
     unit = _unit_of(path, error, columns)
-    for name in (*columns.metrics, *columns.axes):
-        if name not in known:
-            raise StudyError(f"{path} has no column {name!r}; {nearest(name, known) or known}")
-    taken = (error, SEED, COST, *columns.metrics)
-    axes = columns.axes or tuple(name for name in known if name not in taken)
+    axes = columns.kept(path, known, (error, SEED, COST, *columns.metrics))
     rows = []
     for number, line in enumerate(lines, 2):
         where = f"{path}, line {number}"
@@ -253,7 +266,7 @@ def _of_journal(path: Path, columns: Columns) -> ResultsTable:
             f"{path}: trials that were pruned have their steps only, and others that did not "
             f"complete are left out ({listed})"
         )
-    return ResultsTable(path, tuple(_same_columns(path, rows, columns.axes)), "step", tuple(notes))
+    return ResultsTable(path, tuple(_same_columns(path, rows, columns)), "step", tuple(notes))
 
 
 def _unit_of_study(path: Path, study: Any, columns: Columns) -> Unit:  # noqa: ANN401  of Optuna
@@ -295,13 +308,10 @@ def _of_trial(where: str, study: str, trial: Any, unit: Unit, columns: Columns) 
     return Row(decided, error, seed, metrics=metrics, curve=curve)
 
 
-def _same_columns(path: Path, rows: Sequence[Row], axes: Sequence[str]) -> list[Row]:
+def _same_columns(path: Path, rows: Sequence[Row], columns: Columns) -> list[Row]:
     """Return rows with the same columns; a decision that a run has not is an empty word."""
-    names = axes or tuple(dict.fromkeys(name for row in rows for name in row.decisions))
-    for name in axes:
-        if not any(name in row.decisions for row in rows):
-            known = tuple(dict.fromkeys(name for row in rows for name in row.decisions))
-            raise StudyError(f"{path} has no column {name!r}; {nearest(name, known) or known}")
+    every = tuple(dict.fromkeys(name for row in rows for name in row.decisions))
+    names = replace(columns, metrics=()).kept(path, every)
 
     def filled(row: Row) -> Row:
         decisions = {name: row.decisions.get(name, "") for name in names}
@@ -330,11 +340,13 @@ def _of_timm(folder: Path, columns: Columns) -> ResultsTable:
             raise StudyError(f"{arguments} must hold the arguments of a run, name by name")
         runs.append((summary, values))
     names = dict.fromkeys(name for _, values in runs for name in values)
-    swept = columns.axes or tuple(
+    alike = [
         name
         for name in names
-        if name not in (*TIMM_NO_DECISIONS, SEED)
-        and len({json.dumps(values.get(name), default=str) for _, values in runs}) > 1
+        if len({json.dumps(values.get(name), default=str) for _, values in runs}) == 1
+    ]
+    swept = replace(columns, metrics=()).kept(
+        folder, tuple(names), (*TIMM_NO_DECISIONS, SEED, *alike)
     )
     rows = []
     for summary, values in runs:
