@@ -9,7 +9,8 @@ import pytest
 from lowres.cli import main
 from lowres.errors import StudyError
 from lowres.study.judging import judge_table
-from lowres.study.results_files import Columns, of_runs, read_results
+from lowres.study.results_files import Columns, read_results
+from lowres.study.results_of_runs import of_runs
 from lowres.study.results_table import joined
 from made_runs import write_study
 
