@@ -1,6 +1,6 @@
 """Measure a GPU: loading, steps one by one and in a CUDA graph, many networks side by side.
 
-    python bench/gpu.py [--seconds 420] [--out bench/results/gpu.csv]
+    python bench/gpu.py [--seconds 420] [--parts same,pack] [--out bench/results/gpu.csv]
 
 Random images and labels, batch 128, 1,000 classes, bfloat16 where the card has it. Parts, in order
 of what they decide; a part is left out if the time is over, and the table says so:
@@ -90,10 +90,17 @@ class Bench:
         self.stored[size] = store, there
         return made
 
-    def seconds(self, take: Callable[[], None], budget_s: float) -> float:
-        """Return the seconds of a call, the least of three series."""
+    def seconds(
+        self,
+        take: Callable[[], None],
+        budget_s: float,
+        begin: Callable[[], object],
+        most: int = 400,
+    ) -> float:
+        """Return the seconds of a call, the least of three series; each begins an epoch."""
 
         def series(count: int) -> float:
+            begin()
             self.wait()
             began = time.perf_counter()
             for _ in range(count):
@@ -104,7 +111,7 @@ class Bench:
         if not self.gpu:
             return series(2)
         series(5)
-        count = max(3, min(400, int(budget_s / 3 / max(series(3), 1e-6))))
+        count = max(3, min(most, int(budget_s / 3 / max(series(3), 1e-6))))
         return min(series(count) for _ in range(3))
 
     def wait(self) -> None:
@@ -149,17 +156,16 @@ def packs(bench: Bench) -> Iterator[Figure]:
     """Measure K networks side by side."""
     for shape in PACK_SHAPES if bench.gpu else PACK_SHAPES[:2]:
         alone = Step(replace(bench.session(*shape), graphed=False))
-        alone.begin(0)
-        eager_s = bench.seconds(alone, 1.0)
+        eager_s = bench.seconds(alone, 1.0, lambda one=alone: one.begin(0))
         yield f"{name_of(*shape)}, eager", 1 / eager_s, "steps/s"
         for count in PACKS if bench.gpu else PACKS[:2]:
             if bench.over:
                 return
             steps = [Step(bench.session(*shape, seed=seed)) for seed in range(count)]
             take = side_by_side(steps, Display())
-            for step in steps:
-                step.begin(0)
-            rate = count / bench.seconds(take, 1.0)
+            rate = count / bench.seconds(
+                take, 1.0, lambda all_=steps: [step.begin(0) for step in all_]
+            )
             yield f"{name_of(*shape)}, {count} together", rate, "network-steps/s"
             yield f"{name_of(*shape)}, {count} together, x eager", rate * eager_s, "x"
             del steps, take
@@ -186,8 +192,7 @@ def steps(bench: Bench, peak: float) -> Iterator[Figure]:
             made = replace(bench.session(size, width, 4, compiled=compiled), graphed=way != "eager")
             step = Step(made)
             take = side_by_side([step], Display()) if bench.gpu else step
-            step.begin(0)
-            step_s = bench.seconds(take, 2.0)
+            step_s = bench.seconds(take, 2.0, lambda one=step: one.begin(0))
             best = min(best, step_s)
             yield f"{name}, {way}", 1e3 * step_s, "ms a step"
             if compiled:
@@ -195,9 +200,8 @@ def steps(bench: Bench, peak: float) -> Iterator[Figure]:
         if bench.gpu:
             loader = made.train_loader
             assert isinstance(loader, DeviceLoader)
-            loader.begin(0)
             load = Graph([lambda one=loader: batch_of(one)], bench.device, Display())
-            load_s = bench.seconds(load, 0.5)
+            load_s = bench.seconds(load, 0.5, lambda one=loader: one.begin(0))
         flops = FLOPS_PER_MAC * TRAINING_PASSES * made.network.macs * BATCH
         yield f"{name}, images a second", BATCH / best, "images/s"
         yield f"{name}, share of the peak", flops / best / peak, ""
@@ -211,7 +215,7 @@ def loading(bench: Bench) -> Iterator[Figure]:
     """Measure batches alone."""
     for size in (32, 64):
         for batch in (4096, 128):
-            store = bench.stored[size][0] if size in bench.stored else RandomStore(8192, size)
+            store = RandomStore(1_000_000 if bench.gpu and size == 32 else 8192 * 8, size)
             images = NumpyLoader(
                 store, f"{size}-box", batch_size=batch, shuffle=True, flip="random", shift_px=4
             )
@@ -221,11 +225,10 @@ def loading(bench: Bench) -> Iterator[Figure]:
             loader = DeviceLoader(images, bench.device, dtype, resident=True)
             if bench.gpu:
                 loader.compile()
-            loader.begin(0)
             take: Callable[[], object] = loader.next_batch
             if bench.gpu:
                 take = Graph([lambda one=loader: batch_of(one)], bench.device, Display())
-            rate = batch / bench.seconds(take, 0.5)
+            rate = batch / bench.seconds(take, 0.5, lambda one=loader: one.begin(0), len(loader))
             yield f"loading {size} px, batch {batch}", rate, "images/s"
             yield f"loading {size} px, batch {batch}, moved", rate * size**2 * 9 / 1e9, "GB/s"
 
@@ -243,6 +246,7 @@ def main() -> None:
     """Measure and write the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=420.0)
+    parser.add_argument("--parts", default="same,pack,step,loading", help="by commas")
     parser.add_argument("--peak-tflops", type=float, default=989.0, help="an H100's in bfloat16")
     parser.add_argument("--out", type=Path, default=Path("bench/results/gpu.csv"))
     arguments = parser.parse_args()
@@ -260,8 +264,8 @@ def main() -> None:
     about["cudnn"] = torch.backends.cudnn.version()
     rows = []
     began = time.monotonic()
-    for part, figures in parts.items():
-        for what, value, unit in figures:
+    for part in arguments.parts.split(","):
+        for what, value, unit in parts[part]:
             row = {"part": part, "what": what, "value": f"{value:.5g}", "unit": unit}
             rows.append({**row, "bar": BARS.get(what, ""), "classes": CLASSES, **about})
             print(f"{time.monotonic() - began:5.0f} s", *row.values(), sep=" | ", flush=True)
