@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
@@ -138,7 +139,8 @@ def decide(
             run on the target if that is larger.
         at_most: Runs to add.
         working: How the runs are spread.
-        dry_run: Train nothing. Print the verdict so far and the next runs.
+        dry_run: Train nothing. Print the verdict so far, the next runs, their time, and the chance
+            of a sure answer by 6, 12, 24 and 48 further runs.
         quiet: Show no progress.
     """
     from lowres.study.decide import decide as looks_of, default_sides
@@ -182,16 +184,20 @@ def decide(
     if look.judgement.verdict.sure:
         out.print(f"The answer is sure after {runs}. For the page, run: lowres report {path}")
         return 0
-    again = f"lowres decide {path} --proxy {proxy} --target {target} --at-most {2 * at_most or 24}"
+    again = ["lowres", "decide", str(path), "--proxy", proxy, "--target", target]
+    again += ["--bearable", f"{bearable:g}"] if bearable is not None else []
+    command = shlex.join([*again, "--at-most", str(2 * at_most or 24)])
     price = f" ({look.judgement.price})" if look.judgement.price else ""
-    out.print(f"The answer is not sure after {runs}. To add more{price}, run: {again}")
+    out.print(f"The answer is not sure after {runs}. To add more{price}, run: {command}")
     return 1
 
 
 def _print_next_round(look: Look) -> None:
     """Print what a dry run would train, how long that takes, and the chance of an answer."""
     if not look.next_runs:
-        out.print("no run is needed")
+        found = look.judgement.verdict if look.judgement else None
+        why = found.reason or "--at-most allows none" if found and not found.sure else "it is sure"
+        out.print(f"no further run would be trained: {why}")
         return
     time = "" if look.seconds is None else f", about {duration(look.seconds)} of training"
     out.print(f"the next round is {count(len(look.next_runs), 'run')}{time}")
