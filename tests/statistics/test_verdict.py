@@ -151,6 +151,7 @@ def test_fewer_than_five_configurations_are_never_sure():
     assert worse.answer == "probably does not stand in"
 
 
+@pytest.mark.full
 def test_odd_tables_have_an_answer():
     random = np.random.default_rng(8)
     kinds = (
