@@ -168,3 +168,17 @@ def test_odd_tables_have_an_answer():
             for seeds in (1, 3):
                 found = judge(first((12, seeds)), second((12, 2)), axes=AXES)
                 assert 0 <= found.p_bearable <= 1
+
+
+def test_the_choice_among_hundreds_of_configurations_is_modelled():
+    for seed in range(4):
+        random = np.random.default_rng(seed)
+        rates, decays = random.uniform(-3, 0, 400), random.uniform(-5, -2, 400)
+        target = 0.3 + 0.1 * (rates + 1.3) ** 2 + 0.02 * (decays + 3.5) ** 2
+        proxy = 0.35 + 0.1 * (rates + 1.2) ** 2 + 0.02 * (decays + 3.6) ** 2
+        axes = {"lr": (10**rates).tolist(), "wd": (10**decays).tolist()}
+        found = judge(runs(proxy, 0.006, 1, seed), runs(target, 0.006, 1, seed + 9), axes=axes)
+        regret = target[found.choice] - target.min()
+        assert found.shortlists[0].most is not None
+        assert found.answer != ("does not stand in" if regret <= 0.01 else "stands in")
+        assert regret <= found.shortlists[0].most

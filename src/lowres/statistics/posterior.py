@@ -30,8 +30,8 @@ FEW = 5
 """Configurations below which no surface is fitted: they are then taken as exchangeable."""
 
 MOST = 60
-"""Configurations that are modelled: the best ones. Worse ones cannot be the best (their errors lie
-many standard errors above), and the time grows with the cube of the number."""
+"""Configurations that are modelled: the proxy's best 30, and the target's best of the others. Time
+grows with the cube of the number. The target's best alone would be those with lucky runs."""
 
 PROPOSALS = 400
 """Hyperparameters of each round of importance sampling."""
@@ -161,8 +161,11 @@ class _Summary:
         return np.asarray(self.means - self.means.min())
 
 
-def _summary(table: Array, most: int | None = None) -> _Summary | None:
-    """Summarise the configurations with a run that trained; None where there are fewer than two."""
+def _summary(table: Array, wanted: Sequence[int] = ()) -> _Summary | None:
+    """Summarise the configurations with a run that trained; None where there are fewer than two.
+
+    Of more than `MOST` they are those that are wanted, and the best of the others.
+    """
     trained = np.isfinite(table)
     counts = trained.sum(axis=1).astype(np.float64)
     rows = np.flatnonzero(counts > 0)
@@ -170,9 +173,10 @@ def _summary(table: Array, most: int | None = None) -> _Summary | None:
         return None
     table, trained, counts = table[rows], trained[rows], counts[rows]
     means = np.where(trained, table, 0.0).sum(axis=1) / counts
-    if most is not None and len(rows) > most:
-        best = np.sort(np.argsort(means, kind="stable")[:most])
-        return _summary_of(rows[best], table[best], trained[best], means[best], counts[best])
+    if len(rows) > MOST:
+        others = means + np.where(np.isin(rows, wanted[:MOST]), -np.inf, 0.0)
+        kept = np.sort(np.argsort(others, kind="stable")[:MOST])
+        return _summary_of(rows[kept], table[kept], trained[kept], means[kept], counts[kept])
     return _summary_of(rows, table, trained, means, counts)
 
 
@@ -324,6 +328,7 @@ def posterior(
     distances: Array,
     *,
     alike: Array | None = None,
+    wanted: Sequence[int] = (),
     floor: float = 0.0,
     seed: int = 0,
 ) -> Posterior | None:
@@ -335,6 +340,7 @@ def posterior(
         distances: as `axis_distances` returns them.
         alike: errors of the same configurations in similar trainings, such as the proxy's. They
             inform how smooth the surface is and how large the noise is, and no error.
+        wanted: rows that are modelled in any case, where there are more than `MOST`.
         floor: variance of one run that is certain, whatever the repeats say, such as
             p (1 - p) / (2 n) for an error p measured on n images.
         seed: of the draws.
@@ -346,10 +352,10 @@ def posterior(
         StudyError: `errors` is no table of errors.
     """
     table = checked(errors, "errors")
-    found = _summary(table, MOST)
+    found = _summary(table, wanted)
     if found is None:
         return None
-    other = _summary(checked(alike, "alike"), MOST) if alike is not None else None
+    other = _summary(checked(alike, "alike"), wanted) if alike is not None else None
     known = [s for s in (found, other) if s is not None and s.variance is not None]
     guess = max(known[0].variance or 0.0 if known else 1e-4, 1e-8)
     width = 0.8 if known and known[0] is not found else NOISE_WIDTH

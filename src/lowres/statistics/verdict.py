@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike
 from lowres.errors import StudyError
 from lowres.statistics.answers import SURE, Answer, FieldVerdict, answer_of, carried_fields
 from lowres.statistics.error_tables import Array, checked, has_runs
-from lowres.statistics.posterior import FEW, Posterior, axis_distances, posterior
+from lowres.statistics.posterior import FEW, MOST, Posterior, axis_distances, posterior
 from lowres.text import count
 
 LIMITS_POINTS = (0.0, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0)
@@ -237,6 +237,7 @@ def judge_with_draws(
             np.where(kept, of_target, np.nan),
             axis_distances(list(axes.values())),
             alike=of_proxy,
+            wanted=order[: MOST // 2],
             floor=floor,
             seed=seed,
         )
@@ -300,7 +301,6 @@ def _shortlist(
     observed = float(best - np.nanmin(y)) if math.isfinite(best) else None
     regrets = _regrets(rows, found) if observed is not None else None
     if regrets is None:
-        # Rows beyond those that are modelled are far from the best.
         return Shortlist(len(rows), tuple(rows), observed, 0.0, None, None)
     return Shortlist(
         len(rows),
