@@ -170,6 +170,7 @@ def test_odd_tables_have_an_answer():
                 assert 0 <= found.p_bearable <= 1
 
 
+@pytest.mark.full
 def test_the_choice_among_hundreds_of_configurations_is_modelled():
     for seed in range(4):
         random = np.random.default_rng(seed)
