@@ -98,7 +98,8 @@ def write_report(
     from lowres.report.analysis import analyse
 
     folder = Path(folder)
-    analysis = analyse(read_rows(folder), bearable)
+    study = folder.name if (folder / "study.json").exists() else ""
+    analysis = analyse(read_rows(folder), bearable, study)
     paths = []
     for name in dict.fromkeys(formats):
         for path, data in _files(name, folder.resolve(), analysis):
@@ -175,6 +176,7 @@ def to_record(analysis: Analysis) -> dict[str, Any]:
         "pairs": [asdict(pair) for pair in analysis.pairs],
         "responses": [asdict(curve) for curve in analysis.responses],
         "shifts": [asdict(move) for move in analysis.shifts],
+        "law": asdict(analysis.law) if analysis.law else None,
         "costs": [asdict(cost) for cost in analysis.costs],
         "anytime": [asdict(curve) for curve in analysis.anytime],
         "spent": [asdict(spent) for spent in analysis.spent],
@@ -217,6 +219,7 @@ def to_markdown(title: str, analysis: Analysis) -> str:
     ]
     for heading, table in (
         ("Proxies and targets", tables.pair_table(analysis)),
+        ("What carries over", tables.carried_table(analysis)),
         ("Best learning rates", tables.optimum_table(analysis)),
         ("How far the best learning rate moves", tables.shift_table(analysis)),
         ("Cost", tables.spent_table(analysis)),

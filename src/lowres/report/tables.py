@@ -110,6 +110,26 @@ def pair_table(analysis: Analysis) -> Table:
     )
 
 
+def carried_table(analysis: Analysis) -> Table:
+    """Return for each pair and swept field whether the proxy's best value carries over."""
+    rows = [(pair.verdict, field) for pair in analysis.pairs for field in pair.verdict.fields]
+    return _table(
+        rows,
+        ("proxy", lambda row: row[0].proxy),
+        ("target", lambda row: row[0].target),
+        ("field", lambda row: row[1].field.replace("_", " ")),
+        ("proxy's best", lambda row: field_text(row[1].value)),
+        ("answer", lambda row: row[1].answer),
+        ("P", lambda row: number(row[1].p_bearable, 2)),
+        ("at most", lambda row: points(row[1].most)),
+        ("best on the target", lambda row: row[1].best_in_words),
+        (
+            "fitted optimum",
+            lambda row: f"{short(row[1].optimum)} {interval(row[1].interval, 1, 3)}".strip(),
+        ),
+    )
+
+
 def _first(pair: JudgedPair) -> Shortlist:
     """Return what the proxy's choice costs."""
     nothing = Shortlist(1, (), None, 0.0, None, None)
