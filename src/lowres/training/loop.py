@@ -29,6 +29,7 @@ from lowres.training import checkpoint
 from lowres.training.checkpoint import Partial
 from lowres.training.device import describe_hardware
 from lowres.training.distributed import Team
+from lowres.training.outcomes import in_rows, write_outcomes
 from lowres.training.run import WEIGHTS_FILE, Execution, Log, Run
 from lowres.training.session import Session, open_session
 from lowres.training.weights import weights_digest
@@ -140,7 +141,7 @@ def _train(run: Run, session: Session, log: Log, track: Track) -> None:
             if progress.partial.steps < per_epoch:
                 _save(run, session)
                 raise KeyboardInterrupt
-            record = _measure_epoch(session, len(history))
+            record = _measure_epoch(run, session, len(history))
             progress.finish_epoch(record)
             _save(run, session)
             write_events(record)
@@ -196,8 +197,8 @@ def _train_epoch(session: Session, epoch: int, display: Display) -> None:
     )
 
 
-def _measure_epoch(session: Session, epoch: int) -> dict[str, Any]:
-    """Measure errors after an epoch and return its record."""
+def _measure_epoch(run: Run, session: Session, epoch: int) -> dict[str, Any]:
+    """Measure errors after an epoch and return its record; after the last, write outcomes."""
     began, partial = time.perf_counter(), session.progress.partial
     loss, last_step = partial.loss / partial.steps, (epoch + 1) * len(session.train_loader) - 1
     record: dict[str, Any] = {
@@ -218,6 +219,10 @@ def _measure_epoch(session: Session, epoch: int) -> dict[str, Any]:
         session.precision,
         session.team,
     )
+    if epoch + 1 == session.recipe.epochs:
+        wrong = in_rows(errors.right, session.eval_loader, session.team)
+        if session.team.first:  # before the checkpoint that ends training
+            write_outcomes(run.path, wrong)
     return record | {
         "top1_error": errors.top1,
         "top5_error": errors.top5,
@@ -284,11 +289,13 @@ class Errors:
         top5: share of images whose class is not among the five highest logits; 0 for at most five
             classes.
         loss: mean cross-entropy in nats.
+        right: for each batch of this process, (B,) bool: whether the highest logit is right.
     """
 
     top1: float
     top5: float
     loss: float
+    right: tuple[torch.Tensor, ...]
 
 
 @torch.no_grad()
@@ -311,6 +318,7 @@ def evaluate(
     model.eval()
     counts = torch.zeros(3, dtype=torch.int64, device=device)  # right, among five, all
     loss = torch.zeros((), dtype=torch.float64, device=device)
+    right = []
     for images, labels in batches:
         if not len(labels):  # more processes than images in the last batch
             continue
@@ -319,12 +327,13 @@ def evaluate(
             logits = model(images)
         logits = logits.float()  # (B, K)
         hits = logits.topk(min(TOP_K, logits.shape[1])).indices == labels[:, None]
+        right.append(hits[:, 0])
         counts += torch.stack([hits[:, 0].sum(), hits.sum(), torch.ones_like(labels).sum()])
         loss += functional.cross_entropy(logits, labels, reduction="sum").double()
     if team is not None:
         counts, loss = team.sum(counts), team.sum(loss)
     right1, right5, count = counts.tolist()
-    return Errors(1 - right1 / count, 1 - right5 / count, float(loss) / count)
+    return Errors(1 - right1 / count, 1 - right5 / count, float(loss) / count, tuple(right))
 
 
 @contextmanager

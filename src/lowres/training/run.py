@@ -8,6 +8,7 @@
     RUN/checkpoint.pt            the state after the last epoch or at the interrupt, to resume from
     RUN/error.json               why the last attempt failed
     RUN/weights.safetensors      the weights at the end
+    RUN/outcomes.npz             one bit an image of the split for errors: wrong at the end
     RUN/result.json              written last: its presence means finished
 
 `lowres train RUN` finishes any such directory, so that a study, a queue of a cluster and a shell
@@ -36,6 +37,7 @@ INITIAL_FILE = "initial.safetensors"
 WEIGHTS_FILE = "weights.safetensors"
 METRICS_FILE = "metrics.jsonl"
 ERROR_FILE = "error.json"
+OUTCOMES_FILE = "outcomes.npz"
 
 Compile = Literal["auto", "on", "off"]
 Loading = Literal["auto", "resident", "streamed"]
