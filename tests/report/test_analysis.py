@@ -4,6 +4,7 @@ import math
 import re
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from lowres.errors import StudyError
@@ -18,8 +19,9 @@ def row(variant, lr, error, *, seed=0, width=2.0, seconds=1.0, macs=1000):
     recipe = Recipe(variant=variant, lr=lr, seed=seed, width=width)
     result = {"top1_error": error, "train_s": seconds, "train_macs": macs}
     state = RunState.DIVERGED if error is None else RunState.TRAINED
-    epochs = [{"train_s": seconds / 2, "top1_error": value} for value in (error, error)]
-    return Row(f"{variant}-{lr}-{seed}", recipe, state, epochs, result)
+    errors = np.array([error, error], np.float64)
+    epochs = {"train_s": np.full(2, seconds / 2), "top1_error": errors}
+    return Row(f"{variant}-{lr}-{seed}", recipe, state, result=result, epochs=epochs)
 
 
 def grid(proxy_errors, target_errors):

@@ -16,11 +16,13 @@ import numpy as np
 from lowres.report.curves import (
     AnytimeCurve,
     ConfigurationCost,
+    LearningCurve,
     ResponseCurve,
     Shift,
     VariantCost,
     anytime_curves,
     costs,
+    learning_curves,
     responses,
     shifts,
     spent,
@@ -103,6 +105,7 @@ class Analysis:
         pairs: proxies and targets, judged.
         responses: error against learning rate.
         shifts: how far the best learning rate moves.
+        learning_curves: error along the training of each variant's best configuration.
         costs: cost and error of each configuration.
         anytime: error against the cost of a search.
         spent: cost and best error of each variant.
@@ -114,6 +117,7 @@ class Analysis:
     pairs: list[JudgedPair]
     responses: list[ResponseCurve]
     shifts: list[Shift]
+    learning_curves: list[LearningCurve]
     costs: list[ConfigurationCost]
     anytime: list[AnytimeCurve]
     spent: list[VariantCost]
@@ -136,9 +140,14 @@ class Analysis:
         """The verdicts in words: on pairs with the largest size, learning rates and filters."""
         return [
             *(pair.sentence for pair in self.pairs if self._is_main(pair)),
-            *_learning_rate_sentences(self.shifts),
+            *self.learning_rate_sentences,
             *(comparison.sentence for comparison in self.filters),
         ] or [NOTHING]
+
+    @property
+    def learning_rate_sentences(self) -> list[str]:
+        """How far the best learning rate moves, for each pair of sizes."""
+        return _learning_rate_sentences(self.shifts)
 
     @property
     def other_sentences(self) -> list[str]:
@@ -166,6 +175,7 @@ def analyse(rows: list[Row], bearable: float | None = None) -> Analysis:
         pairs=judged_pairs(rows, swept, bearable),
         responses=curves,
         shifts=shifts(curves),
+        learning_curves=learning_curves(rows, swept),
         costs=points,
         anytime=anytime_curves(rows),
         spent=spent(rows, points),
@@ -346,7 +356,7 @@ def _field_sentence(title: str, comparison: Comparison) -> str:
 
 def _in_words(found: Difference, values: int, verb: str) -> str:
     other = found.second if values == 2 else f"the mean of the other {values - 1}"
-    reach = 100 * (found.interval.high - found.mean)
+    reach = max(0.1, 100 * (found.interval.high - found.mean))
     size = f"{abs(100 * found.mean):.1f} \N{PLUS-MINUS SIGN} {reach:.1f} points"
     return f"{found.first} {verb} {'worse' if found.mean > 0 else 'better'} than {other} by {size}"
 

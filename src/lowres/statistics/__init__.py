@@ -7,7 +7,7 @@ estimates and how often its interval contains that. Results are frozen records f
 package needs SciPy.
 """
 
-from lowres.statistics.cost import Curve, anytime, best_by, pareto_front
+from lowres.statistics.cost import Curve, Traces, anytime, best_by, pareto_front
 from lowres.statistics.error_tables import Figure, Interval, Pair, mean_errors, pair_up
 from lowres.statistics.optimum import Optimum, Region, optimum, overlap, region, shift
 from lowres.statistics.paired import Comparison, Difference, compare_values
@@ -25,6 +25,7 @@ __all__ = [
     "Pair",
     "Region",
     "Shortlist",
+    "Traces",
     "Verdict",
     "anytime",
     "best_by",

@@ -137,9 +137,10 @@ class Verdict:
             opening = f"{subject}{within}."
         parts = [opening]
         if first and first.most is not None and first.expected is not None:
+            most, expected = (max(0.1, 100 * share) for share in (first.most, first.expected))
             parts.append(
-                f"Its choice ({choice}) costs at most {100 * first.most:.1f} points of error "
-                f"(95 %; expected {100 * first.expected:.1f})."
+                f"Its choice ({choice}) costs at most {most:.1f} points of error "
+                f"(95 %; expected {expected:.1f}{' or less' if expected == 0.1 else ''})."
             )
         elif self.choice is not None and self.answer == "does not stand in":
             parts.append(f"Its choice ({choice}) diverged on the target.")

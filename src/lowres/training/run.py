@@ -241,7 +241,7 @@ class Run:
     def state(self) -> RunState:
         """The state by the run's files; `summary` sees in addition whether a process trains it."""
         if self.finished:
-            return RunState.DIVERGED if self.result()["status"] == "diverged" else RunState.TRAINED
+            return _state_of(self.result())
         if (self.path / ERROR_FILE).exists():
             return RunState.FAILED
         return RunState.STARTED if (self.path / "checkpoint.pt").exists() else RunState.PLANNED
@@ -253,11 +253,10 @@ class Run:
             RunError: a file is damaged.
         """
         busy = self.busy  # before the state: the process may write the result meanwhile
-        state, reason, result = self.state, "", {}
-        if state.finished:
+        reason, result = "", self.result() if self.finished else {}
+        state = _state_of(result) if result else RunState.RUNNING if busy else self.state
+        if state.finished and not result:  # written meanwhile
             result = self.result()
-        elif busy:
-            state = RunState.RUNNING
         if state is RunState.FAILED:
             reason = "{type}: {message}".format(**self.error())
         if state is RunState.DIVERGED:
@@ -276,7 +275,8 @@ class Run:
         """Read the epochs so far, oldest first."""
         path = self.path / METRICS_FILE
         try:
-            return [json.loads(line) for line in path.read_text().splitlines()]
+            found: list[dict[str, Any]] = json.loads(f"[{','.join(path.read_text().splitlines())}]")
+            return found
         except FileNotFoundError:
             return []
         except (OSError, ValueError) as error:
@@ -355,6 +355,10 @@ def _checked(record: dict[str, Any]) -> dict[str, Any]:
     if "start" in record:
         found["start"] = {name: str(record["start"][name]) for name in ("run", "sha256")}
     return found
+
+
+def _state_of(result: dict[str, Any]) -> RunState:
+    return RunState.DIVERGED if result["status"] == "diverged" else RunState.TRAINED
 
 
 def why_diverged(result: dict[str, Any]) -> str:
