@@ -92,7 +92,7 @@ def test_runs_are_sorted_by_number_missing_ones_last(page):
 def test_runs_are_filtered_by_words_and_status(page):
     page.locator("#run-words").fill("16-box lr0.08")
     assert len(column(page, 1)) == 2
-    assert page.locator("#run-count").inner_text() == "2 of 49 runs shown"
+    assert page.locator("#run-count").inner_text() == "2 of 49 runs match"
     page.locator("#run-words").fill("")
     page.locator("#run-status").select_option("failed")
     assert column(page, 2) == ["failed"]

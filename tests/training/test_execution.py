@@ -21,7 +21,7 @@ from lowres.errors import MissingExtraError, RunError
 from lowres.recipe import Recipe
 from lowres.training import compiling, loop
 from lowres.training.distributed import Team
-from lowres.training.run import OUTCOMES_FILE, WEIGHTS_FILE, Execution, Run
+from lowres.training.run import WEIGHTS_FILE, Execution, Run
 from lowres.training.session import open_session
 
 CPU = Execution(device="cpu")
@@ -66,10 +66,10 @@ def test_two_processes_train_as_one_does(store, tmp_path):
         for name in ("train_loss", "eval_loss", "top1_error", "top5_error"):
             assert two[name] == pytest.approx(one[name], rel=2e-4, abs=1e-6), name
         network = lowres.load_network(run.path)
-        with np.load(run.path / OUTCOMES_FILE) as file:
-            wrong = np.unpackbits(file["wrong"], count=int(file["images"])).astype(bool)
         found = network.logits(store.images("val", "8-box")).argmax(1).numpy()
-        assert (wrong == (found != store.labels("val"))).all(), "each process has its rows"
+        assert (Run.outcomes_in(run.path) == (found != store.labels("val"))).all(), (
+            "each process has its rows"
+        )
         theirs = network.module.state_dict()
         for name, mine in lowres.load_network(one_path).module.state_dict().items():
             assert torch.allclose(mine, theirs[name], rtol=1e-3, atol=1e-4), name

@@ -27,6 +27,7 @@ from lowres.report.curves import (
     shifts,
     spent,
 )
+from lowres.report.images import ImageFindings, covariance, image_findings
 from lowres.report.reading import Row, fields_but, label, mean, swept_fields
 from lowres.statistics import (
     Comparison,
@@ -40,6 +41,7 @@ from lowres.statistics import (
     pair_up,
     rank_correlation,
 )
+from lowres.statistics.verdict import BANDS
 from lowres.text import count, value as value_text
 from lowres.variant import Variant
 
@@ -110,6 +112,7 @@ class Analysis:
         anytime: error against the cost of a search.
         spent: cost and best error of each variant.
         filters: filters, and values of other fields in words, against each other.
+        images: what single validation images say about the pair of the first screen.
     """
 
     rows: list[Row]
@@ -122,6 +125,7 @@ class Analysis:
     anytime: list[AnytimeCurve]
     spent: list[VariantCost]
     filters: list[FieldResult]
+    images: ImageFindings | None
 
     @property
     def variants(self) -> tuple[str, ...]:
@@ -142,6 +146,7 @@ class Analysis:
             *(pair.sentence for pair in self.pairs if self._is_main(pair)),
             *self.learning_rate_sentences,
             *(comparison.sentence for comparison in self.filters),
+            *(self.images.sentences if self.images else ()),
         ] or [NOTHING]
 
     @property
@@ -169,10 +174,14 @@ def analyse(rows: list[Row], bearable: float | None = None) -> Analysis:
     """
     swept = swept_fields(rows)
     curves, points = responses(rows, swept), costs(rows, swept)
+    pairs = judged_pairs(rows, swept, bearable)
+    first, images = main_pair(pairs), None
+    if first and first.kind == "size":
+        images = image_findings(rows, swept, first.verdict, first.configurations)
     return Analysis(
         rows=rows,
         swept=swept,
-        pairs=judged_pairs(rows, swept, bearable),
+        pairs=pairs,
         responses=curves,
         shifts=shifts(curves),
         learning_curves=learning_curves(rows, swept),
@@ -180,6 +189,7 @@ def analyse(rows: list[Row], bearable: float | None = None) -> Analysis:
         anytime=anytime_curves(rows),
         spent=spent(rows, points),
         filters=field_results(rows, swept),
+        images=images,
     )
 
 
@@ -213,6 +223,27 @@ def judged_pairs(
     return [pair for pair in found if pair is not None]
 
 
+def main_pair(pairs: Sequence[JudgedPair]) -> JudgedPair | None:
+    """Return the pair that a reader wants first.
+
+    Of the pairs of sizes with the largest target, it is the smallest proxy that stands in; if none
+    does, the one with the largest probability.
+    """
+    sizes = [pair for pair in pairs if pair.kind == "size"]
+    if not sizes:
+        return max(pairs, key=lambda pair: pair.verdict.p_bearable, default=None)
+    largest = max(Variant.parse(pair.verdict.target).size for pair in sizes)
+    of_largest = [pair for pair in sizes if Variant.parse(pair.verdict.target).size == largest]
+
+    def rank(pair: JudgedPair) -> tuple[bool, float, float]:
+        stands_in = pair.verdict.answer == BANDS[0][1]
+        size = Variant.parse(pair.verdict.proxy).size
+        # Of two filters, the one with less error.
+        return stands_in, -size if stands_in else pair.verdict.p_bearable, -min(pair.target_errors)
+
+    return max(of_largest, key=rank)
+
+
 def _grouped(rows: Sequence[Row], key: Callable[[Row], Key]) -> dict[Key, list[Row]]:
     groups = defaultdict(list)
     for row in rows:
@@ -241,6 +272,7 @@ def _judged(
         called,
         axes=[[_on_axis(getattr(recipe, name)) for recipe in recipes] for name in names],
         bearable=bearable,
+        image_covariance=covariance(target, common),
     )
     in_words = tuple(key or "the only one" for key in common)
     saving = _saving(proxy, target, common, verdict)

@@ -172,6 +172,7 @@ def to_record(analysis: Analysis) -> bytes:
         "anytime": [asdict(curve) for curve in analysis.anytime],
         "spent": [asdict(spent) for spent in analysis.spent],
         "filters": [asdict(result) for result in analysis.filters],
+        "images": asdict(analysis.images) if analysis.images else None,
     }
     whole = io.BytesIO()
     whole.write(json_bytes(_plain(record)).removesuffix(b"\n}\n"))
@@ -239,6 +240,7 @@ def to_markdown(title: str, analysis: Analysis) -> str:
         ("Cost", tables.spent_table(analysis)),
         ("Pareto front of training time and error", tables.front_table(analysis)),
         ("Filters", tables.filter_table(analysis)),
+        ("Classes", tables.class_table(analysis)),
         ("Runs without an error", tables.unfinished_table(analysis)),
     ):
         if table.rows:

@@ -14,9 +14,9 @@ from markupsafe import Markup
 
 from lowres.comparing.contact_sheet import Sheet, reopen_store, sheet
 from lowres.report import study_charts, svg, tables
-from lowres.report.analysis import NOTHING, Analysis, JudgedPair
+from lowres.report.analysis import NOTHING, Analysis, JudgedPair, main_pair
 from lowres.report.chart import Chart
-from lowres.report.headline import Headline, main_pair
+from lowres.report.headline import Headline
 from lowres.report.reading import Row, provenance
 
 MOST_DRAWN = 1000

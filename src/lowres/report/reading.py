@@ -41,12 +41,12 @@ class Row(RunSummary):
     Attributes:
         store: path and digest of its store, as recorded in the run.
         epochs: the values of `metrics.jsonl`.
-        path: its directory.
+        path: its directory; None if it has none.
     """
 
     store: tuple[str, str] = ("", "")
     epochs: Columns = field(default_factory=dict)
-    path: Path = Path()
+    path: Path | None = None
 
     @property
     def variant(self) -> Variant:

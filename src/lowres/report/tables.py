@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from lowres.report.analysis import Analysis, JudgedPair
+from lowres.report.images import MOST_CLASSES
 from lowres.report.reading import field_text, sort_value
 from lowres.statistics import Figure, Interval, Shortlist
 from lowres.statistics.verdict import seeds_text
@@ -79,6 +80,7 @@ def pair_table(analysis: Analysis) -> Table:
         ("P", lambda pair: number(pair.verdict.p_bearable, 2)),
         ("limit", lambda pair: points(pair.verdict.bearable)),
         ("at most", lambda pair: points(_first(pair).most)),
+        ("at most, new images", lambda pair: points(pair.verdict.most_new)),
         ("expected", lambda pair: points(_first(pair).expected)),
         ("observed", lambda pair: points(_first(pair).observed)),
         ("alike", lambda pair: "{1} of {0}".format(*pair.verdict.pairs)),
@@ -198,6 +200,26 @@ def filter_table(analysis: Analysis) -> Table:
         ),
         ("p", lambda row: f"{row[1].p_value:.2g}"),
         ("detectable, points", lambda row: points(row[1].detectable)),
+    )
+
+
+def class_table(analysis: Analysis) -> Table:
+    """Return the classes that lose most and least on the proxy."""
+    classes = analysis.images.classes if analysis.images else ()
+    if len(classes) > 2 * MOST_CLASSES:
+        classes = (*classes[:MOST_CLASSES], *classes[-MOST_CLASSES:])
+    return _table(
+        classes,
+        ("class", lambda one: one.name),
+        ("images", lambda one: str(one.transfer.images)),
+        ("error on the proxy, %", lambda one: points(one.transfer.proxy, 1)),
+        ("on the target, %", lambda one: points(one.transfer.target, 1)),
+        (
+            "loss beyond other classes, points",
+            lambda one: (
+                f"{points(one.transfer.beyond, 1)} {interval(one.transfer.interval, 100, 1)}"
+            ),
+        ),
     )
 
 

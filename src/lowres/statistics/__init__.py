@@ -9,6 +9,13 @@ package needs SciPy.
 
 from lowres.statistics.cost import Curve, Traces, anytime, best_by, pareto_front
 from lowres.statistics.error_tables import Figure, Interval, Pair, mean_errors, pair_up
+from lowres.statistics.finite_images import (
+    ClassTransfer,
+    ImageNoise,
+    class_transfer,
+    image_covariance,
+    image_noise,
+)
 from lowres.statistics.optimum import Optimum, Region, optimum, overlap, region, shift
 from lowres.statistics.paired import Comparison, Difference, compare_values
 from lowres.statistics.power import power
@@ -16,10 +23,12 @@ from lowres.statistics.ranking import ceiling, rank_correlation
 from lowres.statistics.verdict import Shortlist, Verdict, judge
 
 __all__ = [
+    "ClassTransfer",
     "Comparison",
     "Curve",
     "Difference",
     "Figure",
+    "ImageNoise",
     "Interval",
     "Optimum",
     "Pair",
@@ -30,7 +39,10 @@ __all__ = [
     "anytime",
     "best_by",
     "ceiling",
+    "class_transfer",
     "compare_values",
+    "image_covariance",
+    "image_noise",
     "judge",
     "mean_errors",
     "optimum",

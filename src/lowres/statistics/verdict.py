@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike
 
 from lowres.errors import StudyError
 from lowres.statistics.error_tables import Array, checked, has_runs
+from lowres.statistics.finite_images import on_new_images
 from lowres.statistics.posterior import FEW, Posterior, axis_distances, posterior
 from lowres.text import count
 
@@ -92,6 +93,7 @@ class Verdict:
         noise: standard deviation of one run on the target, a share; None without a posterior.
         smooth: whether neighbours informed each other.
         reason: why there is no posterior; empty where there is one.
+        most_new: as `most` of the proxy's best, on new validation images; None if not known.
     """
 
     proxy: str
@@ -110,6 +112,7 @@ class Verdict:
     noise: float | None
     smooth: bool
     reason: str
+    most_new: float | None = None
 
     @property
     def sure(self) -> bool:
@@ -168,6 +171,7 @@ def judge(
     axes: Sequence[Sequence[object]] = (),
     bearable: float | None = None,
     floor: float = 0.0,
+    image_covariance: Array | None = None,
     seed: int = 0,
 ) -> Verdict:
     """Decide whether a proxy stands in for a target.
@@ -185,6 +189,8 @@ def judge(
         bearable: regret that does not matter, a share; by default the larger of 0.01 and the
             standard deviation of a run on the target.
         floor: certain variance of one run; see `posterior`.
+        image_covariance: `(configurations, configurations)`, as `finite_images.image_covariance`
+            returns it for the target; nan where it is not known.
         seed: of the draws.
 
     Raises:
@@ -243,7 +249,22 @@ def judge(
         noise=found.noise if found else None,
         smooth=bool(found and found.smooth),
         reason=reason,
+        most_new=_most_new(order[:1], found, image_covariance) if regrets is not None else None,
     )
+
+
+def _most_new(
+    rows: Sequence[int], found: Posterior | None, image_covariance: Array | None
+) -> float | None:
+    """Return the regret on new images that is not exceeded with probability 0.95."""
+    if found is None or image_covariance is None:
+        return None
+    covariance = image_covariance[np.ix_(found.places, found.places)]
+    if np.isnan(covariance).any():
+        return None
+    errors = on_new_images(found.errors, covariance)
+    regrets = errors[:, found.places == rows[0]].min(axis=1) - errors.min(axis=1)
+    return float(np.quantile(regrets, SURE))
 
 
 def _means(table: Array) -> Array:

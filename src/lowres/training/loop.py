@@ -28,7 +28,7 @@ from lowres.text import percent
 from lowres.training import checkpoint
 from lowres.training.device import describe_hardware
 from lowres.training.distributed import Team
-from lowres.training.outcomes import in_rows, write_outcomes
+from lowres.training.outcomes import in_rows
 from lowres.training.run import WEIGHTS_FILE, Execution, Log, Run
 from lowres.training.session import Resident, Session, Stop, open_session
 from lowres.training.step import Step, side_by_side
@@ -295,7 +295,7 @@ def _measure_epoch(session: Session, epoch: int) -> dict[str, Any]:
     if epoch + 1 == session.recipe.epochs:
         wrong = in_rows(errors.right, session.eval_loader, session.team)
         if session.team.first:  # before the checkpoint that ends training
-            write_outcomes(session.run.path, wrong)
+            session.run.write_outcomes(wrong)
     return record | {
         "top1_error": errors.top1,
         "top5_error": errors.top5,

@@ -1,14 +1,8 @@
-"""Outcomes: which images of the split for errors a run classifies wrongly at its end.
-
-`RUN/outcomes.npz` holds `images`, their number, and `wrong`: a bit each, eight a byte by row
-(`np.packbits`), 1 where the class with the highest logit is wrong. A run that diverged has none.
-"""
+"""Outcomes: which images of the split for errors a run classifies wrongly at its end."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -16,8 +10,6 @@ from numpy.typing import NDArray
 
 from lowres.training.compiling import BatchLoader
 from lowres.training.distributed import Team
-from lowres.training.run import OUTCOMES_FILE
-from lowres.work.files import write_bytes
 
 
 def in_rows(right: Iterable[torch.Tensor], loader: BatchLoader, team: Team) -> NDArray[np.bool_]:
@@ -34,10 +26,3 @@ def in_rows(right: Iterable[torch.Tensor], loader: BatchLoader, team: Team) -> N
     wrong = torch.zeros(int(team.sum(count)), dtype=torch.int32, device=team.device)
     wrong[torch.from_numpy(rows[~mine])] = 1
     return team.sum(wrong).cpu().numpy().astype(np.bool_)
-
-
-def write_outcomes(run: Path, wrong: NDArray[np.bool_]) -> None:
-    """Write the outcomes of a run, (N,) bool by row of the split."""
-    buffer = io.BytesIO()
-    np.savez(buffer, images=np.int64(len(wrong)), wrong=np.packbits(wrong))
-    write_bytes(run / OUTCOMES_FILE, buffer.getvalue())

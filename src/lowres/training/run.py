@@ -17,14 +17,19 @@ loop all work the same way.
 
 from __future__ import annotations
 
+import io
 import json
 import traceback
+import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
+
+import numpy as np
+from numpy.typing import NDArray
 
 from lowres.errors import LowresError, RunBusyError, RunError
 from lowres.recipe import Recipe
@@ -302,6 +307,34 @@ class Run:
                 f"{store.manifest.digest[:12]}, the run was planned for {self.store_digest[:12]}"
             )
         return store
+
+    @staticmethod
+    def outcomes_in(path: Path) -> NDArray[np.bool_] | None:
+        """Return which images of the split for errors a run has wrong at its end, (N,) by row.
+
+        Args:
+            path: the run's directory.
+
+        Returns:
+            None if the run diverged, is not finished, or is of an older lowres.
+
+        Raises:
+            RunError: the file is damaged.
+        """
+        path /= OUTCOMES_FILE
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                return np.unpackbits(file["wrong"], count=int(file["images"])).astype(np.bool_)
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, LookupError, TypeError, zipfile.BadZipFile) as error:
+            raise RunError(f"{path} is damaged: {error}; train the run again") from error
+
+    def write_outcomes(self, wrong: NDArray[np.bool_]) -> None:
+        """Write `images`, their number, and `wrong`, a bit each, eight a byte (`np.packbits`)."""
+        buffer = io.BytesIO()
+        np.savez(buffer, images=np.int64(len(wrong)), wrong=np.packbits(wrong))
+        write_bytes(self.path / OUTCOMES_FILE, buffer.getvalue())
 
     def write_metrics(self, epochs: Sequence[dict[str, Any]]) -> None:
         """Write all epochs so far, so that the lines never disagree with the checkpoint."""
