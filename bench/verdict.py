@@ -1,12 +1,17 @@
 """Measure how often the verdict decides, how often it is right, and whether its bounds hold.
 
     python bench/verdict.py [--studies 1000] [--out bench/verdict.csv]
+    python bench/verdict.py --until-told [--studies 200] [--out bench/until_told.csv]
 
 Studies are simulated, so their truth is known: learning rates x widths x seeds on a proxy and a
 target. The error of a configuration is a dip over log10 learning rate, skewed, saturating, with an
 optimum that depends on the width; the proxy has another optimum, depth and gain by width. Each
 configuration may have a deviation of its own. The noise of a run grows with its error and may be
 shared by all runs of a seed. Nothing here is code of the package but the verdict.
+
+Until told: a study begins with one run of each configuration on the target, and adds runs of the
+choice and of its strongest rival, two at a time, until the answer is sure. Beside how often it is,
+the table has the chance of that which `lowres decide --dry-run` states at the start.
 """
 
 from __future__ import annotations
@@ -14,13 +19,14 @@ from __future__ import annotations
 import argparse
 import csv
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from table import machine
 
-from lowres.statistics.verdict import judge
+from lowres.statistics.power import MORE_RUNS, chances_of_an_answer
+from lowres.statistics.verdict import judge, judge_with_draws
 
 BEARABLE = 0.01
 
@@ -126,17 +132,77 @@ def measured(cell: Cell, studies: int) -> dict[str, object]:
     return record
 
 
+UNTIL_TOLD = (Cell(), Cell(noise=0.025), Cell(own=0.006), Cell(seeds=1))
+MOST_ADDED = MORE_RUNS[-1]
+
+
+def decided(cell: Cell, random: np.random.Generator) -> tuple[int | None, bool, tuple[float, ...]]:
+    """Add runs until the answer is sure.
+
+    Returns:
+        How many further runs it took, None if more than the most; whether it was wrong; and the
+        chances that were stated before the first.
+    """
+    lr, width, proxy, target = world(cell, random)
+    of_proxy = runs(proxy, cell, random)
+    all_runs = runs(target, replace(cell, seeds=MOST_ADDED // 2 + 1), random)
+    table = np.full(all_runs.shape, np.nan)
+    table[:, 0] = all_runs[:, 0]
+    stated: tuple[float, ...] = ()
+    for added in range(0, MOST_ADDED + 1, 2):
+        axes = lr.tolist(), width.tolist()
+        found, draws = judge_with_draws(of_proxy, table, axes=axes, bearable=BEARABLE, seed=added)
+        if added == 0 and draws is not None and found.choice is not None:
+            stated = chances_of_an_answer(draws, found.choice, BEARABLE)
+        if found.sure:
+            bearable = target[found.choice] - target.min() <= BEARABLE
+            return added, bearable != (found.answer == "stands in"), stated
+        for row in (found.choice, found.rival):
+            if row is not None:
+                seed = int(np.isnan(table[row]).argmax())
+                table[row, seed] = all_runs[row, seed]
+    return None, False, stated
+
+
+def until_told(cell: Cell, studies: int) -> dict[str, object]:
+    """Decide many studies of a kind."""
+    random = np.random.default_rng(20_27)
+    found = [decided(cell, random) for _ in range(studies)]
+    after = np.array([np.inf if added is None else added for added, *_ in found])
+    told, wrong = np.isfinite(after), np.array([wrong for _, wrong, _ in found])
+    grid = cell.rates * cell.widths
+    record: dict[str, object] = {
+        "rates": cell.rates, "widths": cell.widths, "proxy_seeds": cell.seeds,
+        "noise_points": 100 * cell.noise, "own_points": 100 * cell.own, "studies": studies,
+        "wrong_of_decided_percent": f"{100 * wrong.sum() / max(told.sum(), 1):.1f}",
+        "median_target_runs": f"{grid + np.median(after):.0f}",
+    }  # fmt: skip
+    for runs_on_target in (12, 16, 20, 24, 36, 60):
+        share = (after <= runs_on_target - grid).mean()
+        record[f"decided_by_{runs_on_target}_percent"] = f"{100 * share:.1f}"
+    for place, more in enumerate(MORE_RUNS):
+        chance = np.mean([stated[place] for *_, stated in found if stated])
+        record[f"stated_by_{more}_more_percent"] = f"{100 * chance:.1f}"
+        record[f"decided_by_{more}_more_percent"] = f"{100 * (after <= more).mean():.1f}"
+    return record
+
+
 def main() -> None:
     """Measure and write the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--studies", type=int, default=1000)
-    parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".csv"))
+    parser.add_argument("--until-told", action="store_true")
+    parser.add_argument("--studies", type=int)
+    parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
-    about = {**machine(), "command": f"python bench/verdict.py --studies {arguments.studies}"}
-    with arguments.out.open("w", newline="") as file:
+    kinds, measure = (UNTIL_TOLD, until_told) if arguments.until_told else (CELLS, measured)
+    studies = arguments.studies or (200 if arguments.until_told else 1000)
+    flag = "--until-told " if arguments.until_told else ""
+    about = {**machine(), "command": f"python bench/verdict.py {flag}--studies {studies}"}
+    name = "until_told.csv" if arguments.until_told else "verdict.csv"
+    with (arguments.out or Path(__file__).with_name(name)).open("w", newline="") as file:
         writer = None
-        for cell in CELLS:
-            record = {**measured(cell, arguments.studies), **about}
+        for cell in kinds:
+            record = {**measure(cell, studies), **about}
             writer = writer or csv.DictWriter(file, record, lineterminator="\n")
             if file.tell() == 0:
                 writer.writeheader()

@@ -11,6 +11,7 @@ from lowres.errors import StudyError
 from lowres.recipe import Recipe
 from lowres.report.analysis import NOTHING, analyse
 from lowres.report.reading import Row, label, read_rows, swept_fields
+from lowres.report.tables import carried_table
 from lowres.training.run import RunState
 from made_runs import fail_run, write_run, write_study
 
@@ -54,6 +55,39 @@ def test_what_is_bearable_decides():
     assert pair.verdict.bearable == 0.5
     assert pair.verdict.answer == "stands in"
     assert "within 50 points" in pair.sentence
+
+
+def test_an_open_pair_names_the_runs_that_decide_it_and_their_price():
+    rows = grid([0.5, 0.45], [0.42, 0.41])
+    rows += [replace(one, recipe=replace(one.recipe, width=4.0)) for one in rows]
+    found = analyse(rows, study="my study")
+    sentences = [pair.sentence for pair in found.pairs if not pair.verdict.sure]
+    command = "lowres decide 'my study' --proxy size=16 --target size=32"
+    assert any(f"Next: 2 runs, about 8 s: {command}" in one for one in sentences)
+    filters = [replace(one, recipe=replace(one.recipe, variant="16-lanczos")) for one in rows[:2]]
+    several = analyse([*rows, *filters], study="s").pairs
+    assert any("--proxy size=16,filter=box" in pair.sentence for pair in several)
+    alone = [pair for pair in analyse(rows).pairs if not pair.verdict.sure]
+    assert all("--seeds 2" in pair.sentence for pair in alone)
+
+
+def test_widths_are_decided_within_their_variant():
+    errors = {1.0: (0.5, 0.49, 0.48), 4.0: (0.42, 0.43, 0.41)}
+    rows = [row("16-box", 0.1 * (n + 1), error, width=width)
+            for width, of in errors.items() for n, error in enumerate(of)]  # fmt: skip
+    (pair,) = analyse(rows, study="s").pairs
+    assert not pair.verdict.sure
+    assert "--proxy size=16,width=1 --target size=16,width=4" in pair.sentence
+
+
+def test_what_carries_over_is_a_row_for_each_pair_and_field(tmp_path):
+    found = analyse(read_rows(write_study(tmp_path)))
+    table = carried_table(found)
+    assert table.headings[2:5] == ("field", "proxy's best", "answer")
+    of_sizes = [one for one in table.rows if one[:2] == ("8-box", "32-box")]
+    assert [(one[2], one[4]) for one in of_sizes] == [("width", "stands in"), ("lr", "stands in")]
+    assert found.law.sizes == (8, 32)
+    assert any("64 px" in sentence for sentence in found.main_sentences)
 
 
 def test_a_diverged_seed_ranks_its_configuration_last():

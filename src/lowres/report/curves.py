@@ -47,6 +47,7 @@ class ResponseCurve:
     Attributes:
         variant: the variant that was trained on.
         setting: the other swept fields, in words; empty if there are none.
+        width: of its network.
         learning_rates: rising.
         errors: for each learning rate the errors of its runs, inf if one diverged.
         optimum: the fitted one; None if nothing trained.
@@ -55,6 +56,7 @@ class ResponseCurve:
 
     variant: str
     setting: str
+    width: float
     learning_rates: tuple[float, ...]
     errors: tuple[tuple[float, ...], ...]
     optimum: Optimum | None
@@ -172,14 +174,15 @@ class VariantCost:
 def responses(rows: Sequence[Row], swept: Sequence[str]) -> list[ResponseCurve]:
     """Group finished runs into curves of three or more learning rates."""
     names = fields_but(swept, "variant", "lr")
-    groups: dict[tuple[Variant, str], dict[float, list[float]]] = defaultdict(
+    groups: dict[tuple[Variant, str, float], dict[float, list[float]]] = defaultdict(
         lambda: defaultdict(list)
     )
     for row in rows:
         if row.finished:
-            groups[row.variant, label(row.recipe, names)][row.recipe.lr].append(row.error)
+            curve = row.variant, label(row.recipe, names), row.recipe.width
+            groups[curve][row.recipe.lr].append(row.error)
     curves = []
-    for (variant, setting), errors in groups.items():
+    for (variant, setting, width), errors in groups.items():
         if len(errors) < FEWEST_RATES:
             continue
         rates = sorted(errors)
@@ -192,6 +195,7 @@ def responses(rows: Sequence[Row], swept: Sequence[str]) -> list[ResponseCurve]:
             ResponseCurve(
                 str(variant),
                 setting,
+                width,
                 tuple(rates),
                 tuple(tuple(errors[rate]) for rate in rates),
                 optimum(rates, table) if trained else None,

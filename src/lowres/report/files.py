@@ -102,7 +102,8 @@ def write_report(
     from lowres.report.analysis import analyse
 
     folder = Path(folder)
-    analysis = analyse(read_rows(folder), bearable)
+    study = folder.name if (folder / "study.json").exists() else ""
+    analysis = analyse(read_rows(folder), bearable, study)
     numbers = {}
     if {"html", "csv", "json"} & set(formats):
         numbers = {"runs.csv": to_csv(analysis.rows), "report.json": to_record(analysis)}
@@ -168,11 +169,12 @@ def to_record(analysis: Analysis) -> bytes:
         "responses": [asdict(curve) for curve in analysis.responses],
         "shifts": [asdict(move) for move in analysis.shifts],
         "learning_curves": [asdict(curve) for curve in analysis.learning_curves],
+        "law": asdict(analysis.law) if analysis.law else None,
         "costs": [asdict(cost) for cost in analysis.costs],
         "anytime": [asdict(curve) for curve in analysis.anytime],
         "spent": [asdict(spent) for spent in analysis.spent],
         "filters": [asdict(result) for result in analysis.filters],
-        "images": asdict(analysis.images) if analysis.images else None,
+        "images": analysis.images.to_record() if analysis.images else None,
     }
     whole = io.BytesIO()
     whole.write(json_bytes(_plain(record)).removesuffix(b"\n}\n"))
@@ -234,6 +236,7 @@ def to_markdown(title: str, analysis: Analysis) -> str:
     ]
     for heading, table in (
         ("Proxies and targets", tables.pair_table(analysis)),
+        ("What carries over", tables.carried_table(analysis)),
         ("Best learning rates", tables.optimum_table(analysis)),
         ("How far the best learning rate moves", tables.shift_table(analysis)),
         ("Error along a training", tables.learning_curve_table(analysis)),

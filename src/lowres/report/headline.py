@@ -10,11 +10,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lowres.recipe import FIELDS, RECIPES, Recipe
-from lowres.report.analysis import NOTHING, Analysis, JudgedPair, main_pair
+from lowres.report.analysis import NOTHING, Analysis, JudgedPair, decide_command, main_pair
 from lowres.report.chart import Chart, Dots, Line, Scale, Series, Style
 from lowres.report.reading import Row, mean
-from lowres.statistics.verdict import BANDS, LIMITS_POINTS, SURE
-from lowres.text import count, number, percent
+from lowres.statistics.answers import BANDS, SURE
+from lowres.statistics.verdict import LIMITS_POINTS
+from lowres.text import count, duration, number, percent
 from lowres.variant import Variant
 
 WORDS = {
@@ -209,17 +210,12 @@ def _next(
     """Return what the next command does, and the command."""
     verdict, of_sizes = pair.verdict, pair.kind == "size"
     if not verdict.sure:
-        if not (is_study and of_sizes):
+        if not is_study:
             seeds = max(2, verdict.seeds[0] + 1)
             return "Repeat the same lowres study command with more seeds", f"--seeds {seeds}"
-        several = len({row.variant.filter for row in analysis.rows}) > 1
-        sides = []
-        for side, name in (("--proxy", verdict.proxy), ("--target", verdict.target)):
-            variant = Variant.parse(name)
-            of_filter = f",filter={variant.filter}" if several else ""
-            sides += [side, f"size={variant.size}{of_filter}"]
-        command = shlex.join(["lowres", "decide", folder, *sides])
-        return "Train further runs until the answer is sure", command
+        command = decide_command(folder, analysis.rows, verdict)
+        price = f"2 at a time, about {duration(pair.round_s)}"
+        return f"Train further runs until the answer is sure, {price}", command
     target = Variant.parse(_target(pair)).size
     sizes = str(target)
     note = f"Search at {target} px itself"

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from lowres.report.analysis import Analysis, JudgedPair
-from lowres.report.images import MOST_CLASSES
 from lowres.report.reading import field_text, sort_value
 from lowres.statistics import Figure, Interval, Shortlist
 from lowres.statistics.verdict import seeds_text
+from lowres.study.validation_images import MOST_CLASSES
 from lowres.text import MISSING, number, points, short, shortened
 from lowres.training.run import RunState
 
@@ -90,6 +90,26 @@ def pair_table(analysis: Analysis) -> Table:
         (
             "runs",
             lambda pair: f"{pair.verdict.configurations} x {seeds_text(pair.verdict.seeds)}",
+        ),
+    )
+
+
+def carried_table(analysis: Analysis) -> Table:
+    """Return for each pair and swept field whether the proxy's best value carries over."""
+    rows = [(pair.verdict, field) for pair in analysis.pairs for field in pair.verdict.fields]
+    return _table(
+        rows,
+        ("proxy", lambda row: row[0].proxy),
+        ("target", lambda row: row[0].target),
+        ("field", lambda row: row[1].field.replace("_", " ")),
+        ("proxy's best", lambda row: field_text(row[1].value)),
+        ("answer", lambda row: row[1].answer),
+        ("P", lambda row: number(row[1].p_bearable, 2)),
+        ("at most", lambda row: points(row[1].most)),
+        ("best on the target", lambda row: ", ".join(map(field_text, row[1].best))),
+        (
+            "fitted optimum",
+            lambda row: f"{short(row[1].optimum)} {interval(row[1].interval, 1, 3)}".strip(),
         ),
     )
 

@@ -101,15 +101,28 @@ def axis_distances(columns: Sequence[Sequence[object]]) -> Array:
     for values in columns:
         if len(set(values)) < 2:
             continue
-        if all(isinstance(v, int | float) and not isinstance(v, bool) for v in values):
+        if all(map(is_number, values)):
             x = np.asarray(values, np.float64)
-            if x.min() > 0 and x.max() / x.min() >= LOG_FROM:
+            if in_logarithms(values):
                 x = np.log(x)
             layers.append(((x[:, None] - x) / (x.max() - x.min())) ** 2)
         else:
             layers.append(np.array([[float(a != b) for b in values] for a in values]))
     count = len(columns[0]) if columns else 0
     return np.array(layers) if layers else np.zeros((0, count, count))
+
+
+def is_number(value: object) -> bool:
+    """Return whether a value is a number; a truth value is a word."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def in_logarithms(values: Sequence[object]) -> bool:
+    """Return whether an axis is compared in logarithms: numbers above 0 that span a factor of 4."""
+    if not all(map(is_number, values)):
+        return False
+    x = np.asarray(values, np.float64)
+    return bool(x.min() > 0 and x.max() / x.min() >= LOG_FROM)
 
 
 @dataclass(frozen=True, slots=True)

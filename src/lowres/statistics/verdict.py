@@ -8,38 +8,20 @@ than the best of these configurations? The answer is the probability that this r
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from lowres.errors import StudyError
+from lowres.statistics.answers import SURE, Answer, FieldVerdict, answer_of, carried_fields
 from lowres.statistics.error_tables import Array, checked, has_runs
 from lowres.statistics.finite_images import on_new_images
 from lowres.statistics.posterior import FEW, Posterior, axis_distances, posterior
 from lowres.text import count
 
-Answer = Literal[
-    "stands in",
-    "probably stands in",
-    "cannot tell yet",
-    "probably does not stand in",
-    "does not stand in",
-]
-
-BANDS: tuple[tuple[float, Answer], ...] = (
-    (0.95, "stands in"),
-    (0.8, "probably stands in"),
-    (0.2, "cannot tell yet"),
-    (0.05, "probably does not stand in"),
-    (0.0, "does not stand in"),
-)
-"""From which probability of a bearable regret on each answer holds. The first and the last are
-sure answers; bench/verdict.py measures how often each of the five is true."""
-
-SURE = 0.95
 LIMITS_POINTS = (0.0, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0)
 """Regrets whose probabilities are recorded, in points of error."""
 
@@ -49,6 +31,9 @@ than the noise of one training matters to nobody."""
 
 MOST_TRIED = 3
 """Of the proxy's best configurations, tried on the target."""
+
+Axes: TypeAlias = Mapping[str, Sequence[object]] | Sequence[Sequence[object]]
+"""The values of each swept field, one a configuration, by the field's name if it has one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +77,8 @@ class Verdict:
         pairs: pairs of configurations, and how many both sides order alike.
         noise: standard deviation of one run on the target, a share; None without a posterior.
         smooth: whether neighbours informed each other.
+        fields: for each swept field whether the proxy's best value carries over; empty without a
+            posterior.
         reason: why there is no posterior; empty where there is one.
         most_new: as `most` of the proxy's best, on new validation images; None if not known.
     """
@@ -111,6 +98,7 @@ class Verdict:
     pairs: tuple[int, int]
     noise: float | None
     smooth: bool
+    fields: tuple[FieldVerdict, ...]
     reason: str
     most_new: float | None = None
 
@@ -168,7 +156,8 @@ def judge(
     target: ArrayLike,
     names: tuple[str, str] = ("the proxy", "the target"),
     *,
-    axes: Sequence[Sequence[object]] = (),
+    axes: Axes = (),
+    scores: ArrayLike | None = None,
     bearable: float | None = None,
     floor: float = 0.0,
     image_covariance: Array | None = None,
@@ -186,6 +175,8 @@ def judge(
         names: of proxy and target, for sentences.
         axes: the values of each swept field, one a configuration: numbers or words. Neighbours
             inform each other along them; without axes configurations are exchangeable.
+        scores: `(configurations, seeds)` another metric of the proxy's runs in any unit, smaller is
+            better, nan for missing. The choice is then the least mean score, not the least error.
         bearable: regret that does not matter, a share; by default the larger of 0.01 and the
             standard deviation of a run on the target.
         floor: certain variance of one run; see `posterior`.
@@ -196,28 +187,64 @@ def judge(
     Raises:
         StudyError: the arrays do not fit, or `bearable` is no share.
     """
+    return judge_with_draws(
+        proxy,
+        target,
+        names,
+        axes=axes,
+        scores=scores,
+        bearable=bearable,
+        floor=floor,
+        image_covariance=image_covariance,
+        seed=seed,
+    )[0]
+
+
+def judge_with_draws(
+    proxy: ArrayLike,
+    target: ArrayLike,
+    names: tuple[str, str] = ("the proxy", "the target"),
+    *,
+    axes: Axes = (),
+    scores: ArrayLike | None = None,
+    bearable: float | None = None,
+    floor: float = 0.0,
+    image_covariance: Array | None = None,
+    seed: int = 0,
+) -> tuple[Verdict, Posterior | None]:
+    """Decide as `judge`, and return the draws of the target's true errors, too.
+
+    Raises:
+        StudyError: as `judge`.
+    """
     first, second = checked(proxy, "proxy errors"), checked(target, "target errors")
-    if len(first) != len(second) or any(len(values) != len(first) for values in axes):
+    if not isinstance(axes, Mapping):
+        axes = {f"axis {number}": values for number, values in enumerate(axes, 1)}
+    ranked = first if scores is None else np.asarray(scores, np.float64)
+    if ranked.ndim != 2 or any(
+        len(values) != len(first) for values in (second, ranked, *axes.values())
+    ):
+        lengths = [len(first), len(second), len(ranked), *map(len, axes.values())]
         raise StudyError(
-            f"proxy errors, target errors and axes must have the same configurations, had "
-            f"{[len(first), len(second), *map(len, axes)]}"
+            "proxy errors, target errors, scores and axes must have the same configurations, had "
+            f"{lengths}"
         )
     if bearable is not None and not 0 <= bearable <= 1:
         raise StudyError(f"bearable must be a share from 0 to 1, was {bearable}")
-    both = np.flatnonzero(has_runs(first) & has_runs(second))
-    x, y = _means(first), _means(second)
+    both = np.flatnonzero(has_runs(first) & has_runs(second) & has_runs(ranked))
+    x, y = _means(ranked), _means(second)
     order = [int(row) for row in both[np.argsort(x[both], kind="stable")] if np.isfinite(x[row])]
     counts = (~np.isnan(second[both])).sum(axis=1)
     found = None
     if len(both):
-        tables = (
-            np.where(np.isfinite(m)[:, None], t, np.nan) for m, t in ((y, second), (x, first))
+        of_target, of_proxy = (
+            np.where(np.isfinite(means)[:, None], table, np.nan)
+            for means, table in ((y, second), (_means(first), first))
         )
-        of_target, of_proxy = tables
         kept = np.isin(np.arange(len(second)), both)[:, None]
         found = posterior(
             np.where(kept, of_target, np.nan),
-            axis_distances(axes),
+            axis_distances(list(axes.values())),
             alike=of_proxy,
             floor=floor,
             seed=seed,
@@ -230,7 +257,7 @@ def judge(
     )
     answer, p, reason = _answer(shortlists, order, y, found)
     regrets = _regrets(order[:1], found) if order and np.isfinite(y[order[0]]) else None
-    return Verdict(
+    verdict = Verdict(
         *names,
         answer=answer,
         p_bearable=p,
@@ -248,9 +275,11 @@ def judge(
         pairs=_pairs(x[both], y[both]),
         noise=found.noise if found else None,
         smooth=bool(found and found.smooth),
+        fields=carried_fields(axes, order[0], second, found, bearable) if found and order else (),
         reason=reason,
         most_new=_most_new(order[:1], found, image_covariance) if regrets is not None else None,
     )
+    return verdict, found
 
 
 def _most_new(
@@ -323,11 +352,7 @@ def _answer(
             f"a choice needs two configurations on both, {trained} trained",
         )
     p = shortlists[0].p_bearable
-    answer = next(answer for least, answer in BANDS if p >= least)
-    if len(found.places) < FEW and answer in (BANDS[0][1], BANDS[-1][1]):
-        # So few configurations say too little of their spread for a sure answer.
-        answer = BANDS[1][1] if p > 0.5 else BANDS[-2][1]
-    return answer, p, ""
+    return answer_of(p, found), p, ""
 
 
 def _rival(

@@ -10,6 +10,8 @@ import lowres
 from lowres.recipe import Recipe
 from lowres.report.analysis import analyse
 from lowres.report.reading import read_rows
+from lowres.study.judging import judge_table
+from lowres.study.results_files import of_runs
 from made_runs import write_run
 
 IMAGES, CLASSES = 240, 8
@@ -47,7 +49,7 @@ def write_outcomes(folder, *, without=()):
 
 @pytest.fixture
 def labelled(monkeypatch):
-    monkeypatch.setattr("lowres.report.images.reopen_store", lambda *_: (Labelled(), ""))
+    monkeypatch.setattr("lowres.study.validation_images.reopen_store", lambda *_: (Labelled(), ""))
 
 
 def test_classes_noise_and_new_images(tmp_path, labelled):
@@ -62,7 +64,7 @@ def test_classes_noise_and_new_images(tmp_path, labelled):
     advice, classes = images.sentences
     assert "more validation images help more" in advice
     assert classes.startswith("Classes from 16-box to 8-box (rank correlation ")
-    assert "class 0 lose more on 8-box than other classes" in classes
+    assert "lose more on 8-box than other classes: class 0" in classes
     assert set(images.sentences) < set(found.main_sentences)
     (pair,) = found.pairs
     assert pair.verdict.most_new > pair.verdict.shortlists[0].most
@@ -90,3 +92,15 @@ def test_without_the_store_there_are_no_classes(tmp_path):
     found = analyse(read_rows(write_outcomes(tmp_path)))
     assert found.images.classes == ()
     assert len(found.images.sentences) == 1
+
+
+def test_judge_has_them_too(tmp_path, labelled):
+    found = judge_table(of_runs(write_outcomes(tmp_path)), "size=8", "size=16")
+    record = found.to_record()
+    assert record["most_points_new_images"] > record["most_points"]
+    assert record["images"]["classes"][0]["name"] == "class 0"
+    assert found.images.configuration == f"lr {found.choice['lr']:g}"
+    lines = "\n".join(found.lines())
+    assert "On new images the choice costs at most " in lines
+    assert "more validation images help more" in lines
+    json.dumps(record, allow_nan=False)
