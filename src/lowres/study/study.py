@@ -19,6 +19,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Self, TypeAlias
 
@@ -268,6 +269,7 @@ def find_runs(folder: Path) -> list[Run]:
     return [runs[path] for path in sorted(runs)]
 
 
+@lru_cache(maxsize=65_536)  # a large study asks for each of its runs several times
 def cost(recipe: Recipe) -> float:
     """Return the cost of a run, in multiply-adds of training it on ImageNet.
 
