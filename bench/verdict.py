@@ -29,6 +29,7 @@ from lowres.statistics.power import MORE_RUNS, chances_of_an_answer
 from lowres.statistics.verdict import judge, judge_with_draws
 
 BEARABLE = 0.01
+SURE = ("does not stand in", "stands in")
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ def runs(errors: np.ndarray, cell: Cell, random: np.random.Generator) -> np.ndar
 def measured(cell: Cell, studies: int) -> dict[str, object]:
     """Judge many studies of a kind."""
     random = np.random.default_rng(20_26)
-    rows = []
+    rows, fields = [], []
     for number in range(studies):
         lr, width, proxy, target = world(cell, random)
         tables = runs(proxy, cell, random), runs(target, cell, random)
@@ -107,11 +108,15 @@ def measured(cell: Cell, studies: int) -> dict[str, object]:
         first = found.shortlists[0]
         truth = target[first.rows[0]] - target.min()
         rows.append((found.answer, truth <= BEARABLE, truth <= first.most + 1e-12, took))
+        for field, values in zip(found.fields, (lr, width), strict=True):
+            regret = target[values == field.value].min() - target.min()
+            fields.append((field.answer, regret <= BEARABLE, regret <= field.most + 1e-12))
     answers = np.array([row[0] for row in rows])
     bearable, held = (np.array([row[place] for row in rows]) for place in (1, 2))
     yes, no = answers == "stands in", answers == "does not stand in"
     wrong = (yes & ~bearable) | (no & bearable)
     sure = yes | no
+    field_wrong = [answer == SURE[not truly] for answer, truly, _ in fields]
     record: dict[str, object] = {
         "rates": cell.rates, "widths": cell.widths, "seeds": cell.seeds,
         "noise_points": 100 * cell.noise, "own_points": 100 * cell.own,
@@ -122,6 +127,9 @@ def measured(cell: Cell, studies: int) -> dict[str, object]:
         "wrong_sure_percent": f"{100 * wrong.mean():.2f}",
         "wrong_of_sure_percent": f"{100 * wrong.sum() / max(sure.sum(), 1):.2f}",
         "at_most_held_percent": f"{100 * held.mean():.1f}",
+        "fields_sure_percent": f"{100 * np.mean([one[0] in SURE for one in fields]):.1f}",
+        "fields_wrong_sure_percent": f"{100 * np.mean(field_wrong):.2f}",
+        "fields_at_most_held_percent": f"{100 * np.mean([one[2] for one in fields]):.1f}",
         "ms": f"{1e3 * np.mean([row[3] for row in rows]):.1f}",
     }  # fmt: skip
     for answer in ("stands in", "probably stands in", "cannot tell yet",

@@ -86,7 +86,7 @@ def test_what_carries_over_is_a_row_for_each_pair_and_field(tmp_path):
     assert table.headings[2:5] == ("field", "proxy's best", "answer")
     of_sizes = [one for one in table.rows if one[:2] == ("8-box", "32-box")]
     assert [(one[2], one[4]) for one in of_sizes] == [("width", "stands in"), ("lr", "stands in")]
-    assert found.law.sizes == (8, 32)
+    assert found.law.sizes == (8, 16, 32)
     assert any("64 px" in sentence for sentence in found.main_sentences)
 
 

@@ -107,6 +107,8 @@ def test_there_is_no_law_below_three_sizes_or_of_fields_that_vary_together():
     law = learning_rate_law([8, 16, 32], [1, 1, 1], [curve(8, 1, random), none, none])
     assert law.a is None
     assert "1 of 3 have one" in law.reason
+    assert law.sentence().startswith("No law of the learning rate: a law needs")
+    assert learning_rate_law([8], [1], [none]).sizes == ()
     together = [curve(size, size / 8, random) for size in (8, 16, 32)]
     assert "vary together" in learning_rate_law([8, 16, 32], [1, 2, 4], together).reason
     with pytest.raises(StudyError, match="size and a width for each curve"):

@@ -10,7 +10,7 @@ from lowres.store.store import open_store
 from lowres.study.axes import Axis
 from lowres.study.decide import decide, default_sides
 from lowres.study.judging import judge_table
-from lowres.study.results_files import of_runs
+from lowres.study.results_of_runs import of_runs
 from lowres.study.study import Study
 from made_runs import MadeUp
 

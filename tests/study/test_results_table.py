@@ -9,7 +9,8 @@ import pytest
 from lowres.cli import main
 from lowres.errors import StudyError
 from lowres.study.judging import judge_table
-from lowres.study.results_files import Columns, of_runs, read_results
+from lowres.study.results_files import Columns, read_results
+from lowres.study.results_of_runs import of_runs
 from lowres.study.results_table import joined
 from made_runs import write_study
 
@@ -192,8 +193,11 @@ def test_named_axes_leave_out_measurements(table, tmp_path):
     path.write_text("\n".join(",".join(row) for row in rows) + "\n")
     with pytest.raises(StudyError, match="--axes lr,width"):
         judge_table(read_results(path), *SIDES)
-    read = read_results(path, Columns(axes=("size", "lr", "width")))
+    read = read_results(path, Columns(axes=("lr", "width"), sides=("size", "epochs")))
+    assert read.columns == ("size", "lr", "width")
     assert judge_table(read, *SIDES).verdict.configurations == 12
+    with pytest.raises(StudyError, match=r"twice on side size=64: name width, too"):
+        judge_table(read, "size=16,width=1", "size=64")
     with pytest.raises(StudyError, match="no column 'widht'"):
         read_results(path, Columns(axes=("widht",)))
 
@@ -228,7 +232,7 @@ def test_other_metrics_of_the_proxy_are_judged_beside_the_error(table, tmp_path,
         with pytest.raises(StudyError, match=words):
             judge_table(read, *SIDES, metrics=(metric,))
     flags = ("--proxy", "size=16", "--target", "size=64", "--bearable", 1)
-    flags += ("--axes", "size,lr,width", "--metric", "min:loss,max:top5_acc")
+    flags += ("--axes", "lr,width", "--metric", "min:loss,max:top5_acc")
     status, words = judged(capsys, path, *flags)
     assert status == 0
     assert "By loss its choice" in words

@@ -11,7 +11,7 @@ from lowres.recipe import Recipe
 from lowres.report.analysis import analyse
 from lowres.report.reading import read_rows
 from lowres.study.judging import judge_table
-from lowres.study.results_files import of_runs
+from lowres.study.results_of_runs import of_runs
 from made_runs import write_run
 
 IMAGES, CLASSES = 240, 8

@@ -67,7 +67,8 @@ def judge(
         unit: What that column holds. share: errors from 0 to 1. percent: errors from 0 to 100.
             accuracy, accuracy-percent: the same for accuracies. Default: share, if the name of the
             column says that it is an error.
-        axes: The columns that were swept. Default: all that have no other meaning.
+        axes: The columns that were swept, such as lr,width. Default: all that have no other
+            meaning.
         as_json: Print JSON instead of sentences.
     """
     from lowres.study.judging import judge_table
@@ -77,7 +78,9 @@ def judge(
     if images is not None and images < 1:
         raise StudyError(f"--images must be at least 1, was {images}")
     plain = tuple(name.removeprefix("min:").removeprefix("max:") for name in metric)
-    columns = Columns(error, unit, plain, axes)
+    parts = ",".join(side for side in (proxy, target) if side).split(",")
+    apart = tuple(part.partition("=")[0].strip() for part in parts)
+    columns = Columns(error, unit, plain, axes, apart)
     table = read_results(results, columns)
     if target_results is not None:
         table, first, second = joined(table, read_results(target_results, columns))

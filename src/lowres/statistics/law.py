@@ -47,7 +47,7 @@ class Law:
         by_size: b, decades of learning rate for each doubling of the size.
         by_width: c, decades for each doubling of the width; None where the width does not vary.
         curves: how many fitted optima it is from.
-        sizes: smallest and largest of their sizes.
+        sizes: their sizes, rising.
         predictions: for what was asked.
         reason: why there is no law; empty where there is one.
     """
@@ -56,7 +56,7 @@ class Law:
     by_size: Figure | None
     by_width: Figure | None
     curves: int
-    sizes: tuple[float, float]
+    sizes: tuple[float, ...]
     predictions: tuple[Prediction, ...]
     reason: str = ""
 
@@ -79,7 +79,7 @@ class Law:
             between = f"{one.lr:.2g} [{low:.2g}, {high:.2g}]"
             parts.append(f"at {one.size:g} px{of_width} it would be {between}{beyond}")
         curves = count(self.curves, "curve")
-        return f"From {curves} of {self.sizes[0]:g} to {self.sizes[1]:g} px: {'; '.join(parts)}."
+        return f"From {curves} of {self.sizes[0]:g} to {self.sizes[-1]:g} px: {'; '.join(parts)}."
 
 
 def learning_rate_law(
@@ -113,14 +113,13 @@ def learning_rate_law(
         for size, width, one in zip(sizes, widths, optima, strict=True)
         if one.lr is not None and one.interval is not None
     ]
-    of_sizes = sorted({size for size, *_ in known})
-    ends = (of_sizes[0], of_sizes[-1]) if of_sizes else (math.nan, math.nan)
+    of_sizes = tuple(sorted({size for size, *_ in known}))
     if len(of_sizes) < FEWEST_SIZES:
         reason = (
             f"a law needs a fitted optimum with an interval at {FEWEST_SIZES} sizes, and "
             f"{len(of_sizes)} of {len(set(sizes))} have one"
         )
-        return Law(None, None, None, len(known), ends, (), reason)
+        return Law(None, None, None, len(known), of_sizes, (), reason)
     several = len({width for _, width, *_ in known}) > 1
 
     def terms(size: float, width: float) -> list[float]:
@@ -133,7 +132,7 @@ def learning_rate_law(
     weighted = x / deviation[:, None]
     if np.linalg.matrix_rank(weighted) < x.shape[1]:
         reason = "size and width vary together, so that their effects cannot be separated"
-        return Law(None, None, None, len(known), ends, (), reason)
+        return Law(None, None, None, len(known), of_sizes, (), reason)
     covariance = np.linalg.inv(weighted.T @ weighted)
     fitted = covariance @ weighted.T @ (y / deviation)
     freedom = len(y) - x.shape[1]
@@ -151,13 +150,13 @@ def learning_rate_law(
         at = np.array(terms(size, width))
         value, spread = float(at @ fitted), reach * math.sqrt(float(at @ covariance @ at))
         found = Interval(10 ** (value - spread), 10 ** (value + spread))
-        outside = not ends[0] <= size <= ends[1]
+        outside = not of_sizes[0] <= size <= of_sizes[-1]
         predictions.append(Prediction(size, width, 10**value, found, outside))
     return Law(
         float(fitted[0]),
         figure(1),
         figure(2) if several else None,
         len(known),
-        ends,
+        of_sizes,
         tuple(predictions),
     )

@@ -21,7 +21,7 @@ from lowres.recipe import Recipe
 from lowres.study.axes import Axis, changed
 from lowres.study.judgement import Judgement
 from lowres.study.judging import judge_table
-from lowres.study.results_files import decisions, of_runs
+from lowres.study.results_of_runs import decisions, of_runs
 from lowres.study.results_table import Value
 from lowres.study.study import Study, cost as cost_of
 from lowres.training.run import RunSummary

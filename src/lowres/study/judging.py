@@ -76,7 +76,7 @@ def judge_table(
     if sides[0].side == sides[1].side:
         raise StudyError(f"--proxy and --target must differ, were both {proxy}")
     names, notes = _axes(table, sides)
-    cells = [_cells(table, side.rows, names) for side in sides]
+    cells = [_cells(table, side, names) for side in sides]
     common = [key for key in cells[0] if key in cells[1]]
     if not common:
         raise StudyError(
@@ -175,18 +175,24 @@ def _axes(table: ResultsTable, sides: Sequence[Chosen]) -> tuple[list[str], list
 
 
 def _cells(
-    table: ResultsTable, rows: Sequence[Row], names: Sequence[str]
+    table: ResultsTable, side: Chosen, names: Sequence[str]
 ) -> dict[Configuration, dict[Value, Row]]:
     """Group the runs of a side by configuration and seed; runs without a seed are numbered."""
     cells: dict[Configuration, dict[Value, Row]] = {}
-    for row in rows:
+    for row in side.rows:
         runs = cells.setdefault(tuple(row.decisions[name] for name in names), {})
         seed = float(len(runs)) if row.seed is None else row.seed
         if seed in runs:
-            listed = ", ".join(f"{name} {text_of(row.decisions[name])}" for name in names)
+            configuration = in_words({name: row.decisions[name] for name in names})
+            free = [
+                name
+                for name, value in row.decisions.items()
+                if name not in (*names, *side.side) and value != runs[seed].decisions[name]
+            ]
+            do = f"name {free[0]}, too" if free else "each run must have a seed of its own"
             raise StudyError(
-                f"{table.path} has {listed or 'one configuration'} with seed {text_of(seed)} twice "
-                "on one side: each run must have a seed of its own"
+                f"{table.path} has {configuration} with seed {text_of(seed)} twice on side "
+                f"{side.name}: {do}"
             )
         runs[seed] = row
     return cells
@@ -261,7 +267,7 @@ def _halving(
                             for key, v in sides[1].side.items())  # fmt: skip
         try:
             rung = table.side(of_value, "rung")
-            cells = _cells(table, rung.rows, names)
+            cells = _cells(table, rung, names)
         except StudyError:  # no run has it
             continue
         if not all(key in cells for key in common):

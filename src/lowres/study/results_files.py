@@ -1,4 +1,4 @@
-"""Read results as a table: CSV, TSV, Parquet, Optuna's journal, folders of timm, our own runs."""
+"""Read results of any origin as a table: CSV, TSV, Parquet, Optuna's journal, folders of timm."""
 
 from __future__ import annotations
 
@@ -6,20 +6,15 @@ import csv
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from lowres.errors import StoreError, StudyError, nearest, require
-from lowres.recipe import FIELDS, Recipe
-from lowres.store.manifest import Manifest
-from lowres.study.results_table import COST, SEED, ResultsTable, Row, Value, value_of
-from lowres.study.study import find_runs
-from lowres.study.values import PARTS
+from lowres.errors import StudyError, nearest, require
+from lowres.study.results_of_runs import of_runs
+from lowres.study.results_table import COST, SEED, Point, ResultsTable, Row, Value, value_of
 from lowres.text import value as setting_text
-from lowres.training.run import Run, RunSummary
-from lowres.variant import Variant
 
 Unit = Literal["share", "percent", "accuracy", "accuracy-percent"]
 """What the column of errors holds. share: error from 0 to 1. percent: error from 0 to 100.
@@ -38,9 +33,6 @@ TIMM_NO_DECISIONS = (
 )  # fmt: skip
 """Arguments of timm's train.py that do not change what is trained, or only where it is."""
 
-CURVE_METRICS = ("top5_error", "eval_loss", "train_loss")
-"""Other metrics of our own runs."""
-
 
 @dataclass(frozen=True, slots=True)
 class Columns:
@@ -51,18 +43,35 @@ class Columns:
         unit: what it holds; None for a share, or what a format has.
         metrics: columns that are other metrics.
         axes: columns that were swept; empty for all that have no other meaning.
+        sides: columns that set the sides apart, kept beside `axes`.
     """
 
     error: str | None = None
     unit: Unit | None = None
     metrics: tuple[str, ...] = ()
     axes: tuple[str, ...] = ()
+    sides: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.unit not in (None, *get_args(Unit)):
             raise StudyError(
                 f"--unit must be one of {', '.join(get_args(Unit))}, was {self.unit!r}"
             )
+
+    def kept(self, path: Path, known: Sequence[str], taken: Sequence[str] = ()) -> tuple[str, ...]:
+        """Return the columns that are decisions: `axes` and `sides`, or all that are not taken.
+
+        Raises:
+            StudyError: there is no such column.
+        """
+        for name in (*self.metrics, *self.axes):
+            if name not in known:
+                hint = nearest(name, known) or f"it has {', '.join(known)}"
+                raise StudyError(f"{path} has no column {name!r}; {hint}")
+        if not self.axes:
+            return tuple(name for name in known if name not in taken)
+        sides = (name for name in self.sides if name in known)
+        return tuple(dict.fromkeys((*sides, *self.axes)))
 
 
 def read_results(path: Path, columns: Columns = Columns()) -> ResultsTable:
@@ -183,11 +192,7 @@ def _of_lines(
             "--error COLUMN and say what it holds with --unit"
         )
     unit = _unit_of(path, error, columns)
-    for name in (*columns.metrics, *columns.axes):
-        if name not in known:
-            raise StudyError(f"{path} has no column {name!r}; {nearest(name, known) or known}")
-    taken = (error, SEED, COST, *columns.metrics)
-    axes = columns.axes or tuple(name for name in known if name not in taken)
+    axes = columns.kept(path, known, (error, SEED, COST, *columns.metrics))
     rows = []
     for number, line in enumerate(lines, 2):
         where = f"{path}, line {number}"
@@ -253,7 +258,7 @@ def _of_journal(path: Path, columns: Columns) -> ResultsTable:
             f"{path}: trials that were pruned have their steps only, and others that did not "
             f"complete are left out ({listed})"
         )
-    return ResultsTable(path, tuple(_same_columns(path, rows, columns.axes)), "step", tuple(notes))
+    return ResultsTable(path, tuple(_same_columns(path, rows, columns)), "step", tuple(notes))
 
 
 def _unit_of_study(path: Path, study: Any, columns: Columns) -> Unit:  # noqa: ANN401  of Optuna
@@ -281,7 +286,7 @@ def _of_trial(where: str, study: str, trial: Any, unit: Unit, columns: Columns) 
         decided["study"] = study
     attributes = trial.user_attrs
     curve = {
-        float(step): Row(decided, share_of(value_of(value), unit, where), seed)
+        float(step): Point(share_of(value_of(value), unit, where))
         for step, value in trial.intermediate_values.items()
         if not columns.error
     }
@@ -295,18 +300,13 @@ def _of_trial(where: str, study: str, trial: Any, unit: Unit, columns: Columns) 
     return Row(decided, error, seed, metrics=metrics, curve=curve)
 
 
-def _same_columns(path: Path, rows: Sequence[Row], axes: Sequence[str]) -> list[Row]:
+def _same_columns(path: Path, rows: Sequence[Row], columns: Columns) -> list[Row]:
     """Return rows with the same columns; a decision that a run has not is an empty word."""
-    names = axes or tuple(dict.fromkeys(name for row in rows for name in row.decisions))
-    for name in axes:
-        if not any(name in row.decisions for row in rows):
-            known = tuple(dict.fromkeys(name for row in rows for name in row.decisions))
-            raise StudyError(f"{path} has no column {name!r}; {nearest(name, known) or known}")
+    every = tuple(dict.fromkeys(name for row in rows for name in row.decisions))
+    names = replace(columns, metrics=()).kept(path, every)
 
     def filled(row: Row) -> Row:
-        decisions = {name: row.decisions.get(name, "") for name in names}
-        curve = {point: filled(each) for point, each in row.curve.items()}
-        return replace(row, decisions=decisions, curve=curve)
+        return replace(row, decisions={name: row.decisions.get(name, "") for name in names})
 
     return [filled(row) for row in rows]
 
@@ -330,11 +330,13 @@ def _of_timm(folder: Path, columns: Columns) -> ResultsTable:
             raise StudyError(f"{arguments} must hold the arguments of a run, name by name")
         runs.append((summary, values))
     names = dict.fromkeys(name for _, values in runs for name in values)
-    swept = columns.axes or tuple(
+    alike = [
         name
         for name in names
-        if name not in (*TIMM_NO_DECISIONS, SEED)
-        and len({json.dumps(values.get(name), default=str) for _, values in runs}) > 1
+        if len({json.dumps(values.get(name), default=str) for _, values in runs}) == 1
+    ]
+    swept = replace(columns, metrics=()).kept(
+        folder, tuple(names), (*TIMM_NO_DECISIONS, SEED, *alike)
     )
     rows = []
     for summary, values in runs:
@@ -351,9 +353,10 @@ def _of_timm(folder: Path, columns: Columns) -> ResultsTable:
             wrong = share_of(accuracy, columns.unit or "accuracy-percent", where)
             metrics = {name: _number(cells.get(name), where) for name in columns.metrics}
             epoch = 1 + _number(cells["epoch"], where)  # timm counts from 0
-            curve[epoch] = Row(decisions, wrong, seed, epoch, metrics=metrics)
+            curve[epoch] = Point(wrong, epoch, metrics=metrics)
         if curve:
-            rows.append(replace(curve[max(curve)], curve=curve))
+            last = curve[max(curve)]
+            rows.append(Row(decisions, last.error, seed, last.cost, math.nan, last.metrics, curve))
     if not rows:
         raise StudyError(f"{folder} holds no {TIMM_SUMMARY} with an epoch")
     note = "the error of a run of timm is that of its last epoch, in the unit of eval_top1"
@@ -362,90 +365,3 @@ def _of_timm(folder: Path, columns: Columns) -> ResultsTable:
 
 def _flat(value: object) -> object:
     return setting_text(value) if isinstance(value, list | tuple) else value
-
-
-def of_runs(folder: Path) -> ResultsTable:
-    """Read the finished runs in a folder, at any depth, with the curves of their trainings.
-
-    Columns: the recipe fields, the parts of the variant, and where the runs are of several stores
-    the store, its train images and its classes. Cost is in multiply-adds of training.
-
-    Raises:
-        StudyError: it holds no finished run.
-        RunError: a run is damaged.
-    """
-    runs = [(run, summary) for run in find_runs(folder) if (summary := run.summary()).finished]
-    if not runs:
-        raise StudyError(f"{folder} holds no finished run: run lowres status {folder}")
-    stores = _stores(run for run, _ in runs)
-    rows = []
-    for run, one in runs:
-        decided = {**decisions(one.recipe), **stores[run.store_digest]}
-        seed = decided.pop(SEED)
-        rows.append(replace(_row(one, decided, seed), path=run.path))
-    return ResultsTable(folder, tuple(rows), "epochs")
-
-
-def _row(one: RunSummary, decided: Mapping[str, Value], seed: Value) -> Row:
-    cost = float(one.result.get("train_macs", math.nan))
-    epochs, seconds, curve = one.recipe.epochs, 0.0, {}
-    for epoch in one.history:
-        seconds += float(epoch.get("train_s") or 0) + float(epoch.get("eval_s") or 0)
-        number = float(epoch["epoch"])
-        curve[number] = Row(
-            {**decided, "epochs": number},
-            _share(epoch.get("top1_error")),
-            seed,
-            cost * number / epochs,
-            seconds,
-            {name: _metric(epoch.get(name)) for name in CURVE_METRICS},
-        )
-    metrics = {name: _metric(one.result.get(name)) for name in CURVE_METRICS}
-    error = _share(one.result["top1_error"])
-    return Row(decided, error, seed, cost, one.spent_s or math.nan, metrics, curve)
-
-
-def _share(value: float | None) -> float:
-    return math.inf if value is None else float(value)
-
-
-def _metric(value: float | None) -> float:
-    return math.nan if value is None else float(value)
-
-
-def _stores(runs: Iterable[Run]) -> dict[str, dict[str, Value]]:
-    """Return what distinguishes the stores of runs, by digest; nothing if there is one store."""
-    paths = {run.store_digest: run.store_path for run in runs}
-    if len(paths) == 1:
-        return {digest: {} for digest in paths}
-    found: dict[str, dict[str, Value]] = {}
-    names = [path.name for path in paths.values()]
-    for digest, path in paths.items():
-        unique = names.count(path.name) == 1
-        found[digest] = {"store": path.name if unique else f"{path.name} {digest[:8]}"}
-        try:
-            manifest = Manifest.read(path)
-        except StoreError:  # the store has moved; its runs are judged without it
-            continue
-        if manifest.digest == digest:
-            found[digest]["images"] = float(manifest.splits["train"])
-            found[digest]["classes"] = float(len(manifest.classes))
-    everywhere = set.intersection(*(set(values) for values in found.values()))
-    return {
-        digest: {name: value for name, value in values.items() if name in everywhere}
-        for digest, values in found.items()
-    }
-
-
-def decisions(recipe: Recipe) -> dict[str, Value]:
-    """Return the fields of a recipe, and the parts of its variant, as cells of a table."""
-    variant = Variant.parse(recipe.variant)
-    values = {part: getattr(variant, part) for part in PARTS}
-    values |= {name: getattr(recipe, name) for name in FIELDS if name != "variant"}
-    plain = {
-        name: isinstance(value, int | float) and not isinstance(value, bool)
-        for name, value in values.items()
-    }
-    return {
-        name: float(value) if plain[name] else setting_text(value) for name, value in values.items()
-    }

@@ -24,6 +24,16 @@ Side: TypeAlias = dict[str, Value]
 
 
 @dataclass(frozen=True, slots=True)
+class Point:
+    """A run at an earlier point of its training; the attributes are those of `Row`."""
+
+    error: float
+    cost: float = math.nan
+    seconds: float = math.nan
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Row:
     """One run, or one run up to a point of its training.
 
@@ -34,7 +44,7 @@ class Row:
         cost: in any unit, the same throughout a table; nan where it is unknown.
         seconds: of training and evaluation; nan where they are unknown.
         metrics: other metrics of the run, in any unit; nan where they are missing.
-        curve: the run at earlier points of its training.
+        curve: the run at earlier points of its training, by epoch or step.
         path: directory of a run of our own at its end; None for others.
     """
 
@@ -44,8 +54,14 @@ class Row:
     cost: float = math.nan
     seconds: float = math.nan
     metrics: Mapping[str, float] = field(default_factory=dict)
-    curve: Mapping[float, Row] = field(default_factory=dict)
+    curve: Mapping[float, Point] = field(default_factory=dict)
     path: Path | None = None
+
+    def at(self, fidelity: str, place: float) -> Row:
+        """Return the run as it was at a point of its curve."""
+        point = self.curve[place]
+        decided = {**self.decisions, fidelity: place}
+        return Row(decided, point.error, self.seed, point.cost, point.seconds, point.metrics)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,9 +125,9 @@ class ResultsTable:
         point = side.get(self.fidelity, "")
         rest = {name: value for name, value in side.items() if name != self.fidelity}
         of_rest = [row for row in self.rows if is_of(row.decisions, rest)]
-        cut = [
-            row.curve[point] for row in of_rest if isinstance(point, float) and point in row.curve
-        ]
+        cut = []
+        if isinstance(point, float):
+            cut = [row.at(self.fidelity, point) for row in of_rest if point in row.curve]
         if not cut:
             self._refuse(side, of_rest if self.fidelity in side else (), f"{flag} {text}")
         return Chosen(text, side, tuple(cut), cut=True)
@@ -173,8 +189,7 @@ def joined(first: ResultsTable, second: ResultsTable) -> tuple[ResultsTable, str
 
     def of(row: Row, name: str) -> Row:
         kept = {column: row.decisions[column] for column in common}
-        curve = {point: of(each, name) for point, each in row.curve.items()}
-        return replace(row, decisions={**kept, SOURCE: name}, curve=curve)
+        return replace(row, decisions={**kept, SOURCE: name})
 
     rows = [
         of(row, name)
