@@ -7,6 +7,7 @@ import re
 import shutil
 from base64 import b64decode
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 
@@ -95,6 +96,23 @@ def test_page_says_that_a_store_is_gone(tmp_path):
     write_run(tmp_path, Recipe(epochs=1), 0.5)
     report = lowres.write_report(tmp_path)
     assert "store /nowhere/store does not exist" in report.files[0].read_text()
+
+
+def test_nothing_names_a_folder_of_the_machine(study, place):
+    folder = str(Path(place["path"]).parent)
+    files = [study / name for name in ("report.html", "report.md", "runs.csv", "report.json")]
+    (inside,) = re.findall(r'id="files">(.*?)</script>', files[0].read_text())
+    texts = [path.read_text() for path in files]
+    texts += [gzip.decompress(b64decode(packed)).decode() for packed in json.loads(inside).values()]
+    assert not any(folder in text for text in texts)
+
+
+def test_a_file_that_is_too_large_stays_beside_the_page(tmp_path, monkeypatch):
+    monkeypatch.setattr("lowres.report.page.MOST_INSIDE", 2000)
+    write_run(tmp_path, Recipe(epochs=9), 0.5)
+    text = lowres.write_report(tmp_path).files[0].read_text()
+    assert '<a href="report.json">report.json</a> beside this page' in text
+    assert 'data-file="runs.csv"' in text
 
 
 def test_csv_and_json_hold_the_same_numbers(study):

@@ -31,6 +31,7 @@ MOST_VALUES = 24
 Columns = Mapping[str, NDArray[np.float64]]
 """Values of a run after each epoch, by name; nan where there is none."""
 
+QUOTED = re.compile(r"(?<=['\"])~?/[^'\"\n]*(?=/[^'\"/\n]+['\"])")
 FOLDERS = re.compile(r"(?<![\w.:/~…])~?(?:/[^\s/'\",;:<>|]+)+(?=/[^\s/'\",;:<>|])")
 
 
@@ -108,7 +109,7 @@ def _columns(history: Sequence[dict[str, Any]], run: Path) -> Columns:
 
 def without_folders(text: str) -> str:
     """Return a text with `…/name` for absolute paths: a page is made to be shared."""
-    return FOLDERS.sub("…", text)
+    return FOLDERS.sub("…", QUOTED.sub("…", text))
 
 
 def swept_fields(rows: Sequence[Row]) -> tuple[str, ...]:
