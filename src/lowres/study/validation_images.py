@@ -24,6 +24,9 @@ from lowres.statistics.posterior import MOST
 from lowres.statistics.ranking import rank_correlation
 from lowres.training.run import Run
 
+FEWEST_GOOD = 3
+"""Configurations whose noise is pooled: the better half, and at least these."""
+
 MOST_CLASSES = 5
 """Classes that are named of those that lose most on the proxy, and of those that lose least."""
 
@@ -59,7 +62,8 @@ class ImageFindings:
     Attributes:
         proxy: name of the proxy.
         target: name of the target.
-        noise: how much of a run's noise finite images cause; None with one seed.
+        noise: how much of the noise of a run of a good configuration finite images cause; None
+            with one seed.
         configuration: the proxy's choice, in words: the classes are of its runs.
         classes: its classes, the one that loses most on the proxy first; empty without the store.
         ranks: Spearman's rho of the errors of classes on proxy and target.
@@ -162,8 +166,9 @@ def image_findings(
     of_choice = None if choice is None else outcomes(target[choice])
     if choice is None or of_choice is None:
         return None
-    best = sorted(target, key=_mean)[:MOST]
-    known = [one for one in map(outcomes, best) if one is not None]
+    # The noise of bad configurations is larger and matters to nobody.
+    good = sorted(target, key=_mean)[: min(MOST, max(FEWEST_GOOD, len(target) // 2))]
+    known = [one for one in map(outcomes, good) if one is not None]
     alike = [one for one in known if one.shape[1] == of_choice.shape[1]]
     same_store = _store_of(proxy[choice]) == _store_of(target[choice])
     of_proxy = outcomes(proxy[choice]) if same_store else None
