@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
@@ -10,7 +11,7 @@ from cyclopts import Parameter
 
 from lowres.cli.app import TRAINING, app, err, out
 from lowres.cli.flags import Commas, LocalPath, Quiet, given_values, share_of_points
-from lowres.cli.studies import StudyWorking, WorkingFlags, make_executor
+from lowres.cli.studies import StudyWorking, WorkingFlags, make_executor, workers_of
 from lowres.errors import StudyError
 from lowres.progress import shown, silent
 from lowres.text import count, duration
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
 
 Names: TypeAlias = Annotated[tuple[str, ...], Commas]
 UnitOfError: TypeAlias = Literal["share", "percent", "accuracy", "accuracy-percent"]
-
-RUNS_OF_A_GPU = 8
-"""Runs of a round of decide on a GPU, which trains them side by side."""
 
 
 @app.command(group=TRAINING)
@@ -141,7 +139,8 @@ def decide(
             run on the target if that is larger.
         at_most: Runs to add.
         working: How the runs are spread.
-        dry_run: Train nothing. Print the verdict so far and the next runs.
+        dry_run: Train nothing. Print the verdict so far, the next runs, their time, and the chance
+            of a sure answer by 6, 12, 24 and 48 further runs.
         quiet: Show no progress.
     """
     from lowres.study.decide import decide as looks_of, default_sides
@@ -154,17 +153,18 @@ def decide(
     if proxy is None or target is None:
         smallest, largest = default_sides(study)
         proxy, target = proxy or smallest, target or largest
-    at_a_time = max(2, (ways.jobs or 1) * (ways.pack_size or RUNS_OF_A_GPU))
+    at_a_time = max(2, ways.jobs or 2)
+    executor = make_executor(ways, at_a_time)
     looks = looks_of(
         study,
         proxy,
         target,
-        make_executor(ways, at_a_time),
+        executor,
         bearable=share_of_points(bearable, "--bearable"),
         at_most=at_most,
         at_a_time=at_a_time,
-        arguments=("--device", ways.device),
-        together=ways.pack_size,
+        arguments=ways.training_flags,
+        workers=workers_of(executor),
         track=silent if quiet else shown,
     )
     for look in looks:
@@ -184,16 +184,20 @@ def decide(
     if look.judgement.verdict.sure:
         out.print(f"The answer is sure after {runs}. For the page, run: lowres report {path}")
         return 0
-    again = f"lowres decide {path} --proxy {proxy} --target {target} --at-most {2 * at_most or 24}"
+    again = ["lowres", "decide", str(path), "--proxy", proxy, "--target", target]
+    again += ["--bearable", f"{bearable:g}"] if bearable is not None else []
+    command = shlex.join([*again, "--at-most", str(2 * at_most or 24)])
     price = f" ({look.judgement.price})" if look.judgement.price else ""
-    out.print(f"The answer is not sure after {runs}. To add more{price}, run: {again}")
+    out.print(f"The answer is not sure after {runs}. To add more{price}, run: {command}")
     return 1
 
 
 def _print_next_round(look: Look) -> None:
     """Print what a dry run would train, how long that takes, and the chance of an answer."""
     if not look.next_runs:
-        out.print("no run is needed")
+        found = look.judgement.verdict if look.judgement else None
+        why = found.reason or "--at-most allows none" if found and not found.sure else "it is sure"
+        out.print(f"no further run would be trained: {why}")
         return
     time = "" if look.seconds is None else f", about {duration(look.seconds)} of training"
     out.print(f"the next round is {count(len(look.next_runs), 'run')}{time}")
