@@ -155,7 +155,7 @@ def test_the_page_of_results_quotes_the_verdict_on_its_table():
     from lowres.study.results_files import Columns, read_results
 
     table = read_results(
-        ROOT / "bench" / "results" / "demo.csv", Columns(error="top1_error", axes=("lr",))
+        ROOT / "bench" / "results" / "demo.csv", Columns(error="top1_error", axes=("variant", "lr"))
     )
     sentence = judge_table(table, "variant=8-box", "variant=16-box").sentence()
     for side, name in (("variant=8-box", "size=8"), ("variant=16-box", "size=16")):
