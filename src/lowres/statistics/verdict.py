@@ -114,7 +114,8 @@ class Verdict:
             choice: the proxy's choice, in words.
             rival: its strongest rival, in words.
         """
-        limit = f"{100 * self.bearable:.2g} point{'' if self.bearable == 0.01 else 's'}"
+        limit = f"{100 * self.bearable:.2g}"
+        limit += " point" if limit == "1" else " points"
         first = self.shortlists[0] if self.shortlists else None
         if self.answer == "cannot tell yet":
             why = f" ({self.reason})" if self.reason else f" (P = {self.p_bearable:.2f})"
