@@ -66,6 +66,9 @@ LENGTH_PRIOR = (0.0, 0.7)  # of further axes
 RATIO_WIDTHS = (1.0, 2.0, 0.8)
 """Standard deviations of the logarithms of factors between proxy and target: of the deviation of
 the surface, the own deviation and the variance of a run. Lengths, kernel and growth are shared."""
+RELEVANCE = 0.5
+"""Weight of the likelihood of the other runs: they are similar, not the same. With 1, 6 x 2
+configurations with one seed hold their bound in 92 % of studies, not in 93 % (docs/log.md)."""
 JITTER = 1e-9  # in the same variances, so that a covariance has a Cholesky factor
 WIDE = 25.0  # variance of the mean, in variances of the mean errors
 DEGREES = 6.0  # of freedom of the second round's t distribution
@@ -274,7 +277,7 @@ class _Model:
             of_other[:, :3] += hyper[:, self.lengths.stop :]
             of_other[:, :2] += math.log(self.other.spread / self.spread)
             of_other[:, 3] += math.log(self.other.found.scale / self.found.scale)
-            log += self.other.log_likelihood(of_other)
+            log += RELEVANCE * self.other.log_likelihood(of_other)
         return np.asarray(log - 0.5 * (((hyper - self.centre) / self.width) ** 2).sum(axis=1))
 
     def log_likelihood(self, hyper: Array) -> Array:

@@ -160,7 +160,8 @@ def _opened(
     # All locks first: another process then leaves the whole pack to this one.
     for run in runs if team.first else ():
         try:
-            held.enter_context(run.locked())
+            if not run.finished:
+                held.enter_context(run.locked())
         except RunBusyError as error:
             ends[run.path] = error
         if run.finished:

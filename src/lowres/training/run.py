@@ -67,7 +67,7 @@ class Execution:
     resumed keeps its first choice."""
     loading: Loading = "auto"
     """Where images are while a GPU trains. resident: on the GPU, as bytes. streamed: in the store.
-    auto: resident if they fit. On the CPU, auto reads the store's memory map."""
+    auto: resident if they fit. The CPU always reads the store's memory map."""
     cuda_graph: CudaGraph = "auto"
     """Whether a GPU repeats each step as one CUDA graph. auto: if the images are resident, and
     the network is the paper's or of timm, and the optimizer keeps its state in tensors. on: with

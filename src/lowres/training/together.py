@@ -29,7 +29,7 @@ BUSY_MACS = 6e11
 (docs/log.md, one H100)."""
 
 ANY_CLASSES = 1000
-"""Classes of the networks that are compared; the dense layer hardly counts."""
+"""Classes of the networks that are compared; the dense layer costs little."""
 
 DIFFERS = ("seed", "lr", "adam_lr", "momentum", "weight_decay", "label_smoothing", "warmup",
            "cooldown", "lr_drop", "lr_drop_at")  # fmt: skip
