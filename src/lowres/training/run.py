@@ -35,7 +35,7 @@ from lowres.errors import LowresError, RunBusyError, RunError
 from lowres.recipe import Recipe
 from lowres.store.store import Store
 from lowres.text import percent
-from lowres.work.directory import WorkDirectory, read_record
+from lowres.work.directory import DAMAGE, WorkDirectory, read_record
 from lowres.work.files import sha256_of_file, write_bytes, write_json
 
 INITIAL_FILE = "initial.safetensors"
@@ -328,12 +328,17 @@ class Run:
         """
         path /= OUTCOMES_FILE
         try:
-            with np.load(path, allow_pickle=False) as file:
-                return np.unpackbits(file["wrong"], count=int(file["images"])).astype(np.bool_)
+            with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
+                packed, images = file["wrong"], int(file["images"])
+            if packed.dtype != np.uint8 or packed.shape != (-(-images // 8),):
+                raise ValueError(f"{images} images need {-(-images // 8)} bytes of bits")
+            return np.unpackbits(packed, count=images).astype(np.bool_)
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, LookupError, TypeError, zipfile.BadZipFile) as error:
-            raise RunError(f"{path} is damaged: {error}; train the run again") from error
+        except (*DAMAGE, EOFError, zipfile.BadZipFile) as error:
+            raise RunError(
+                f"{path} is damaged: {error}; remove it, and reports do without it"
+            ) from error
 
     def write_outcomes(self, wrong: NDArray[np.bool_]) -> None:
         """Write `images`, their number, and `wrong`, a bit each, eight a byte (`np.packbits`)."""
