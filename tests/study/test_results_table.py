@@ -8,6 +8,7 @@ import pytest
 
 from lowres.cli import main
 from lowres.errors import StudyError
+from lowres.store.manifest import Manifest
 from lowres.study.judging import judge_table
 from lowres.study.results_files import Columns, read_results
 from lowres.study.results_of_runs import of_runs
@@ -330,6 +331,36 @@ def test_a_study_against_another_study(tmp_path):
     assert found.notes == ("the sides also differ in size (8, 32)",)
     both = of_runs(tmp_path)
     assert judge_table(both, "store=a", "store=b").verdict.configurations == 12
+
+
+def test_a_share_of_the_images_as_the_proxy(tmp_path):
+    for images in (500, 5000):
+        folder = tmp_path / f"store{images}"
+        folder.mkdir()
+        manifest = Manifest(
+            source={},
+            options={},
+            classes=("a", "b"),
+            splits={"train": images, "val": 10},
+            variants=(),
+            statistics={},
+            skipped=(),
+            contents={},
+            files={"train/labels.npy": str(images)},
+            versions={},
+        )
+        manifest.write(folder)
+        store = {"path": str(folder), "digest": manifest.digest}
+        write_study(tmp_path / "runs" / str(images), sizes=(16,), store=store)
+    table = of_runs(tmp_path / "runs")
+    found = judge_table(table, "images=500", "images=5000", bearable=0.01)
+    assert found.verdict.answer == "stands in"
+    assert found.notes == ("the sides also differ in store (store500, store5000)",)
+    assert found.rungs == (500.0, 5000.0)
+    (tmp_path / "store500" / "manifest.json").unlink()
+    moved = of_runs(tmp_path / "runs")
+    assert "images" not in moved.columns
+    assert judge_table(moved, "store=store500", "store=store5000").choice == found.choice
 
 
 def journal(path, direction="minimize", scale=1.0):
