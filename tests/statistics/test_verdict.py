@@ -149,3 +149,22 @@ def test_fewer_than_five_configurations_are_never_sure():
     assert "little is known" in found.sentence("a")
     worse = judge([[0.1, 0.1], [0.5, 0.5]], [[0.5, 0.51], [0.1, 0.1]], bearable=0.01)
     assert worse.answer == "probably does not stand in"
+
+
+@pytest.mark.full
+def test_odd_tables_have_an_answer():
+    random = np.random.default_rng(8)
+    kinds = (
+        lambda shape: np.full(shape, 0.5),
+        lambda shape: random.choice([0.2, 0.9], shape),
+        lambda shape: 0.3 + 1e-9 * random.standard_normal(shape),
+        lambda shape: random.random(shape),
+        lambda shape: np.where(random.random(shape) < 0.3, np.inf, random.random(shape)),
+        lambda shape: np.round(random.random(shape), 1),
+        lambda shape: np.repeat(random.random((shape[0], 1)), shape[1], axis=1),
+    )
+    for first in kinds:
+        for second in kinds:
+            for seeds in (1, 3):
+                found = judge(first((12, seeds)), second((12, 2)), axes=AXES)
+                assert 0 <= found.p_bearable <= 1
