@@ -56,6 +56,14 @@ def test_words_few_configurations_and_a_choice_that_diverged():
     assert [field.answer for field in lost.fields][1] == "stands in"
 
 
+def test_many_best_values_are_a_range():
+    rates = np.linspace(0.01, 0.02, 12)
+    flat = runs(np.full(12, 0.4), noise=0.02)
+    (field,) = judge(flat, flat, axes={"lr": rates.tolist()}, bearable=0.01).fields
+    assert len(field.best) > 4
+    assert field.best_in_words == f"{field.best[0]:g} to {field.best[-1]:.6g}"
+
+
 def test_the_choice_is_by_scores_where_they_are_given():
     proxy, target = runs(surface(-1.5)), runs(surface(-1.5), seed=1)
     found = judge(proxy, target, axes=AXES, scores=10 - proxy, bearable=0.01)

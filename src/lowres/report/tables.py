@@ -106,7 +106,7 @@ def carried_table(analysis: Analysis) -> Table:
         ("answer", lambda row: row[1].answer),
         ("P", lambda row: number(row[1].p_bearable, 2)),
         ("at most", lambda row: points(row[1].most)),
-        ("best on the target", lambda row: ", ".join(map(field_text, row[1].best))),
+        ("best on the target", lambda row: row[1].best_in_words),
         (
             "fitted optimum",
             lambda row: f"{short(row[1].optimum)} {interval(row[1].interval, 1, 3)}".strip(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -33,6 +34,9 @@ BANDS: tuple[tuple[float, Answer], ...] = (
 sure answers; bench/verdict.py measures how often each of the five is true."""
 
 SURE = 0.95
+
+MOST_LISTED = 4
+"""Values of a field that are listed one by one."""
 
 FEWEST_OF_CURVE = 5
 """Values of a number in a curve to which an optimum is fitted."""
@@ -66,9 +70,16 @@ class FieldVerdict:
     optimum: float | None
     interval: Interval | None
 
+    @property
+    def best_in_words(self) -> str:
+        """The values in `best`; of many numbers, the first and the last."""
+        texts = [value_text(value) for value in self.best]
+        if len(texts) > MOST_LISTED and all(map(is_number, self.best)):
+            return f"{texts[0]} to {texts[-1]}"
+        return ", ".join(texts)
+
     def sentence(self) -> str:
         """Return the answer in words."""
-        best = ", ".join(value_text(value) for value in self.best)
         fitted = ""
         if self.optimum is not None:
             ends = f" [{self.interval.low:.2g}, {self.interval.high:.2g}]" if self.interval else ""
@@ -76,7 +87,7 @@ class FieldVerdict:
         most = f", at most {100 * self.most:.1f} points" if math.isfinite(self.most) else ""
         return (
             f"{self.field}: the proxy's best, {value_text(self.value)}, {self.answer} "
-            f"(P = {self.p_bearable:.2f}{most}); best on the target: {best}{fitted}"
+            f"(P = {self.p_bearable:.2f}{most}); best on the target: {self.best_in_words}{fitted}"
         )
 
 
@@ -116,16 +127,13 @@ def carried_fields(
         here = np.array([values[place] == values[choice] for place in found.places.tolist()])
         regrets = found.errors[:, here].min(axis=1) - least if here.any() else None
         p = 0.0 if regrets is None else float((regrets <= bearable).mean())
-        shares = [
-            (float(np.mean([values[place] == value for place in best_place])), value)
-            for value in dict.fromkeys(values)
-        ]
-        best, covered = [], 0.0
-        for share, value in sorted(shares, key=lambda each: -each[0]):
-            if covered >= SURE:
+        best: list[object] = []
+        covered = 0
+        for value, draws in Counter(values[place] for place in best_place).most_common():
+            if covered >= SURE * len(best_place):
                 break
             best.append(value)
-            covered += share
+            covered += draws
         curve = None
         if in_logarithms(values):
             rows = [
