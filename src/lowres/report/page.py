@@ -12,12 +12,13 @@ from dataclasses import dataclass
 import jinja2
 from markupsafe import Markup
 
-from lowres.comparing.contact_sheet import Sheet, reopen_store, sheet
+from lowres.comparing.contact_sheet import reopen_store
 from lowres.report import study_charts, svg, tables
 from lowres.report.analysis import NOTHING, Analysis, JudgedPair, main_pair
 from lowres.report.chart import Chart
 from lowres.report.headline import Headline
 from lowres.report.reading import Row, provenance
+from lowres.store.preview import Sheet, sheet
 
 MOST_DRAWN = 1000
 """Runs in the table at a time; page.js draws others when they are wanted."""
