@@ -20,6 +20,10 @@ Rule = Literal["pillow", "release-2017"]
 """The exact arithmetic: that of Pillow 7.0 and later, or that of Pillow 3.4.2 to 4.1.1, which made
 the released ImageNet8/16/32/64 (docs/resampling.md)."""
 
+Depth = Literal["clip", "scale"]
+"""What becomes of values beyond 8 bits. clip: above 255 they become 255, as Pillow does it. scale:
+65535, or 1.0 in an image of floats, becomes 255."""
+
 FILTERS: tuple[Filter, ...] = get_args(Filter)
 FITS: tuple[Fit, ...] = get_args(Fit)
 RULES: tuple[Rule, ...] = get_args(Rule)

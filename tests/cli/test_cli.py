@@ -21,7 +21,10 @@ def test_a_build_as_it_is_typed(tmp_path):
     draw_source(tmp_path / "animals")
     command = [sys.executable, "-m", "lowres", "build", "animals", "store", "--size", "8,16"]
     built = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=True)
-    assert built.stdout == "store: 24 train, 12 val; 8-box, 16-box\n"
+    assert built.stdout == (
+        "classes: 4, ant, bee, cat, dog; 6 images each in train\n"
+        "store: 24 train, 12 val; 8-box, 16-box\n"
+    )
     assert "build: 36/36" in built.stderr
 
 
@@ -245,7 +248,7 @@ def test_an_interrupted_build_is_resumed_by_the_same_command(call, source, tmp_p
 def test_info(call, source, store_path):
     _, text, _ = call("info", store_path)
     assert "source: folder animals, layout split/class" in text
-    assert "train: 24 images" in text
+    assert "train: 24 pictures" in text
     assert "classes: 4, ant, bee, cat, dog" in text
     assert f"source {source}: folder, layout split/class" in call("info", source)[1]
 

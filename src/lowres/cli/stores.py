@@ -1,4 +1,4 @@
-"""The verbs of sources and stores: build, info, verify, show, export, bench."""
+"""The verbs of sources and stores: build, info, verify, check, show, export, bench."""
 
 from __future__ import annotations
 
@@ -65,8 +65,12 @@ def build(
     """
     # No library that is loaded below computes with more threads than it is given.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    from numpy import bincount
+
     from lowres.store import build as builder
+    from lowres.store.findings import class_line
     from lowres.store.staging import Shard
+    from lowres.store.store import open_store
 
     chosen, ways = _options(options), Working(**given_values(working))
     track = silent if quiet else shown
@@ -85,7 +89,7 @@ def build(
         raise LowresError("--finish builds nothing: leave --executor and --on-change out")
     make = builder.finish_shards if finish else builder.build
     manifest = make(source, store, chosen, working=ways, track=track)
-    for note in manifest.source["notes"]:
+    for note in manifest.notes:
         err.print(f"note: {note}")
     if skipped := manifest.skipped:
         err.print(f"note: skipped {len(skipped):,} images that cannot be decoded:")
@@ -95,6 +99,9 @@ def build(
             err.print(
                 f"  and {len(skipped) - SHOWN_SKIPPED:,} more: {store / FILE_NAME} lists them all"
             )
+    opened, first = open_store(store), next(iter(manifest.splits))
+    counts = bincount(opened.labels(first), minlength=len(manifest.classes))
+    out.print(class_line(manifest.classes, counts, first))
     out.print(f"{store}: {_counts(manifest.splits)}; {', '.join(manifest.variants)}")
 
 
@@ -194,6 +201,53 @@ def _compare(
             out.print(f"{out_file}: {comparison.write_csv(out_file):,} lines")
         status = max(status, int(not comparison.same))
     return status
+
+
+@app.command(group=STORES)
+def check(
+    store: LocalPath,
+    /,
+    *,
+    variant: str | None = None,
+    similarity: float | None = None,
+    out_file: Annotated[Path | None, Output] = None,
+    sheet: Path | None = None,
+    quiet: Quiet = False,
+) -> int:
+    """Look for duplicates and leaks between splits, blank images and imbalance.
+
+    Equal images and near-duplicates (other brightness, compression, a slight crop) within and
+    across splits; images in two classes. Exit status 1: an image is in two splits or two classes.
+
+    Example: lowres check store --out pairs.csv --sheet pairs.png
+
+    Args:
+        store: The store to check.
+        variant: Which variant to read. Default: the one nearest to 16 px.
+        similarity: The lowest similarity of near-duplicates, 0.7 to 1. Default: 0.9.
+        out_file: CSV file to write, with one line for each pair and each blank image.
+        sheet: PNG file to write: a contact sheet of pairs.
+        quiet: Show no progress.
+    """
+    from lowres.comparing.check import SIMILARITY, check as check_store
+    from lowres.comparing.contact_sheet import pair_sheet
+    from lowres.store.store import open_store
+
+    found = check_store(
+        open_store(store),
+        variant,
+        least=SIMILARITY if similarity is None else similarity,
+        track=silent if quiet else shown,
+    )
+    if out_file is not None:
+        out.print(f"{out_file}: {found.write_csv(out_file):,} lines")
+    if sheet is not None:
+        out.print(str(pair_sheet(found, sheet)))
+    for line in found.lines():
+        out.print(line)
+    if out_file is None and (len(found.near) or len(found.copies)):
+        out.print(f"for a list of the pairs, run: lowres check {store} --out pairs.csv")
+    return int(not found.sound)
 
 
 @app.command(group=STORES)

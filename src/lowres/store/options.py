@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 from lowres.errors import SourceError, StoreError, VariantError
-from lowres.variant import FILTERS, FITS, RULES, Filter, Fit, Rule, Variant
+from lowres.variant import FILTERS, FITS, RULES, Depth, Filter, Fit, Rule, Variant
 from lowres.work.threads import available_cores
 
 DEFAULT_SIZES_PX = (16, 32, 64)
@@ -53,8 +53,8 @@ class BuildOptions:
     """
 
     size: tuple[int, ...] = ()
-    """Sides of the squares in pixels. Default: 16, 32 and 64; a source of small images (released
-    batches, CIFAR) keeps its own size."""
+    """Sides of the squares in pixels. Default: those of 16, 32 and 64 that do not enlarge most
+    images; a source of small images (released batches, CIFAR) keeps its own size."""
     filter: tuple[FilterChoice, ...] = ()
     """Names of Pillow's filters, or all for all six. Default: box."""
     fit: tuple[Fit, ...] = ()
@@ -77,6 +77,12 @@ class BuildOptions:
     """Take this fraction of a source without splits as val, by a hash of each key."""
     exif_rotate: bool = False
     """Rotate images by their EXIF orientation; the released data does not."""
+    depth: Depth | None = None
+    """What to do with images of more than 8 bits; without it they stop the build. scale: 65535 (of
+    floats 1.0) becomes 255. clip: values above 255 become 255, as Pillow does it."""
+    background: str | None = None
+    """Colour behind transparent pixels, such as white or '#7f7f7f'. Default: alpha is dropped, as
+    Pillow does it, so that the colours under transparent pixels show."""
 
     if TYPE_CHECKING:  # what may be given is wider than what the fields contain
 
@@ -92,6 +98,8 @@ class BuildOptions:
             class_order: ClassOrder = "source",
             val_fraction: float | None = None,
             exif_rotate: bool = False,
+            depth: Depth | None = None,
+            background: str | None = None,
         ) -> None: ...
 
     def __post_init__(self) -> None:
@@ -105,16 +113,16 @@ class BuildOptions:
             several = isinstance(given, Iterable) and not isinstance(given, str)
             object.__setattr__(self, name, tuple(given) if several else (given,))
 
-    def variants(self, native_px: int | None = None) -> tuple[Variant, ...]:
+    def variants(self, default_px: Sequence[int] = DEFAULT_SIZES_PX) -> tuple[Variant, ...]:
         """List size x filter x fit x rule, sizes first.
 
         Args:
-            native_px: the size to make if no size was chosen; None for the default sizes.
+            default_px: the sizes to make if none was chosen.
 
         Raises:
             VariantError: a part does not exist, or a preset is chosen beside a part of it.
         """
-        sizes = self.size or (DEFAULT_SIZES_PX if native_px is None else (native_px,))
+        sizes = self.size or default_px
         named = tuple(name for name in self.filter if name != "all") or (DEFAULT_FILTER,)
         filters = FILTERS if "all" in self.filter else named
         chosen = product(filters, self.fit or FITS[:1], self.rule or RULES[:1])
