@@ -4,12 +4,13 @@ import math
 import re
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from lowres.errors import StudyError
 from lowres.recipe import Recipe
 from lowres.report.analysis import NOTHING, analyse
-from lowres.report.reading import Row, label, read_rows, swept_fields
+from lowres.report.reading import Row, label, read_rows, swept_fields, without_folders
 from lowres.report.tables import carried_table
 from lowres.training.run import RunState
 from made_runs import fail_run, write_run, write_study
@@ -19,8 +20,9 @@ def row(variant, lr, error, *, seed=0, width=2.0, seconds=1.0, macs=1000):
     recipe = Recipe(variant=variant, lr=lr, seed=seed, width=width)
     result = {"top1_error": error, "train_s": seconds, "train_macs": macs}
     state = RunState.DIVERGED if error is None else RunState.TRAINED
-    epochs = [{"train_s": seconds / 2, "top1_error": value} for value in (error, error)]
-    return Row(f"{variant}-{lr}-{seed}", recipe, state, epochs, result)
+    errors = np.array([error, error], np.float64)
+    epochs = {"train_s": np.full(2, seconds / 2), "top1_error": errors}
+    return Row(f"{variant}-{lr}-{seed}", recipe, state, result=result, epochs=epochs)
 
 
 def grid(proxy_errors, target_errors):
@@ -229,3 +231,39 @@ def test_statuses_and_reasons(tmp_path):
 def test_a_folder_without_runs(tmp_path):
     with pytest.raises(StudyError, match="holds no runs"):
         read_rows(tmp_path)
+
+
+def test_learning_curves_are_of_the_best_configuration_of_each_variant(tmp_path):
+    for size in (8, 16):
+        for lr, error in ((0.1, 0.5), (0.2, 0.4)):
+            for seed in (0, 1):
+                recipe = Recipe(variant=f"{size}-box", lr=lr, epochs=8, seed=seed)
+                write_run(tmp_path, recipe, error - 0.01 * size + 0.02 * seed)
+    first, second = analyse(read_rows(tmp_path)).learning_curves
+    assert [first.label, second.label] == ["16-box, lr 0.2", "8-box, lr 0.2"]
+    # made_runs halves the distance to the end with each epoch; the last one is the end.
+    end = 0.4 - 0.16 + 0.01
+    assert first.errors == pytest.approx([end + (1 - end) * 0.5**n for n in range(1, 8)] + [end])
+    assert first.quarters == pytest.approx([first.errors[n] for n in (1, 3, 5, 7)])
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 3])
+def test_short_trainings_have_no_quarters(tmp_path, epochs):
+    write_run(tmp_path, Recipe(epochs=epochs), 0.5)
+    curves = analyse(read_rows(tmp_path)).learning_curves
+    assert [len(curve.errors) for curve in curves] == [epochs] * (epochs > 1)
+    assert all(curve.quarters == () for curve in curves)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("store /home/me/data/store does not exist", "store …/store does not exist"),
+        ("No space left on device: '/mnt/a b/c/d.npy'", "No space left on device: '…/d.npy'"),
+        ("see ~/runs/one/train.log, /tmp/x", "see …/train.log, …/x"),
+        ("and/or 1/2, https://example.org/a/b", "and/or 1/2, https://example.org/a/b"),
+        ("https://example.org/a 'b' /c/d", "https://example.org/a 'b' …/d"),
+    ],
+)
+def test_folders_of_the_machine_are_left_out(text, shown):
+    assert without_folders(text) == shown

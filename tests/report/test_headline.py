@@ -8,8 +8,8 @@ import pytest
 from lowres.cli.app import app
 from lowres.cli.flags import recipe_of
 from lowres.recipe import RECIPES, Recipe
-from lowres.report.analysis import analyse
-from lowres.report.headline import headline, main_pair, train_command
+from lowres.report.analysis import analyse, main_pair
+from lowres.report.headline import headline, train_command
 from lowres.report.reading import read_rows
 from made_runs import fail_run, write_run, write_study
 

@@ -18,11 +18,13 @@ import numpy as np
 from lowres.report.curves import (
     AnytimeCurve,
     ConfigurationCost,
+    LearningCurve,
     ResponseCurve,
     Shift,
     VariantCost,
     anytime_curves,
     costs,
+    learning_curves,
     responses,
     shifts,
     spent,
@@ -42,13 +44,18 @@ from lowres.statistics import (
     pair_up,
     rank_correlation,
 )
+from lowres.statistics.answers import BANDS
 from lowres.statistics.law import FEWEST_SIZES
+from lowres.study.validation_images import ImageFindings, covariance, image_findings
 from lowres.text import count, duration, value as value_text
 from lowres.variant import Variant
 
 Key = TypeVar("Key", bound=Hashable)
 
 NOTHING = "No verdict yet: no configuration was finished on two sizes of one filter."
+
+ONLY = "the only one"
+"""What a configuration is called where nothing was swept but the size."""
 
 FEWEST_OF_WIDTHS = 3
 """Configurations below which two widths are not compared at all: every study has such pairs."""
@@ -110,11 +117,13 @@ class Analysis:
         pairs: proxies and targets, judged.
         responses: error against learning rate.
         shifts: how far the best learning rate moves.
+        learning_curves: error along the training of each variant's best configuration.
         law: how the best learning rate depends on size and width; None below three sizes.
         costs: cost and error of each configuration.
         anytime: error against the cost of a search.
         spent: cost and best error of each variant.
         filters: filters, and values of other fields in words, against each other.
+        images: what single validation images say about the pair of the first screen.
     """
 
     rows: list[Row]
@@ -122,11 +131,13 @@ class Analysis:
     pairs: list[JudgedPair]
     responses: list[ResponseCurve]
     shifts: list[Shift]
+    learning_curves: list[LearningCurve]
     law: Law | None
     costs: list[ConfigurationCost]
     anytime: list[AnytimeCurve]
     spent: list[VariantCost]
     filters: list[FieldResult]
+    images: ImageFindings | None
 
     @property
     def variants(self) -> tuple[str, ...]:
@@ -145,10 +156,18 @@ class Analysis:
         """The verdicts in words: on pairs with the largest size, learning rates and filters."""
         return [
             *(pair.sentence for pair in self.pairs if self._is_main(pair)),
+            *self.learning_rate_sentences,
+            *(comparison.sentence for comparison in self.filters),
+            *(self.images.sentences if self.images else ()),
+        ] or [NOTHING]
+
+    @property
+    def learning_rate_sentences(self) -> list[str]:
+        """How far the best learning rate moves, for each pair of sizes."""
+        return [
             *_learning_rate_sentences(self.shifts),
             *([self.law.sentence()] if self.law else []),
-            *(comparison.sentence for comparison in self.filters),
-        ] or [NOTHING]
+        ]
 
     @property
     def other_sentences(self) -> list[str]:
@@ -171,17 +190,23 @@ def analyse(rows: list[Row], bearable: float | None = None, study: str = "") -> 
     """
     swept = swept_fields(rows)
     curves, points = responses(rows, swept), costs(rows, swept)
+    pairs = judged_pairs(rows, swept, bearable, study)
+    first, images = main_pair(pairs), None
+    if first and first.kind == "size":
+        images = _image_findings(rows, swept, first)
     return Analysis(
         rows=rows,
         swept=swept,
-        pairs=judged_pairs(rows, swept, bearable, study),
+        pairs=pairs,
         responses=curves,
         shifts=shifts(curves),
         law=_law(curves),
+        learning_curves=learning_curves(rows, swept),
         costs=points,
         anytime=anytime_curves(rows),
         spent=spent(rows, points),
         filters=field_results(rows, swept),
+        images=images,
     )
 
 
@@ -230,6 +255,42 @@ def judged_pairs(
     return [pair for pair in found if pair is not None]
 
 
+def _image_findings(
+    rows: Sequence[Row], swept: Sequence[str], pair: JudgedPair
+) -> ImageFindings | None:
+    names, verdict = fields_but(swept, "variant"), pair.verdict
+    runs = _grouped(
+        [row for row in rows if row.finished],
+        lambda row: (row.recipe.variant, label(row.recipe, names) or ONLY),
+    )
+    proxy, target = (
+        [runs[side, one] for one in pair.configurations] for side in (verdict.proxy, verdict.target)
+    )
+    called = "" if verdict.choice is None else pair.configurations[verdict.choice]
+    return image_findings((verdict.proxy, verdict.target), proxy, target, verdict.choice, called)
+
+
+def main_pair(pairs: Sequence[JudgedPair]) -> JudgedPair | None:
+    """Return the pair that a reader wants first.
+
+    Of the pairs of sizes with the largest target, it is the smallest proxy that stands in; if none
+    does, the one with the largest probability.
+    """
+    sizes = [pair for pair in pairs if pair.kind == "size"]
+    if not sizes:
+        return max(pairs, key=lambda pair: pair.verdict.p_bearable, default=None)
+    largest = max(Variant.parse(pair.verdict.target).size for pair in sizes)
+    of_largest = [pair for pair in sizes if Variant.parse(pair.verdict.target).size == largest]
+
+    def rank(pair: JudgedPair) -> tuple[bool, float, float]:
+        stands_in = pair.verdict.answer == BANDS[0][1]
+        size = Variant.parse(pair.verdict.proxy).size
+        # Of two filters, the one with less error.
+        return stands_in, -size if stands_in else pair.verdict.p_bearable, -min(pair.target_errors)
+
+    return max(of_largest, key=rank)
+
+
 def _grouped(rows: Sequence[Row], key: Callable[[Row], Key]) -> dict[Key, list[Row]]:
     groups = defaultdict(list)
     for row in rows:
@@ -259,8 +320,9 @@ def _judged(
         called,
         axes={name: [_on_axis(getattr(recipe, name)) for recipe in recipes] for name in names},
         bearable=bearable,
+        image_covariance=covariance([target[key] for key in common]),
     )
-    in_words = tuple(key or "the only one" for key in common)
+    in_words = tuple(key or ONLY for key in common)
     saving = _saving(proxy, target, common, verdict)
     round_s = 2 * mean([row.seconds for row in sides[1]])
     return JudgedPair(
@@ -400,7 +462,7 @@ def _field_sentence(title: str, comparison: Comparison) -> str:
 
 def _in_words(found: Difference, values: int, verb: str) -> str:
     other = found.second if values == 2 else f"the mean of the other {values - 1}"
-    reach = 100 * (found.interval.high - found.mean)
+    reach = max(0.1, 100 * (found.interval.high - found.mean))
     size = f"{abs(100 * found.mean):.1f} \N{PLUS-MINUS SIGN} {reach:.1f} points"
     return f"{found.first} {verb} {'worse' if found.mean > 0 else 'better'} than {other} by {size}"
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lowres.recipe import FIELDS, RECIPES, Recipe
-from lowres.report.analysis import NOTHING, Analysis, JudgedPair, decide_command
+from lowres.report.analysis import NOTHING, Analysis, JudgedPair, decide_command, main_pair
 from lowres.report.chart import Chart, Dots, Line, Scale, Series, Style
 from lowres.report.reading import Row, mean
 from lowres.statistics.answers import BANDS, SURE
@@ -101,27 +101,6 @@ def headline(analysis: Analysis, folder: str, is_study: bool) -> Headline:
         best_note,
         *_next(pair, analysis, folder, is_study, recipe),
     )
-
-
-def main_pair(pairs: Sequence[JudgedPair]) -> JudgedPair | None:
-    """Return the pair that a reader wants first.
-
-    Of the pairs of sizes with the largest target, it is the smallest proxy that stands in; if none
-    does, the one with the largest probability.
-    """
-    sizes = [pair for pair in pairs if pair.kind == "size"]
-    if not sizes:
-        return max(pairs, key=lambda pair: pair.verdict.p_bearable, default=None)
-    largest = max(Variant.parse(pair.verdict.target).size for pair in sizes)
-    of_largest = [pair for pair in sizes if Variant.parse(pair.verdict.target).size == largest]
-
-    def rank(pair: JudgedPair) -> tuple[bool, float, float]:
-        stands_in = pair.verdict.answer == BANDS[0][1]
-        size = Variant.parse(pair.verdict.proxy).size
-        # Of two filters, the one with less error.
-        return stands_in, -size if stands_in else pair.verdict.p_bearable, -min(pair.target_errors)
-
-    return max(of_largest, key=rank)
 
 
 def probability_chart(pair: JudgedPair, pairs: Sequence[JudgedPair]) -> Chart:

@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike
 from lowres.errors import StudyError
 from lowres.statistics.answers import SURE, Answer, FieldVerdict, answer_of, carried_fields
 from lowres.statistics.error_tables import Array, checked, has_runs
+from lowres.statistics.finite_images import on_new_images
 from lowres.statistics.posterior import FEW, MOST, Posterior, axis_distances, posterior
 from lowres.text import count
 
@@ -79,6 +80,7 @@ class Verdict:
         fields: for each swept field whether the proxy's best value carries over; empty without a
             posterior.
         reason: why there is no posterior; empty where there is one.
+        most_new: as `most` of the proxy's best, on new validation images; None if not known.
     """
 
     proxy: str
@@ -98,6 +100,7 @@ class Verdict:
     smooth: bool
     fields: tuple[FieldVerdict, ...]
     reason: str
+    most_new: float | None = None
 
     @property
     def sure(self) -> bool:
@@ -111,7 +114,8 @@ class Verdict:
             choice: the proxy's choice, in words.
             rival: its strongest rival, in words.
         """
-        limit = f"{100 * self.bearable:.2g} point{'' if self.bearable == 0.01 else 's'}"
+        limit = f"{100 * self.bearable:.2g}"
+        limit += " point" if limit == "1" else " points"
         first = self.shortlists[0] if self.shortlists else None
         if self.answer == "cannot tell yet":
             why = f" ({self.reason})" if self.reason else f" (P = {self.p_bearable:.2f})"
@@ -125,9 +129,10 @@ class Verdict:
             opening = f"{subject}{within}."
         parts = [opening]
         if first and first.most is not None and first.expected is not None:
+            most, expected = (max(0.1, 100 * share) for share in (first.most, first.expected))
             parts.append(
-                f"Its choice ({choice}) costs at most {100 * first.most:.1f} points of error "
-                f"(95 %; expected {100 * first.expected:.1f})."
+                f"Its choice ({choice}) costs at most {most:.1f} points of error "
+                f"(95 %; expected {expected:.1f}{' or less' if expected == 0.1 else ''})."
             )
         elif self.choice is not None and self.answer == "does not stand in":
             parts.append(f"Its choice ({choice}) diverged on the target.")
@@ -156,6 +161,7 @@ def judge(
     scores: ArrayLike | None = None,
     bearable: float | None = None,
     floor: float = 0.0,
+    image_covariance: Array | None = None,
     seed: int = 0,
 ) -> Verdict:
     """Decide whether a proxy stands in for a target.
@@ -175,6 +181,8 @@ def judge(
         bearable: regret that does not matter, a share; by default the larger of 0.01 and the
             standard deviation of a run on the target.
         floor: certain variance of one run; see `posterior`.
+        image_covariance: `(configurations, configurations)`, as `finite_images.image_covariance`
+            returns it for the target; nan where it is not known.
         seed: of the draws.
 
     Raises:
@@ -188,6 +196,7 @@ def judge(
         scores=scores,
         bearable=bearable,
         floor=floor,
+        image_covariance=image_covariance,
         seed=seed,
     )[0]
 
@@ -201,6 +210,7 @@ def judge_with_draws(
     scores: ArrayLike | None = None,
     bearable: float | None = None,
     floor: float = 0.0,
+    image_covariance: Array | None = None,
     seed: int = 0,
 ) -> tuple[Verdict, Posterior | None]:
     """Decide as `judge`, and return the draws of the target's true errors, too.
@@ -269,8 +279,23 @@ def judge_with_draws(
         smooth=bool(found and found.smooth),
         fields=carried_fields(axes, order[0], second, found, bearable) if found and order else (),
         reason=reason,
+        most_new=_most_new(order[:1], found, image_covariance) if regrets is not None else None,
     )
     return verdict, found
+
+
+def _most_new(
+    rows: Sequence[int], found: Posterior | None, image_covariance: Array | None
+) -> float | None:
+    """Return the regret on new images that is not exceeded with probability 0.95."""
+    if found is None or image_covariance is None:
+        return None
+    covariance = image_covariance[np.ix_(found.places, found.places)]
+    if np.isnan(covariance).any():
+        return None
+    errors = on_new_images(found.errors, covariance)
+    regrets = errors[:, found.places == rows[0]].min(axis=1) - errors.min(axis=1)
+    return float(np.quantile(regrets, SURE))
 
 
 def _means(table: Array) -> Array:

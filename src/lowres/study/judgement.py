@@ -12,6 +12,7 @@ from lowres.statistics.law import Law
 from lowres.statistics.power import MORE_RUNS
 from lowres.statistics.verdict import Verdict
 from lowres.study.results_table import Value, in_words, text_of
+from lowres.study.validation_images import ImageFindings
 from lowres.text import points
 
 Decisions: TypeAlias = dict[str, Value]
@@ -59,6 +60,7 @@ class Judgement:
         next_seconds: how long that takes; None if it is unknown.
         price: the same in words, with the chance of an answer.
         notes: what one should know of the runs, one sentence each.
+        images: what single validation images say; None where runs have no outcomes.
     """
 
     verdict: Verdict
@@ -73,6 +75,7 @@ class Judgement:
     next_seconds: float | None
     price: str
     notes: tuple[str, ...]
+    images: ImageFindings | None = None
 
     def sentence(self) -> str:
         """Return the answer in words."""
@@ -86,6 +89,11 @@ class Judgement:
             found.append(_halving_sentence(self.rungs, self.halved))
         if self.law is not None:
             found.append(self.law.sentence())
+        if self.verdict.most_new is not None:
+            most = max(0.1, 100 * self.verdict.most_new)
+            found.append(f"On new images the choice costs at most {most:.1f} points (95 %).")
+        if self.images is not None:
+            found += self.images.sentences
         if self.next_step:
             found.append(f"Next: {self.price}: {self.next_step}")
         return found
@@ -103,6 +111,7 @@ class Judgement:
             "most_points": _points(first.most if first else None),
             "expected_points": _points(first.expected if first else None),
             "observed_points": _points(first.observed if first else None),
+            "most_points_new_images": _points(found.most_new),
             "choice": self.choice,
             "rival": self.rival,
             "next": self.next_step,
@@ -157,6 +166,7 @@ class Judgement:
                 "most_points": _points(self.halved.most),
             },
             "learning_rate_law": self.law and asdict(self.law),
+            "images": self.images and self.images.to_record(),
             "notes": list(self.notes),
             "reason": found.reason,
             "sentence": self.sentence(),

@@ -29,6 +29,7 @@ from lowres.study.results_table import (
     mean_of,
     text_of,
 )
+from lowres.study.validation_images import covariance, image_findings
 from lowres.text import duration
 
 stats = require("scipy.stats", "study")
@@ -89,6 +90,8 @@ def judge_table(
     least = float(finite.min()) if finite.size else 0.0
     axes = {name: [key[place] for key in common] for place, name in enumerate(names)}
     of_proxy = [cells[0][key] for key in common]
+    on_proxy, on_target = ([list(one[key].values()) for key in common] for one in cells)
+    of_images = covariance(on_target)
 
     def judged(scores: Array | None) -> tuple[Verdict, Posterior | None]:
         return judge_with_draws(
@@ -99,6 +102,7 @@ def judge_table(
             scores=scores,
             bearable=bearable,
             floor=least * (1 - least) / (2 * images) if images else 0.0,
+            image_covariance=of_images,
         )
 
     def of_row(row: int | None) -> Decisions | None:
@@ -129,6 +133,7 @@ def judge_table(
         seconds,
         price,
         (*table.notes, *notes),
+        image_findings((proxy, target), on_proxy, on_target, verdict.choice, in_words(choice)),
     )
 
 

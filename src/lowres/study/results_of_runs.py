@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ def of_runs(folder: Path) -> ResultsTable:
     for run, one in runs:
         decided = {**decisions(one.recipe), **stores[run.store_digest]}
         seed = decided.pop(SEED)
-        rows.append(_row(one, decided, seed))
+        rows.append(replace(_row(one, decided, seed), path=run.path))
     return ResultsTable(folder, tuple(rows), "epochs")
 
 

@@ -45,6 +45,7 @@ class Row:
         seconds: of training and evaluation; nan where they are unknown.
         metrics: other metrics of the run, in any unit; nan where they are missing.
         curve: the run at earlier points of its training, by epoch or step.
+        path: directory of a run of our own at its end; None for others.
     """
 
     decisions: Mapping[str, Value]
@@ -54,6 +55,7 @@ class Row:
     seconds: float = math.nan
     metrics: Mapping[str, float] = field(default_factory=dict)
     curve: Mapping[float, Point] = field(default_factory=dict)
+    path: Path | None = None
 
     def at(self, fidelity: str, place: float) -> Row:
         """Return the run as it was at a point of its curve."""
