@@ -47,6 +47,11 @@ def test_recipes_by_name():
         ({"cooldown": -0.1}, "cooldown must be from 0 to 1"),
         ({"label_smoothing": 1.0}, "label_smoothing must be at least 0 and below 1"),
         ({"optimizer": "adam"}, "optimizer must be momentum, nesterov, muon or package.module:f"),
+        ({"schedule": "linear"}, "schedule must be steps, constant, cosine or package.module:f"),
+        ({"cycles": 2}, "cycles must be 1 unless the schedule is cosine"),
+        ({"cycles": 0, "schedule": "cosine"}, "cycles must be from 1 to 100"),
+        ({"cycle_growth": 2.0, "schedule": "cosine"}, "cycle_growth must be 1 unless there are"),
+        ({"cycle_growth": 0.5, "schedule": "cosine", "cycles": 2}, "cycle_growth must be from 1"),
         ({"adam_lr": 0.01}, "adam_lr must be 0.05 unless the optimizer is muon, was 0.01"),
         ({"adam_lr": 0.0, "optimizer": "muon"}, "adam_lr must be above 0"),
         ({"shift_px": -1}, "shift_px must be at least 0"),
@@ -76,10 +81,14 @@ def test_digest_changes_with_every_field():
         "model": "own:network", "optimizer": "muon", "warmup": 0.1, "cooldown": 0.1,
         "label_smoothing": 0.1, "adam_lr": 0.1,
         "norm_average": "variance", "conv_bias": False, "projection_of": "activation",
-        "schedule": "cosine", "stages": "to-8px", "shuffle": "ten-files",
+        "schedule": "cosine", "cycles": 2, "cycle_growth": 2.0, "stages": "to-8px", "shuffle": "ten-files",
     }  # fmt: skip
     assert set(other) == set(FIELDS)
-    needs = {"adam_lr": {"optimizer": "muon"}}
+    needs = {
+        "adam_lr": {"optimizer": "muon"},
+        "cycles": {"schedule": "cosine"},
+        "cycle_growth": {"schedule": "cosine", "cycles": 2},
+    }
     digests = {
         Recipe(**{name: value}, **needs.get(name, {})).digest("store")
         for name, value in other.items()
@@ -179,3 +188,54 @@ def test_the_cosine_of_nas_bench_201():
     assert (recipe.optimizer, recipe.momentum, recipe.weight_decay) == ("nesterov", 0.9, 5e-4)
     with pytest.raises(RecipeError, match="schedule must be steps where lr_drop or lr_drop_at is"):
         Recipe(schedule="cosine", lr_drop_at=(0.5,))
+
+
+def test_fields_that_are_added_later_keep_the_names_of_older_runs():
+    """Digests that lowres gave these recipes before the fields `cycles` and `cycle_growth`."""
+    assert Recipe().run_name("store") == "32-box-k2-lr0.01-e40-s0-577ecb10"
+    assert named_recipe("fast").digest("store") == "e92c2b6c"
+    assert named_recipe("nas-bench-201").digest("store") == "3e51f26b"
+    timm = Recipe(model="timm:resnet18", optimizer="torch.optim:AdamW")
+    assert timm.run_name("store") == "32-box-timm-resnet18-lr0.01-e40-s0-02774b45"
+    old = Recipe().to_record()
+    assert Recipe.from_record({n: v for n, v in old.items() if "cycle" not in n}) == Recipe()
+
+
+def test_calls_have_one_spelling_and_are_part_of_run_names():
+    first = Recipe(model='my.nets:cell( arch="|a~0|+|b~1|",depth=3)')
+    second = Recipe(model="my.nets:cell(arch='|a~0|+|b~1|', depth=3)")
+    assert first == second
+    name = second.run_name("store")
+    assert name.startswith("32-box-my.nets-cell-arch-a-0-b-1-depth-3-lr0.01")
+    with pytest.raises(RecipeError, match="model must have plain values as arguments"):
+        Recipe(model="my.nets:cell(depth=os.getcwd())")
+    with pytest.raises(RecipeError, match="optimizer must have a name for each argument"):
+        Recipe(optimizer="torch.optim:AdamW(0.9)")
+
+
+@pytest.mark.parametrize(("cycles", "growth", "first"), [(4, 2, 10), (3, 1, 50), (1, 1, 150)])
+def test_warm_restarts_are_those_of_torch(cycles, growth, first):
+    torch = pytest.importorskip("torch")
+    recipe = Recipe(schedule="cosine", lr=0.3, cycles=cycles, cycle_growth=growth)
+    optimizer = torch.optim.SGD([torch.zeros(1)], lr=0.3)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingWarmRestarts(optimizer, first, growth)
+    expected = []
+    for _ in range(150):
+        expected.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    assert [recipe.learning_rate(n, 150) for n in range(150)] == pytest.approx(expected)
+
+
+def test_a_trapezoid_is_constant_with_warm_up_and_cool_down():
+    recipe = Recipe(schedule="constant", lr=1.0, warmup=0.2, cooldown=0.5)
+    rates = [recipe.learning_rate(step, 10) for step in range(10)]
+    assert rates == pytest.approx([0.25, 0.75, 1, 1, 1, 0.9, 0.7, 0.5, 0.3, 0.1])
+    assert {Recipe(schedule="constant").learning_rate(n, 9) for n in range(9)} == {0.01}
+
+
+def test_a_schedule_of_the_user_is_a_factor():
+    recipe = Recipe(schedule="own:schedule", lr=0.5, warmup=0.5)
+    assert recipe.learning_rate(0, 2, 0.5) == 0.125
+    with pytest.raises(RecipeError, match="the factor of schedule own:schedule at step 0"):
+        recipe.learning_rate(0, 2)

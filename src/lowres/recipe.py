@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal, Self, get_args
 
+from lowres.call import NAME, Call
 from lowres.errors import RecipeError, VariantError, nearest
 from lowres.variant import Variant
 
@@ -20,7 +21,6 @@ Precision = Literal["auto", "float32", "bfloat16"]
 Flip = Literal["both", "random", "alternating", "none"]
 Subtract = Literal["mean-image", "mean-colour", "imagenet16"]
 DivideBy = Literal["range", "deviation", "imagenet16"]
-Schedule = Literal["steps", "cosine"]
 DecayOn = Literal["weights-and-scales", "everything"]
 NormAverage = Literal["inverse-deviation", "variance"]
 ProjectionOf = Literal["input", "activation"]
@@ -41,11 +41,14 @@ LR_DROPS = (0.2, (0.25, 0.5, 0.75))
 OPTIMIZERS = ("momentum", "nesterov", "muon")
 OPTIMIZER_FORMS = f"{', '.join(OPTIMIZERS)} or package.module:function, such as torch.optim:AdamW"
 MODEL_FORMS = "wrn, timm:NAME or package.module:function"
+SCHEDULES = ("steps", "constant", "cosine")
+SCHEDULE_FORMS = f"{', '.join(SCHEDULES)} or package.module:function"
+CALLS = ("model", "optimizer", "schedule")
+"""Fields that may name a function, with arguments such as `my.nets:cell(width=2)`."""
 
 CHOICES: dict[str, tuple[str, ...]] = {
     "precision": get_args(Precision),
     "flip": get_args(Flip),
-    "schedule": get_args(Schedule),
     "subtract": get_args(Subtract),
     "divide_by": get_args(DivideBy),
     "decay_on": get_args(DecayOn),
@@ -74,7 +77,7 @@ class Recipe:
     model: str = "wrn"
     """The network. wrn: the paper's Wide ResNet. timm:NAME: a model of timm.
     package.module:function: your function of the number of classes and the size; it returns a
-    network."""
+    network. Both take arguments: my.nets:cell(depth=3)."""
     width: float = 2.0
     """The k of WRN-N-k: stages have 16k, 32k, 64k, ... channels, rounded down."""
     blocks: int = 4
@@ -99,9 +102,15 @@ class Recipe:
     cooldown: float = 0.0
     """Fraction of all steps, at the end, over which the learning rate falls linearly to 0 (paper:
     none)."""
-    schedule: Schedule = "steps"
-    """How the learning rate falls. steps: by the factor lr_drop at lr_drop_at. cosine: along half a
-    cosine from lr to 0, over all steps; lr_drop and lr_drop_at must keep their defaults."""
+    schedule: str = "steps"
+    """How the learning rate falls. steps: by the factor lr_drop at lr_drop_at, which are for steps
+    only. constant: only by warmup and cooldown. cosine: along half a cosine from lr to 0.
+    package.module:function: your function of a step and the number of steps; it returns a factor on
+    lr."""
+    cycles: int = 1
+    """With cosine: number of cosines; each restarts at lr (warm restarts, SGDR)."""
+    cycle_growth: float = 1.0
+    """With cosine: each cycle is this many times as long as the one before (SGDR: T_mult)."""
     lr_drop: float = LR_DROPS[0]
     """Factor on the learning rate at each drop."""
     lr_drop_at: tuple[float, ...] = LR_DROPS[1]
@@ -110,7 +119,8 @@ class Recipe:
     optimizer: str = "momentum"
     """The update rule. momentum: classical, lr inside the velocity (script and port). nesterov: the
     same with Nesterov's look-ahead. muon: orthogonal updates for matrices, Adam for the rest.
-    package.module:function: your own, or one of torch's, such as torch.optim:AdamW."""
+    package.module:function: your own, or one of torch's, with arguments if it needs some:
+    torch.optim:AdamW(betas=(0.9, 0.95))."""
     momentum: float = 0.9
     """Fraction of the velocity that each step keeps; with muon, of the averaged gradient."""
     weight_decay: float = 0.001
@@ -170,8 +180,7 @@ class Recipe:
         drops = self.lr_drop_at
         rising = all(0 < a < 1 for a in drops) and list(drops) == sorted(set(drops))
         _check("lr_drop_at", drops, rising, "rising fractions between 0 and 1")
-        unused = self.schedule == "steps" or (self.lr_drop, drops) == LR_DROPS
-        _check("schedule", self.schedule, unused, "steps where lr_drop or lr_drop_at is set")
+        self._check_schedule()
         _check("momentum", self.momentum, 0 <= self.momentum < 1, "at least 0 and below 1")
         _check("weight_decay", self.weight_decay, self.weight_decay >= 0, "at least 0")
         alone = self.optimizer == "muon" or self.adam_lr == ADAM_LR
@@ -181,14 +190,42 @@ class Recipe:
         _check("cooldown", self.cooldown, 0 <= self.cooldown <= 1, "from 0 to 1")
         smoothing = self.label_smoothing
         _check("label_smoothing", smoothing, 0 <= smoothing < 1, "at least 0 and below 1")
-        _check("model", self.model, self.model == "wrn" or ":" in self.model, MODEL_FORMS)
-        known = self.optimizer in OPTIMIZERS or ":" in self.optimizer
-        _check("optimizer", self.optimizer, known, OPTIMIZER_FORMS)
+        self._check_calls()
         _check("shift_px", self.shift_px, self.shift_px >= 0, "at least 0")
         for name, choices in CHOICES.items():
             value = getattr(self, name)
             _check(name, value, value in choices, f"one of {', '.join(choices)}")
         _check("seed", self.seed, 0 <= self.seed < 2**32, "at least 0 and below 2^32")
+
+    def _check_schedule(self) -> None:
+        known = self.schedule in SCHEDULES or ":" in self.schedule
+        _check("schedule", self.schedule, known, SCHEDULE_FORMS)
+        unused = self.schedule == "steps" or (self.lr_drop, self.lr_drop_at) == LR_DROPS
+        _check("schedule", self.schedule, unused, "steps where lr_drop or lr_drop_at is set")
+        _check("cycles", self.cycles, 1 <= self.cycles <= 100, "from 1 to 100")
+        _check("cycle_growth", self.cycle_growth, 1 <= self.cycle_growth <= 16, "from 1 to 16")
+        alone = self.schedule == "cosine" or self.cycles == 1
+        _check("cycles", self.cycles, alone, "1 unless the schedule is cosine")
+        alone = self.cycles > 1 or self.cycle_growth == 1
+        _check("cycle_growth", self.cycle_growth, alone, "1 unless there are several cycles")
+
+    def _check_calls(self) -> None:
+        """Check the fields that name functions, and write each in its one spelling."""
+        for field, words, forms in (
+            ("model", ("wrn",), MODEL_FORMS),
+            ("optimizer", OPTIMIZERS, OPTIMIZER_FORMS),
+            ("schedule", SCHEDULES, SCHEDULE_FORMS),
+        ):
+            text = getattr(self, field)
+            if text in words:
+                continue
+            try:
+                call = Call.parse(text)
+            except ValueError as error:
+                raise RecipeError(f"{field} {error}") from error
+            known = field == "model" and call.name.startswith("timm:")
+            _check(field, text, known or bool(NAME.fullmatch(call.name)), forms)
+            object.__setattr__(self, field, str(call))
 
     @property
     def size(self) -> int:
@@ -217,17 +254,25 @@ class Recipe:
 
     def digest(self, store_digest: str) -> str:
         """Hash recipe and store contents (8 hexadecimal digits): equal digests, same run."""
-        text = json.dumps([self.to_record(), store_digest], sort_keys=True)
+        record = self.to_record()
+        decided = {
+            name: value
+            for name, value in record.items()
+            if name not in ADDED_FIELDS or value != ADDED_FIELDS[name]
+        }
+        text = json.dumps([decided, store_digest], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:8]
 
     def run_name(self, store_digest: str) -> str:
         """Return a readable name of the run that is safe as a file name and unique by its digest.
 
-        `32-box-k2-lr0.01-e40-s0-` and the digest; other networks have their model in place of `k2`.
+        `32-box-k2-lr0.01-e40-s0-` and the digest; other networks have their model in place of `k2`,
+        with its arguments.
         """
         network = f"k{self.width:g}"
         if self.model != "wrn":
-            network = re.sub(r"[^A-Za-z0-9._]+", "-", self.model)[:40].strip("-.") or "model"
+            most = MOST_WITH_ARGUMENTS if "(" in self.model else MOST_OF_MODEL
+            network = re.sub(r"[^A-Za-z0-9._]+", "-", self.model)[:most].strip("-.") or "model"
         return (
             f"{self.variant}-{network}-lr{self.lr:g}-e{self.epochs}-s{self.seed}-"
             f"{self.digest(store_digest)}"
@@ -243,7 +288,7 @@ class Recipe:
         """Count the steps of the whole run, for a number of images in train."""
         return self.epochs * self.steps_per_epoch(images)
 
-    def learning_rate(self, step: int, steps: int) -> float:
+    def learning_rate(self, step: int, steps: int, factor: float | None = None) -> float:
         """Return the learning rate of a step: `lr` times schedule, warm-up and cool-down.
 
         Warm-up and cool-down are lines through the middles of steps, so no step has rate 0.
@@ -251,9 +296,17 @@ class Recipe:
         Args:
             step: number of the step, from 0.
             steps: number of steps in the whole run.
+            factor: what the schedule returns, if it is a function of yours.
         """
-        if self.schedule == "cosine":
-            rate = self.lr * (1 + math.cos(math.pi * step / steps)) / 2
+        if ":" in self.schedule:
+            if factor is None:
+                raise RecipeError(f"the factor of schedule {self.schedule} at step {step} is missing")
+            rate = self.lr * factor
+        elif self.schedule == "constant":
+            rate = self.lr
+        elif self.schedule == "cosine":
+            start, length = self._cycle(step, steps)
+            rate = self.lr * (1 + math.cos(math.pi * (step - start) / length)) / 2
         else:
             drops = sum(step >= fraction * steps for fraction in self.lr_drop_at)
             rate = self.lr * self.lr_drop**drops
@@ -263,6 +316,15 @@ class Recipe:
         if 1 - middle < self.cooldown:
             rate *= (1 - middle) / self.cooldown
         return float(rate)
+
+    def _cycle(self, step: int, steps: int) -> tuple[float, float]:
+        """Return the first step of the cycle that a step belongs to, and its length in steps."""
+        growth = self.cycle_growth
+        shares = [growth**number for number in range(self.cycles)]
+        whole = sum(shares)
+        starts = [steps * sum(shares[:number]) / whole for number in range(self.cycles)]
+        number = max(n for n, start in enumerate(starts) if start <= step)
+        return starts[number], steps * shares[number] / whole
 
     def measured_split(self, splits: Iterable[str]) -> str:
         """Name the split on which errors are measured: `eval_split`, else val, else test."""
@@ -301,6 +363,12 @@ def file_sizes(images: int) -> list[int]:
     """Return how many images each of the ten files of train has; the last one has the rest."""
     return [images // FILES] * (FILES - 1) + [images - images // FILES * (FILES - 1)]
 
+
+MOST_OF_MODEL, MOST_WITH_ARGUMENTS = 40, 120
+"""Characters of a model in the name of a run; a cell of NAS-Bench-201 needs 100."""
+
+ADDED_FIELDS = {"cycles": 1, "cycle_growth": 1.0}
+"""Fields that older runs lack, and the values that older lowres implied: equal names, same run."""
 
 FIELDS = tuple(field.name for field in fields(Recipe))
 

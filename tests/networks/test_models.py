@@ -139,3 +139,15 @@ def test_without_timm(monkeypatch):
     monkeypatch.setitem(sys.modules, "timm", None)
     with pytest.raises(MissingExtraError, match=r"pip install .*\[timm\]"):
         make_network(Recipe(model="timm:resnet18"), 5)
+
+
+def test_arguments_in_the_name_reach_your_function_and_timm(own):
+    small = make_network(Recipe(variant="8-box", model="own_networks:small"), 4)
+    wide = make_network(Recipe(variant="8-box", model="own_networks:small(hidden=7)"), 4)
+    assert (small.name, wide.name) == ("own_networks:small", "own_networks:small(hidden=7)")
+    assert wide.macs == 3 * 64 * 7 + 7 * 4
+    with pytest.raises(RunError, match="unexpected keyword argument 'width'"):
+        make_network(Recipe(variant="8-box", model="own_networks:small(width=7)"), 4)
+    pytest.importorskip("timm")
+    deep = make_network(Recipe(variant="32-box", model="timm:resnet18(drop_rate=0.25)"), 4)
+    assert deep.module.drop_rate == 0.25

@@ -28,6 +28,13 @@ from lowres.study.axes import Axis, Together, expand
         ("lr=log:1:0.01:3", "lr", (1.0, 0.1, 0.01)),
         ("lr=0.3,lin:0.1:0.2:2", "lr", (0.3, 0.1, 0.2)),
         ("lr=log:0.1:0.1:1", "lr", (0.1,)),
+        (
+            "optimizer=torch.optim:AdamW(betas=(0.9, 0.95)), 'muon'",
+            "optimizer",
+            ("torch.optim:AdamW(betas=(0.9, 0.95))", "muon"),
+        ),
+        ('model="my.nets:cell(arch=\'a,b\', d=1)",wrn', "model",
+         ("my.nets:cell(arch='a,b', d=1)", "wrn")),
         ("lr=log:1e-300:1e300:3", "lr", (1e-300, 1.0, 1e300)),
     ],
 )
@@ -114,7 +121,7 @@ def test_parts_change_the_variant_of_the_base():
         (["filter=box", "variant=8-box"], "variant and its part filter cannot both be"),
         (["filter=boxx"], "filter must be one of .*did you mean box"),
         (["size=0"], "size must be 1 to 1024 pixels, was 0"),
-        (["seed=lin:0:999:1000", "lr=lin:1:50:50"], "at most 10,000 runs, .* span 50,000"),
+        (["seed=lin:0:999:1000", "lr=lin:1:51:51"], "at most 50,000 runs, .* span 51,000"),
     ],
 )
 def test_axes_that_do_not_go_together(axes, words):

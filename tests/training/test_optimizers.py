@@ -234,3 +234,26 @@ def test_a_function_that_makes_an_lbfgs_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "path", list(sys.path))
     with pytest.raises(RunError, match="optimizer own_lbfgs:make needs a closure"):
         make_optimizer(Recipe(optimizer="own_lbfgs:make"), network(), 4)
+
+
+def test_arguments_in_the_name_reach_the_optimizer():
+    recipe = Recipe(optimizer="torch.optim:AdamW(betas=(0.8, 0.9), eps=1e-6)", weight_decay=0.1)
+    made = make_optimizer(recipe, network(), 4).optimizer
+    assert [group["betas"] for group in made.param_groups] == [(0.8, 0.9)] * 2
+    assert [group["weight_decay"] for group in made.param_groups] == [0.1, 0.0]
+    recipe = Recipe(optimizer="torch.optim:SGD(momentum=0.95, nesterov=True)")
+    assert make_optimizer(recipe, network(), 4).optimizer.defaults["momentum"] == 0.95
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ("lr=0.1", "must not set lr, a field of the recipe: use --lr"),
+        ("weight_decay=0.1", "must not set weight_decay, .* use --weight-decay"),
+        ("bettas=(0.8, 0.9)", "unexpected keyword argument 'bettas'"),
+        ("betas=(0.8, 1.9)", "Invalid beta parameter"),
+    ],
+)
+def test_arguments_that_an_optimizer_does_not_take(arguments, words):
+    with pytest.raises(RunError, match=words):
+        make_optimizer(Recipe(optimizer=f"torch.optim:AdamW({arguments})"), network(), 4)

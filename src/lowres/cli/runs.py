@@ -109,7 +109,7 @@ def _run_at(path: Path, recipe: RecipeFlags, out_directory: Path | None, store: 
             )
         return Run.open(path)
     opened, chosen = open_store(store or path), recipe_of(recipe)
-    check_named(chosen.model, chosen.optimizer)
+    check_named(chosen.model, chosen.optimizer, chosen.schedule)
     names = [str(variant) for variant in opened.variants]
     if chosen.variant not in names:
         raise LowresError(

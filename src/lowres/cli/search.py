@@ -81,7 +81,7 @@ def search(
         planned = Search.open(path)
     else:
         plan = _plan(given_values(wanted), recipe)
-        check_named(plan.base.model, plan.base.optimizer)
+        check_named(plan.base.model, plan.base.optimizer, plan.base.schedule)
         planned = Search.start(out_directory, open_store(path), plan)
     counts = planned.allotment.counts
     executor = make_executor(ways, counts[0])

@@ -142,7 +142,7 @@ def study(
         store = open_store(path)
         base, axes, points = _wanted(path, axis, plan, seeds, given_values(recipe))
         if not print_commands:  # the machines of a queue may have what this one lacks
-            check_named(base.model, base.optimizer)
+            check_named(base.model, base.optimizer, base.schedule)
         if dry_run:
             return _forecast(
                 store,

@@ -12,6 +12,7 @@ from cyclopts import Parameter
 from lowres.cli.app import TRAINING, app, err, out
 from lowres.cli.flags import Commas, LocalPath, Quiet, given_values, share_of_points
 from lowres.cli.studies import StudyWorking, WorkingFlags, make_executor, workers_of
+from lowres.call import split_at_commas
 from lowres.errors import StudyError
 from lowres.progress import shown, silent
 from lowres.text import count, duration
@@ -76,7 +77,7 @@ def judge(
     if images is not None and images < 1:
         raise StudyError(f"--images must be at least 1, was {images}")
     plain = tuple(name.removeprefix("min:").removeprefix("max:") for name in metric)
-    parts = ",".join(side for side in (proxy, target) if side).split(",")
+    parts = split_at_commas(",".join(side for side in (proxy, target) if side))
     apart = tuple(part.partition("=")[0].strip() for part in parts)
     columns = Columns(error, unit, plain, axes, apart)
     table = read_results(results, columns)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from lowres.call import Call
 from lowres.errors import RunError
 
 
@@ -15,13 +17,14 @@ def imported(specification: str, field: str) -> Callable[..., Any]:
     """Import the function that a field of a recipe names; the working directory is searched too.
 
     Args:
-        specification: `package.module:function`.
+        specification: `package.module:function`; arguments behind it are bound to the function.
         field: name of the field, for the message.
 
     Raises:
         RunError: the module does not exist, cannot be imported, or has no such function.
     """
-    module_name, _, name = specification.partition(":")
+    call = Call.parse(specification)
+    module_name, _, name = call.name.partition(":")
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.append(here)  # last, so that it cannot hide an installed module
@@ -39,15 +42,15 @@ def imported(specification: str, field: str) -> Callable[..., Any]:
             f"{field} {specification}: {module_name} has no function {name!r}; it has "
             f"{', '.join(names) or 'none'}"
         )
-    return function
+    return partial(function, **call.arguments) if call.arguments else function
 
 
-def check_named(model: str, optimizer: str) -> None:
+def check_named(model: str, optimizer: str, schedule: str) -> None:
     """Import the functions that a recipe names, so that a typo fails before anything is written.
 
     Raises:
         RunError: as `imported`.
     """
-    for field, value in (("model", model), ("optimizer", optimizer)):
+    for field, value in (("model", model), ("optimizer", optimizer), ("schedule", schedule)):
         if ":" in value and not value.startswith("timm:"):
             imported(value, field)

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from lowres.call import Call
 from lowres.errors import RunError, require
 from lowres.networks.imported import imported
 from lowres.networks.wrn import WideResNet
@@ -57,7 +58,7 @@ def make_network(recipe: Recipe, classes: int) -> Network:
 def _make_foreign(recipe: Recipe, classes: int) -> nn.Module:
     try:
         if recipe.model.startswith(TIMM):
-            made = _make_timm(recipe.model.removeprefix(TIMM), classes, recipe.size)
+            made = _make_timm(Call.parse(recipe.model), classes, recipe.size)
         else:
             made = imported(recipe.model, "model")(classes, recipe.size)
     except RunError:
@@ -74,12 +75,13 @@ def _make_foreign(recipe: Recipe, classes: int) -> nn.Module:
     return made
 
 
-def _make_timm(name: str, classes: int, size: int) -> nn.Module:
+def _make_timm(call: Call, classes: int, size: int) -> nn.Module:
     timm: Any = require("timm", "timm")
+    name = call.name.removeprefix(TIMM)
     if not timm.is_model(name):
         near = ", ".join(timm.list_models(f"*{name}*")[:5]) or "no similar name"
         raise RunError(f"timm {timm.__version__} has no model {name!r}; it has {near}")
-    make = partial(timm.create_model, name, num_classes=classes, in_chans=3)
+    make = partial(timm.create_model, name, num_classes=classes, in_chans=3, **call.arguments)
     try:
         made: nn.Module = make(img_size=size)
     except TypeError:  # this family takes images of any size

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from lowres.call import split_at_commas
 from lowres.errors import StudyError
 from lowres.progress import Track, silent
 from lowres.recipe import Recipe
@@ -155,7 +156,7 @@ def _look(
 ) -> Look:
     runs = [one for one in study.summaries() if one.finished]
     changes = {
-        axis.name: axis.values[0] for axis in (Axis.parse(part) for part in target.split(","))
+        axis.name: axis.values[0] for axis in (Axis.parse(part) for part in split_at_commas(target))
     }
     of_target = [one for one in runs if changed(one.recipe, changes) == one.recipe]
     lacking = _lacking(runs, of_target, proxy, changes)
@@ -176,7 +177,7 @@ def _lacking(
     changes: dict[str, Any],
 ) -> list[Recipe]:
     """List the configurations of the proxy that the target has no run of, one seed each."""
-    side = {axis.name: axis.values[0] for axis in (Axis.parse(part) for part in proxy.split(","))}
+    side = {axis.name: axis.values[0] for axis in (Axis.parse(part) for part in split_at_commas(proxy))}
     of_proxy = [one.recipe for one in runs if changed(one.recipe, side) == one.recipe]
     if not of_proxy:
         raise StudyError(f"the study has no finished run of {proxy}: run lowres study first")

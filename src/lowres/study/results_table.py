@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NoReturn, TypeAlias
 
+from lowres.call import one_spelling, split_at_commas
 from lowres.errors import StudyError, nearest
 
 SEED, COST = "seed", "cost"
@@ -135,7 +136,7 @@ class ResultsTable:
     def _parsed(self, text: str, flag: str) -> Side:
         side: Side = {}
         known = list(dict.fromkeys((*self.columns, *([self.fidelity] if self.fidelity else ()))))
-        for part in text.split(","):
+        for part in split_at_commas(text):
             name, equals, written = (piece.strip() for piece in part.partition("="))
             if not equals or not name:
                 raise StudyError(f"{flag} must be COLUMN=VALUE, such as size=16, was {text!r}")
@@ -145,7 +146,7 @@ class ResultsTable:
                     f"{flag} {text}: {self.path} has no column {name!r} to set sides apart; it has "
                     f"{', '.join(known)}{'; ' * bool(hint)}{hint}"
                 )
-            side[name] = value_of(written)
+            side[name] = value_of(one_spelling(written))
         return side
 
     def _refuse(self, side: Side, of_rest: Iterable[Row], asked: str) -> NoReturn:

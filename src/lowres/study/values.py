@@ -12,6 +12,7 @@ from dataclasses import fields
 from functools import cache
 from typing import Any, NoReturn, Union, get_args, get_origin, get_type_hints
 
+from lowres.call import split_at_commas
 from lowres.errors import RecipeError, StudyError, nearest
 from lowres.recipe import FIELDS, Recipe
 from lowres.variant import Variant
@@ -47,14 +48,15 @@ def check_name(name: str) -> None:
 def from_text(name: str, text: str) -> tuple[Any, ...]:
     """Read values with commas between them; each may be a range if the field is a number.
 
-    The parts of a value that is itself a list have `+` between them: `0.5+0.75`.
+    The parts of a value that is itself a list have `+` between them: `0.5+0.75`. Commas in
+    brackets or quotes belong to a value: `my.nets:cell(depth=3, arch='a,b')`.
 
     Raises:
         StudyError: a value is missing, or a range has another form.
         RecipeError: the field is unknown or a value is not of its type.
     """
     check_name(name)
-    hint, values = _hints()[name], [value.strip() for value in text.split(",")]
+    hint, values = _hints()[name], split_at_commas(text)
     if not all(values):
         raise StudyError(f"{name} must have values with commas between them, was {text!r}")
     found: list[Any] = []

@@ -315,12 +315,12 @@ def _measure_epoch(session: Session, epoch: int) -> dict[str, Any]:
     loss, last_step = partial.loss / partial.steps, (epoch + 1) * len(session.train_loader) - 1
     record: dict[str, Any] = {
         "epoch": epoch + 1,
-        "lr": session.recipe.learning_rate(last_step, session.steps),
+        "lr": session.rates(last_step),
         "train_loss": loss if math.isfinite(loss) else None,
         "train_s": partial.train_s,
     }
     if not math.isfinite(loss):
-        bad_lr = session.recipe.learning_rate(partial.bad_step, session.steps)
+        bad_lr = session.rates(partial.bad_step)
         record |= {"bad_step": partial.bad_step, "bad_lr": bad_lr}
         return record | {"top1_error": None, "top5_error": None, "eval_loss": None, "eval_s": 0.0}
     session.optimizer.eval()

@@ -18,14 +18,17 @@ import inspect
 import math
 from collections import defaultdict
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Protocol, TypeAlias
 
 import torch
 from torch import nn
 
+from lowres.call import Call
 from lowres.errors import RunError
 from lowres.networks.imported import imported
 from lowres.recipe import DecayOn, Recipe
+from lowres.training.schedule import learning_rates
 
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 """Coefficients of the quintic iteration, chosen by Jordan for the steepest slope at 0."""
@@ -206,7 +209,7 @@ class Muon(Optimizer):
         named = dict(model.named_parameters())
         matrices, decayed = matrix_names(model), decayed_names(model, recipe.decay_on)
         self.recipe = recipe
-        self.lr_total = sum(recipe.learning_rate(step, steps) for step in range(steps))
+        self.lr_total = sum(map(learning_rates(recipe, steps), range(steps)))
         self.matrices: list[torch.Tensor] = [p for n, p in named.items() if n in matrices]
         self.others: list[torch.Tensor] = [p for n, p in named.items() if n not in matrices]
         self.decayed: list[torch.Tensor] = [
@@ -274,13 +277,20 @@ class Muon(Optimizer):
 class TorchOptimizer(Optimizer):
     """An optimizer of torch's interface, which the recipe names; lowres sets its learning rates.
 
-    It is made from parameter groups, `lr` and, if it takes that, `fused`. Tensors that do not decay
-    are a group with weight decay 0. The recipe's `momentum` is not passed on, because its meaning
-    differs between optimizers: set it in a function of your own.
+    It is made from parameter groups, `lr`, the arguments in its name and, if it takes that, `fused`.
+    Tensors that do not decay are a group with weight decay 0. The recipe's `momentum` is not passed
+    on, because its meaning differs between optimizers: name it, as in
+    `torch.optim:SGD(momentum=0.9)`.
     """
 
     def __init__(self, model: nn.Module, recipe: Recipe) -> None:
         make = imported(recipe.optimizer, "optimizer")
+        for name in Call.parse(recipe.optimizer).arguments:
+            if name in ("lr", "weight_decay"):
+                raise RunError(
+                    f"optimizer {recipe.optimizer} must not set {name}, a field of the recipe: use "
+                    f"--{name.replace('_', '-')}"
+                )
         decayed = decayed_names(model, recipe.decay_on)
         named = dict(model.named_parameters())
         parts = (
@@ -338,7 +348,8 @@ class TorchOptimizer(Optimizer):
 
 
 def _is_of_torch(make: object) -> bool:
-    return getattr(make, "__module__", "").startswith("torch.")
+    function = make.func if isinstance(make, partial) else make
+    return getattr(function, "__module__", "").startswith("torch.")
 
 
 def _refuse_closure(kind: object, name: str) -> None:

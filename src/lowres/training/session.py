@@ -30,6 +30,7 @@ from lowres.training.device import choose_device, choose_precision, use_gpu
 from lowres.training.distributed import Team
 from lowres.training.optimizers import Optimizer, Rate, make_optimizer
 from lowres.training.run import Callback, Execution, Loading, Run
+from lowres.training.schedule import Rates, learning_rates
 from lowres.training.trackers import callback_of
 from lowres.training.weights import TrainedNetwork, warm_start
 
@@ -86,6 +87,7 @@ class Session:
         forward: the network as training calls it: compiled, or joined to other processes.
         eval_split: the split on which errors are measured; `eval_loader` has its batches.
         trained: the network with what its users need, to be published at the end.
+        rates: the learning rate of each step.
         callback: called with each epoch's record, and at the end with the result.
         graphed: whether a CUDA graph repeats its step.
     """
@@ -104,6 +106,7 @@ class Session:
     numerics: Numerics
     team: Team
     stop: Stop
+    rates: Rates
     callback: Callback
     graphed: bool = False
 
@@ -235,6 +238,7 @@ def open_session(
             numerics=replace(numerics, compiled=forward.compiled),
             team=team,
             stop=stop or Stop(),
+            rates=learning_rates(recipe, steps),
             callback=callback,
             graphed=graphed,
         )

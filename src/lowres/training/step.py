@@ -49,7 +49,7 @@ class Step:
         self.loss = torch.zeros((), dtype=torch.float64, device=device)
         self.bad_step = torch.zeros((), dtype=torch.int64, device=device)
         if self.on_device:
-            rates = [session.recipe.learning_rate(n, session.steps) for n in range(session.steps)]
+            rates = [session.rates(number) for number in range(session.steps)]
             self.rates = torch.tensor(rates, dtype=torch.float64, device=device)
             self.number = torch.zeros((), dtype=torch.int64, device=device)
         else:
@@ -84,7 +84,7 @@ class Step:
         else:
             images, labels = next(self.batches)
             number = next(self.numbers)
-            loss = session.step(images, labels, session.recipe.learning_rate(number, session.steps))
+            loss = session.step(images, labels, session.rates(number))
         self.loss += loss.double() / session.team.size
         fine = loss.isfinite() | (self.bad_step < number)
         self.bad_step.copy_(torch.where(fine, self.bad_step, number))
