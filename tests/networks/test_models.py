@@ -16,9 +16,9 @@ from lowres.training.run import Execution
 OWN = """
 from torch import nn
 
-def small(classes, size):
-    first, last = nn.Linear(3 * size * size, 5), nn.Linear(5, classes)
-    return nn.Sequential(nn.Flatten(), first, nn.BatchNorm1d(5), last)
+def small(classes, size, hidden=5):
+    first, last = nn.Linear(3 * size * size, hidden), nn.Linear(hidden, classes)
+    return nn.Sequential(nn.Flatten(), first, nn.BatchNorm1d(hidden), last)
 
 def no_module(classes, size):
     return 3

@@ -8,6 +8,7 @@ import pytest
 import lowres
 from lowres.errors import RunError
 from lowres.recipe import Recipe
+from lowres.training.outcomes import class_errors
 from lowres.training.run import OUTCOMES_FILE, Execution, Run
 
 
@@ -18,6 +19,31 @@ def test_outcomes_are_those_of_the_published_network(store, tmp_path):
     logits = lowres.load_network(tmp_path / "run").logits(store.images("val", "8-box"))
     assert (wrong == (logits.argmax(1).numpy() != store.labels("val"))).all()
     assert wrong.mean() == pytest.approx(result["top1_error"])
+    classes = Run.open(tmp_path / "run").classes()
+    for one in classes["classes"]:
+        mine = wrong[store.labels("val") == store.classes.index(one["class"])]
+        assert (one["images"], one["error"]) == (len(mine), pytest.approx(mine.mean()))
+    assert result["balanced_error"] == classes["balanced_error"]
+    assert result["worst_classes"][0]["error"] == max(o["error"] for o in classes["classes"])
+    assert sum(pair["images"] for pair in classes["confused"]) == wrong.sum()
+    assert result["confused_classes"] == classes["confused"][:10]
+
+
+def test_class_errors_and_pairs_by_hand():
+    labels, predicted = np.array([0, 0, 0, 0, 2, 2]), np.array([0, 2, 2, 1, 2, 0])
+    assert class_errors(labels, predicted, ["cat", "none", "dog"]) == {
+        "balanced_error": (3 / 4 + 1 / 2) / 2,
+        "classes": [
+            {"class": "cat", "images": 4, "error": 0.75},
+            {"class": "dog", "images": 2, "error": 0.5},
+        ],
+        "confused": [
+            {"class": "cat", "taken_for": "dog", "images": 2, "share": 0.5},
+            {"class": "dog", "taken_for": "cat", "images": 1, "share": 0.5},
+            {"class": "cat", "taken_for": "none", "images": 1, "share": 0.25},
+        ],
+    }
+    assert class_errors(labels, labels, ["cat", "none", "dog"])["confused"] == []
 
 
 def claiming(images):

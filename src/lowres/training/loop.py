@@ -28,7 +28,7 @@ from lowres.text import percent
 from lowres.training import checkpoint
 from lowres.training.device import describe_hardware
 from lowres.training.distributed import Team
-from lowres.training.outcomes import in_rows
+from lowres.training.outcomes import class_errors, in_rows, worst
 from lowres.training.run import WEIGHTS_FILE, Execution, Log, Run
 from lowres.training.session import Resident, Session, Stop, open_session
 from lowres.training.step import Step, side_by_side
@@ -332,9 +332,13 @@ def _measure_epoch(session: Session, epoch: int) -> dict[str, Any]:
         session.team,
     )
     if epoch + 1 == session.recipe.epochs:
-        wrong = in_rows(errors.right, session.eval_loader, session.team)
+        labels, predicted = (
+            in_rows(batches, session.eval_loader, session.team)
+            for batches in (errors.labels, errors.predicted)
+        )
         if session.team.first:  # before the checkpoint that ends training
-            session.run.write_outcomes(wrong)
+            session.run.write_outcomes(labels != predicted)
+            session.run.write_classes(class_errors(labels, predicted, session.trained.classes))
     return record | {
         "top1_error": errors.top1,
         "top5_error": errors.top5,
@@ -370,11 +374,13 @@ def _result(session: Session) -> dict[str, Any]:
     last = history[-1]
     train_s = sum(record["train_s"] for record in history)
     images = len(history) * len(session.train_loader) * session.recipe.batch_size
+    classes = None if _diverged(history) else session.run.classes()
     return {
         "status": "diverged" if _diverged(history) else "trained",
         "eval_split": session.eval_split,
         "top1_error": last["top1_error"],
         "top5_error": last["top5_error"],
+        **(worst(classes) if classes else {}),
         "eval_loss": last["eval_loss"],
         "train_loss": last["train_loss"],
         "epochs": len(history),
@@ -406,13 +412,15 @@ class Errors:
         top5: share of images whose class is not among the five highest logits; 0 for at most five
             classes.
         loss: mean cross-entropy in nats.
-        right: for each batch of this process, (B,) bool: whether the highest logit is right.
+        labels: for each batch of this process, (B,) int64.
+        predicted: the same of the classes with the highest logits.
     """
 
     top1: float
     top5: float
     loss: float
-    right: tuple[torch.Tensor, ...]
+    labels: tuple[torch.Tensor, ...]
+    predicted: tuple[torch.Tensor, ...]
 
 
 @torch.no_grad()
@@ -435,7 +443,7 @@ def evaluate(
     model.eval()
     counts = torch.zeros(3, dtype=torch.int64, device=device)  # right, among five, all
     loss = torch.zeros((), dtype=torch.float64, device=device)
-    right = []
+    all_labels, predicted = [], []
     for images, labels in batches:
         if not len(labels):  # more processes than images in the last batch
             continue
@@ -443,14 +451,22 @@ def evaluate(
         with torch.autocast(device.type, torch.bfloat16, enabled=precision == torch.bfloat16):
             logits = model(images)
         logits = logits.float()  # (B, K)
-        hits = logits.topk(min(TOP_K, logits.shape[1])).indices == labels[:, None]
-        right.append(hits[:, 0])
+        highest = logits.topk(min(TOP_K, logits.shape[1])).indices
+        hits = highest == labels[:, None]
+        all_labels.append(labels)
+        predicted.append(highest[:, 0])
         counts += torch.stack([hits[:, 0].sum(), hits.sum(), torch.ones_like(labels).sum()])
         loss += functional.cross_entropy(logits, labels, reduction="sum").double()
     if team is not None:
         counts, loss = team.sum(counts), team.sum(loss)
     right1, right5, count = counts.tolist()
-    return Errors(1 - right1 / count, 1 - right5 / count, float(loss) / count, tuple(right))
+    return Errors(
+        1 - right1 / count,
+        1 - right5 / count,
+        float(loss) / count,
+        tuple(all_labels),
+        tuple(predicted),
+    )
 
 
 @contextmanager

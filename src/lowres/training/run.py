@@ -9,6 +9,7 @@
     RUN/error.json               why the last attempt failed
     RUN/weights.safetensors      the weights at the end
     RUN/outcomes.npz             one bit an image of the split for errors: wrong at the end
+    RUN/classes.json             errors of classes, and which are confused
     RUN/result.json              written last: its presence means finished
 
 `lowres train RUN` finishes any such directory, so that a study, a queue of a cluster and a shell
@@ -43,6 +44,7 @@ WEIGHTS_FILE = "weights.safetensors"
 METRICS_FILE = "metrics.jsonl"
 ERROR_FILE = "error.json"
 OUTCOMES_FILE = "outcomes.npz"
+CLASSES_FILE = "classes.json"
 
 Compile = Literal["auto", "on", "off"]
 CudaGraph = Literal["auto", "on", "off"]
@@ -353,6 +355,25 @@ class Run:
         buffer = io.BytesIO()
         np.savez(buffer, images=np.int64(len(wrong)), wrong=np.packbits(wrong))
         write_bytes(self.path / OUTCOMES_FILE, buffer.getvalue())
+
+    def classes(self) -> dict[str, Any] | None:
+        """Read the errors of classes at the run's end, as `outcomes.class_errors` returns them.
+
+        Returns:
+            None if the run diverged, is not finished, or is of an older lowres.
+
+        Raises:
+            RunError: the file is damaged.
+        """
+        if not (self.path / CLASSES_FILE).exists():
+            return None
+        return read_record(
+            self.path / CLASSES_FILE, ("balanced_error", "classes", "confused"), RunError
+        )
+
+    def write_classes(self, classes: dict[str, Any]) -> None:
+        """Write the errors of classes."""
+        write_json(self.path / CLASSES_FILE, classes)
 
     def write_metrics(self, epochs: Sequence[dict[str, Any]]) -> None:
         """Write all epochs so far, so that the lines never disagree with the checkpoint."""
