@@ -1,0 +1,91 @@
+"""Epochs and seconds until the runs of each configuration reach an error."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from lowres.errors import StudyError
+from lowres.report.reading import Row, fields_but, label, read_rows, swept_fields
+from lowres.statistics import Figure
+from lowres.statistics.time_to_error import first_at_most, time_to_error
+
+
+@dataclass(frozen=True, slots=True)
+class TimeToError:
+    """How soon the runs of a configuration reach an error.
+
+    Attributes:
+        configuration: in words.
+        variant: what it was trained on.
+        runs: its runs that ended.
+        reached: those of them that reached the error after any epoch.
+        epochs: geometric mean of the first epochs that reach it.
+        seconds: the same of seconds of training, without evaluation.
+    """
+
+    configuration: str
+    variant: str
+    runs: int
+    reached: int
+    epochs: Figure
+    seconds: Figure
+
+
+def times_to_error(folder: Path | str, error: float) -> list[TimeToError]:
+    """Return how soon each configuration of a study reaches a top-1 error, the soonest first.
+
+    Args:
+        folder: a study, a run, or any folder with runs below it.
+        error: a share from 0 to 1.
+
+    Raises:
+        StudyError: the folder holds no runs, or the error is no share.
+        RunError: a run is damaged.
+    """
+    rows = read_rows(Path(folder))
+    return of_rows(rows, swept_fields(rows), error)
+
+
+def of_rows(rows: Sequence[Row], swept: Sequence[str], error: float) -> list[TimeToError]:
+    """Return the same for rows that are read, by the recipe fields in which they differ.
+
+    Raises:
+        StudyError: the error is no share.
+    """
+    if not 0 <= error <= 1:
+        raise StudyError(f"the error to reach must be a share from 0 to 1, was {error:g}")
+    names = fields_but(swept) or ("variant",)
+    groups: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        if row.finished:
+            groups[label(row.recipe, names)].append(row)
+    found = []
+    for name, of in groups.items():
+        epochs, seconds = zip(*(_first(row, error) for row in of), strict=True)
+        reached = int(np.isfinite(epochs).sum())
+        found.append(
+            TimeToError(
+                name, of[0].recipe.variant, len(of), reached,
+                time_to_error(epochs), time_to_error(seconds),
+            )
+        )  # fmt: skip
+
+    def soonest(one: TimeToError) -> tuple[float, float]:
+        value = one.seconds.value
+        return (math.inf if value is None else value), -one.reached / one.runs
+
+    return sorted(found, key=soonest)
+
+
+def _first(row: Row, error: float) -> tuple[float, float]:
+    """Return the first epoch that reaches an error and its seconds; inf if none does."""
+    place = first_at_most(row.epochs.get("top1_error", ()), error)
+    if place is None:
+        return math.inf, math.inf
+    return place + 1.0, float(np.sum(row.epochs["train_s"][: place + 1]))
