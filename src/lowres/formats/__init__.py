@@ -13,6 +13,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 from lowres.errors import SourceError
+from lowres.formats import named
 from lowres.formats.archive import ArchiveSource, unpack_first
 from lowres.formats.batches import BatchesNpzSink, BatchesSink, BatchesSource
 from lowres.formats.cifar import CifarSource
@@ -94,7 +95,8 @@ def open_source(path: Path, reading: Reading | None = None) -> Source:
     """Open a path in the first format that recognises it; those of other packages come first.
 
     Args:
-        path: a folder or file; a pattern of shards; or a URL.
+        path: a folder or file; a pattern of shards; a URL; or the name of a known set, such as
+            fashion-mnist, whose files torchvision or Keras left on this machine.
         reading: what the source does not say itself.
 
     Raises:
@@ -104,6 +106,7 @@ def open_source(path: Path, reading: Reading | None = None) -> Source:
     reading = reading or Reading()
     if UrlSource.recognises(path):
         return UrlSource(path, reading)
+    path = named.found(path)
     if not path.exists() and not is_pattern(path):
         raise SourceError(f"source {path} does not exist")
     if reading.columns or TableSource.recognises(path):
