@@ -14,6 +14,12 @@ from lowres.store.build import build
 from lowres.store.options import BuildOptions
 
 
+@pytest.fixture(autouse=True)
+def _nothing_is_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test names the code that it trusts; the next test starts without it."""
+    monkeypatch.setattr("lowres.networks.imported._trusted", set())
+
+
 @pytest.fixture(scope="session")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return draw_source(tmp_path_factory.mktemp("source") / "animals")

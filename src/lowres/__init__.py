@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         TorchLoader as TorchLoader,
         torch_loader as torch_loader,
     )
+    from lowres.networks.imported import trust as trust
     from lowres.recipe import Recipe as Recipe
     from lowres.report.files import write_report as write_report
     from lowres.resampling.resampler import resample as resample
@@ -63,6 +64,7 @@ _HOMES = {
     "resample": "lowres.resampling.resampler",
     "torch_loader": "lowres.loading.loaders",
     "train": "lowres.training.loop",
+    "trust": "lowres.networks.imported",
     "write_report": "lowres.report.files",
 }
 """Public names and the modules that hold them."""

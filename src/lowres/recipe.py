@@ -36,6 +36,8 @@ ADAM_LR = 0.05
 OPTIMIZERS = ("momentum", "nesterov", "muon")
 OPTIMIZER_FORMS = f"{', '.join(OPTIMIZERS)} or package.module:function, such as torch.optim:AdamW"
 MODEL_FORMS = "wrn, timm:NAME or package.module:function"
+CODE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
+"""How a field names code: `package.module:function`."""
 
 CHOICES: dict[str, tuple[str, ...]] = {
     "precision": get_args(Precision),
@@ -160,8 +162,9 @@ class Recipe:
         _check("cooldown", self.cooldown, 0 <= self.cooldown <= 1, "from 0 to 1")
         smoothing = self.label_smoothing
         _check("label_smoothing", smoothing, 0 <= smoothing < 1, "at least 0 and below 1")
-        _check("model", self.model, self.model == "wrn" or ":" in self.model, MODEL_FORMS)
-        known = self.optimizer in OPTIMIZERS or ":" in self.optimizer
+        named = self.model.startswith("timm:") or CODE.fullmatch(self.model)
+        _check("model", self.model, self.model == "wrn" or bool(named), MODEL_FORMS)
+        known = self.optimizer in OPTIMIZERS or bool(CODE.fullmatch(self.optimizer))
         _check("optimizer", self.optimizer, known, OPTIMIZER_FORMS)
         _check("shift_px", self.shift_px, self.shift_px >= 0, "at least 0")
         for name, choices in CHOICES.items():

@@ -6,6 +6,7 @@ Exit status: 0 success; 1 failed, or what was checked is wrong; 2 the command ca
 
 from __future__ import annotations
 
+import shlex
 import signal
 import sys
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ from typing import NoReturn
 
 from lowres.cli import runs, search, stores, studies, verdicts
 from lowres.cli.app import app, err
-from lowres.errors import LowresError, RunBusyError, StoreBusyError
+from lowres.errors import LowresError, RunBusyError, StoreBusyError, UntrustedError
 from lowres.work.executor import BUSY_STATUS
 
 __all__ = ["main", "runs", "search", "stores", "studies", "verdicts"]
@@ -37,6 +38,10 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except (RunBusyError, StoreBusyError) as error:
         err.print(f"lowres: {error}")
         status = BUSY_STATUS
+    except UntrustedError as error:
+        command = shlex.join(["lowres", *words, "--trust", ",".join(error.names)])
+        err.print(f"lowres: {error.fact}; if you trust it, run: {command}")
+        status = 1
     except (LowresError, OSError) as error:
         err.print(f"lowres: {error}")
         status = 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
@@ -15,6 +16,7 @@ from lowres.cli.flags import (
     Output,
     Quiet,
     RecipeFlags,
+    Trusted,
     flags_of,
     given_values,
     recipe_of,
@@ -41,6 +43,7 @@ def train(
     execution: ExecutionFlags = None,
     out_directory: Annotated[Path | None, Output] = None,
     store: LocalPath | None = None,
+    trust: Trusted = (),
     quiet: Quiet = False,
 ) -> None:
     """Train a network on a store, or finish a run that was planned or interrupted.
@@ -55,14 +58,17 @@ def train(
         execution: How the training works.
         out_directory: Directory of the run. Default: runs/NAME, where NAME lists the recipe.
         store: Where the store of an existing run is now, if it has moved.
+        trust: Code that the recipe of an existing run may import.
         quiet: Show no progress.
     """
     require("torch", "train")
+    from lowres.networks import imported
     from lowres.training import loop
     from lowres.training.device import local_device
     from lowres.training.distributed import joined
     from lowres.training.run import result_line
 
+    imported.trust(*trust)
     chosen = Execution(**given_values(execution))
     chosen = replace(chosen, device=local_device(chosen.device))
     with joined(chosen.device) as team:
@@ -74,7 +80,8 @@ def train(
         try:
             result = loop.finish(run, store=store, execution=chosen, team=team, track=track)
         except KeyboardInterrupt:
-            raise KeyboardInterrupt(f"lowres train {run.path}") from None
+            again = ("lowres", "train", str(run.path), *imported.trust_flags([run.recipe]))
+            raise KeyboardInterrupt(shlex.join(again)) from None
         if team.first:
             out.print(result_line(result))
             out.print(f"{run.path}: finished; for its curves, run: lowres report {run.path}")
@@ -82,7 +89,7 @@ def train(
 
 def _run_at(path: Path, recipe: RecipeFlags, out_directory: Path | None, store: Path | None) -> Run:
     """Open the run at a path, or plan one on the store at the path."""
-    from lowres.networks.imported import check_named
+    from lowres.networks.imported import check_named, refuse_untrusted, trust_given
     from lowres.store.store import open_store
     from lowres.training.run import Run
 
@@ -92,9 +99,13 @@ def _run_at(path: Path, recipe: RecipeFlags, out_directory: Path | None, store: 
                 f"{path} is a run, and its recipe is fixed: leave out --out and the flags of the "
                 f"recipe, or train another run on its store"
             )
-        return Run.open(path)
+        run = Run.open(path)
+        if not run.finished:
+            refuse_untrusted([run.recipe])
+        return run
     opened, chosen = open_store(store or path), recipe_of(recipe)
-    check_named(chosen.model, chosen.optimizer)
+    trust_given(given_values(recipe).items())
+    check_named([chosen])
     names = [str(variant) for variant in opened.variants]
     if chosen.variant not in names:
         raise LowresError(

@@ -12,9 +12,23 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 from cyclopts import Group, Parameter
 
 from lowres.cli.app import TRAINING, app, out
-from lowres.cli.flags import LocalPath, Output, Quiet, RecipeFlags, flags_of, given_values
+from lowres.cli.flags import (
+    LocalPath,
+    Output,
+    Quiet,
+    RecipeFlags,
+    Trusted,
+    flags_of,
+    given_values,
+)
 from lowres.errors import LowresError, StudyError, require
-from lowres.networks.imported import check_named
+from lowres.networks.imported import (
+    check_named,
+    refuse_untrusted,
+    trust as trust_names,
+    trust_flags,
+    trust_given,
+)
 from lowres.progress import shown, silent
 from lowres.recipe import Recipe, named_recipe
 
@@ -78,6 +92,7 @@ def study(
     noise: float | None = None,
     print_commands: bool = False,
     until_told: bool = False,
+    trust: Trusted = (),
     quiet: Quiet = False,
 ) -> int:
     """Train every combination of some recipe fields, or resume a study.
@@ -106,14 +121,17 @@ def study(
             not finished, for a queue.
         until_told: Then add runs as lowres decide does, until the verdict on the smallest and the
             largest size is sure, with at most 24 further runs.
+        trust: Code that a study or a plan file may import.
         quiet: Show no progress.
     """
     ways = StudyWorking(**given_values(working))
     _check_ways(ways, dry_run=dry_run, print_commands=print_commands, until_told=until_told)
     deviation = _deviation(noise, dry_run=dry_run)
     from lowres.store.store import open_store
+    from lowres.study.axes import expand
     from lowres.study.study import Study
 
+    trust_names(*trust)
     track = silent if quiet else shown
     if (path / "study.json").exists():
         if axis or plan or recipe or seeds is not None:
@@ -129,8 +147,10 @@ def study(
     else:
         store = open_store(path)
         base, axes, points = _wanted(path, axis, plan, seeds, given_values(recipe))
+        recipes = expand(base, axes, points)
+        refuse_untrusted(recipes)
         if not print_commands:  # the machines of a queue may have what this one lacks
-            check_named(base.model, base.optimizer)
+            check_named(recipes)
         if dry_run:
             return _forecast(
                 store,
@@ -146,7 +166,9 @@ def study(
     try:
         summary = planned.finish(executor, ("--device", ways.device), track=track)
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"lowres study {planned.path}") from None
+        flags = trust_flags(run.recipe for run in planned.runs)
+        again = shlex.join(("lowres", "study", str(planned.path), *flags))
+        raise KeyboardInterrupt(again) from None
     for name, reason in summary.failed.items():
         out.print(f"  {name}: {reason}")
     whole = summary.finished == len(planned.runs)
@@ -202,10 +224,13 @@ def _wanted(
     from lowres.study.axes import Axis, changed
     from lowres.study.plan_file import PlanFile, read_plan
 
+    flagged = [*map(Axis.parse, axis)]
+    trust_given(values.items())
+    trust_given((one.name, value) for one in flagged for value in one.values)
     planned = read_plan(plan) if plan else PlanFile()
     named = named_recipe(values.pop("recipe", None) or planned.recipe or "paper")
     base = changed(changed(named, planned.base), values)
-    axes = [*map(Axis.parse, axis), *planned.axes]
+    axes = [*flagged, *planned.axes]
     count = planned.seeds if seeds is None else seeds
     if not (axes or planned.points or count):
         raise StudyError(

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, Self, TypeAlias
 
 from lowres.errors import LowresError, RunError, StudyError
+from lowres.networks.imported import refuse_untrusted, trust_flags
 from lowres.networks.shape import training_macs
 from lowres.progress import Display, Track, silent
 from lowres.recipe import FIELDS, Recipe
@@ -163,11 +164,17 @@ class Study:
         return [run.summary() for run in self.runs]
 
     def commands(self, arguments: Sequence[str] = ()) -> list[tuple[str, ...]]:
-        """Return the `lowres train` of each run that is not finished, the most costly first."""
+        """Return the `lowres train` of each run that is not finished, the most costly first.
+
+        Raises:
+            UntrustedError: a run names code that was not passed to `lowres.trust`.
+        """
+        todo = [run for run in self.runs if not run.finished]
+        refuse_untrusted(run.recipe for run in todo)
+        train = ("lowres", "train")
         return [
-            ("lowres", "train", str(run.path.resolve()), *arguments)
-            for run in self.runs
-            if not run.finished
+            (*train, str(run.path.resolve()), *arguments, *trust_flags([run.recipe]))
+            for run in todo
         ]
 
     def finish(
@@ -182,8 +189,12 @@ class Study:
             executor: what runs the commands.
             arguments: further arguments of each `lowres train`.
             track: shows progress, one line a run.
+
+        Raises:
+            UntrustedError: a run names code that was not passed to `lowres.trust`.
         """
         todo = {run.path.name: run for run in self.runs if not run.finished}
+        refuse_untrusted(run.recipe for run in todo.values())
         elsewhere: dict[str, Run] = {}
         python = (sys.executable, "-P", "-m", "lowres", "train")
         with track("study", len(self.runs), done=len(self.runs) - len(todo)) as display:
@@ -191,7 +202,7 @@ class Study:
                 jobs = []
                 for name, run in todo.items():
                     folder = run.path.resolve()
-                    command = (*python, str(folder), *arguments)
+                    command = (*python, str(folder), *arguments, *trust_flags([run.recipe]))
                     jobs.append(Job(name, command, folder / "train.log"))
                 for result in executor.finish(jobs):
                     name, run = result.job.name, todo[result.job.name]

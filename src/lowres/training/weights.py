@@ -27,7 +27,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from lowres.errors import RunError, require
+from lowres.errors import RunError, UntrustedError, require
 from lowres.networks.make import make_network
 from lowres.recipe import Recipe
 from lowres.training.run import WEIGHTS_FILE, Run
@@ -92,13 +92,15 @@ class TrainedNetwork:
 def load_network(path: Path | str) -> TrainedNetwork:
     """Load the network of a finished run, or of its weights.safetensors alone.
 
-    If the recipe names a function of yours, that function must be importable.
+    If the recipe names a function as its model, that function is imported only if you passed its
+    name to `lowres.trust`.
 
     Args:
         path: the directory of a run, or the file.
 
     Raises:
         RunError: the weights are missing, damaged, or of another network.
+        UntrustedError: the recipe names code that you did not trust.
     """
     file = Path(path) / WEIGHTS_FILE if Path(path).is_dir() else Path(path)
     safetensors = require("safetensors", "train")
@@ -115,6 +117,8 @@ def load_network(path: Path | str) -> TrainedNetwork:
             f"{file} does not exist: weights are written at the end of a run; finish it with: "
             f"lowres train {file.parent}"
         ) from None
+    except UntrustedError:
+        raise
     except (OSError, RuntimeError, LookupError, ValueError, safetensors.SafetensorError) as error:
         raise RunError(f"{file} is damaged or of another network: {error}") from error
     return TrainedNetwork(module.eval(), recipe, classes, mean, std)
