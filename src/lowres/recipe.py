@@ -15,6 +15,7 @@ from typing import Any, Literal, Self, get_args
 
 from lowres.errors import RecipeError, VariantError, nearest
 from lowres.variant import Variant
+from lowres.work.records import RecordError, typed
 
 Precision = Literal["auto", "float32", "bfloat16"]
 Flip = Literal["both", "random", "alternating", "none"]
@@ -144,10 +145,10 @@ class Recipe:
             Variant.parse(self.variant)
         except VariantError as error:
             raise RecipeError(f"variant: {error}") from error
-        _check("width", self.width, self.width >= 1 / 16, "at least 0.0625")
-        _check("blocks", self.blocks, self.blocks >= 1, "at least 1")
-        _check("epochs", self.epochs, self.epochs >= 1, "at least 1")
-        _check("batch_size", self.batch_size, self.batch_size >= 2, "at least 2")
+        _check("width", self.width, 1 / 16 <= self.width <= 1024, "from 0.0625 to 1024")
+        _check("blocks", self.blocks, 1 <= self.blocks <= 1024, "from 1 to 1024")
+        _check("epochs", self.epochs, 1 <= self.epochs <= 10**6, "from 1 to 1000000")
+        _check("batch_size", self.batch_size, 2 <= self.batch_size <= 10**6, "from 2 to 1000000")
         _check("lr", self.lr, self.lr > 0, "above 0")
         _check("lr_drop", self.lr_drop, 0 < self.lr_drop <= 1, "above 0 and at most 1")
         drops = self.lr_drop_at
@@ -166,7 +167,7 @@ class Recipe:
         _check("model", self.model, self.model == "wrn" or bool(named), MODEL_FORMS)
         known = self.optimizer in OPTIMIZERS or bool(CODE.fullmatch(self.optimizer))
         _check("optimizer", self.optimizer, known, OPTIMIZER_FORMS)
-        _check("shift_px", self.shift_px, self.shift_px >= 0, "at least 0")
+        _check("shift_px", self.shift_px, 0 <= self.shift_px <= 1024, "from 0 to 1024")
         for name, choices in CHOICES.items():
             value = getattr(self, name)
             _check(name, value, value in choices, f"one of {', '.join(choices)}")
@@ -183,19 +184,17 @@ class Recipe:
 
     @classmethod
     def from_record(cls, record: dict[str, Any]) -> Self:
-        """Read fields from JSON values.
+        """Read fields from JSON values; fields that are missing have their defaults.
 
         Raises:
             RecipeError: a field is unknown, has another type or is outside its range.
         """
         for name in record:
             check_field(name)
-        values = dict(record)
         try:
-            values["lr_drop_at"] = tuple(values["lr_drop_at"])
-            return cls(**values)
-        except (KeyError, TypeError) as error:
-            raise RecipeError(f"recipe cannot be read: {error!r}") from error
+            return typed(record, cls)
+        except RecordError as error:
+            raise RecipeError(str(error)) from error
 
     def digest(self, store_digest: str) -> str:
         """Hash recipe and store contents (8 hexadecimal digits): equal digests, same run."""

@@ -99,7 +99,7 @@ def test_an_unfinished_larger_size_does_not_hide_the_verdict():
 
 
 def test_the_optimum_and_its_shift(tmp_path):
-    found = analyse(read_rows(write_study(tmp_path, sizes=(8, 16), seeds=3)))
+    found = analyse(read_rows(write_study(tmp_path, sizes=(8, 16), seeds=3))[0])
     # made_runs puts the best learning rate at 0.05 + 0.001 x size.
     for curve in found.responses:
         true = 0.05 + 0.001 * int(curve.variant.partition("-")[0])
@@ -119,7 +119,7 @@ def test_an_optimum_at_the_edge_is_flagged():
 def test_filters(tmp_path):
     filters = ("nearest", "box", "bilinear", "lanczos")
     folder = write_study(tmp_path, sizes=(8,), filters=filters, widths=(1.0,), seeds=3)
-    (found,) = analyse(read_rows(folder)).filters
+    (found,) = analyse(read_rows(folder)[0]).filters
     start = "Filters at 8 px: nearest is worse than the mean of the other 3 by "
     assert found.sentence.startswith(start)
     assert re.search(r"by \d\.\d \xb1 \d\.\d points \(", found.sentence)
@@ -168,7 +168,7 @@ def test_what_an_older_lowres_did_not_keep_is_not_needed(tmp_path):
     for size in (8, 16):
         for lr in (0.1, 0.2, 0.3):
             write_run(tmp_path, Recipe(variant=f"{size}-box", lr=lr, epochs=2), lr, **gone)
-    found = analyse(read_rows(tmp_path))
+    found = analyse(read_rows(tmp_path)[0])
     assert found.pairs[0].saving is None
     assert {curve.unit for curve in found.anytime} == {"seconds"}
     assert found.costs[0].flops is None
@@ -186,7 +186,7 @@ def test_fields_in_words(tmp_path):
 def test_statuses_and_reasons(tmp_path):
     write_run(tmp_path, Recipe(lr=1.0), None)
     fail_run(tmp_path / "broken", Recipe(lr=2.0), "disk full")
-    rows = {row.state: row for row in read_rows(tmp_path)}
+    rows = {row.state: row for row in read_rows(tmp_path)[0]}
     assert rows["failed"].reason == "OSError: disk full"
     assert "from step 7 on" in rows["diverged"].reason
     assert analyse(list(rows.values())).main_sentences == [NOTHING]

@@ -38,6 +38,7 @@ from lowres.statistics import (
     pair_up,
     rank_correlation,
 )
+from lowres.study.study import Damaged
 from lowres.text import count, value as value_text
 from lowres.variant import Variant
 
@@ -107,6 +108,7 @@ class Analysis:
         anytime: error against the cost of a search.
         spent: cost and best error of each variant.
         filters: filters, and values of other fields in words, against each other.
+        damaged: runs that are left out, because a file of theirs is damaged or missing.
     """
 
     rows: list[Row]
@@ -118,6 +120,7 @@ class Analysis:
     anytime: list[AnytimeCurve]
     spent: list[VariantCost]
     filters: list[FieldResult]
+    damaged: Sequence[Damaged] = ()
 
     @property
     def variants(self) -> tuple[str, ...]:
@@ -127,9 +130,10 @@ class Analysis:
     @property
     def summary(self) -> str:
         """The number of runs in each status."""
-        counts = Counter(row.state for row in self.rows)
+        runs: list[Row | Damaged] = [*self.rows, *self.damaged]
+        counts = Counter(run.state for run in runs)
         listed = ", ".join(f"{number} {status}" for status, number in counts.items())
-        return f"{count(len(self.rows), 'run')}: {listed}."
+        return f"{count(len(runs), 'run')}: {listed}."
 
     @property
     def main_sentences(self) -> list[str]:
@@ -151,12 +155,15 @@ class Analysis:
         return pair.kind == "size" and Variant.parse(pair.verdict.target).size == sizes[0]
 
 
-def analyse(rows: list[Row], bearable: float | None = None) -> Analysis:
+def analyse(
+    rows: list[Row], bearable: float | None = None, damaged: Sequence[Damaged] = ()
+) -> Analysis:
     """Compute everything that a report shows.
 
     Args:
         rows: the runs.
         bearable: regret that does not matter, a share; None for the default of `judge`.
+        damaged: runs that are shown with their reason, and left out of everything else.
     """
     swept = swept_fields(rows)
     curves, points = responses(rows, swept), costs(rows, swept)
@@ -170,6 +177,7 @@ def analyse(rows: list[Row], bearable: float | None = None) -> Analysis:
         anytime=anytime_curves(rows),
         spent=spent(rows, points),
         filters=field_results(rows, swept),
+        damaged=damaged,
     )
 
 

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from lowres.comparing.contact_sheet import reopen_store
 from lowres.errors import StudyError, require
 from lowres.recipe import FIELDS
-from lowres.report.reading import Row, provenance, read_rows
+from lowres.report.reading import provenance, read_rows
+from lowres.text import cell
 from lowres.work.files import json_bytes, write_bytes
 
 if TYPE_CHECKING:
@@ -86,8 +87,8 @@ def write_report(
         to 1, times are seconds.
 
     Raises:
-        StudyError: the folder holds no runs, a format is unknown, or `bearable` is no share.
-        RunError: a run is damaged.
+        StudyError: the folder holds no run that can be read, a format is unknown, or `bearable` is
+            no share.
         MissingExtraError: jinja2, SciPy, or for png matplotlib, is not installed.
     """
     for name in formats:
@@ -98,7 +99,8 @@ def write_report(
     from lowres.report.analysis import analyse
 
     folder = Path(folder)
-    analysis = analyse(read_rows(folder), bearable)
+    rows, damaged = read_rows(folder)
+    analysis = analyse(rows, bearable, damaged)
     paths = []
     for name in dict.fromkeys(formats):
         for path, data in _files(name, folder.resolve(), analysis):
@@ -115,13 +117,13 @@ def _files(name: Format, folder: Path, analysis: Analysis) -> Iterator[tuple[str
         from lowres.report.headline import headline
         from lowres.report.page import to_html
 
-        inside = {"runs.csv": to_csv(analysis.rows), "report.json": to_record(analysis)}
+        inside = {"runs.csv": to_csv(analysis), "report.json": to_record(analysis)}
         first = headline(analysis, folder.name, (folder / "study.json").exists())
         yield "report.html", to_html(title, analysis, first, inside).encode()
     elif name == "md":
         yield "report.md", to_markdown(title, analysis).encode()
     elif name == "csv":
-        yield "runs.csv", to_csv(analysis.rows).encode()
+        yield "runs.csv", to_csv(analysis).encode()
     elif name == "json":
         yield "report.json", json_bytes(to_record(analysis))
     else:
@@ -132,8 +134,8 @@ def _files(name: Format, folder: Path, analysis: Analysis) -> Iterator[tuple[str
             yield f"{FIGURES}/{chart.slug}.png", png.draw(chart)
 
 
-def to_csv(rows: Sequence[Row]) -> str:
-    """Return a table with a line for each run.
+def to_csv(analysis: Analysis) -> str:
+    """Return a table with a line for each run; a spreadsheet computes none of its cells.
 
     Columns are unique: a value of a result that is named as a field of the recipe has the prefix
     `result_`. A cell is empty if an older lowres did not record the value.
@@ -142,12 +144,14 @@ def to_csv(rows: Sequence[Row]) -> str:
     writer = csv.writer(buffer, lineterminator="\n")
     results = [f"result_{name}" if name in FIELDS else name for name in RESULT_COLUMNS]
     writer.writerow(("run", "status", *FIELDS, *results, "reason"))
-    for row in rows:
+    for row in analysis.rows:
         recipe = row.recipe.to_record()
         values = (row.result.get(name) for name in RESULT_COLUMNS)
-        writer.writerow(
-            (row.name, row.state, *(recipe[name] for name in FIELDS), *values, row.reason)
-        )
+        line = (row.name, row.state, *(recipe[name] for name in FIELDS), *values, row.reason)
+        writer.writerow(map(cell, line))
+    for run in analysis.damaged:
+        empty = [None] * (len(FIELDS) + len(results))
+        writer.writerow(map(cell, (run.name, run.state, *empty, run.reason)))
     return buffer.getvalue()
 
 
@@ -164,10 +168,13 @@ def to_record(analysis: Analysis) -> dict[str, Any]:
                 "reason": row.reason,
                 "recipe": row.recipe.to_record(),
                 "result": row.result,
-                "store": dict(zip(("path", "digest"), row.store, strict=True)),
+                "store": {"name": Path(row.store[0]).name, "digest": row.store[1]},
                 "epochs": epochs,
             }
         )
+    runs += [
+        {"name": one.name, "status": one.state, "reason": one.reason} for one in analysis.damaged
+    ]
     record = {
         "summary": analysis.summary,
         "verdicts": [*analysis.main_sentences, *analysis.other_sentences],

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import jinja2
@@ -17,6 +18,8 @@ from lowres.report.analysis import Analysis
 from lowres.report.chart import Chart
 from lowres.report.headline import Headline
 from lowres.report.reading import Row, provenance
+from lowres.study.study import Damaged
+from lowres.text import without_folders
 
 MOST_REASONS = 20
 """Reasons of runs without an error that are listed above the table of all runs."""
@@ -60,7 +63,12 @@ def to_html(title: str, analysis: Analysis, first: Headline, files: Mapping[str,
         lstrip_blocks=True,
     )
     store, reason = reopen_store(*analysis.rows[0].store)
-    images = sheet(store, analysis.variants) if store else Sheet(analysis.variants, (), reason)
+    where = Path(analysis.rows[0].store[0]).parent
+    images = (
+        sheet(store, analysis.variants)
+        if store
+        else Sheet(analysis.variants, (), without_folders(reason, [str(where)]))
+    )
     by_cost = study_charts.cost_charts(analysis)
     sections = {
         "first": _section([first.chart] if first.chart else []),
@@ -76,7 +84,7 @@ def to_html(title: str, analysis: Analysis, first: Headline, files: Mapping[str,
         first=first,
         tables=tables,
         answers={pair.sentence: pair.verdict.answer for pair in analysis.pairs},
-        lost=_by_reason(analysis.rows),
+        lost=_by_reason([*analysis.rows, *analysis.damaged]),
         most_reasons=MOST_REASONS,
         sections=sections,
         images=images,
@@ -88,9 +96,9 @@ def to_html(title: str, analysis: Analysis, first: Headline, files: Mapping[str,
     return text
 
 
-def _by_reason(rows: Sequence[Row]) -> list[tuple[list[Row], str]]:
+def _by_reason(rows: Sequence[Row | Damaged]) -> list[tuple[list[Row | Damaged], str]]:
     """Return the runs without an error, those with one reason together."""
-    groups: dict[str, list[Row]] = {}
+    groups: dict[str, list[Row | Damaged]] = {}
     for row in rows:
         if row.reason:
             groups.setdefault(re.sub(r"\d+", "", f"{row.state} {row.reason}"), []).append(row)

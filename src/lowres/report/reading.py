@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from lowres.networks.shape import FLOPS_PER_MAC
 from lowres.recipe import FIELDS, Recipe
 from lowres.store.store import Store
-from lowres.study.study import find_runs
-from lowres.text import value as value_text
+from lowres.study.study import Damaged, read_runs
+from lowres.text import value as value_text, without_folders
 from lowres.training.run import RunSummary
 from lowres.variant import Variant
 
@@ -55,25 +55,32 @@ class Row(RunSummary):
         return None if macs is None else float(FLOPS_PER_MAC * macs)
 
 
-def read_rows(folder: Path) -> list[Row]:
+def read_rows(folder: Path) -> tuple[list[Row], list[Damaged]]:
     """Read all runs in a folder, at any depth, sorted by variant, width, learning rate and seed.
 
+    Reasons name files without their folders, because a report is shared.
+
+    Returns:
+        The runs, and those of which a file is damaged or missing.
+
     Raises:
-        StudyError: there are no runs, or a study's run is missing.
-        RunError: a run is damaged.
+        StudyError: there is no run that can be read.
     """
+    runs, damaged = read_runs(folder)
+    known = {str(place) for place in (folder, folder.resolve(), Path.cwd(), Path.home())}
+    known |= {str(run.store_path.parent) for run, _ in runs}
+    damaged = [replace(one, reason=without_folders(one.reason, known)) for one in damaged]
     rows = []
-    for run in find_runs(folder):
-        found, store = run.summary(), (str(run.store_path), run.store_digest)
-        rows.append(
-            Row(**{one.name: getattr(found, one.name) for one in fields(found)}, store=store)
-        )
+    for run, found in runs:
+        values = {one.name: getattr(found, one.name) for one in fields(found)}
+        values["reason"] = without_folders(found.reason, known)
+        rows.append(Row(**values, store=(str(run.store_path), run.store_digest)))
 
     def place(row: Row) -> tuple[Variant, float, float, int, str]:
         recipe = row.recipe
         return row.variant, recipe.width, recipe.lr, recipe.seed, row.name
 
-    return sorted(rows, key=place)
+    return sorted(rows, key=place), damaged
 
 
 def swept_fields(rows: Sequence[Row]) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ from lowres.errors import StudyError, nearest
 from lowres.recipe import FIELDS, Recipe
 from lowres.statistics.error_tables import Array
 from lowres.statistics.verdict import Verdict, judge
-from lowres.study.study import find_runs
+from lowres.study.study import read_runs
 from lowres.study.values import PARTS
 from lowres.text import value as setting_text
 from lowres.variant import Variant
@@ -82,16 +82,15 @@ class ResultsTable:
 
     @classmethod
     def of_runs(cls, folder: Path) -> ResultsTable:
-        """Read the finished runs in a folder, at any depth.
+        """Read the finished runs in a folder, at any depth; damaged ones are left out.
 
         Columns: the recipe fields and the parts of the variant that differ between runs, size in
         any case; seed; and cost, in multiply-adds of training.
 
         Raises:
             StudyError: it holds no finished run.
-            RunError: a run is damaged.
         """
-        runs = [one for one in (run.summary() for run in find_runs(folder)) if one.finished]
+        runs = [one for _, one in read_runs(folder)[0] if one.finished]
         if not runs:
             raise StudyError(f"{folder} holds no finished run: run lowres status {folder}")
         rows = [decisions(one.recipe) for one in runs]

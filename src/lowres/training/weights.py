@@ -21,6 +21,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypedDict
 
 import numpy as np
 import torch
@@ -32,9 +33,18 @@ from lowres.networks.make import make_network
 from lowres.recipe import Recipe
 from lowres.training.run import WEIGHTS_FILE, Run
 from lowres.work.files import sha256_of_file, write_bytes
+from lowres.work.records import decoded, typed
 
 METADATA = "lowres"
 MEAN, STD = "input.mean", "input.std"
+
+
+class Published(TypedDict):
+    """The metadata of a file of weights."""
+
+    recipe: dict[str, Any]
+    classes: tuple[str, ...]
+    store: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +116,9 @@ def load_network(path: Path | str) -> TrainedNetwork:
     safetensors = require("safetensors", "train")
     try:
         with safetensors.safe_open(file, framework="pt") as opened:
-            record = json.loads((opened.metadata() or {})[METADATA])
+            record = typed(decoded((opened.metadata() or {})[METADATA]), Published)
             tensors = {name: opened.get_tensor(name) for name in sorted(opened.keys())}
-        recipe, classes = Recipe.from_record(record["recipe"]), tuple(record["classes"])
+        recipe, classes = Recipe.from_record(record["recipe"]), record["classes"]
         mean, std = (tensors.pop(name).numpy() for name in (MEAN, STD))
         module = make_network(recipe, len(classes)).module
         module.load_state_dict(tensors)
