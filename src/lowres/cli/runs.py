@@ -22,9 +22,10 @@ from lowres.cli.flags import (
     recipe_of,
     share_of_points,
 )
-from lowres.errors import LowresError, require
+from lowres.errors import LowresError, RunBusyError, require
 from lowres.progress import shown, silent
 from lowres.training.run import Execution
+from lowres.work.executor import BUSY_STATUS
 
 if TYPE_CHECKING:
     from lowres.training.run import Run
@@ -38,22 +39,24 @@ else:
 def train(
     path: LocalPath,
     /,
-    *,
+    *others: LocalPath,
     recipe: RecipeFlags = None,
     execution: ExecutionFlags = None,
     out_directory: Annotated[Path | None, Output] = None,
     store: LocalPath | None = None,
     trust: Trusted = (),
     quiet: Quiet = False,
-) -> None:
+) -> int:
     """Train a network on a store, or finish a run that was planned or interrupted.
 
-    If torchrun starts several of these, they train one run together (docs/training.md).
+    Several runs of one store are trained side by side, on a GPU in one CUDA graph. If torchrun
+    starts several of these, they train one run together (docs/training.md).
 
     Example: lowres train store --variant 16-box --epochs 10
 
     Args:
         path: A store to train on, or the directory of a run to finish.
+        others: Directories of further runs to finish.
         recipe: Fields of the recipe.
         execution: How the training works.
         out_directory: Directory of the run. Default: runs/NAME, where NAME lists the recipe.
@@ -66,7 +69,7 @@ def train(
     from lowres.training import loop
     from lowres.training.device import local_device
     from lowres.training.distributed import joined
-    from lowres.training.run import result_line
+    from lowres.training.run import Run, result_line
 
     imported.trust(*trust)
     chosen = Execution(**given_values(execution))
@@ -75,21 +78,32 @@ def train(
         # One process makes the directory before the others look for it.
         run = _run_at(path, recipe, out_directory, store) if team.first else None
         team.wait()
-        run = run or _run_at(path, recipe, out_directory, store)
+        runs = [run or _run_at(path, recipe, out_directory, store), *map(Run.open, others)]
+        imported.refuse_untrusted(one.recipe for one in runs if not one.finished)
         track = silent if quiet else shown
         try:
-            result = loop.finish(run, store=store, execution=chosen, team=team, track=track)
+            ends = loop.finish_together(runs, store=store, execution=chosen, team=team, track=track)
         except KeyboardInterrupt:
-            again = ("lowres", "train", str(run.path), *imported.trust_flags([run.recipe]))
+            flags = imported.trust_flags(one.recipe for one in runs)
+            again = ("lowres", "train", *(str(one.path) for one in runs), *flags)
             raise KeyboardInterrupt(shlex.join(again)) from None
-        if team.first:
-            out.print(result_line(result))
-            out.print(f"{run.path}: finished; for its curves, run: lowres report {run.path}")
+    errors = [end for end in ends if isinstance(end, Exception)]
+    for one, end in zip(runs, ends, strict=True) if team.first else ():
+        if isinstance(end, Exception):
+            if len(runs) > 1:
+                out.print(f"{one.path}: {type(end).__name__}: {end}")
+            continue
+        out.print(result_line(end))
+        out.print(f"{one.path}: finished; for its curves, run: lowres report {one.path}")
+    if errors and len(runs) == 1:
+        raise errors[0]
+    busy = errors and all(isinstance(error, RunBusyError) for error in errors)
+    return BUSY_STATUS if busy else int(bool(errors))
 
 
 def _run_at(path: Path, recipe: RecipeFlags, out_directory: Path | None, store: Path | None) -> Run:
     """Open the run at a path, or plan one on the store at the path."""
-    from lowres.networks.imported import check_named, refuse_untrusted, trust_given
+    from lowres.networks.imported import check_named, trust_given
     from lowres.store.store import open_store
     from lowres.training.run import Run
 
@@ -99,10 +113,7 @@ def _run_at(path: Path, recipe: RecipeFlags, out_directory: Path | None, store: 
                 f"{path} is a run, and its recipe is fixed: leave out --out and the flags of the "
                 f"recipe, or train another run on its store"
             )
-        run = Run.open(path)
-        if not run.finished:
-            refuse_untrusted([run.recipe])
-        return run
+        return Run.open(path)
     opened, chosen = open_store(store or path), recipe_of(recipe)
     trust_given(given_values(recipe).items())
     check_named([chosen])
