@@ -192,7 +192,7 @@ def test_a_damaged_run_is_a_row_with_its_reason(store, tmp_path, file):
     page, table, numbers = lowres.write_report(tmp_path / "study").files
     assert "2 runs: 1 planned, 1 damaged." in page.read_text()
     assert f"<b>{lost.name}</b> damaged: runs/{lost.name}/{file} is damaged" in page.read_text()
-    lines = list(csv.DictReader(table.open()))
+    lines = list(csv.DictReader(table.read_text().splitlines()))
     assert [line["run"] for line in lines] == [kept.name, lost.name]
     assert lines[1]["status"] == "damaged"
     assert lines[1]["lr"] == ""

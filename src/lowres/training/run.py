@@ -135,8 +135,8 @@ class Outcome(TypedDict, total=False):
     bad_lr: Amount | None
     network: str
     parameters: Count
-    macs: Count
-    train_macs: Count
+    macs: Amount
+    train_macs: Amount
     weights_sha256: str
     precision: str
     compiled: bool

@@ -29,8 +29,10 @@ WORDS = {
 PATTERNS = {PATH: "a path without null bytes", FILE_NAME: "the name of a file, without slashes"}
 
 Share: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=1)]
-Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]
-Amount: TypeAlias = Annotated[float, msgspec.Meta(ge=0)]
+Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+Amount: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=1e30)]
+"""Seconds or multiply-adds, also of a whole study; nothing real is larger, and sums stay finite."""
+
 PathText: TypeAlias = Annotated[str, msgspec.Meta(pattern=PATH)]
 FileName: TypeAlias = Annotated[str, msgspec.Meta(pattern=FILE_NAME)]
 
