@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 ODD = (
     None, True, False, 0, -1, 1, 2, 1.5, -0.5, 1e308, 1e-308, 10**30, 10**400,
-    -(2**70), "", "x", "1", "trained", "../../x", "a\0b", "\x1b[31m", "é", "\u202e", "=1+1", "8-box", "99999-box", "9" * 5000,
+    -(2**70), "", "x", "1", "trained", "../../x", "a\0b", "\x1b[31m", "é", "\u202e", "=1+1",
+    "8-box", "99999-box", "9" * 5000,
     "x" * 5000, [], [1], ["x"], [[]], [None], {}, {"x": 1}, {"x": {}}, [1, 2, 3, 4],
 )  # fmt: skip
 """Values that take the place of another."""

@@ -36,14 +36,14 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     try:
         status = app(words) or 0
     except (RunBusyError, StoreBusyError) as error:
-        err.print(f"lowres: {error}")
+        err.print(f"lowres: {_indented(error)}")
         status = BUSY_STATUS
     except UntrustedError as error:
         command = shlex.join(["lowres", *words, "--trust", ",".join(error.names)])
         err.print(f"lowres: {error.fact}; if you trust it, run: {command}")
         status = 1
     except (LowresError, OSError) as error:
-        err.print(f"lowres: {error}")
+        err.print(f"lowres: {_indented(error)}")
         status = 1
     except KeyboardInterrupt as interrupt:  # a verb that knows a shorter command names it
         verb, again = next(iter(words), ""), interrupt.args and interrupt.args[0]
@@ -53,6 +53,11 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         )
         status = INTERRUPTED_STATUS
     sys.exit(status)
+
+
+def _indented(error: Exception) -> str:
+    """Return an error whose further lines cannot look like lines of lowres."""
+    return str(error).replace("\n", "\n  ")
 
 
 def _interrupt(_signal: int, _frame: object) -> NoReturn:

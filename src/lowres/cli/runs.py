@@ -155,8 +155,7 @@ def report(
     written = write_report(
         folder, format or FORMATS, bearable=share_of_points(bearable, "--bearable")
     )
-    for line in (*written.sentences, *written.files):
-        out.print(str(line))
+    out.lines(map(str, (*written.sentences, *written.files)))
 
 
 @app.command(group=MORE)
@@ -171,7 +170,6 @@ def demo(folder: LocalPath = Path("demo"), /, *, quiet: Quiet = False) -> int:
 
     found = run_demo(folder, track=silent if quiet else shown)
     out.print(f"\n{found.finished} runs trained, {len(found.failed)} failed")
-    for line in (*found.failed.values(), *found.verdicts):
-        out.print(line)
+    out.lines((*found.failed.values(), *found.verdicts))
     out.print(f"\nLook at {found.page}\nand at  {folder / 'contact-sheet.png'}")
     return int(bool(found.failed))

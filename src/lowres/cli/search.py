@@ -107,8 +107,7 @@ def search(
     except KeyboardInterrupt:
         again = f" --confirm {confirm}" if confirm else ""
         raise KeyboardInterrupt(f"lowres search {planned.path}{again}") from None
-    for line in lines(result):
-        out.print(line)
+    out.lines(lines(result))
     if result["best"] and "confirmation" not in result:
         out.print(
             "the error of the best is of one seed, by which it may have been chosen, so it is too "

@@ -31,6 +31,7 @@ from lowres.networks.imported import (
 )
 from lowres.progress import shown, silent
 from lowres.recipe import Recipe, named_recipe
+from lowres.text import visible
 
 if TYPE_CHECKING:
     from lowres.progress import Track
@@ -189,8 +190,7 @@ def study(
         flags = trust_flags(run.recipe for run in planned.runs)
         again = shlex.join(("lowres", "study", str(planned.path), *flags))
         raise KeyboardInterrupt(again) from None
-    for name, reason in summary.failed.items():
-        out.print(f"  {name}: {reason}")
+    out.lines(f"  {name}: {reason}" for name, reason in summary.failed.items())
     whole = summary.finished == len(planned.runs)
     again = "" if whole else f"; to try again, run: lowres study {planned.path}"
     out.print(
@@ -299,8 +299,10 @@ def _print_commands(planned: Study, working: StudyWorking) -> int:
     flags = ["--device", working.device] if working.device != "auto" else []
     flags += ["--threads", str(working.threads)] if working.threads is not None else []
     commands = [shlex.join(command) for command in planned.commands(flags)]
-    if any("\n" in command for command in commands):
-        raise StudyError(f"the path of study {planned.path} has a line break: choose another --out")
+    if any("\n" in command or visible(command) != command for command in commands):
+        raise StudyError(
+            f"the path of study {planned.path} has a control character: choose another --out"
+        )
     for command in commands:
         out.print(command)
     return 0
@@ -319,11 +321,9 @@ def _forecast(
 
     executor = make_executor(working, sum(not draft.finished for draft in drafts))
     assert isinstance(executor, LocalProcesses)
-    for line in lines(forecast(store, drafts, executor, ("--device", working.device), track=track)):
-        out.print(line)
+    out.lines(lines(forecast(store, drafts, executor, ("--device", working.device), track=track)))
     images = store.splits.get(drafts[0].recipe.measured_split(store.splits), 0)
-    for line in chances(drafts, images, noise) if images else ():
-        out.print(line)
+    out.lines(chances(drafts, images, noise) if images else ())
     return 0
 
 
@@ -347,8 +347,7 @@ def status(
         out.print(json.dumps(record(folder, found), indent=2))
         return
     out.print(f"{folder}: {summary(found)}")
-    for line in lines(found):
-        out.print(f"  {line}")
+    out.lines(f"  {line}" for line in lines(found))
     plans = {"study.json": "study", "search.json": "search", "recipe.json": "train"}
     verb = next((verb for plan, verb in plans.items() if (folder / plan).exists()), None)
     if verb and not all(one.state.finished for one in found):
