@@ -1,6 +1,6 @@
 """Measure a GPU: loading, steps one by one and in a CUDA graph, many networks side by side.
 
-    python bench/gpu.py [--seconds 420] [--out bench/results/gpu.csv]
+    python bench/gpu.py [--seconds 420] [--parts same,pack] [--out bench/results/gpu.csv]
 
 Random images and labels, batch 128, 1,000 classes, bfloat16 where the card has it. Parts, in order
 of what they decide; a part is left out if the time is over, and the table says so:
@@ -91,7 +91,11 @@ class Bench:
         return made
 
     def seconds(
-        self, take: Callable[[], None], budget_s: float, begin: Callable[[], object]
+        self,
+        take: Callable[[], None],
+        budget_s: float,
+        begin: Callable[[], object],
+        most: int = 400,
     ) -> float:
         """Return the seconds of a call, the least of three series; each begins an epoch."""
 
@@ -107,7 +111,7 @@ class Bench:
         if not self.gpu:
             return series(2)
         series(5)
-        count = max(3, min(400, int(budget_s / 3 / max(series(3), 1e-6))))
+        count = max(3, min(most, int(budget_s / 3 / max(series(3), 1e-6))))
         return min(series(count) for _ in range(3))
 
     def wait(self) -> None:
@@ -224,7 +228,7 @@ def loading(bench: Bench) -> Iterator[Figure]:
             take: Callable[[], object] = loader.next_batch
             if bench.gpu:
                 take = Graph([lambda one=loader: batch_of(one)], bench.device, Display())
-            rate = batch / bench.seconds(take, 0.5, lambda one=loader: one.begin(0))
+            rate = batch / bench.seconds(take, 0.5, lambda one=loader: one.begin(0), len(loader))
             yield f"loading {size} px, batch {batch}", rate, "images/s"
             yield f"loading {size} px, batch {batch}, moved", rate * size**2 * 9 / 1e9, "GB/s"
 
@@ -242,6 +246,7 @@ def main() -> None:
     """Measure and write the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=420.0)
+    parser.add_argument("--parts", default="same,pack,step,loading", help="by commas")
     parser.add_argument("--peak-tflops", type=float, default=989.0, help="an H100's in bfloat16")
     parser.add_argument("--out", type=Path, default=Path("bench/results/gpu.csv"))
     arguments = parser.parse_args()
@@ -259,8 +264,8 @@ def main() -> None:
     about["cudnn"] = torch.backends.cudnn.version()
     rows = []
     began = time.monotonic()
-    for part, figures in parts.items():
-        for what, value, unit in figures:
+    for part in arguments.parts.split(","):
+        for what, value, unit in parts[part]:
             row = {"part": part, "what": what, "value": f"{value:.5g}", "unit": unit}
             rows.append({**row, "bar": BARS.get(what, ""), "classes": CLASSES, **about})
             print(f"{time.monotonic() - began:5.0f} s", *row.values(), sep=" | ", flush=True)

@@ -11,6 +11,8 @@ import pytest
 
 from images import draw_source
 from lowres.cli import studies
+from lowres.recipe import Recipe
+from lowres.training.run import Run
 
 TINY = ["--width", "0.5", "--blocks", "1", "--epochs", "1", "--batch-size", "8"]
 
@@ -461,3 +463,16 @@ def test_a_search_resumes_and_refuses_flags_that_would_change_nothing(call, stor
     assert call(*same)[1] == shown
     assert "4 trained" in call("status", tmp_path / "search")[1]
     assert call("report", tmp_path / "search")[0] == 0
+
+
+def test_train_takes_several_runs(call, store, tmp_path):
+    recipes = [
+        Recipe(variant="8-box", width=0.5, blocks=1, epochs=1, batch_size=8, seed=seed)
+        for seed in range(2)
+    ]
+    runs = [Run.plan(tmp_path / str(n), recipe, store) for n, recipe in enumerate(recipes)]
+    paths = [run.path for run in runs]
+    status, text, _ = call("train", *paths, "--device", "cpu", "--quiet")
+    assert status == 0
+    assert all(f"{path}: finished" in text for path in paths)
+    assert call("train", paths[0], tmp_path / "none", "--device", "cpu")[0] == 1

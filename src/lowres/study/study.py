@@ -54,8 +54,9 @@ LOG_FILE = "train.log"
 MOST_TOGETHER = 16
 """Runs of a pack on a GPU; a graph with more branches is no faster (docs/log.md, one H100)."""
 
-BUSY_MACS = 1e11
-"""Multiply-adds of the steps of a pack that keep a GPU busy (docs/log.md, one H100)."""
+BUSY_MACS = 6e11
+"""Multiply-adds of a pack's steps that keep a GPU busy: four of WRN-28-2 at 32 px, batch 128
+(docs/log.md, one H100)."""
 
 COST_IMAGES, COST_CLASSES = 1_281_167, 1000
 """Train images and classes by which `cost` compares recipes: those of ImageNet."""
