@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any, Self, TypeAlias, TypedDict
+from typing import Annotated, Any, NotRequired, Self, TypeAlias, TypedDict
 
 from msgspec import Meta
 
@@ -50,6 +50,7 @@ class SourceRecord(TypedDict):
     kind: str
     layout: str
     name: str
+    images: NotRequired[dict[str, Count]]
     index_sha256: str
     notes: list[str]
 
