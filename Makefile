@@ -30,7 +30,7 @@ LOWEST ?= .venv-lowest
 # Without ray and timm: the oldest ones that work are named in pyproject.toml.
 LOWEST_EXTRAS := train,report,study,parquet,tensorboard,demo
 
-.PHONY: demo quick test test-all lint lowest audit clean
+.PHONY: demo quick test test-all test-gpu lint lowest audit clean
 
 demo: $(DEMO_READY)
 	$(BIN)/lowres demo
@@ -43,6 +43,10 @@ test: $(READY)
 
 test-all: test
 	$(PYTEST) -m slow
+
+# On a machine with a GPU; the other tests hide it.
+test-gpu: $(READY)
+	$(BIN)/python -m pytest -m gpu
 
 lint: $(READY)
 	$(PIP) --quiet "mypy>=1.15" "ruff>=0.11"

@@ -49,8 +49,8 @@ def train(
 ) -> int:
     """Train a network on a store, or finish a run that was planned or interrupted.
 
-    Several runs of one store are trained side by side, on a GPU in one CUDA graph. If torchrun
-    starts several of these, they train one run together (docs/training.md).
+    Several runs are trained in one process: on a GPU side by side in a CUDA graph, on the CPU one
+    after another. If torchrun starts several of these, they train one run (docs/training.md).
 
     Example: lowres train store --variant 16-box --epochs 10
 
@@ -66,10 +66,10 @@ def train(
     """
     require("torch", "train")
     from lowres.networks import imported
-    from lowres.training import loop
     from lowres.training.device import local_device
     from lowres.training.distributed import joined
     from lowres.training.run import Run, result_line
+    from lowres.training.together import finish_all
 
     imported.trust(*trust)
     chosen = Execution(**given_values(execution))
@@ -82,7 +82,7 @@ def train(
         imported.refuse_untrusted(one.recipe for one in runs if not one.finished)
         track = silent if quiet else shown
         try:
-            ends = loop.finish_together(runs, store=store, execution=chosen, team=team, track=track)
+            ends = finish_all(runs, store=store, execution=chosen, team=team, track=track)
         except KeyboardInterrupt:
             flags = imported.trust_flags(one.recipe for one in runs)
             again = ("lowres", "train", *(str(one.path) for one in runs), *flags)
