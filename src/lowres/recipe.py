@@ -149,7 +149,7 @@ class Recipe:
         _check("blocks", self.blocks, 1 <= self.blocks <= 1024, "from 1 to 1024")
         _check("epochs", self.epochs, 1 <= self.epochs <= 10**6, "from 1 to 1000000")
         _check("batch_size", self.batch_size, 2 <= self.batch_size <= 10**6, "from 2 to 1000000")
-        _check("lr", self.lr, 1e-12 <= self.lr <= 1e6, "from 1e-12 to 1e6")
+        _check("lr", self.lr, 1e-30 <= self.lr <= 1e30, "from 1e-30 to 1e30")
         _check("lr_drop", self.lr_drop, 0 < self.lr_drop <= 1, "above 0 and at most 1")
         drops = self.lr_drop_at
         rising = all(0 < a < 1 for a in drops) and list(drops) == sorted(set(drops))
@@ -158,7 +158,7 @@ class Recipe:
         _check("weight_decay", self.weight_decay, 0 <= self.weight_decay <= 1e6, "from 0 to 1e6")
         alone = self.optimizer == "muon" or self.adam_lr == ADAM_LR
         _check("adam_lr", self.adam_lr, alone, f"{ADAM_LR} unless the optimizer is muon")
-        _check("adam_lr", self.adam_lr, 1e-12 <= self.adam_lr <= 1e6, "from 1e-12 to 1e6")
+        _check("adam_lr", self.adam_lr, 1e-30 <= self.adam_lr <= 1e30, "from 1e-30 to 1e30")
         _check("warmup", self.warmup, 0 <= self.warmup <= 1, "from 0 to 1")
         _check("cooldown", self.cooldown, 0 <= self.cooldown <= 1, "from 0 to 1")
         smoothing = self.label_smoothing
