@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lowres.comparing.check import check as check
     from lowres.comparing.compare import compare as compare
     from lowres.comparing.contact_sheet import contact_sheet as contact_sheet
     from lowres.errors import LowresError as LowresError
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
         TorchLoader as TorchLoader,
         torch_loader as torch_loader,
     )
+    from lowres.loading.torch_dataset import torch_dataset as torch_dataset
     from lowres.networks.imported import trust as trust
     from lowres.recipe import Recipe as Recipe
     from lowres.report.files import write_report as write_report
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from lowres.store.prepare import open_source as open_source
     from lowres.store.store import Store as Store, open_store as open_store
     from lowres.study.axes import Axis as Axis
+    from lowres.study.runs import runs as runs
     from lowres.study.search.search import Search as Search
     from lowres.study.study import Study as Study
     from lowres.training.loop import train as train
@@ -54,6 +57,7 @@ _HOMES = {
     "Variant": "lowres.variant",
     "Working": "lowres.store.options",
     "build": "lowres.store.build",
+    "check": "lowres.comparing.check",
     "compare": "lowres.comparing.compare",
     "contact_sheet": "lowres.comparing.contact_sheet",
     "export": "lowres.store.export",
@@ -62,6 +66,8 @@ _HOMES = {
     "open_source": "lowres.store.prepare",
     "open_store": "lowres.store.store",
     "resample": "lowres.resampling.resampler",
+    "runs": "lowres.study.runs",
+    "torch_dataset": "lowres.loading.torch_dataset",
     "torch_loader": "lowres.loading.loaders",
     "train": "lowres.training.loop",
     "trust": "lowres.networks.imported",

@@ -21,7 +21,10 @@ def test_a_build_as_it_is_typed(tmp_path):
     draw_source(tmp_path / "animals")
     command = [sys.executable, "-m", "lowres", "build", "animals", "store", "--size", "8,16"]
     built = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=True)
-    assert built.stdout == "store: 24 train, 12 val; 8-box, 16-box\n"
+    assert built.stdout == (
+        "classes: 4, ant, bee, cat, dog; 6 images each in train\n"
+        "store: 24 train, 12 val; 8-box, 16-box\n"
+    )
     assert "build: 36/36" in built.stderr
 
 
@@ -45,7 +48,7 @@ def test_train_a_store_then_finish_the_run(call, store_path, tmp_path, monkeypat
     monkeypatch.chdir(tmp_path)
     status, shown, _ = call("train", store_path, "--variant", "8-box", *TINY)
     assert status == 0
-    assert re.search(r"WRN-6-0\.5 \(\d,\d+ parameters\): val top-1 error \d+\.\d\d %", shown)
+    assert re.search(r"WRN-8-0\.5 \(\d,\d+ parameters\): val top-1 error \d+\.\d\d %", shown)
     (run,) = (tmp_path / "runs").iterdir()
     assert run.name.startswith("8-box-k0.5-lr0.01-e1-s0-")
     (run / "result.json").unlink()
@@ -245,7 +248,7 @@ def test_an_interrupted_build_is_resumed_by_the_same_command(call, source, tmp_p
 def test_info(call, source, store_path):
     _, text, _ = call("info", store_path)
     assert "source: folder animals, layout split/class" in text
-    assert "train: 24 images" in text
+    assert "train: 24 pictures" in text
     assert "classes: 4, ant, bee, cat, dog" in text
     assert f"source {source}: folder, layout split/class" in call("info", source)[1]
 

@@ -98,7 +98,7 @@ def test_a_single_file_is_identified_though_it_cannot_be_built_from(batches, mon
     assert "origin: the released ImageNet16 pickle: 1 files" in next(lines)
     with pytest.raises(SourceError, match="train_data_batch_1 is missing"):
         list(lines)
-    assert "val: 2 images" in described(batches / "val_data")
+    assert "val: 2 pictures" in described(batches / "val_data")
 
 
 def test_the_other_small_imagenet(tmp_path):
@@ -158,7 +158,7 @@ def test_the_filter_of_jpegs_is_unknown(shared, tmp_path):
 
 
 def test_full_images_have_no_filter(source):
-    assert "train: 24 images" in described(source)
+    assert "train: 24 pictures" in described(source)
     assert "images: " not in described(source)
 
 

@@ -1,20 +1,21 @@
-"""Contact sheets: the same images in every variant of a store, as a PNG file or for a web page."""
+"""Contact sheets: the same images in every variant of a store, as a PNG file."""
 
 from __future__ import annotations
 
-import base64
-import io
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from lowres.errors import LowresError, StoreError
 from lowres.imagenet import with_word
+from lowres.store.preview import first_split, spread
 from lowres.store.store import Store
 from lowres.variant import FITS, RULES
+
+if TYPE_CHECKING:
+    from lowres.comparing.check import Check
 
 CELL_PX = 96
 GAP_PX = 6
@@ -24,30 +25,7 @@ LINE_PX = 14
 TEXT_PX = 13
 INK, PALE_INK = (20, 20, 20), (110, 110, 110)
 
-PAGE_COUNT = 6
-"""Images on a page."""
-
-
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """One image in all variants.
-
-    Attributes:
-        name: its class, split and row.
-        images: a PNG of each variant, as a data URI, at its own size.
-    """
-
-    name: str
-    images: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Sheet:
-    """Images for a web page, or the reason why there are none."""
-
-    variants: tuple[str, ...]
-    images: tuple[Shown, ...]
-    reason: str = ""
+PAIRS_A_ROW = 4
 
 
 def contact_sheet(store: Store, out: Path, *, split: str | None = None, count: int = 8) -> Path:
@@ -70,11 +48,8 @@ def contact_sheet(store: Store, out: Path, *, split: str | None = None, count: i
     """
     if count < 1:
         raise StoreError(f"--count must be at least 1, was {count}")
-    if out.suffix.lower() != ".png":
-        raise StoreError(
-            f"the contact sheet is a PNG: name it {out.with_suffix('.png')}, not {out}"
-        )
-    split = split or _first_split(store)
+    _need_png(out)
+    split = split or first_split(store)
     labels = store.labels(split)
     variants = sorted(store.variants)
     headings = [
@@ -85,7 +60,7 @@ def contact_sheet(store: Store, out: Path, *, split: str | None = None, count: i
         ]
         for v in variants
     ]
-    rows = _spread(len(labels), count)
+    rows = spread(len(labels), count)
     first_top = HEADER_PX + LINE_PX * max(map(len, headings))
     pitch = CELL_PX + GAP_PX
     size = (MARGIN_PX + len(variants) * pitch, first_top + len(rows) * pitch)
@@ -102,10 +77,7 @@ def contact_sheet(store: Store, out: Path, *, split: str | None = None, count: i
             cell = cell.resize((CELL_PX, CELL_PX), Image.Resampling.NEAREST)
             sheet.paste(cell, (left, first_top + line * pitch))
     for line, row in enumerate(rows):
-        name = text = with_word(store.classes[labels[row]])
-        while draw.textlength(name, font) > MARGIN_PX - 14 and text:
-            text = text[:-1]
-            name = f"{text}…"
+        name = _fitted(draw, font, with_word(store.classes[labels[row]]), MARGIN_PX - 14)
         middle = first_top + line * pitch + CELL_PX // 2
         draw.text((8, middle - 16), name, fill=INK, font=font)
         draw.text((8, middle), f"{split} {row}", fill=PALE_INK, font=font)
@@ -114,28 +86,57 @@ def contact_sheet(store: Store, out: Path, *, split: str | None = None, count: i
     return out
 
 
-def sheet(store: Store, variants: Sequence[str]) -> Sheet:
-    """Return some images for a web page, spread evenly over train, so that many classes show.
+def pair_sheet(found: Check, out: Path, *, count: int = 60) -> Path:
+    """Draw pairs of equal and similar images, four a row, with similarity, class and names.
 
-    Variants that the store lacks (those of a failed run, for example) are skipped.
+    Args:
+        found: the check of a store.
+        out: the PNG file to write.
+        count: number of pairs, spread evenly over all similarities; fewer if there are fewer.
+
+    Raises:
+        StoreError: `out` is no PNG.
     """
-    variants = tuple(variant for variant in variants if variant in store.manifest.variants)
-    split = _first_split(store)
-    try:
-        labels = store.labels(split)
-        arrays = [store.images(split, variant) for variant in variants]
-    except (LowresError, OSError) as error:
-        return Sheet(variants, (), str(error))
-    images = []
-    for row in _spread(len(labels), PAGE_COUNT):
-        pngs = []
-        for array in arrays:
-            buffer = io.BytesIO()
-            Image.fromarray(np.array(array[row])).save(buffer, "PNG", optimize=True)
-            pngs.append(f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}")
-        name = f"{with_word(store.classes[labels[row]])}, {split} {row}"
-        images.append(Shown(name, tuple(pngs)))
-    return Sheet(variants, tuple(images))
+    _need_png(out)
+    pairs = found.shown(count)
+    width, height = 2 * CELL_PX + 2 * GAP_PX, CELL_PX + 3 * LINE_PX + GAP_PX
+    rows = max(-(-len(pairs) // PAIRS_A_ROW), 1)
+    sheet = Image.new("RGB", (PAIRS_A_ROW * width + GAP_PX, rows * height + GAP_PX), "white")
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(TEXT_PX)
+    for number, (caption, *places) in enumerate(pairs):
+        left = GAP_PX + number % PAIRS_A_ROW * width
+        top = GAP_PX + number // PAIRS_A_ROW * height
+        for side, image in enumerate(found.images(np.array(places))):
+            cell = Image.fromarray(image).resize((CELL_PX, CELL_PX), Image.Resampling.NEAREST)
+            sheet.paste(cell, (left + side * CELL_PX, top))
+        below = [(caption, PALE_INK), *((found.name(place), INK) for place in places)]
+        for line, (text, ink) in enumerate(below):
+            text = _fitted(draw, font, text, width - GAP_PX)
+            draw.text((left, top + CELL_PX + line * LINE_PX), text, fill=ink, font=font)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    sheet.save(out)
+    return out
+
+
+def _need_png(out: Path) -> None:
+    if out.suffix.lower() != ".png":
+        raise StoreError(
+            f"the contact sheet is a PNG: name it {out.with_suffix('.png')}, not {out}"
+        )
+
+
+def _fitted(
+    draw: ImageDraw.ImageDraw,
+    font: ImageFont.ImageFont | ImageFont.FreeTypeFont,
+    text: str,
+    width: int,
+) -> str:
+    """Return a text, cut so that it fits into some pixels."""
+    fitted = text
+    while draw.textlength(fitted, font) > width and text:
+        text = text[:-1]
+        fitted = f"{text}…"
+    return fitted
 
 
 def reopen_store(path: str, digest: str) -> tuple[Store | None, str]:
@@ -147,13 +148,3 @@ def reopen_store(path: str, digest: str) -> tuple[Store | None, str]:
     if store.manifest.digest != digest:
         return None, f"{path} holds another store now"
     return store, ""
-
-
-def _first_split(store: Store) -> str:
-    return "train" if "train" in store.splits else next(iter(store.splits))
-
-
-def _spread(rows: int, count: int) -> list[int]:
-    """Return up to `count` rows from the first to the last, evenly spread."""
-    spread: list[int] = np.unique(np.linspace(0, rows - 1, count).round().astype(int)).tolist()
-    return spread

@@ -131,6 +131,22 @@ def missing_classes(split: str, filled: Collection[str], classes: Sequence[str])
     return [f"{split} has no images of {counts}, {missing[0]} first"] if missing else []
 
 
+def _noted(whole: Index, part: Index, notes: Sequence[str] = ()) -> Index:
+    """Return a part of an index with notes on its own classes, not on those of the whole."""
+    stale = _class_notes(whole)
+    kept = [note for note in whole.notes if note not in stale]
+    return replace(part, notes=(*kept, *notes, *_class_notes(part)))
+
+
+def _class_notes(index: Index) -> list[str]:
+    """Return the notes on classes of which a split has no images."""
+    found = []
+    for split, entries in index.splits.items():
+        filled = {index.classes[label] for label in {entry.label for entry in entries}}
+        found += missing_classes(split, filled, index.classes)
+    return found
+
+
 def missing_number(stems: Iterable[str]) -> str | None:
     """Return the first of numbered file names that is missing, without its suffix.
 
@@ -179,7 +195,8 @@ def select_classes(index: Index, names: Sequence[str]) -> Index:
         )
     kept = tuple(name for name in index.classes if name in set(names))
     new_label = {index.classes.index(name): label for label, name in enumerate(kept)}
-    splits, notes = {}, list(index.notes)
+    splits: dict[str, tuple[Entry, ...]] = {}
+    notes = []
     for split, entries in index.splits.items():
         chosen = [entry for entry in entries if entry.label in new_label]
         if chosen:
@@ -188,7 +205,7 @@ def select_classes(index: Index, names: Sequence[str]) -> Index:
             raise SourceError(f"train has no images of {', '.join(kept)}")
         else:
             notes.append(f"left out {split}: it has no images of the classes kept")
-    return replace(index, classes=kept, splits=splits, notes=tuple(notes))
+    return _noted(index, replace(index, classes=kept, splits=splits), notes)
 
 
 def split_by_hash(index: Index, val_fraction: float) -> Index:
@@ -218,4 +235,5 @@ def split_by_hash(index: Index, val_fraction: float) -> Index:
                 f"--val-fraction {val_fraction} of {len(index.splits['train'])} images "
                 f"leaves {split} empty; choose another fraction"
             )
-    return replace(index, splits={split: tuple(entries) for split, entries in sides.items()})
+    parts = {split: tuple(entries) for split, entries in sides.items()}
+    return _noted(index, replace(index, splits=parts))

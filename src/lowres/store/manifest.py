@@ -7,13 +7,14 @@ absolute paths: the same source and options make the same manifest, byte for byt
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, NotRequired, Self, TypeAlias, TypedDict
 
 from msgspec import Meta
 
 from lowres.errors import StoreError, VariantError
+from lowres.store.findings import notes
 from lowres.variant import Variant
 from lowres.work.files import write_json
 from lowres.work.records import Count, FileName, RecordError, decoded, typed
@@ -79,6 +80,7 @@ class Manifest:
         contents: the content hash of each variant (`content.py`).
         files: SHA-256 (hexadecimal) of every file, by its path in the store.
         versions: the software that built it.
+        findings: number of images by what the build found in them (`findings.py`).
     """
 
     source: SourceRecord
@@ -91,6 +93,18 @@ class Manifest:
     contents: dict[str, str]
     files: dict[str, str]
     versions: dict[str, str]
+    findings: dict[str, Count] = field(default_factory=dict)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the store leaves out, and what the build found in the images, a sentence each."""
+        return (*self.source["notes"], *self.finding_notes)
+
+    @property
+    def finding_notes(self) -> tuple[str, ...]:
+        """What the build found in the images."""
+        px = max(Variant.parse(name).size for name in self.variants)
+        return tuple(notes(self.findings, self.splits, self.options, px))
 
     @property
     def digest(self) -> str:
@@ -133,8 +147,8 @@ class Manifest:
 
     def _check(self) -> None:
         """Check what types do not say: every split and variant has all that belongs to it."""
-        if not self.splits:
-            raise RecordError("splits must not be empty")
+        if not (self.splits and self.variants):
+            raise RecordError("splits and variants must not be empty")
         for name in self.variants:
             Variant.parse(name)
             if name not in self.contents:

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 from lowres.errors import SourceError, StoreError, VariantError
-from lowres.variant import FILTERS, FITS, RULES, Filter, Fit, Rule, Variant
+from lowres.variant import FILTERS, FITS, RULES, Depth, Filter, Fit, Rule, Variant
 from lowres.work.threads import available_cores
 
 DEFAULT_SIZES_PX = (16, 32, 64)
@@ -17,6 +17,7 @@ DEFAULT_FILTER: Filter = "box"
 """The filter of the released data."""
 
 FilterChoice = Literal[Filter, "all"]
+ClassOrder = Literal["source", "devkit"]
 LISTS = ("size", "filter", "fit", "rule", "classes")
 """Fields that take one value or several."""
 
@@ -29,11 +30,12 @@ class Preset(NamedTuple):
     rule: Rule
 
 
-PresetName = Literal["chrabaszcz2017", "edm", "hf-lanczos"]
+PresetName = Literal["chrabaszcz2017", "edm", "hf-lanczos", "adm"]
 PRESETS: dict[PresetName, Preset] = {
     "chrabaszcz2017": Preset("box", "squash", "release-2017"),
     "edm": Preset("lanczos", "crop", "pillow"),
     "hf-lanczos": Preset("lanczos", "resize-crop", "pillow"),
+    "adm": Preset("bicubic", "adm", "pillow"),
 }
 
 
@@ -51,25 +53,36 @@ class BuildOptions:
     """
 
     size: tuple[int, ...] = ()
-    """Sides of the squares in pixels. Default: 16, 32 and 64; a source of small images (released
-    batches, CIFAR) keeps its own size."""
+    """Sides of the squares in pixels. Default: those of 16, 32 and 64 that do not enlarge most
+    images; a source of small images (released batches, CIFAR) keeps its own size."""
     filter: tuple[FilterChoice, ...] = ()
     """Names of Pillow's filters, or all for all six. Default: box."""
     fit: tuple[Fit, ...] = ()
     """How a rectangle becomes a square. squash (the default): the whole image, aspect lost.
-    crop: the centre square, resized. resize-crop: resized, then the centre square."""
+    crop: the centre square, resized. resize-crop: resized, then the centre square. adm: halved
+    with box as often as the size allows, resized, then the centre square."""
     rule: tuple[Rule, ...] = ()
     """Exact arithmetic. pillow (the default): today's Pillow. release-2017: the released data."""
     preset: PresetName | None = None
     """A known filter, fit and rule, in place of the three. chrabaszcz2017: the released data.
-    edm: EDM's data tool. hf-lanczos: the repacks of ImageNet on Hugging Face."""
+    edm: EDM's data tool. hf-lanczos: the repacks of ImageNet on Hugging Face. adm: the crop of
+    ADM (guided diffusion) and of EDM2."""
     classes: tuple[str, ...] = ()
     """Keep only these classes: their names; a file with one name a line; imagenet16-120 (-150,
     -200); or a range such as devkit:1-120 or sorted:0-99."""
+    class_order: ClassOrder = "source"
+    """How labels number the classes. source: in the order of the source, which is sorted WNIDs for
+    ImageNet. devkit: in the order of ImageNet's devkit, as NAS-Bench-201: label 0 is n02119789."""
     val_fraction: float | None = None
     """Take this fraction of a source without splits as val, by a hash of each key."""
     exif_rotate: bool = False
     """Rotate images by their EXIF orientation; the released data does not."""
+    depth: Depth | None = None
+    """What to do with images of more than 8 bits; without it they stop the build. scale: 65535 (of
+    floats 1.0) becomes 255. clip: values above 255 become 255, as Pillow does it."""
+    background: str | None = None
+    """Colour behind transparent pixels, such as white or '#7f7f7f'. Default: alpha is dropped, as
+    Pillow does it, so that the colours under transparent pixels show."""
 
     if TYPE_CHECKING:  # what may be given is wider than what the fields contain
 
@@ -82,26 +95,34 @@ class BuildOptions:
             rule: Rule | Sequence[Rule] = (),
             preset: PresetName | None = None,
             classes: str | Sequence[str] = (),
+            class_order: ClassOrder = "source",
             val_fraction: float | None = None,
             exif_rotate: bool = False,
+            depth: Depth | None = None,
+            background: str | None = None,
         ) -> None: ...
 
     def __post_init__(self) -> None:
+        if self.class_order not in get_args(ClassOrder):
+            raise StoreError(
+                f"--class-order must be one of {', '.join(get_args(ClassOrder))}, was "
+                f"{self.class_order!r}"
+            )
         for name in LISTS:
             given = getattr(self, name)
             several = isinstance(given, Iterable) and not isinstance(given, str)
             object.__setattr__(self, name, tuple(given) if several else (given,))
 
-    def variants(self, native_px: int | None = None) -> tuple[Variant, ...]:
+    def variants(self, default_px: Sequence[int] = DEFAULT_SIZES_PX) -> tuple[Variant, ...]:
         """List size x filter x fit x rule, sizes first.
 
         Args:
-            native_px: the size to make if no size was chosen; None for the default sizes.
+            default_px: the sizes to make if none was chosen.
 
         Raises:
             VariantError: a part does not exist, or a preset is chosen beside a part of it.
         """
-        sizes = self.size or (DEFAULT_SIZES_PX if native_px is None else (native_px,))
+        sizes = self.size or default_px
         named = tuple(name for name in self.filter if name != "all") or (DEFAULT_FILTER,)
         filters = FILTERS if "all" in self.filter else named
         chosen = product(filters, self.fit or FITS[:1], self.rule or RULES[:1])

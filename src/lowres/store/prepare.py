@@ -22,10 +22,12 @@ from lowres import formats
 from lowres.errors import SourceError, StoreError
 from lowres.formats.indexing import select_classes, split_by_hash
 from lowres.formats.source import Entry, Index, Source, file_stamp
-from lowres.imagenet import expanded
+from lowres.imagenet import devkit_ids, expanded
+from lowres.resampling.decode import background_of
 from lowres.store.manifest import FILE_NAME
-from lowres.store.options import PRESETS, BuildOptions
+from lowres.store.options import DEFAULT_SIZES_PX, PRESETS, BuildOptions
 from lowres.store.rows import RowFile
+from lowres.store.sample import default_sizes, short_side
 from lowres.store.store import Store
 from lowres.variant import Variant
 
@@ -105,7 +107,11 @@ class StoreSource(Source):
                 for split in self.store.splits
             },
             layout=", ".join(map(str, self.variants)),
-            notes=(*manifest.source["notes"], origin),
+            notes=(
+                *manifest.source["notes"],
+                *(f"in the store that was copied: {note}" for note in manifest.finding_notes),
+                origin,
+            ),
             native_px=sizes.pop() if len(sizes) == 1 else None,
             is_variant=True,
         )
@@ -196,6 +202,41 @@ class Prepared:
         return sum(map(len, self.index.splits.values()))
 
 
+def _in_devkit_order(index: Index) -> Index:
+    """Renumber classes by their devkit ids.
+
+    Raises:
+        SourceError: the classes are not ImageNet's.
+    """
+    ids = devkit_ids(index.classes)
+    if ids is None:
+        raise SourceError(
+            "--class-order devkit needs ImageNet's classes, named by WNID; this source has other "
+            f"classes ({', '.join(index.classes[:3])}, ...): leave it out"
+        )
+    order = np.argsort(ids).tolist()
+    new_label = {old: new for new, old in enumerate(order)}
+    splits = {
+        split: tuple(replace(entry, label=new_label[entry.label]) for entry in entries)
+        for split, entries in index.splits.items()
+    }
+    return replace(index, classes=tuple(index.classes[old] for old in order), splits=splits)
+
+
+def _default_sizes(source: Source, index: Index) -> tuple[tuple[int, ...], Index]:
+    """Return the default sizes that do not enlarge most images, and the index with a note."""
+    side = short_side(source, index)
+    sizes = default_sizes(side)
+    left_out = [str(size) for size in DEFAULT_SIZES_PX if size not in sizes]
+    if not left_out:
+        return sizes, index
+    note = (
+        f"no {' or '.join(left_out)} px by default, which would enlarge most images: "
+        f"their shorter side is {side} px (median of a sample)"
+    )
+    return sizes, replace(index, notes=(*index.notes, note))
+
+
 def prepare(path: Path, store: Path, options: BuildOptions | None) -> Prepared:
     """Open and list a source, and plan what is made of it.
 
@@ -208,6 +249,8 @@ def prepare(path: Path, store: Path, options: BuildOptions | None) -> Prepared:
 
     options = options or BuildOptions()
     options.variants()  # raises before anything is read
+    if options.background is not None:
+        options = replace(options, background=background_of(options.background))
     if store.resolve().is_relative_to(path.resolve()):
         raise StoreError(f"store {store} must not lie inside the source {path}: choose another")
     source = open_source(path)
@@ -217,10 +260,16 @@ def prepare(path: Path, store: Path, options: BuildOptions | None) -> Prepared:
     options = replace(options, classes=expanded(options.classes, index.classes))
     if options.classes:
         index = select_classes(index, options.classes)
+    if options.class_order == "devkit":
+        index = _in_devkit_order(index)
     if options.val_fraction is not None:
         index = split_by_hash(index, options.val_fraction)
     copies = source.variants if isinstance(source, StoreSource) else ()
-    variants = sorted(copies or options.variants(index.native_px))
+    fixed = copies or options.size or index.native_px is not None
+    sizes: tuple[int, ...] = (index.native_px or DEFAULT_SIZES_PX[0],)
+    if not fixed:
+        sizes, index = _default_sizes(source, index)
+    variants = sorted(copies or options.variants(sizes))
     others = {variant.size for variant in variants} - {index.native_px}
     if index.is_variant and others and not copies:
         raise StoreError(

@@ -21,9 +21,10 @@ import shutil
 import threading
 import uuid
 from array import array
-from collections.abc import Collection, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -165,17 +166,20 @@ class Built:
         skipped: the reason for each row whose image cannot be decoded.
         sums: int64; for each variant the sums of the levels of red, green and blue, then the sums
             of their squares.
+        findings: number of images by what was found in them (`findings.py`).
     """
 
     chunk: Chunk
     stamps: str
     skipped: dict[int, str]
     sums: array[int]
+    findings: dict[str, int] = field(default_factory=dict)
 
     def line(self) -> str:
         """Return the line of a journal."""
         record = {**asdict(self.chunk), "stamps": self.stamps, "skipped": self.skipped}
         record["sums"] = self.sums.tolist()
+        record["findings"] = self.findings
         return f"{json.dumps({**record, 'check': _check(record)})}\n"
 
     @classmethod
@@ -189,7 +193,8 @@ class Built:
             return None
         chunk = Chunk(record["split"], record["start"], record["stop"])
         skipped = {int(row): reason for row, reason in record["skipped"].items()}
-        return cls(chunk, record["stamps"], skipped, array("q", record["sums"]))
+        sums = array("q", record["sums"])
+        return cls(chunk, record["stamps"], skipped, sums, record["findings"])
 
 
 def _check(record: dict[str, Any]) -> str:
@@ -363,7 +368,12 @@ class Staging:
         return self.index.splits[chunk.split][chunk.start : chunk.stop]
 
     def keep(
-        self, chunk: Chunk, stamps: str, skipped: dict[int, str], pixels: NDArray[np.uint8]
+        self,
+        chunk: Chunk,
+        stamps: str,
+        skipped: dict[int, str],
+        findings: Mapping[str, int],
+        pixels: NDArray[np.uint8],
     ) -> None:
         """Write the rows of a chunk, and then a line of the journal; safe in several threads.
 
@@ -378,7 +388,7 @@ class Staging:
             self.digests[chunk.split, variant].write(chunk.start, image_digests(block))
             add_levels(pixels[start:stop], total)
             start = stop
-        built = Built(chunk, stamps, skipped, array("q", sums.tobytes()))
+        built = Built(chunk, stamps, skipped, array("q", sums.tobytes()), dict(findings))
         with self._lock:
             if self._journal is None:
                 self._journal = Journal(self._own)
@@ -406,3 +416,10 @@ class Staging:
         for built in self.built:
             by_split[built.chunk.split].update(built.skipped)
         return {split: dict(sorted(rows.items())) for split, rows in by_split.items()}
+
+    def findings(self) -> dict[str, int]:
+        """Count the images by what was found in them, over all splits."""
+        counts: Counter[str] = Counter()
+        for built in self.built:
+            counts.update(built.findings)
+        return dict(sorted(counts.items()))
