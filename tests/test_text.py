@@ -99,9 +99,12 @@ def test_other_cells_stay(value):
 @pytest.mark.parametrize(
     ("text", "shared"),
     [
-        ("/home/ann/runs/a/result.json is damaged", "result.json is damaged"),
-        ("no such file: '/data/x/y.tar' (see /tmp/log.txt)", "no such file: 'y.tar' (see log.txt)"),
-        ("/home/ann/my runs/a is gone", "a is gone"),
+        ("/home/ann/runs/a/result.json is damaged", "…/result.json is damaged"),
+        (
+            "no such file: '/data/x/y.tar' (see /tmp/log.txt)",
+            "no file: '…/y.tar' (see …/log.txt)",
+        ),
+        ("/home/ann/my runs/a is gone", "…/a is gone"),
         ("see https://example.org/a/b, and/or 1/2 and ../x/y", ""),
         ("12 images/s at /dev", ""),
     ],

@@ -9,8 +9,11 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
-FOLDERS = re.compile(r"(?<![\w./~-])/(?:[^\s/'\"]+/)+(?=[^\s/'\"])")
-"""The folders of an absolute path."""
+QUOTED = re.compile(r"(?<=['\"])~?/[^'\"\n]*(?=/[^'\"/\n]+['\"])")
+"""The folders of an absolute path in quotation marks, which may have blanks in its name."""
+
+FOLDERS = re.compile(r"(?<![\w.:/~…])~?(?:/[^\s/'\",;:<>|]+)+(?=/[^\s/'\",;:<>|])")
+"""The folders of any other absolute path."""
 
 CONTROL = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
@@ -108,15 +111,15 @@ def cell(value: object) -> object:
 
 
 def without_folders(text: str, known: Iterable[str] = ()) -> str:
-    """Return a text with names in place of absolute paths, for pages that are shared.
+    """Return a text with `…/name` for absolute paths, for pages that are shared.
 
     Args:
         text: such as the message of an error.
-        known: folders that occur in it; only these may have blanks in their names.
+        known: folders that occur in it; they may have blanks in their names.
     """
     for folder in sorted(known, key=len, reverse=True):
-        text = text.replace(f"{folder}/", "") if folder.count("/") > 1 else text
-    return FOLDERS.sub("", text)
+        text = text.replace(f"{folder}/", "…/") if folder.count("/") > 1 else text
+    return FOLDERS.sub("…", QUOTED.sub("…", text))
 
 
 def shortened(text: str, most: int = 400) -> str:

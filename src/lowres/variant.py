@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal, Self, get_args
 
 from lowres.errors import VariantError, nearest
@@ -64,6 +65,7 @@ class Variant:
                 raise VariantError(f"{part} must be one of {', '.join(known)}, was {value!r}{hint}")
 
     @classmethod
+    @lru_cache(maxsize=1024)
     def parse(cls, name: str) -> Self:
         """Read a name such as `32-box`, `64-lanczos-crop` or `32-box-release-2017`.
 

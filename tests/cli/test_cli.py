@@ -177,9 +177,9 @@ def test_a_command_that_is_not_understood_names_its_help(call):
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["build", "s3://bucket/images", "store"],
+        ["build", "images", "s3://bucket/store"],
         ["build", "images", "gs://bucket/store"],
-        ["info", "https://example.org/x.tar"],
+        ["verify", "https://example.org/x.tar"],
         ["export", "store", "hf://me/set", "--to", "parquet"],
         ["train", "s3://bucket/store"],
         ["show", "store", "--out", "s3://bucket/sheet.png"],
@@ -189,7 +189,7 @@ def test_a_url_is_refused_in_words(call, arguments):
     (url,) = (one for one in arguments if "://" in one)
     status, _, words = call(*arguments)
     assert status == 1
-    assert words.startswith(f"lowres: {url} is a URL, and lowres reads and writes local files only")
+    assert words.startswith(f"lowres: {url} is a URL, and this is read or written on disk only")
 
 
 def test_every_list_takes_blanks_and_commas(call, source, store_path, tmp_path, monkeypatch):

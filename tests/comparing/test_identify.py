@@ -145,7 +145,8 @@ def test_a_labelled_set_beside_small_imagenet_is_itself(tmp_path, source):
     (tmp_path / "set").symlink_to(source)
     (tmp_path / "train_32x32").mkdir()
     Image.new("RGB", (32, 32)).save(tmp_path / "train_32x32" / "1.png")
-    assert "PixelRNN" not in described(tmp_path)
+    with pytest.raises(SourceError, match="splits inside its folders, such as set/train"):
+        described(tmp_path)
     assert "PixelRNN" in described(tmp_path / "train_32x32")
 
 

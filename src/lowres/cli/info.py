@@ -13,6 +13,9 @@ from lowres.comparing.identify import identify, released
 from lowres.formats import open_source
 from lowres.formats.batches import BatchesSource
 from lowres.formats.ilsvrc import small_imagenet
+from lowres.formats.names import class_order
+from lowres.formats.source import Reading
+from lowres.formats.unlabelled import index_of
 from lowres.imagenet import devkit_ids
 from lowres.progress import Track, silent
 from lowres.store.findings import class_line
@@ -29,7 +32,7 @@ SPLIT_LINE = "{}: {} pictures"
 """A split and its number of images, as scripts of others read it: without a comma."""
 
 
-def describe(path: Path, *, track: Track = silent) -> Iterator[str]:
+def describe(path: Path, *, reading: Reading | None = None, track: Track = silent) -> Iterator[str]:
     """Return the lines that describe a store, a run, a study, a search or a source.
 
     The lines of a source include its known origin; released batches are read once for that.
@@ -48,7 +51,7 @@ def describe(path: Path, *, track: Track = silent) -> Iterator[str]:
     elif is_fid_file(path):
         yield from describe_fid(path)
     else:
-        yield from _source(path, track)
+        yield from _source(path, reading or Reading(), track)
 
 
 def _store(path: Path) -> Iterator[str]:
@@ -64,7 +67,8 @@ def _store(path: Path) -> Iterator[str]:
     first = next(iter(store.splits))
     yield class_line(classes, np.bincount(store.labels(first), minlength=len(classes)), first)
     ids = devkit_ids(classes)
-    order = "in sorted order" if list(classes) == sorted(classes) else "in the source's own order"
+    is_sorted = list(classes) == class_order(classes)
+    order = "in sorted order" if is_sorted else "in the source's own order"
     if ids is not None:
         by = "devkit ids" if list(ids) == sorted(ids) else "sorted WNIDs"
         if by == "sorted WNIDs" and list(classes) != sorted(classes):
@@ -127,15 +131,15 @@ def _search(path: Path) -> Iterator[str]:
         yield f"for each run: lowres status {path}; to finish: lowres search {path}"
 
 
-def _source(path: Path, track: Track) -> Iterator[str]:
-    unlabelled = small_imagenet(path) if path.exists() else None
+def _source(path: Path, reading: Reading, track: Track) -> Iterator[str]:
+    unlabelled = None if reading.unlabelled else small_imagenet(path)
     if unlabelled:
         yield unlabelled
         return
-    source = open_source(path)
+    source = open_source(path, reading)
     if isinstance(source, BatchesSource):  # before the index, which needs all files
         yield released(source, track=track)
-    index = source.index()
+    index = index_of(source, reading)
     yield f"source {path}: {source.kind}, layout {index.layout}"
     split, entries = next(iter(index.splits.items()))
     labels = np.fromiter((entry.label for entry in entries), np.int64, len(entries))

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 from cyclopts import App, Group, Parameter
 
 from lowres.cli.app import MORE, STORES, app, err, out
-from lowres.cli.flags import Commas, LocalPath, Output, Quiet, flags_of, given_values
+from lowres.cli.flags import Commas, LocalPath, Output, Quiet, SourcePath, flags_of, given_values
 from lowres.errors import LowresError
+from lowres.formats.source import Reading
 from lowres.progress import Track, shown, silent
 from lowres.store.manifest import FILE_NAME
 from lowres.store.options import BuildOptions, Working, class_names
@@ -22,9 +23,15 @@ if TYPE_CHECKING:
 
     Options: TypeAlias = Any
     WorkingFlags: TypeAlias = Any
+    ReadingFlags: TypeAlias = Any
 else:
-    Options = flags_of(BuildOptions, Group("What to build", sort_key=1))
-    WorkingFlags = flags_of(Working, Group("How to build", sort_key=2))
+    ReadingFlags = flags_of(Reading, Group("How to read the source", sort_key=2))
+    Options = flags_of(
+        BuildOptions,
+        Group("What to build", sort_key=1),
+        without=[field.name for field in fields(Reading)],
+    )
+    WorkingFlags = flags_of(Working, Group("How to build", sort_key=3))
 
 BENCHMARK = "benchmark"
 """The one format of `export` that takes a study."""
@@ -35,14 +42,16 @@ SHOWN_SKIPPED = 10
 
 @app.command(group=STORES)
 def build(
-    source: LocalPath,
+    source: SourcePath,
     store: LocalPath,
     /,
     *,
     options: Options = None,
+    reading: ReadingFlags = None,
     working: WorkingFlags = None,
     shard: str | None = None,
     finish: bool = False,
+    add: bool = False,
     quiet: Quiet = False,
 ) -> None:
     """Build a store of small variants from labelled images.
@@ -53,14 +62,18 @@ def build(
     Example: lowres build images store --size 8,16,32 --filter box,lanczos
 
     Args:
-        source: A folder of images, the tars of ILSVRC2012, the released batches, Parquet or
-            WebDataset files, CIFAR, MNIST, the ZIP of EDM, or another store (docs/formats.md).
+        source: A folder of images, a table of paths and labels, the tars of ILSVRC2012, the
+            released batches, Parquet or WebDataset files, CIFAR, MNIST, the ZIP of EDM, another
+            store, or a URL (docs/formats.md).
         store: Folder to write, new or empty.
         options: Sizes, filters and what is taken from the source.
+        reading: What the source does not say itself.
         working: How the build works; nothing here changes a byte of the store.
         shard: Build only a part, such as 2/8, while other processes or machines build the other
             parts into the same folder; then run the command with --finish.
         finish: Make the store of the parts that were built with --shard.
+        add: Add variants to a finished store, such as --size 8. The source must be unchanged; runs
+            and studies of the store continue.
         quiet: Show no progress.
     """
     # No library that is loaded below computes with more threads than it is given.
@@ -68,12 +81,15 @@ def build(
     from numpy import bincount
 
     from lowres.store import build as builder
+    from lowres.store.add import add as add_variants
     from lowres.store.findings import class_line
     from lowres.store.staging import Shard
     from lowres.store.store import open_store
 
-    chosen, ways = _options(options), Working(**given_values(working))
+    chosen, ways = _options(options, reading), Working(**given_values(working))
     track = silent if quiet else shown
+    if add and (shard is not None or finish):
+        raise LowresError("--add builds in threads here: leave --shard and --finish out")
     if shard is not None:
         if finish or ways.executor != "threads":
             raise LowresError("--shard builds a part in threads: leave --finish and --executor out")
@@ -87,7 +103,7 @@ def build(
         return
     if finish and (ways.executor, ways.on_change) != ("threads", "stop"):
         raise LowresError("--finish builds nothing: leave --executor and --on-change out")
-    make = builder.finish_shards if finish else builder.build
+    make = add_variants if add else builder.finish_shards if finish else builder.build
     manifest = make(source, store, chosen, working=ways, track=track)
     err.lines(f"note: {note}" for note in manifest.notes)
     if skipped := manifest.skipped:
@@ -103,8 +119,8 @@ def build(
     out.print(f"{store}: {_counts(manifest.splits)}; {', '.join(manifest.variants)}")
 
 
-def _options(given: Options) -> BuildOptions:
-    options = BuildOptions(**given_values(given))
+def _options(given: Options, reading: ReadingFlags) -> BuildOptions:
+    options = BuildOptions(**given_values(reading), **given_values(given))
     return replace(options, classes=class_names(options.classes))
 
 
@@ -113,16 +129,19 @@ def _counts(splits: dict[str, int]) -> str:
 
 
 @app.command(group=STORES)
-def info(path: LocalPath, /, *, quiet: Quiet = False) -> None:
+def info(path: SourcePath, /, *, reading: ReadingFlags = None, quiet: Quiet = False) -> None:
     """Describe a store, run, study, search or set of images; say which ImageNet32 a set is.
 
     Args:
         path: Any of these. Released batches are compared with the published checksums.
+        reading: What the source does not say itself.
         quiet: Show no progress.
     """
     from lowres.cli.info import describe
 
-    out.lines(describe(path, track=silent if quiet else shown))
+    out.lines(
+        describe(path, reading=Reading(**given_values(reading)), track=silent if quiet else shown)
+    )
 
 
 @app.command(group=STORES)
@@ -391,10 +410,11 @@ app.command(bench)
 
 @bench.command(name="build")
 def bench_build(
-    source: LocalPath,
+    source: SourcePath,
     /,
     *,
     options: Options = None,
+    reading: ReadingFlags = None,
     sample: int = 400,
     rounds: int = 3,
     images: int | None = None,
@@ -407,6 +427,7 @@ def bench_build(
     Args:
         source: What would be built from, as for build.
         options: What would be made of it.
+        reading: What the source does not say itself.
         sample: How many of its images to measure with.
         rounds: How often to measure; medians are shown.
         images: Estimate the time for this many. Default: for the source and for all of ImageNet.
@@ -419,7 +440,7 @@ def bench_build(
     from lowres.store.speed import build_speed, lines
 
     speed = build_speed(
-        source, _options(options), sample=sample, rounds=rounds, workers=workers, scratch=scratch,
-        track=silent if quiet else shown,
+        source, _options(options, reading), sample=sample, rounds=rounds, workers=workers,
+        scratch=scratch, track=silent if quiet else shown,
     )  # fmt: skip
     out.lines(lines(speed, images))

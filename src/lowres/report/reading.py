@@ -6,31 +6,44 @@ Errors are top-1, shares from 0 to 1; +inf stands for a run that diverged.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from lowres.errors import RunError, StudyError
 from lowres.networks.shape import FLOPS_PER_MAC
 from lowres.recipe import FIELDS, Recipe
 from lowres.store.store import Store
 from lowres.study.study import Damaged, read_runs
 from lowres.text import value as value_text, without_folders
-from lowres.training.run import RunSummary
+from lowres.training.run import METRICS_FILE, RunSummary
 from lowres.variant import Variant
 
 MOST_VALUES = 24
 """Values of a swept field that are listed; of more, the first and the last dozen."""
 
 
+Columns = Mapping[str, NDArray[np.float64]]
+"""Values of a run after each epoch, by name; nan where there is none."""
+
+
 @dataclass(frozen=True, slots=True)
 class Row(RunSummary):
-    """One run.
+    """One run; `history` is empty, because `epochs` holds it.
 
     Attributes:
         store: path and digest of its store, as recorded in the run.
+        epochs: the values of `metrics.jsonl`.
+        path: its directory; None if it has none.
     """
 
     store: tuple[str, str] = ("", "")
+    epochs: Columns = field(default_factory=dict)
+    path: Path | None = None
 
     @property
     def variant(self) -> Variant:
@@ -69,18 +82,40 @@ def read_rows(folder: Path) -> tuple[list[Row], list[Damaged]]:
     runs, damaged = read_runs(folder)
     known = {str(place) for place in (folder, folder.resolve(), Path.cwd(), Path.home())}
     known |= {str(run.store_path.parent) for run, _ in runs}
-    damaged = [replace(one, reason=without_folders(one.reason, known)) for one in damaged]
-    rows = []
+    rows, same = [], dict[str, Any]()
     for run, found in runs:
-        values = {one.name: getattr(found, one.name) for one in fields(found)}
-        values["reason"] = without_folders(found.reason, known)
-        rows.append(Row(**values, store=(str(run.store_path), run.store_digest)))
+        store = str(run.store_path), run.store_digest
+        # Runs share hardware and software: equal values are kept once.
+        result = {name: same.setdefault(repr(value), value) for name, value in found.result.items()}
+        try:
+            epochs = _columns(found.history, run.path)
+        except RunError as error:
+            damaged.append(Damaged(run.path, str(error)))
+            continue
+        reason = without_folders(found.reason, known)
+        rows.append(
+            Row(found.name, found.recipe, found.state, (), result, reason, store, epochs, run.path)
+        )
+    if not rows:
+        raise StudyError(f"{folder} holds damaged runs only; the first: {damaged[0].reason}")
+    damaged = [replace(one, reason=without_folders(one.reason, known)) for one in damaged]
 
     def place(row: Row) -> tuple[Variant, float, float, int, str]:
         recipe = row.recipe
         return row.variant, recipe.width, recipe.lr, recipe.seed, row.name
 
     return sorted(rows, key=place), damaged
+
+
+def _columns(history: Sequence[dict[str, Any]], run: Path) -> Columns:
+    try:
+        names = dict.fromkeys(name for epoch in history for name in epoch)
+        return {
+            name: np.array([epoch.get(name) for epoch in history], np.float64) for name in names
+        }
+    except (AttributeError, TypeError, ValueError) as error:
+        file = run / METRICS_FILE
+        raise RunError(f"{file} is damaged: values of an epoch must be numbers: {error}") from error
 
 
 def swept_fields(rows: Sequence[Row]) -> tuple[str, ...]:
@@ -173,4 +208,4 @@ def _json_text(value: object) -> str:
         return " ".join(map(_json_text, value))
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return str(value)
+    return without_folders(str(value))

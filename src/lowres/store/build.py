@@ -84,7 +84,11 @@ def build(
     store, working = Path(store), working or Working()
     if working.executor == "ray":
         require("ray", "ray")  # before anything is written
-    prepared = prepare(Path(source), store, options)
+    return build_prepared(store, prepare(Path(source), store, options), working, track)
+
+
+def build_prepared(store: Path, prepared: Prepared, working: Working, track: Track) -> Manifest:
+    """Build a store of what was prepared, or resume that; as `build`."""
     with _at_work(), work_directory(store).lock(BUILDING):
         if (store / FILE_NAME).exists():
             return _already_built(store, prepared)

@@ -54,6 +54,7 @@ class SourceRecord(TypedDict):
     images: NotRequired[dict[str, Count]]
     index_sha256: str
     notes: list[str]
+    labelled: NotRequired[bool]
 
 
 class Levels(TypedDict):
@@ -81,6 +82,8 @@ class Manifest:
         files: SHA-256 (hexadecimal) of every file, by its path in the store.
         versions: the software that built it.
         findings: number of images by what the build found in them (`findings.py`).
+        added: the variants that were added later; the digest leaves them out, so that runs and
+            studies of the store continue.
     """
 
     source: SourceRecord
@@ -94,6 +97,7 @@ class Manifest:
     files: dict[str, str]
     versions: dict[str, str]
     findings: dict[str, Count] = field(default_factory=dict)
+    added: tuple[str, ...] = ()
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -108,13 +112,20 @@ class Manifest:
 
     @property
     def digest(self) -> str:
-        """SHA-256 over the names and checksums of the files; equal digests mean equal contents."""
-        lines = "".join(f"{path} {sha256}\n" for path, sha256 in sorted(self.files.items()))
+        """SHA-256 over the names and checksums of the files of the first build.
+
+        Equal digests mean equal contents.
+        """
+        later = {array_path(split, variant) for split in self.splits for variant in self.added}
+        named = sorted((path, sha256) for path, sha256 in self.files.items() if path not in later)
+        lines = "".join(f"{path} {sha256}\n" for path, sha256 in named)
         return hashlib.sha256(lines.encode()).hexdigest()
 
     def write(self, folder: Path) -> None:
         """Write to `folder`; after a crash or a power cut, the file is whole or missing."""
         record = {"format": FORMAT, "format_version": FORMAT_VERSION, **asdict(self)}
+        if not self.added:
+            del record["added"]
         write_json(folder / FILE_NAME, record)
 
     @classmethod

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 from lowres.errors import SourceError, StoreError, VariantError
+from lowres.formats.source import Reading
 from lowres.variant import FILTERS, FITS, RULES, Depth, Filter, Fit, Rule, Variant
 from lowres.work.threads import available_cores
 
@@ -46,7 +47,7 @@ def preset_of(variant: Variant) -> PresetName | None:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class BuildOptions:
+class BuildOptions(Reading):
     """What to make of a source: every size with every filter, fit and rule.
 
     A list field also takes one value: `BuildOptions(size=8, filter="box")`.
@@ -100,6 +101,11 @@ class BuildOptions:
             exif_rotate: bool = False,
             depth: Depth | None = None,
             background: str | None = None,
+            paths: str | None = None,
+            labels: str | None = None,
+            split: str | None = None,
+            unlabelled: bool = False,
+            class_level: int | None = None,
         ) -> None: ...
 
     def __post_init__(self) -> None:
@@ -141,9 +147,17 @@ class BuildOptions:
         return tuple(dict.fromkeys(Variant(size, *part) for size in sizes for part in parts))
 
     def to_record(self) -> dict[str, Any]:
-        """Return the fields that choose what is taken from the source, as JSON values."""
+        """Return the fields that choose what is taken from the source, as JSON values.
+
+        How the source is read is left out where it is the default.
+        """
         of_variants = ("size", "preset", *Preset._fields)
-        return {name: value for name, value in asdict(self).items() if name not in of_variants}
+        usual = {field.name: field.default for field in fields(Reading)}
+        return {
+            name: value
+            for name, value in asdict(self).items()
+            if name not in of_variants and not (name in usual and value == usual[name])
+        }
 
 
 OnError = Literal["stop", "skip"]

@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from lowres import formats
 from lowres.errors import SourceError, StoreError
 from lowres.formats.indexing import select_classes, split_by_hash
-from lowres.formats.source import Entry, Index, Source, file_stamp
+from lowres.formats.source import Entry, Index, Reading, Source, file_stamp
+from lowres.formats.unlabelled import index_of
 from lowres.imagenet import devkit_ids, expanded
 from lowres.resampling.decode import background_of
 from lowres.store.manifest import FILE_NAME
@@ -114,6 +115,7 @@ class StoreSource(Source):
             ),
             native_px=sizes.pop() if len(sizes) == 1 else None,
             is_variant=True,
+            labelled=self.store.labelled,
         )
 
     def read(self, entry: Entry) -> NDArray[np.uint8]:
@@ -156,12 +158,15 @@ class StoreSource(Source):
         return mean if fits else None
 
 
-def open_source(path: Path | str, variant: Variant | str | None = None) -> Source:
+def open_source(
+    path: Path | str, variant: Variant | str | None = None, reading: Reading | None = None
+) -> Source:
     """Open a labelled set of images: a store, or any format that lowres reads.
 
     Args:
         path: a store; or a folder or file in one of the formats of docs/formats.md.
         variant: which variant of a store, such as `32-box`; all of them by default.
+        reading: what the source does not say itself, such as the columns of a table.
 
     Raises:
         SourceError: nothing is there, no format fits, or the set has no labels.
@@ -173,7 +178,7 @@ def open_source(path: Path | str, variant: Variant | str | None = None) -> Sourc
         return StoreSource(path, () if variant is None else (Variant.parse(str(variant)),))
     if variant is not None:
         raise SourceError(f"{path} is not a store, so it has no variant {variant}: leave it out")
-    return formats.open_source(path)
+    return formats.open_source(path, reading)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -253,10 +258,10 @@ def prepare(path: Path, store: Path, options: BuildOptions | None) -> Prepared:
         options = replace(options, background=background_of(options.background))
     if store.resolve().is_relative_to(path.resolve()):
         raise StoreError(f"store {store} must not lie inside the source {path}: choose another")
-    source = open_source(path)
+    source = open_source(path, reading=options)
     if isinstance(source, StoreSource):
         source = source.choose(options)
-    index = source.index()
+    index = index_of(source, options)
     options = replace(options, classes=expanded(options.classes, index.classes))
     if options.classes:
         index = select_classes(index, options.classes)
@@ -289,6 +294,7 @@ def prepare(path: Path, store: Path, options: BuildOptions | None) -> Prepared:
             "images": {split: len(entries) for split, entries in index.splits.items()},
             "index_sha256": index.digest(),
             "notes": list(index.notes),
+            **({} if index.labelled else {"labelled": False}),
         },
         "options": {
             "variants": list(map(str, variants)),

@@ -109,7 +109,7 @@ def work_directory(path: Path) -> WorkDirectory:
         own=OWN_FILES,
         ignored=frozenset({"notes"}),
         check=_checked,
-        advice="choose another folder",
+        advice="choose another folder; lowres build --add adds variants to a finished store",
     )
 
 

@@ -20,6 +20,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NotRequired, Self, TypeAlias, TypedDict
 
@@ -352,6 +353,7 @@ def planned_axes(path: Path) -> dict[str, list[Any]]:
     return axes
 
 
+@lru_cache(maxsize=65_536)  # a large study asks for each of its runs several times
 def cost(recipe: Recipe) -> float:
     """Return the cost of a run, in multiply-adds of training it on ImageNet.
 
@@ -379,6 +381,7 @@ def _train_command(runs: Sequence[Run], arguments: Sequence[str]) -> tuple[str, 
 
 def _recipes(store: Store, base: Recipe, axes: Axes, points: Points) -> dict[str, Recipe]:
     """Return the recipes of a study by the names of their runs."""
+    store.require_labels()
     recipes = expand(base, axes, points)
     for variant in dict.fromkeys(recipe.variant for recipe in recipes):
         store.images("train", variant)
