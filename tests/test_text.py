@@ -101,7 +101,7 @@ def test_other_cells_stay(value):
     [
         ("/home/ann/runs/a/result.json is damaged", "…/result.json is damaged"),
         (
-            "no such file: '/data/x/y.tar' (see /tmp/log.txt)",
+            "no file: '/data/x/y.tar' (see /tmp/log.txt)",
             "no file: '…/y.tar' (see …/log.txt)",
         ),
         ("/home/ann/my runs/a is gone", "…/a is gone"),
