@@ -19,8 +19,10 @@ if TYPE_CHECKING:
         torch_loader as torch_loader,
     )
     from lowres.loading.torch_dataset import torch_dataset as torch_dataset
+    from lowres.networks.imported import trust as trust
     from lowres.recipe import Recipe as Recipe
     from lowres.report.files import write_report as write_report
+    from lowres.report.targets import times_to_error as times_to_error
     from lowres.resampling.resampler import resample as resample
     from lowres.statistics.verdict import judge as judge
     from lowres.store.build import build as build
@@ -66,9 +68,11 @@ _HOMES = {
     "open_store": "lowres.store.store",
     "resample": "lowres.resampling.resampler",
     "runs": "lowres.study.runs",
+    "times_to_error": "lowres.report.targets",
     "torch_dataset": "lowres.loading.torch_dataset",
     "torch_loader": "lowres.loading.loaders",
     "train": "lowres.training.loop",
+    "trust": "lowres.networks.imported",
     "write_report": "lowres.report.files",
 }
 """Public names and the modules that hold them."""

@@ -14,7 +14,7 @@ from typing import Any, Self
 
 BRACKETS = {"(": ")", "[": "]", "{": "}"}
 QUOTES = "'\""
-NAME = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
+CODE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
 """`package.module:function`."""
 
 
@@ -56,6 +56,11 @@ class Call:
             return cls(name, {str(one.arg): ast.literal_eval(one.value) for one in called.keywords})
         except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError) as error:
             raise ValueError(f"must have plain values as arguments, was {text!r}") from error
+
+    @property
+    def names_code(self) -> bool:
+        """Whether the name is `package.module:function`."""
+        return bool(CODE.fullmatch(self.name))
 
     def __str__(self) -> str:
         """Return the one spelling that stands for all: blanks and quotes are those of Python."""

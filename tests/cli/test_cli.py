@@ -89,7 +89,7 @@ def test_a_typo_in_a_name_leaves_nothing_behind(call, store_path, tmp_path, verb
             1,
             "it has 8-box, 8-lanczos, 16-box, 16-lanczos: choose one, such as --variant 16-lanczos",
         ),
-        (["train", "{store}", "--lr", "0"], 1, "lr must be above 0"),
+        (["train", "{store}", "--lr", "0"], 1, "lr must be from 1e-30"),
         (["train", "{store}", "--lr", "fast"], 2, "lr"),
         (["study", "{store}", "--axis", "lr"], 1, "an axis is written FIELD=VALUE"),
         (["study", "{store}", "--axis", "lr=1", "--seeds", "0"], 1, "--seeds must be at least 1"),

@@ -33,8 +33,11 @@ from lowres.study.axes import Axis, Together, expand
             "optimizer",
             ("torch.optim:AdamW(betas=(0.9, 0.95))", "muon"),
         ),
-        ('model="my.nets:cell(arch=\'a,b\', d=1)",wrn', "model",
-         ("my.nets:cell(arch='a,b', d=1)", "wrn")),
+        (
+            "model=\"my.nets:cell(arch='a,b', d=1)\",wrn",
+            "model",
+            ("my.nets:cell(arch='a,b', d=1)", "wrn"),
+        ),
         ("lr=log:1e-300:1e300:3", "lr", (1e-300, 1.0, 1e300)),
     ],
 )
@@ -90,7 +93,7 @@ def test_expansion_is_the_product_with_the_last_axis_fastest():
 def test_an_axis_given_twice_and_a_bad_value():
     with pytest.raises(LowresError, match="axis lr is swept twice"):
         expand(Recipe(), [Axis("lr", (0.1,)), Axis("lr", (0.2,))])
-    with pytest.raises(LowresError, match="lr must be above 0"):
+    with pytest.raises(LowresError, match="lr must be from 1e-30"):
         expand(Recipe(), [Axis("lr", (0.1, -1.0))])
 
 

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import threading
+from typing import TypedDict
 
 import pytest
 
@@ -12,6 +13,10 @@ from lowres.work.directory import WorkDirectory, differences
 from lowres.work.files import held
 
 PLAN = {"store": {"path": "a", "digest": "1"}, "sizes": [8, 16], "budget": 2.0}
+
+
+class Best(TypedDict):
+    best: int
 
 
 def directory(path, **others):
@@ -31,7 +36,7 @@ def test_a_plan_is_written_once_and_the_result_last(tmp_path):
     assert work.read() == PLAN
     work.finish({"best": 1})
     assert work.finished
-    assert work.result(("best",)) == {"best": 1}
+    assert work.result(Best) == {"best": 1}
     assert sorted(child.name for child in work.path.iterdir()) == ["result.json", "search.json"]
 
 
@@ -83,13 +88,13 @@ def test_damaged_plans_and_results(tmp_path, text):
         work.read()
     work.begin({"sizes": [8]})
     with pytest.raises(StudyError, match=r"result\.json is missing"):
-        work.result()
+        work.result(Best)
     for name in ("search.json", "result.json"):
         (work.path / name).write_text(text)
     with pytest.raises(StudyError, match=r"search\.json is damaged: "):
         work.read()
     with pytest.raises(StudyError, match=r"result\.json is damaged: .*; remove it and start"):
-        work.result(("best",))
+        work.result(Best)
 
 
 def test_a_lock_keeps_others_out_and_parts_share_it(tmp_path):

@@ -6,6 +6,7 @@ Exit status: 0 success; 1 failed, or what was checked is wrong; 2 the command ca
 
 from __future__ import annotations
 
+import shlex
 import signal
 import sys
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ from typing import NoReturn
 
 from lowres.cli import fid, runs, search, stores, studies, verdicts
 from lowres.cli.app import app, err
-from lowres.errors import LowresError, RunBusyError, StoreBusyError
+from lowres.errors import LowresError, RunBusyError, StoreBusyError, UntrustedError
 from lowres.work.executor import BUSY_STATUS
 
 __all__ = ["fid", "main", "runs", "search", "stores", "studies", "verdicts"]
@@ -35,10 +36,14 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     try:
         status = app(words) or 0
     except (RunBusyError, StoreBusyError) as error:
-        err.print(f"lowres: {error}")
+        err.print(f"lowres: {_indented(error)}")
         status = BUSY_STATUS
+    except UntrustedError as error:
+        command = shlex.join(["lowres", *words, "--trust", ",".join(error.names)])
+        err.print(f"lowres: {error.fact}; if you trust it, run: {command}")
+        status = 1
     except (LowresError, OSError) as error:
-        err.print(f"lowres: {error}")
+        err.print(f"lowres: {_indented(error)}")
         status = 1
     except KeyboardInterrupt as interrupt:  # a verb that knows a shorter command names it
         verb, again = next(iter(words), ""), interrupt.args and interrupt.args[0]
@@ -48,6 +53,11 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         )
         status = INTERRUPTED_STATUS
     sys.exit(status)
+
+
+def _indented(error: Exception) -> str:
+    """Return an error whose further lines cannot look like lines of lowres."""
+    return str(error).replace("\n", "\n  ")
 
 
 def _interrupt(_signal: int, _frame: object) -> NoReturn:

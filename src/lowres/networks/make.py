@@ -17,6 +17,9 @@ from lowres.recipe import Recipe
 
 TIMM = "timm:"
 
+FROM_FILES = ("pretrained", "checkpoint", "cache_dir")
+"""Arguments of timm that begin so read files or download them, which a stranger may have chosen."""
+
 
 @dataclass(frozen=True, slots=True)
 class Network:
@@ -78,6 +81,12 @@ def _make_foreign(recipe: Recipe, classes: int) -> nn.Module:
 def _make_timm(call: Call, classes: int, size: int) -> nn.Module:
     timm: Any = require("timm", "timm")
     name = call.name.removeprefix(TIMM)
+    for argument in call.arguments:
+        if argument.startswith(FROM_FILES):
+            raise RunError(
+                f"model {call} must not set {argument}: a recipe reads no weights; name a function "
+                "of yours, which reads them, with --model package.module:function"
+            )
     if not timm.is_model(name):
         near = ", ".join(timm.list_models(f"*{name}*")[:5]) or "no similar name"
         raise RunError(f"timm {timm.__version__} has no model {name!r}; it has {near}")

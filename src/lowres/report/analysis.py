@@ -30,6 +30,7 @@ from lowres.report.curves import (
     spent,
 )
 from lowres.report.reading import Row, fields_but, label, mean, swept_fields
+from lowres.report.targets import TimeToError, of_rows
 from lowres.statistics import (
     Comparison,
     Difference,
@@ -46,6 +47,7 @@ from lowres.statistics import (
 )
 from lowres.statistics.answers import BANDS
 from lowres.statistics.law import FEWEST_SIZES
+from lowres.study.study import Damaged
 from lowres.study.validation_images import ImageFindings, covariance, image_findings
 from lowres.text import count, duration, value as value_text
 from lowres.variant import Variant
@@ -118,12 +120,15 @@ class Analysis:
         responses: error against learning rate.
         shifts: how far the best learning rate moves.
         learning_curves: error along the training of each variant's best configuration.
+        reach: the error of `targets`, a share; None if the user named none.
+        targets: how soon each configuration reaches it.
         law: how the best learning rate depends on size and width; None below three sizes.
         costs: cost and error of each configuration.
         anytime: error against the cost of a search.
         spent: cost and best error of each variant.
         filters: filters, and values of other fields in words, against each other.
         images: what single validation images say about the pair of the first screen.
+        damaged: runs that are left out, because a file of theirs is damaged or missing.
     """
 
     rows: list[Row]
@@ -132,12 +137,15 @@ class Analysis:
     responses: list[ResponseCurve]
     shifts: list[Shift]
     learning_curves: list[LearningCurve]
+    reach: float | None
+    targets: list[TimeToError]
     law: Law | None
     costs: list[ConfigurationCost]
     anytime: list[AnytimeCurve]
     spent: list[VariantCost]
     filters: list[FieldResult]
     images: ImageFindings | None
+    damaged: Sequence[Damaged] = ()
 
     @property
     def variants(self) -> tuple[str, ...]:
@@ -147,9 +155,10 @@ class Analysis:
     @property
     def summary(self) -> str:
         """The number of runs in each status."""
-        counts = Counter(row.state for row in self.rows)
+        runs: list[Row | Damaged] = [*self.rows, *self.damaged]
+        counts = Counter(run.state for run in runs)
         listed = ", ".join(f"{number} {status}" for status, number in counts.items())
-        return f"{count(len(self.rows), 'run')}: {listed}."
+        return f"{count(len(runs), 'run')}: {listed}."
 
     @property
     def main_sentences(self) -> list[str]:
@@ -180,13 +189,21 @@ class Analysis:
         return pair.kind == "size" and Variant.parse(pair.verdict.target).size == sizes[0]
 
 
-def analyse(rows: list[Row], bearable: float | None = None, study: str = "") -> Analysis:
+def analyse(
+    rows: list[Row],
+    bearable: float | None = None,
+    damaged: Sequence[Damaged] = (),
+    study: str = "",
+    reach: float | None = None,
+) -> Analysis:
     """Compute everything that a report shows.
 
     Args:
         rows: the runs.
         bearable: regret that does not matter, a share; None for the default of `judge`.
+        damaged: runs that are shown with their reason, and left out of everything else.
         study: the folder that `lowres decide` can add runs to; empty if it is no study.
+        reach: an error, a share; None to ask for none.
     """
     swept = swept_fields(rows)
     curves, points = responses(rows, swept), costs(rows, swept)
@@ -202,10 +219,13 @@ def analyse(rows: list[Row], bearable: float | None = None, study: str = "") -> 
         shifts=shifts(curves),
         law=_law(curves),
         learning_curves=learning_curves(rows, swept),
+        reach=reach,
+        targets=[] if reach is None else of_rows(rows, swept, reach),
         costs=points,
         anytime=anytime_curves(rows),
         spent=spent(rows, points),
         filters=field_results(rows, swept),
+        damaged=damaged,
         images=images,
     )
 

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from lowres.report.analysis import Analysis, JudgedPair
-from lowres.report.reading import field_text, sort_value
+from lowres.report.reading import Row, field_text, sort_value
 from lowres.statistics import Figure, Interval, Shortlist
 from lowres.statistics.verdict import seeds_text
+from lowres.study.study import Damaged
 from lowres.study.validation_images import MOST_CLASSES
 from lowres.text import MISSING, number, points, short, shortened
 from lowres.training.run import RunState
@@ -174,6 +175,18 @@ def learning_curve_table(analysis: Analysis) -> Table:
     )
 
 
+def target_table(analysis: Analysis) -> Table:
+    """Return how soon each configuration reaches the error that the user named."""
+    return _table(
+        analysis.targets,
+        ("configuration", lambda one: one.configuration),
+        ("runs that reach it", lambda one: f"{one.reached} of {one.runs}"),
+        ("epochs", lambda one: figure(one.epochs, digits=1)),
+        ("training, s", lambda one: figure(one.seconds, digits=1)),
+        ("remark", lambda one: one.seconds.reason if one.seconds.value is not None else ""),
+    )
+
+
 def spent_table(analysis: Analysis) -> Table:
     """Return cost and best error of each variant."""
     return _table(
@@ -245,11 +258,12 @@ def class_table(analysis: Analysis) -> Table:
 
 def unfinished_table(analysis: Analysis) -> Table:
     """Return the runs without an error, and why."""
+    runs: list[Row | Damaged] = [*analysis.rows, *analysis.damaged]
     return _table(
-        (row for row in analysis.rows if row.state is not RunState.TRAINED),
-        ("run", lambda row: row.name),
-        ("status", lambda row: row.state),
-        ("reason", lambda row: shortened(row.reason)),
+        (run for run in runs if run.state is not RunState.TRAINED),
+        ("run", lambda run: run.name),
+        ("status", lambda run: run.state),
+        ("reason", lambda run: shortened(run.reason)),
     )
 
 

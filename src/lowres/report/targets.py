@@ -45,10 +45,9 @@ def times_to_error(folder: Path | str, error: float) -> list[TimeToError]:
         error: a share from 0 to 1.
 
     Raises:
-        StudyError: the folder holds no runs, or the error is no share.
-        RunError: a run is damaged.
+        StudyError: the folder holds no run that can be read, or the error is no share.
     """
-    rows = read_rows(Path(folder))
+    rows, _ = read_rows(Path(folder))
     return of_rows(rows, swept_fields(rows), error)
 
 

@@ -30,6 +30,7 @@ from lowres.store.manifest import (
     KEYS,
     LABELS,
     SOURCE_MEAN,
+    Levels,
     Manifest,
     Skipped,
     array_path,
@@ -337,9 +338,9 @@ def _finish_array(staging: Staging, kept: Mapping[str, NDArray[np.int64]], key: 
     return sha256
 
 
-def _statistics(staging: Staging, split: str, images: int) -> dict[str, dict[str, list[float]]]:
+def _statistics(staging: Staging, split: str, images: int) -> dict[str, Levels]:
     """Compute mean and standard deviation of each channel over all pixels, in levels."""
-    statistics = {}
+    statistics: dict[str, Levels] = {}
     chunks = [built.sums for built in staging.built if built.chunk.split == split]
     total = np.array(chunks, np.int64).sum(axis=0).reshape(len(staging.variants), 6)
     for variant, sums in zip(staging.variants, total.tolist(), strict=True):

@@ -16,6 +16,7 @@ import uuid
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from tokenize import TokenError
 from typing import Self
 
 import numpy as np
@@ -27,6 +28,10 @@ BLOCK_BYTES = 1 << 23
 """Bytes of pixels that are read together."""
 
 DIGEST_BYTES = 32
+
+HEADER_DAMAGE = (ValueError, EOFError, SyntaxError, TypeError, OverflowError, MemoryError,
+                 RecursionError, TokenError)  # fmt: skip
+"""What NumPy may raise for a damaged header, which it parses as a Python expression."""
 
 
 class RowFile:
@@ -50,10 +55,13 @@ class RowFile:
         self._descriptor = os.open(path, os.O_RDWR if writable else os.O_RDONLY)
         self._close = weakref.finalize(self, os.close, self._descriptor)
         with open(self._descriptor, "rb", closefd=False) as file:
-            version = np.lib.format.read_magic(file)
-            if version != (1, 0):
-                raise ValueError(f"its npy format is {version}, not (1, 0)")
-            shape, by_column, dtype = np.lib.format.read_array_header_1_0(file)
+            try:
+                version = np.lib.format.read_magic(file)
+                if version != (1, 0):
+                    raise ValueError(f"its npy format is {version}, not (1, 0)")
+                shape, by_column, dtype = np.lib.format.read_array_header_1_0(file)
+            except HEADER_DAMAGE as error:
+                raise ValueError(f"its header is damaged: {error}") from error
             self._offset = file.tell()
         if by_column or dtype != np.uint8 or len(shape) != dimensions:
             raise ValueError(f"it is {shape} {dtype}, not an array of rows of bytes")

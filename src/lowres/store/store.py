@@ -17,7 +17,7 @@ from lowres.errors import StoreError
 from lowres.imagenet import devkit_ids
 from lowres.progress import Track, silent
 from lowres.store.manifest import KEYS, LABELS, SOURCE_MEAN, Manifest, array_path
-from lowres.store.rows import RowFile
+from lowres.store.rows import HEADER_DAMAGE, RowFile
 from lowres.variant import Variant
 from lowres.work.files import sha256_of_file
 
@@ -175,7 +175,7 @@ class Store:
         path = self.path / name
         try:
             array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
+        except (OSError, *HEADER_DAMAGE) as error:
             raise StoreError(f"{path} is missing or damaged ({error})") from error
         if shape is not None and (array.shape, str(array.dtype)) != (shape, dtype):
             raise StoreError(

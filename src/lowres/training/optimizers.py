@@ -277,10 +277,9 @@ class Muon(Optimizer):
 class TorchOptimizer(Optimizer):
     """An optimizer of torch's interface, which the recipe names; lowres sets its learning rates.
 
-    It is made from parameter groups, `lr`, the arguments in its name and, if it takes that, `fused`.
+    It is made from parameter groups, `lr`, the arguments in its name and, if it takes it, `fused`.
     Tensors that do not decay are a group with weight decay 0. The recipe's `momentum` is not passed
-    on, because its meaning differs between optimizers: name it, as in
-    `torch.optim:SGD(momentum=0.9)`.
+    on, because its meaning differs between optimizers: `torch.optim:SGD(momentum=0.9)` sets it.
     """
 
     def __init__(self, model: nn.Module, recipe: Recipe) -> None:

@@ -1,4 +1,4 @@
-"""Outcomes: what a run takes each image of the split for errors for at its end, and class errors."""
+"""Outcomes: how a run classifies the images of the split for errors at its end."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ from lowres.study.search.plan import (
     training_macs,
     work_directory,
 )
-from lowres.study.search.result import Configuration, Evaluation, confirmation, summed_up
+from lowres.study.search.result import Configuration, Evaluation, Found, confirmation, summed_up
 from lowres.study.study import Study, why_failed
 from lowres.training.run import Run, RunState, WarmStart
 from lowres.work.executor import Executor
@@ -222,7 +222,13 @@ class Search:
         Raises:
             StudyError: it is missing or damaged.
         """
-        return work_directory(self.path).result(("best", "cost", "rungs", "trace"))
+        work = work_directory(self.path)
+        found = work.result(Found)
+        too_long = any(len(one["rungs"]) > len(found["rungs"]) for one in found["trace"])
+        if too_long or ("confirmation" in found and found["best"] is None):
+            file = self.path / work.result_name
+            raise StudyError(f"{file} is damaged: its parts contradict each other; remove it")
+        return found
 
 
 @dataclass
@@ -318,7 +324,7 @@ class _Progress:
             if state.finished:
                 result = run.result()
                 error = WORST_ERROR if state is RunState.DIVERGED else result["top1_error"]
-                times = result["train_s"], result["train_macs"]
+                times = result["train_s"], result.get("train_macs", 0)
                 one.evaluations.append(Evaluation(*where, state, error, *times))
                 self.trials.report(one.number, size, error, run.path.name)
             else:
