@@ -40,12 +40,14 @@ from lowres.store.rows import RowFile, content_hash
 from lowres.store.staging import (
     BUILDING,
     PLAN,
+    SHOWN,
     Shard,
     Staging,
     clean,
     images_built,
     work_directory,
 )
+from lowres.store.store import Store
 from lowres.work.directory import differences
 from lowres.work.files import sha256_of_file, sync, write_bytes
 from lowres.work.threads import in_threads
@@ -86,7 +88,7 @@ def build(
     with _at_work(), work_directory(store).lock(BUILDING):
         if (store / FILE_NAME).exists():
             return _already_built(store, prepared)
-        with closing(_staged(store, prepared, working)) as staging:
+        with closing(_staged(store, prepared, working, track)) as staging:
             if working.executor == "threads":
                 _build_rows(staging, working, track)
                 return _finish(staging, working.threads, track)
@@ -121,7 +123,7 @@ def build_shard(
         if (store / FILE_NAME).exists():
             _already_built(store, prepared)
             return 0
-        with closing(_staged(store, prepared, working, shard)) as staging:
+        with closing(_staged(store, prepared, working, track, shard)) as staging:
             _build_rows(staging, working, track)
         return prepared.images - images_built(store)
 
@@ -171,14 +173,23 @@ def _already_built(store: Path, prepared: Prepared) -> Manifest:
     now = {part: prepared.plan[part] for part in then}
     work = work_directory(store)
     work.refuse(differences(then, now, work.ignored), "is finished and was built")
+    if damage := list(Store(store).misshapen()):
+        raise StoreError(
+            f"{store} is finished, but damaged: {'; '.join(damage[:SHOWN])}. To build it again, "
+            f"remove the folder {store} and run the same command"
+        )
     clean(store)
     return manifest
 
 
 def _staged(
-    store: Path, prepared: Prepared, working: Working, shard: Shard | None = None
+    store: Path, prepared: Prepared, working: Working, track: Track, shard: Shard | None = None
 ) -> Staging:
-    """Begin or resume, and drop what must be built again: rows of errors and of changed images."""
+    """Begin or resume, and drop what must be built again.
+
+    These are the rows of errors, of images that have changed, and of chunks that a power cut or a
+    failing disk has damaged.
+    """
     staging = Staging(store, prepared, shard)
     if working.on_error == "stop":
         staging.drop([built.chunk for built in staging.own() if built.skipped])
@@ -201,6 +212,20 @@ def _staged(
             f"{store} and build again"
         )
     staging.drop(changed)
+    own = staging.own()
+    if own:
+        lost = []
+        with track("check rows", sum(len(built.chunk) for built in own)) as display:
+            stopping = threading.Event()
+            for built, whole in in_threads(staging.proves, own, working.threads, stopping):
+                display.advance(len(built.chunk))
+                lost += [] if whole else [built.chunk]
+            if lost:
+                count = sum(map(len, lost))
+                display.say(
+                    f"{count:,} rows had not reached the disk whole: lowres builds them again"
+                )
+        staging.drop(lost)
     staging.checksums.note(built.chunk for built in staging.built)
     return staging
 
@@ -223,8 +248,9 @@ def _build_rows(staging: Staging, working: Working, track: Track) -> None:
                 finally:
                     compiling.cancel()
                 display.restart()
-            for chunk, _ in in_threads(rendering.build, todo, threads, rendering.stopping):
-                display.advance(len(chunk))
+            with staging.syncing():
+                for chunk, _ in in_threads(rendering.build, todo, threads, rendering.stopping):
+                    display.advance(len(chunk))
     finally:
         staging.end_journal()
 
@@ -234,7 +260,7 @@ def _finish_shards(store: Path, prepared: Prepared, working: Working, track: Tra
         if (store / FILE_NAME).exists():
             return _already_built(store, prepared)
         anyway = Working(on_error="skip")  # nothing is dropped here
-        with closing(_staged(store, prepared, anyway)) as staging:
+        with closing(_staged(store, prepared, anyway, track)) as staging:
             skipped = sum(len(built.skipped) for built in staging.built)
             if skipped and working.on_error == "stop":
                 raise StoreError(

@@ -21,7 +21,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from lowres.work.files import claim
+from lowres.work.files import claim, sync_data
 
 BLOCK_BYTES = 1 << 23
 """Bytes of pixels that are read together."""
@@ -127,6 +127,10 @@ class RowFile:
         while left:
             written = os.pwrite(self._descriptor, left, offset)
             left, offset = left[written:], offset + written
+
+    def sync(self) -> None:
+        """Wait until the rows that are written have reached the disk."""
+        sync_data(self._descriptor)
 
     def close(self) -> None:
         self._close()

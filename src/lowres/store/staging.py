@@ -5,7 +5,10 @@ the arrays (`arrays.py`) and the journal, with one JSON line for each chunk of r
 A build resumes only if plan and entries are the same.
 
 Every process that writes rows has its own journal, so that two machines never write to one file.
-A line contains its own checksum: a line that is cut short or damaged does not count.
+A line contains its own checksum: a line that is cut short or damaged does not count. It also
+contains a checksum of its rows. Rows and journal are synced every few seconds, and a resumed build
+compares every row that the journal names, because a power cut may have kept a line and lost its
+rows.
 
 Finishing drops the rows of skipped entries. It can be undone as long as there is no manifest, so
 a build that is killed at any moment resumes from its folder.
@@ -21,8 +24,8 @@ import shutil
 import threading
 import uuid
 from array import array
-from collections.abc import Collection, Sequence
-from contextlib import suppress
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -47,7 +50,7 @@ from lowres.store.manifest import FILE_NAME
 from lowres.store.prepare import Prepared
 from lowres.store.rows import DIGEST_BYTES, RowFile, image_digests
 from lowres.work.directory import WorkDirectory, differences
-from lowres.work.files import write_bytes, write_json_once
+from lowres.work.files import sync, sync_data, write_bytes, write_json_once
 
 PLAN = "build.json"
 ENTRIES = "build.entries"
@@ -62,6 +65,9 @@ SHOWN = 3
 
 CHUNK_ROWS = 64
 """The most rows that are built together."""
+
+SYNC_S = 3.0
+"""Seconds from one sync of the rows to the next: about what a power cut may cost."""
 
 CHUNKS_PER_WORKER = 150
 """The fewest chunks for each worker. A build that is killed then loses less than 1 % of its work,
@@ -128,6 +134,7 @@ def _begin(work: WorkDirectory, plan: dict[str, Any], index: Index) -> None:
         temporary = work.path / f"{ENTRIES}.{uuid.uuid4().hex[:12]}"
         with temporary.open("wb") as file:
             file.writelines(index.lines())
+        sync(temporary)
         temporary.replace(work.path / ENTRIES)
         write_json_once(work.path / PLAN, plan)
     changes = differences(work.read(), plan, work.ignored)
@@ -165,17 +172,20 @@ class Built:
         skipped: the reason for each row whose image cannot be decoded.
         sums: int64; for each variant the sums of the levels of red, green and blue, then the sums
             of their squares.
+        digest: SHA-256 over the SHA-256 of each row, all rows of the first variant, then of the
+            next; it proves that the rows on the disk are those of the journal.
     """
 
     chunk: Chunk
     stamps: str
     skipped: dict[int, str]
     sums: array[int]
+    digest: str
 
     def line(self) -> str:
         """Return the line of a journal."""
         record = {**asdict(self.chunk), "stamps": self.stamps, "skipped": self.skipped}
-        record["sums"] = self.sums.tolist()
+        record |= {"sums": self.sums.tolist(), "digest": self.digest}
         return f"{json.dumps({**record, 'check': _check(record)})}\n"
 
     @classmethod
@@ -185,11 +195,12 @@ class Built:
             record = json.loads(line)
             if record.pop("check") != _check(record):
                 return None
-        except (ValueError, KeyError, TypeError, AttributeError):
+            chunk = Chunk(record["split"], record["start"], record["stop"])
+            skipped = {int(row): reason for row, reason in record["skipped"].items()}
+            sums = array("q", record["sums"])
+            return cls(chunk, record["stamps"], skipped, sums, record["digest"])
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
             return None
-        chunk = Chunk(record["split"], record["start"], record["stop"])
-        skipped = {int(row): reason for row, reason in record["skipped"].items()}
-        return cls(chunk, record["stamps"], skipped, array("q", record["sums"]))
 
 
 def _check(record: dict[str, Any]) -> str:
@@ -197,7 +208,10 @@ def _check(record: dict[str, Any]) -> str:
 
 
 class Journal:
-    """A journal that is open for new lines. A line that is added outlives the process."""
+    """A journal that is open for new lines. A line that is added outlives the process.
+
+    It outlives a power cut if it was there before the last call of `sync`.
+    """
 
     def __init__(self, path: Path) -> None:
         if path.exists():
@@ -209,6 +223,9 @@ class Journal:
     def add(self, built: Built) -> None:
         self._file.write(built.line())
         self._file.flush()
+
+    def sync(self) -> None:
+        sync_data(self._file.fileno())
 
     def close(self) -> None:
         self._file.close()
@@ -305,6 +322,7 @@ class Staging:
         }
         self.checksums = RunningChecksums(self.images)
         self._journal: Journal | None = None
+        self._sync_error: OSError | None = None
 
     def _check_space(self) -> None:
         entries = [entry for split in self.index.splits.values() for entry in split]
@@ -369,16 +387,21 @@ class Staging:
 
         `pixels` is one-dimensional uint8: all rows of the first variant, then all of the next.
         """
-        sums = np.zeros((len(self.variants), 6), np.int64)
+        if self._sync_error is not None:
+            raise self._sync_error
+        sums, digest = np.zeros((len(self.variants), 6), np.int64), hashlib.sha256()
         start = 0
         for variant, total in zip(self.variants, sums, strict=True):
             stop = start + len(chunk) * 3 * variant.size**2
             block = pixels[start:stop].reshape(len(chunk), variant.size, variant.size, 3)
             self.images[chunk.split, variant].write(chunk.start, block)
-            self.digests[chunk.split, variant].write(chunk.start, image_digests(block))
+            digests = image_digests(block)
+            self.digests[chunk.split, variant].write(chunk.start, digests)
+            digest.update(digests.data)
             add_levels(pixels[start:stop], total)
             start = stop
-        built = Built(chunk, stamps, skipped, array("q", sums.tobytes()))
+        all_sums = array("q", sums.tobytes())
+        built = Built(chunk, stamps, skipped, all_sums, digest.hexdigest())
         with self._lock:
             if self._journal is None:
                 self._journal = Journal(self._own)
@@ -387,6 +410,46 @@ class Staging:
         if not self.shard:
             self.checksums.note([chunk])
             self.checksums.follow()
+
+    def proves(self, built: Built) -> bool:
+        """Return whether the rows of a chunk, and their digests, are those of the journal."""
+        digest, where = hashlib.sha256(), built.chunk
+        for variant in self.variants:
+            images = self.images[where.split, variant].read_range(where.start, where.stop)
+            digests = self.digests[where.split, variant].read_range(where.start, where.stop)
+            if not np.array_equal(image_digests(images), digests):
+                return False
+            digest.update(digests.data)
+        return digest.hexdigest() == built.digest
+
+    def sync(self) -> None:
+        """Bring the rows to the disk, then the lines of the journal that name them."""
+        for rows in (*self.images.values(), *self.digests.values()):
+            rows.sync()
+        if (journal := self._journal) is not None:
+            journal.sync()
+            sync(self.path)
+
+    @contextmanager
+    def syncing(self) -> Iterator[None]:
+        """Sync every few seconds while the block writes rows, and at its end."""
+        ended = threading.Event()
+
+        def follow() -> None:
+            try:
+                while not ended.wait(SYNC_S):
+                    self.sync()
+            except OSError as error:
+                self._sync_error = error  # the next thread that writes rows raises it
+
+        follower = threading.Thread(target=follow, daemon=True)
+        follower.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            follower.join()
+        self.sync()
 
     def close(self) -> None:
         self.end_journal()

@@ -12,8 +12,11 @@ import json
 import os
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+MANY_FILES = 100
+"""From this number on, `sync_tree` syncs the file system. Syncing one file takes milliseconds."""
 
 
 def write_json(path: Path, record: object) -> None:
@@ -47,6 +50,50 @@ def _write_synced(path: Path, data: bytes) -> None:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it, unless they exist; their names have reached the disk."""
+    made = [folder for folder in (path, *path.parents) if not folder.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    for folder in made:
+        with suppress(PermissionError):  # the right to list the folder above is not needed
+            sync(folder.parent)
+
+
+def sync_data(descriptor: int) -> None:
+    """Wait until the bytes of an open file have reached the disk."""
+    (os.fdatasync if hasattr(os, "fdatasync") else os.fsync)(descriptor)
+
+
+def sync_tree(path: Path) -> None:
+    """Wait until a file, or a folder with everything in it, has reached the disk.
+
+    Many files are synced by one call for their whole file system where there is such a call.
+    """
+    inside = list(path.rglob("*")) if path.is_dir() else []
+    if len(inside) > MANY_FILES and _sync_file_system(path):
+        return
+    for one in (*inside, path):
+        if not one.is_symlink():
+            sync(one)
+
+
+def _sync_file_system(path: Path) -> bool:
+    """Sync the file system of a path, and return whether this system can do that."""
+    import ctypes
+
+    syncfs = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
+    if syncfs is None:
+        return False
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        if syncfs(descriptor):
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), str(path))
+    finally:
+        os.close(descriptor)
+    return True
 
 
 def sync(path: Path) -> None:
