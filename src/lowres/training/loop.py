@@ -133,6 +133,8 @@ def _train(run: Run, session: Session, log: Log, track: Track) -> None:
         if session.forward.compiled:
             seconds = session.forward.compile_s
             display.say(f"compiled in {seconds:.0f} s, not counted as training")
+        if progress.note:
+            display.say(progress.note)
         if session.forward.note:
             display.say(session.forward.note)
         while len(history) < epochs and not _diverged(history):

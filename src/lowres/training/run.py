@@ -6,6 +6,7 @@
     RUN/initial.safetensors      the weights of a warm start
     RUN/metrics.jsonl            one line an epoch
     RUN/checkpoint.pt            the state after the last epoch or at the interrupt, to resume from
+    RUN/checkpoint-earlier.pt    the one before, for the case that checkpoint.pt is damaged
     RUN/error.json               why the last attempt failed
     RUN/weights.safetensors      the weights at the end
     RUN/result.json              written last: its presence means finished
@@ -34,6 +35,8 @@ from lowres.work.files import sha256_of_file, write_bytes, write_json
 
 INITIAL_FILE = "initial.safetensors"
 WEIGHTS_FILE = "weights.safetensors"
+CHECKPOINT_FILE = "checkpoint.pt"
+EARLIER_CHECKPOINT_FILE = "checkpoint-earlier.pt"
 METRICS_FILE = "metrics.jsonl"
 ERROR_FILE = "error.json"
 
@@ -242,7 +245,8 @@ class Run:
             return RunState.DIVERGED if self.result()["status"] == "diverged" else RunState.TRAINED
         if (self.path / ERROR_FILE).exists():
             return RunState.FAILED
-        return RunState.STARTED if (self.path / "checkpoint.pt").exists() else RunState.PLANNED
+        checkpoints = (self.path / CHECKPOINT_FILE, self.path / EARLIER_CHECKPOINT_FILE)
+        return RunState.STARTED if any(c.exists() for c in checkpoints) else RunState.PLANNED
 
     def summary(self) -> RunSummary:
         """Read everything that the directory says about the run.
@@ -303,6 +307,7 @@ class Run:
     def finish(self, result: dict[str, Any]) -> None:
         """Write the result, which declares the run finished."""
         _work(self.path).finish(result)
+        (self.path / EARLIER_CHECKPOINT_FILE).unlink(missing_ok=True)
 
     def clear_error(self) -> None:
         """Remove the error of an earlier attempt."""

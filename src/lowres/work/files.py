@@ -37,19 +37,33 @@ def json_bytes(record: object) -> bytes:
     return f"{json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False)}\n".encode()
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write bytes; after a crash or a power cut, `path` is whole or as it was."""
+def write_bytes(path: Path, data: bytes, *, earlier: Path | None = None) -> None:
+    """Write bytes; after a crash or a power cut, `path` is whole or as it was.
+
+    Args:
+        path: the file.
+        data: its bytes.
+        earlier: name that the file which is replaced gets. After a crash, it may have this name
+            already while `path` is missing.
+    """
     temporary = path.with_name(f"{path.name}.tmp")
     _write_synced(temporary, data)
+    if earlier is not None and path.exists():
+        path.replace(earlier)
     temporary.replace(path)
     sync(path.parent)
 
 
 def _write_synced(path: Path, data: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+    """Write a new file to the disk; if that fails, remove it."""
+    try:
+        with path.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
 
 
 def make_folder(path: Path) -> None:
