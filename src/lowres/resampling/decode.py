@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -12,8 +13,12 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from lowres.errors import ImageError
+from lowres.resampling import MAX_PIXELS
 from lowres.resampling.jpeg import decode_plain
 from lowres.variant import Rule
+
+TOO_LARGE = "more than --max-pixels"
+"""Words of the error of an image with too many pixels; the limit follows."""
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 """The formats that are tried, whatever the name of a file. Some others of Pillow (EPS) start other
@@ -64,6 +69,11 @@ def decode_for(
     except UnidentifiedImageError as error:
         reason = "is empty" if not data else f"is none of {', '.join(FORMATS)}"
         raise ImageError(reason) from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        found = re.search("[0-9]+", str(error))
+        pixels = f"{int(found[0]):,} pixels, " if found else ""
+        limit = Image.MAX_IMAGE_PIXELS or 0
+        raise ImageError(f"has {pixels}{TOO_LARGE} {limit:,}") from error
     except MemoryError:
         raise
     # Pillow does not document what its decoders raise on a damaged file.
@@ -81,11 +91,20 @@ def _from_cmyk(image: Image.Image, rule: Rule) -> NDArray[np.uint8]:
 
 
 @contextmanager
-def quiet_decoder() -> Iterator[None]:
-    """Silence Pillow's warnings (odd EXIF, large images), which do not concern the pixels.
+def quiet_decoder(max_pixels: int | None = MAX_PIXELS) -> Iterator[None]:
+    """Silence Pillow's warnings (such as odd EXIF), and let it refuse images that are too large.
 
-    Enter it once around all decoding, because all threads share the filter.
+    Enter it once around all decoding, because all threads share filter and limit.
+
+    Args:
+        max_pixels: images with more pixels raise an ImageError before they are decoded; None for
+            no limit.
     """
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module=r"PIL\.")
-        yield
+    before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, max_pixels
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"PIL\.")
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = before

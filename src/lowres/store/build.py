@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from lowres.errors import StoreError, require
 from lowres.progress import Track, silent
-from lowres.resampling.decode import quiet_decoder
+from lowres.resampling.decode import TOO_LARGE, quiet_decoder
 from lowres.store.arrays import Key, part_path
 from lowres.store.cluster import build_on_ray
 from lowres.store.manifest import (
@@ -41,6 +41,7 @@ from lowres.store.staging import (
     BUILDING,
     PLAN,
     SHOWN,
+    Built,
     Shard,
     Staging,
     clean,
@@ -85,7 +86,7 @@ def build(
     if working.executor == "ray":
         require("ray", "ray")  # before anything is written
     prepared = prepare(Path(source), store, options)
-    with _at_work(), work_directory(store).lock(BUILDING):
+    with _at_work(working), work_directory(store).lock(BUILDING):
         if (store / FILE_NAME).exists():
             return _already_built(store, prepared)
         with closing(_staged(store, prepared, working, track)) as staging:
@@ -119,7 +120,7 @@ def build_shard(
     """
     store, working = Path(store), working or Working()
     prepared = prepare(Path(source), store, options)
-    with _at_work(), work_directory(store).lock(BUILDING, part=shard.name):
+    with _at_work(working), work_directory(store).lock(BUILDING, part=shard.name):
         if (store / FILE_NAME).exists():
             _already_built(store, prepared)
             return 0
@@ -152,10 +153,10 @@ def finish_shards(
 
 
 @contextmanager
-def _at_work() -> Iterator[None]:
+def _at_work(working: Working) -> Iterator[None]:
     """Silence the decoder; if the disk is full, say that nothing is lost."""
     try:
-        with quiet_decoder():
+        with quiet_decoder(working.pixel_limit):
             yield
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
@@ -183,16 +184,22 @@ def _already_built(store: Path, prepared: Prepared) -> Manifest:
 
 
 def _staged(
-    store: Path, prepared: Prepared, working: Working, track: Track, shard: Shard | None = None
+    store: Path,
+    prepared: Prepared,
+    working: Working,
+    track: Track,
+    shard: Shard | None = None,
+    *,
+    retries: bool = True,
 ) -> Staging:
     """Begin or resume, and drop what must be built again.
 
-    These are the rows of errors, of images that have changed, and of chunks that a power cut or a
-    failing disk has damaged.
+    These are the rows of errors if it `retries` them, of images that have changed, and of chunks
+    that a power cut or a failing disk has damaged.
     """
     staging = Staging(store, prepared, shard)
-    if working.on_error == "stop":
-        staging.drop([built.chunk for built in staging.own() if built.skipped])
+    if retries:
+        staging.drop([built.chunk for built in staging.own() if _tried_again(built, working)])
     changed, names = [], []
     for built in staging.own():
         entries = staging.entries(built.chunk)
@@ -230,6 +237,15 @@ def _staged(
     return staging
 
 
+def _tried_again(built: Built, working: Working) -> bool:
+    """Return whether the skipped rows of a chunk may have images this time."""
+    if working.on_error == "stop":
+        return bool(built.skipped)
+    limit = working.max_pixels if working.pixel_limit is None else f"{working.pixel_limit:,}"
+    same = f"{TOO_LARGE} {limit}"
+    return any(TOO_LARGE in why and not why.endswith(same) for why in built.skipped.values())
+
+
 def _build_rows(staging: Staging, working: Working, track: Track) -> None:
     """Build every chunk that is not built yet, in threads."""
     threads = 1 if staging.prepared.source.in_order else working.threads
@@ -239,6 +255,12 @@ def _build_rows(staging: Staging, working: Working, track: Track) -> None:
     rendering = Rendering(staging, skip=working.on_error == "skip")
     try:
         with track("build", left + done, done=done) as display:
+            if staging.killed_at:
+                display.say(
+                    f"the last build was killed while it read {'; '.join(staging.killed_at)}. If "
+                    "memory ran out: build with fewer --workers, or a smaller --max-pixels with "
+                    "--on-error skip"
+                )
             if todo:
                 note = "compiling the resampler, once: a few seconds"
                 compiling = threading.Timer(COMPILING_S, display.say, [note])
@@ -256,11 +278,10 @@ def _build_rows(staging: Staging, working: Working, track: Track) -> None:
 
 
 def _finish_shards(store: Path, prepared: Prepared, working: Working, track: Track) -> Manifest:
-    with _at_work(), work_directory(store).lock(BUILDING):
+    with _at_work(working), work_directory(store).lock(BUILDING):
         if (store / FILE_NAME).exists():
             return _already_built(store, prepared)
-        anyway = Working(on_error="skip")  # nothing is dropped here
-        with closing(_staged(store, prepared, anyway, track)) as staging:
+        with closing(_staged(store, prepared, working, track, retries=False)) as staging:
             skipped = sum(len(built.skipped) for built in staging.built)
             if skipped and working.on_error == "stop":
                 raise StoreError(

@@ -13,6 +13,7 @@ from lowres.formats.sink import Outline
 from lowres.progress import Track, silent
 from lowres.store.store import Store
 from lowres.variant import Variant
+from lowres.work.files import named
 
 READ_ROWS = 256
 ORDER_SEED = 0
@@ -66,7 +67,7 @@ def export(
     )
     sink = writer(destination, outline)
     try:
-        with track("export", sum(counts.values())) as display:
+        with named(sink.partial), track("export", sum(counts.values())) as display:
             for split, images in arrays.items():
                 labels, keys = store.labels(split), store.keys(split)
                 order = np.arange(len(images))

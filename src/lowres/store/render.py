@@ -65,6 +65,7 @@ class Rendering:
         for row, entry in enumerate(entries):
             if self.stopping.is_set():
                 return
+            self.staging.reads(chunk.split, chunk.start + row)
             try:
                 images = decoded(self.prepared, self.source.read(entry))
                 self.resample(images, pixels, places[row])
@@ -81,6 +82,7 @@ class Rendering:
                         "it and run the same command again; or skip such images: --on-error skip"
                     ) from error
                 skipped[chunk.start + row] = why
+        self.staging.reads(chunk.split, None)
         self.staging.keep(chunk, stamps, skipped, pixels)
 
     def space(self, rows: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:

@@ -19,6 +19,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import os
 import re
 import shutil
 import threading
@@ -57,7 +58,8 @@ ENTRIES = "build.entries"
 MAIN_JOURNAL = "build.journal"
 JOURNALS = "build*.journal"
 OWN_FILES = (PLAN, f"{PLAN}.*", ENTRIES, f"{ENTRIES}.*", JOURNALS, f"{JOURNALS}.*",
-             "build*.lock", "build*.log")  # fmt: skip
+             "build*.lock", "build*.log", "build*.reading")  # fmt: skip
+READING_BYTES = 8
 CHECK_DIGITS = 8
 BUILDING = "being built"
 SHOWN = 3
@@ -263,6 +265,37 @@ def images_built(path: Path) -> int:
     return sum(len(built.chunk) for built in read_journals(path))
 
 
+class Reading:
+    """Which image each thread reads, on disk: known after the process was killed.
+
+    A process that runs out of memory is killed without a word.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
+        self._slots, self._own = itertools.count(), threading.local()
+
+    def note(self, number: int) -> None:
+        """Note the number of a row, counted from 1 over all splits, or 0 for none."""
+        if not hasattr(self._own, "slot"):
+            self._own.slot = next(self._slots)
+        os.pwrite(
+            self._file, number.to_bytes(READING_BYTES, "little"), self._own.slot * READING_BYTES
+        )
+
+    def close(self) -> None:
+        os.close(self._file)
+        self.path.unlink(missing_ok=True)
+
+    @staticmethod
+    def left(path: Path) -> list[int]:
+        """Read the numbers that a killed process has left."""
+        data = path.read_bytes() if path.exists() else b""
+        found = np.frombuffer(data[: len(data) // READING_BYTES * READING_BYTES], "<u8")
+        return sorted({int(number) for number in found if number})
+
+
 def clean(path: Path) -> None:
     """Remove the files of a build that is finished."""
     for pattern in (*OWN_FILES, "*/*.part", "*/*.tmp"):
@@ -281,6 +314,7 @@ class Staging:
         digests: (N, 32) rows of SHA-256, for each split and variant.
         built: the chunks that are written.
         checksums: the SHA-256 of the arrays, as far as they are written.
+        killed_at: the images that the last process read when it was killed.
     """
 
     def __init__(self, path: Path, prepared: Prepared, shard: Shard | None = None) -> None:
@@ -303,6 +337,9 @@ class Staging:
             for part in path.glob(f"*/*.npy{PART}"):  # its copy without the skipped rows
                 part.with_suffix("").unlink(missing_ok=True)
         self._own = path / (f"{shard.name}.journal" if shard else MAIN_JOURNAL)
+        reading = self._own.with_suffix(".reading")
+        self.killed_at = self._named(Reading.left(reading))
+        self._reading = Reading(reading)
         # Before the arrays: what other shards write into those that are made now is not lost.
         self.built = [
             built
@@ -376,6 +413,17 @@ class Staging:
                         chunks.append(Chunk(split, start, end))
                     start = end
         return chunks
+
+    def reads(self, split: str, row: int | None) -> None:
+        """Note the row that this thread reads and makes; None if it does not."""
+        before = itertools.takewhile(lambda name: name != split, self.rows)
+        self._reading.note(0 if row is None else 1 + row + sum(self.rows[s] for s in before))
+
+    def _named(self, numbers: Sequence[int]) -> list[str]:
+        """Return where the images of rows that `Reading` has noted are."""
+        entries = list(itertools.chain.from_iterable(self.index.splits.values()))
+        source = self.prepared.source
+        return [source.describe(entries[n - 1]) for n in numbers if n <= len(entries)]
 
     def entries(self, chunk: Chunk) -> Sequence[Entry]:
         return self.index.splits[chunk.split][chunk.start : chunk.stop]
@@ -453,6 +501,7 @@ class Staging:
 
     def close(self) -> None:
         self.end_journal()
+        self._reading.close()
         for rows in (*self.images.values(), *self.digests.values()):
             rows.close()
 

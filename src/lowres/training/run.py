@@ -235,7 +235,7 @@ class Run:
 
     @property
     def busy(self) -> bool:
-        """Whether a process trains the run; never so on file systems without locks."""
+        """Whether a process trains the run; without locks never so, and a warning says it."""
         return _work(self.path).busy
 
     @property

@@ -91,7 +91,7 @@ class WorkDirectory:
 
     @property
     def busy(self) -> bool:
-        """Whether a process holds the lock; never so on file systems without locks."""
+        """Whether a process holds the lock; without locks never so, and a warning says it."""
         if not self._locked.exists():
             return False
         with held(self._locked) as free:

@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import uuid
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -37,6 +38,17 @@ def json_bytes(record: object) -> bytes:
     return f"{json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False)}\n".encode()
 
 
+@contextmanager
+def named(path: Path) -> Iterator[None]:
+    """Add a path to errors of the system that name none, such as those of a full disk."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno is not None:
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
+
+
 def write_bytes(path: Path, data: bytes, *, earlier: Path | None = None) -> None:
     """Write bytes; after a crash or a power cut, `path` is whole or as it was.
 
@@ -57,7 +69,7 @@ def write_bytes(path: Path, data: bytes, *, earlier: Path | None = None) -> None
 def _write_synced(path: Path, data: bytes) -> None:
     """Write a new file to the disk; if that fails, remove it."""
     try:
-        with path.open("wb") as file:
+        with named(path), path.open("wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
@@ -120,7 +132,7 @@ def sync(path: Path) -> None:
         os.fsync(descriptor)
     except OSError as error:
         if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):
-            raise
+            raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         os.close(descriptor)
 
@@ -148,14 +160,17 @@ def sha256_of_file(path: Path) -> str:
 def held(path: Path, *, shared: bool = False) -> Iterator[bool]:
     """Lock a file or folder, and yield whether it was free.
 
-    The lock ends with the block or the process. On file systems without locks, every file is
-    free.
+    The lock ends with the block or the process. On a file system without locks, every file is
+    free, and a warning says so, once for each file system.
 
     Args:
         path: the file or folder.
         shared: allow other shared locks at the same time.
     """
-    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        descriptor = os.open(path, os.O_RDWR)  # NFS locks only what may be written
+    except OSError:  # a folder, or no right to write
+        descriptor = os.open(path, os.O_RDONLY)
     free = True
     try:
         fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
@@ -165,7 +180,26 @@ def held(path: Path, *, shared: bool = False) -> Iterator[bool]:
         if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EBADF):
             os.close(descriptor)
             raise
+        _warn_of_no_locks(path, os.fstat(descriptor).st_dev, error)
     try:
         yield free
     finally:
         os.close(descriptor)
+
+
+class NoLocksWarning(UserWarning):
+    """A file system has no locks, so two processes may do the same work at the same time."""
+
+
+_without_locks: set[int] = set()
+
+
+def _warn_of_no_locks(path: Path, device: int, error: OSError) -> None:
+    if device not in _without_locks:
+        _without_locks.add(device)
+        warnings.warn(
+            f"the file system of {path} has no locks ({error.strerror}): lowres cannot see whether "
+            "another process works on it, so start one process at a time",
+            NoLocksWarning,
+            stacklevel=4,
+        )
