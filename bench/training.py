@@ -10,10 +10,7 @@ contenders in turns, wall time:
 - eager: lowres with `--compile off`.
 - compiled: lowres with `--compile on`; its warm-up is a row of its own.
 
-On a CUDA GPU it also measures loading alone, and training of WRN-28-2 and WRN-28-10 at 32 px and
-WRN-36-2 at 64 px on as many random images as ImageNet has: images a second, share of the peak
-(`--peak-tflops`, by default an H100's in bfloat16), share of time in loading, and the projected
-time of the paper's whole run. Without a GPU it prints that.
+`bench/gpu.py` measures a GPU.
 """
 
 from __future__ import annotations
@@ -35,25 +32,17 @@ from loading import Usual
 from lowres.loading.device_loader import DeviceLoader
 from lowres.loading.loaders import NumpyLoader, TorchLoader
 from lowres.networks.make import make_network
-from lowres.networks.shape import FLOPS_PER_MAC, TRAINING_PASSES
 from lowres.recipe import Recipe
 from lowres.training.checkpoint import Numerics, Progress
 from lowres.training.compiling import Forward, compile_forward
 from lowres.training.device import choose_precision, describe_hardware
 from lowres.training.distributed import Team
 from lowres.training.optimizers import make_optimizer
+from lowres.training.run import Run
 from lowres.training.session import Session, Stop
 from lowres.training.weights import TrainedNetwork
 
-IMAGENET = 1_281_167
-PAPER_IMAGES = 40 * 2 * IMAGENET
-"""40 epochs, each image plain and mirrored."""
-
-TITAN_X_DAYS = {"WRN-28-2": 1.5, "WRN-28-10": 13.8, "WRN-36-2": 6.4}
-"""Quoted second hand in docs/recipes.md."""
-
 CPU_NETWORKS = ((16, 1.0), (32, 2.0))
-GPU_NETWORKS = ((32, 2.0), (32, 10.0), (64, 2.0))
 BATCH, CLASSES = 128, 1000
 
 
@@ -85,8 +74,15 @@ class RandomStore:
         return np.full(self.stored.shape[1:], 127.5)
 
 
-def session(recipe: Recipe, store: RandomStore, device: torch.device, *, compiled: bool) -> Session:
-    """Make what the training loop works with."""
+def session(
+    recipe: Recipe,
+    store: RandomStore,
+    device: torch.device,
+    *,
+    compiled: bool,
+    stored: torch.Tensor | None = None,
+) -> Session:
+    """Make what the training loop works with; `stored` are the images if they are on the GPU."""
     batches = NumpyLoader(
         store, recipe.variant, batch_size=recipe.batch_size, shuffle=True, flip=recipe.flip,
         shift_px=recipe.shift_px, subtract=recipe.subtract, divide_by=recipe.divide_by,
@@ -94,7 +90,9 @@ def session(recipe: Recipe, store: RandomStore, device: torch.device, *, compile
     precision = choose_precision("auto", device)
     on_gpu = device.type == "cuda"
     loader = (
-        DeviceLoader(batches, device, precision, resident=True) if on_gpu else TorchLoader(batches)
+        DeviceLoader(batches, device, precision, resident=True, stored=stored)
+        if on_gpu
+        else TorchLoader(batches)
     )
     network = make_network(recipe, CLASSES)
     model = network.module
@@ -103,15 +101,16 @@ def session(recipe: Recipe, store: RandomStore, device: torch.device, *, compile
     model.train()
     forward = Forward(model)
     if compiled:
-        forward = compile_forward("on", model, model, loader, precision, device)
+        forward = compile_forward("on", model, model, loader, precision, device, graphed=on_gpu)
     numerics = Numerics(
         str(precision).removeprefix("torch."), torch.get_num_threads(), forward.compiled
     )
     trained = TrainedNetwork(model, recipe, (), np.zeros(3, np.float32), np.ones(3, np.float32))
     return Session(
-        recipe=recipe, network=network, forward=forward, optimizer=optimizer, train_loader=loader,
+        run=Run(Path(), recipe, Path(), ""), recipe=recipe, network=network, forward=forward,
+        optimizer=optimizer, train_loader=loader,
         eval_loader=loader, eval_split="val", trained=trained, device=device, progress=Progress(),
-        numerics=numerics, team=Team(), stop=Stop(),
+        numerics=numerics, team=Team(), stop=Stop(), graphed=on_gpu,
     )  # fmt: skip
 
 
@@ -185,67 +184,15 @@ def on_cpu(size: int, width: float, rounds: int) -> Iterator[tuple[str, list[flo
     yield f"{name}, warm-up of compiling", [fast.forward.compile_s], "s", ""
 
 
-def on_gpu(
-    size: int, width: float, rounds: int, peak: float
-) -> Iterator[tuple[str, list[float], str, str]]:
-    """Measure one network on the GPU, and loading alone."""
-    device, store = torch.device("cuda"), RandomStore(IMAGENET, size)
-    recipe = Recipe(variant=f"{size}-box", width=width)
-    made = session(recipe, store, device, compiled=True)
-    name, run = made.network.name, lowres_steps(made)
-    run(20)
-    seconds = [run(200) for _ in range(rounds)]
-    loads = [_loading_s(made.train_loader, 200) for _ in range(rounds)]
-    flops = FLOPS_PER_MAC * TRAINING_PASSES * made.network.macs * BATCH
-    rates = [BATCH / value for value in seconds]
-    yield f"{name}, training", rates, "images/s", ""
-    yield f"{name}, share of peak", [flops / value / peak for value in seconds], "", ""
-    shares = [a / b for a, b in zip(loads, seconds, strict=True)]
-    yield f"{name}, share of time in loading", shares, "", "at most 0.02"
-    yield f"{name}, warm-up of compiling", [made.forward.compile_s], "s", ""
-    days = [PAPER_IMAGES / rate / 86_400 for rate in rates]
-    yield f"{name}, the paper's run (Titan X: {TITAN_X_DAYS[name]} days)", days, "days", ""
-    batches = NumpyLoader(
-        store, recipe.variant, batch_size=4096, shuffle=True, flip="random", shift_px=4
-    )
-    large = DeviceLoader(batches, device, torch.bfloat16, resident=True)
-    large.compile()
-    compiled = [4096 / _loading_s(large, 100) for _ in range(rounds)]
-    bar = "at least 5000000" if size == 32 else ""
-    yield f"loading alone, {size} px, bfloat16, batch 4096", compiled, "images/s", bar
-    moved = size * size * 3 * (1 + 2)  # a byte in, two out
-    yield f"the same, {size} px", [rate * moved / 1e9 for rate in compiled], "GB/s", ""
-
-
-def _loading_s(loader: DeviceLoader, count: int) -> float:
-    """Return the seconds of a batch, without training."""
-    batches = loader.batches(0)
-    for _ in range(5):
-        next(batches)
-    torch.cuda.synchronize()
-    began = time.perf_counter()
-    for _ in range(count):
-        next(batches)
-    torch.cuda.synchronize()
-    return (time.perf_counter() - began) / count
-
-
 def main() -> None:
     """Measure and write the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--peak-tflops", type=float, default=989.0)
     parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".csv"))
     arguments = parser.parse_args()
     figures = []
     for size, width in CPU_NETWORKS:
         figures += [("cpu", *row) for row in on_cpu(size, width, arguments.rounds)]
-    if torch.cuda.is_available():
-        for size, width in GPU_NETWORKS:
-            peak = arguments.peak_tflops * 1e12
-            figures += [("cuda", *row) for row in on_gpu(size, width, arguments.rounds, peak)]
-    else:
-        print("no CUDA GPU here: GPU loading and training are not measured")
     about = {**machine(), "torch": torch.__version__}
     about["command"] = f"python bench/training.py --rounds {arguments.rounds}"
     with arguments.out.open("w", newline="") as file:

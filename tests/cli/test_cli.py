@@ -13,6 +13,8 @@ import pytest
 
 from images import draw_source
 from lowres.cli import studies
+from lowres.recipe import Recipe
+from lowres.training.run import Run
 
 TINY = ["--width", "0.5", "--blocks", "1", "--epochs", "1", "--batch-size", "8"]
 
@@ -510,3 +512,16 @@ def test_a_file_system_without_locks_is_noted_once(source, tmp_path):
     )
     assert run.stderr.count("has no locks (No locks available)") == 1
     assert run.stderr.startswith("note: the file system of ")
+
+
+def test_train_takes_several_runs(call, store, tmp_path):
+    recipes = [
+        Recipe(variant="8-box", width=0.5, blocks=1, epochs=1, batch_size=8, seed=seed)
+        for seed in range(2)
+    ]
+    runs = [Run.plan(tmp_path / str(n), recipe, store) for n, recipe in enumerate(recipes)]
+    paths = [run.path for run in runs]
+    status, text, _ = call("train", *paths, "--device", "cpu", "--quiet")
+    assert status == 0
+    assert all(f"{path}: finished" in text for path in paths)
+    assert call("train", paths[0], tmp_path / "none", "--device", "cpu")[0] == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
@@ -20,9 +21,10 @@ from lowres.cli.flags import (
     recipe_of,
     share_of_points,
 )
-from lowres.errors import LowresError, require
+from lowres.errors import LowresError, RunBusyError, require
 from lowres.progress import shown, silent
 from lowres.training.run import Execution
+from lowres.work.executor import BUSY_STATUS
 
 if TYPE_CHECKING:
     from lowres.training.run import Run
@@ -36,21 +38,23 @@ else:
 def train(
     path: LocalPath,
     /,
-    *,
+    *others: LocalPath,
     recipe: RecipeFlags = None,
     execution: ExecutionFlags = None,
     out_directory: Annotated[Path | None, Output] = None,
     store: LocalPath | None = None,
     quiet: Quiet = False,
-) -> None:
+) -> int:
     """Train a network on a store, or finish a run that was planned or interrupted.
 
-    If torchrun starts several of these, they train one run together (docs/training.md).
+    Several runs of one store are trained side by side, on a GPU in one CUDA graph. If torchrun
+    starts several of these, they train one run together (docs/training.md).
 
     Example: lowres train store --variant 16-box --epochs 10
 
     Args:
         path: A store to train on, or the directory of a run to finish.
+        others: Directories of further runs to finish.
         recipe: Fields of the recipe.
         execution: How the training works.
         out_directory: Directory of the run. Default: runs/NAME, where NAME lists the recipe.
@@ -61,7 +65,7 @@ def train(
     from lowres.training import loop
     from lowres.training.device import local_device
     from lowres.training.distributed import joined
-    from lowres.training.run import result_line
+    from lowres.training.run import Run, result_line
 
     chosen = Execution(**given_values(execution))
     chosen = replace(chosen, device=local_device(chosen.device))
@@ -69,15 +73,26 @@ def train(
         # One process makes the directory before the others look for it.
         run = _run_at(path, recipe, out_directory, store) if team.first else None
         team.wait()
-        run = run or _run_at(path, recipe, out_directory, store)
+        runs = [run or _run_at(path, recipe, out_directory, store), *map(Run.open, others)]
         track = silent if quiet else shown
         try:
-            result = loop.finish(run, store=store, execution=chosen, team=team, track=track)
+            ends = loop.finish_together(runs, store=store, execution=chosen, team=team, track=track)
         except KeyboardInterrupt:
-            raise KeyboardInterrupt(f"lowres train {run.path}") from None
-        if team.first:
-            out.print(result_line(result))
-            out.print(f"{run.path}: finished; for its curves, run: lowres report {run.path}")
+            raise KeyboardInterrupt(
+                f"lowres train {shlex.join(str(r.path) for r in runs)}"
+            ) from None
+    errors = [end for end in ends if isinstance(end, Exception)]
+    for one, end in zip(runs, ends, strict=True) if team.first else ():
+        if isinstance(end, Exception):
+            if len(runs) > 1:
+                out.print(f"{one.path}: {type(end).__name__}: {end}")
+            continue
+        out.print(result_line(end))
+        out.print(f"{one.path}: finished; for its curves, run: lowres report {one.path}")
+    if errors and len(runs) == 1:
+        raise errors[0]
+    busy = errors and all(isinstance(error, RunBusyError) for error in errors)
+    return BUSY_STATUS if busy else int(bool(errors))
 
 
 def _run_at(path: Path, recipe: RecipeFlags, out_directory: Path | None, store: Path | None) -> Run:

@@ -91,9 +91,11 @@ def search(
         out.print(f"{planned.path}: configurations {listed}; {jobs} chosen and trained at a time")
     track, device = silent if quiet else shown, ("--device", ways.device)
     try:
-        result = planned.finish(executor, jobs, device, track=track)
+        result = planned.finish(executor, jobs, device, together=ways.pack_size, track=track)
         if confirm:
-            result = planned.confirm(executor, confirm, device, track=track)
+            result = planned.confirm(
+                executor, confirm, device, together=ways.pack_size, track=track
+            )
     except KeyboardInterrupt:
         again = f" --confirm {confirm}" if confirm else ""
         raise KeyboardInterrupt(f"lowres search {planned.path}{again}") from None

@@ -35,6 +35,9 @@ class StudyWorking:
     """Runs at a time. Default: one for each core or GPU, or as many as the cluster holds."""
     threads: int | None = None
     """CPU threads of each run. Default: an equal share of the cores, or 1 on a cluster."""
+    together: int | Literal["auto"] = "auto"
+    """Runs that one process trains side by side, each as it would be alone. auto: on a GPU, as many
+    small networks as keep it busy; on the CPU, one."""
     device: str = "auto"
     """auto, cpu, cuda or cuda:N. If there are several GPUs, auto and cuda use them all."""
     executor: Literal["local", "ray"] = "local"
@@ -44,9 +47,9 @@ class StudyWorking:
     """Address of the Ray cluster, such as 10.0.0.1:6379; auto: the one of this machine."""
 
     def __post_init__(self) -> None:
-        for name in ("jobs", "threads"):
+        for name in ("jobs", "threads", "together"):
             value = getattr(self, name)
-            if value is not None and value < 1:
+            if isinstance(value, int) and value < 1:
                 raise StudyError(f"--{name} must be at least 1, was {value}")
         if self.executor == "local" and self.address != "auto":
             raise StudyError(f"--address {self.address} is for --executor ray: add that flag")
@@ -55,6 +58,21 @@ class StudyWorking:
                 f"--device {self.device} names a GPU of one machine: with --executor ray use "
                 "auto, cpu or cuda"
             )
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether runs are trained on GPUs; `auto` on a cluster counts as none."""
+        if self.device != "auto":
+            return self.device.startswith("cuda")
+        torch = require("torch", "train")
+        return self.executor == "local" and bool(torch.cuda.is_available())
+
+    @property
+    def pack_size(self) -> int | None:
+        """Runs that one process trains; None: as many as a GPU has room for."""
+        if self.together != "auto":
+            return self.together
+        return None if self.on_gpu else 1
 
 
 if TYPE_CHECKING:
@@ -144,7 +162,9 @@ def study(
         return _print_commands(planned, ways)
     executor = make_executor(ways, len(planned.runs))
     try:
-        summary = planned.finish(executor, ("--device", ways.device), track=track)
+        summary = planned.finish(
+            executor, ("--device", ways.device), together=ways.pack_size, track=track
+        )
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"lowres study {planned.path}") from None
     for name, reason in summary.failed.items():
@@ -242,12 +262,10 @@ def make_executor(working: StudyWorking, runs: int) -> Executor:
     torch = require("torch", "train")
     from lowres.work.processes import LocalProcesses, gpu_names, share_cores
 
-    use_gpus = working.device.startswith("cuda") or (
-        working.device == "auto" and torch.cuda.is_available()
-    )
-    gpus = gpu_names(torch.cuda.device_count()) if use_gpus and ":" not in working.device else ()
+    on_gpu = working.on_gpu
+    gpus = gpu_names(torch.cuda.device_count()) if on_gpu and ":" not in working.device else ()
     gpus = gpus if len(gpus) > 1 else ()
-    at_a_time = working.jobs or (max(1, min(len(gpus), runs)) if use_gpus else None)
+    at_a_time = working.jobs or (max(1, min(len(gpus), runs)) if on_gpu else None)
     jobs, threads = share_cores(runs, at_a_time, working.threads)
     return LocalProcesses(jobs, threads, gpus)
 

@@ -15,6 +15,9 @@ from lowres.errors import StudyError
 from lowres.progress import shown, silent
 from lowres.text import count
 
+RUNS_OF_A_GPU = 8
+"""Runs of a round of decide on a GPU, which trains them side by side."""
+
 
 @app.command(group=TRAINING)
 def judge(
@@ -109,7 +112,7 @@ def decide(
     if proxy is None or target is None:
         smallest, largest = default_sides(study)
         proxy, target = proxy or smallest, target or largest
-    at_a_time = max(2, ways.jobs or 2)
+    at_a_time = max(2, (ways.jobs or 1) * (ways.pack_size or RUNS_OF_A_GPU))
     looks = looks_of(
         study,
         proxy,
@@ -119,6 +122,7 @@ def decide(
         at_most=at_most,
         at_a_time=at_a_time,
         arguments=("--device", ways.device),
+        together=ways.pack_size,
         track=silent if quiet else shown,
     )
     for look in looks:

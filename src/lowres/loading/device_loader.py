@@ -8,8 +8,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cache
 from itertools import islice, repeat
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -70,13 +73,20 @@ class DeviceLoader:
         device: where batches are made.
         dtype: dtype of the images.
         resident: keep all images on the device; otherwise stream them.
+        stored: the images, (N, H, W, 3) uint8 on the device, if they are there already.
 
     Yields:
         Images, (B, 3, H, W) in channels-last memory, and labels, (B,) int64, on the device.
     """
 
     def __init__(
-        self, loader: NumpyLoader, device: torch.device, dtype: torch.dtype, *, resident: bool
+        self,
+        loader: NumpyLoader,
+        device: torch.device,
+        dtype: torch.dtype,
+        *,
+        resident: bool,
+        stored: torch.Tensor | None = None,
     ) -> None:
         self.loader, self.device, self.dtype = loader, device, dtype
         self.assemble = assembled
@@ -85,7 +95,11 @@ class DeviceLoader:
         self.scale = torch.from_numpy((1.0 / std).astype(np.float32)).to(device)
         self.offset = torch.from_numpy(image).to(device)
         self.labels = torch.from_numpy(np.array(loader.labels, np.int64)).to(device)
-        self.stored = _copied(loader.images, device) if resident else None
+        if resident and stored is None:
+            stored = copied(loader.images, device)
+        self.stored = stored
+        self.epoch: _Epoch | None = None
+        self.ahead: tuple[int, Future[_Draws]] | None = None
 
     def compile(self) -> None:
         """Compile the expression that makes a batch into one kernel, by making a batch.
@@ -99,22 +113,20 @@ class DeviceLoader:
             self.assemble = assembled
             raise
 
+    @property
+    def on_gpu(self) -> bool:
+        """Whether the images are on a GPU."""
+        return self.stored is not None and self.device.type == "cuda"
+
     def __len__(self) -> int:
         """Count the batches of an epoch."""
         return len(self.loader)
 
     def batches(self, epoch: int, first: int = 0) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """Yield the batches of an epoch from batch `first` on."""
-        positions = list(self.loader.positions(epoch, first))
-        if not positions:
-            return
-        rows, drawn = self.loader.draw(np.concatenate(positions), epoch)
-        sent, mirror, down, right = (
-            torch.from_numpy(np.ascontiguousarray(values)).to(self.device)
-            for values in (rows, drawn.mirror, drawn.down, drawn.right)
-        )
-        ends = np.cumsum([len(part) for part in positions]).tolist()
-        bounds = list(zip([0, *ends[:-1]], ends, strict=True))
+        bounds, draws = self._draws(epoch, first)
+        rows = draws[0]
+        sent, mirror, down, right = (torch.from_numpy(values).to(self.device) for values in draws)
         resident = self.stored is not None
         holders = (
             _streamed(self.loader.images, rows, bounds, self.device)
@@ -130,6 +142,90 @@ class DeviceLoader:
             )  # fmt: skip
             yield images, self.labels[sent[part]]
 
+    def begin(self, epoch: int, first: int = 0) -> None:
+        """Draw the order and augmentation of an epoch for `next_batch`, and the next one ahead.
+
+        The images must be resident and shuffled, so that all batches have one size.
+        """
+        if self.ahead and self.ahead[0] == epoch and not first:
+            draws = self.ahead[1].result()
+        else:
+            draws = self._draws(epoch)[1]
+        tensors = [torch.from_numpy(values) for values in draws]
+        if self.epoch is None:
+            position = torch.zeros((), dtype=torch.int64, device=self.device)
+            batch = torch.arange(self.loader.batch_size, device=self.device)
+            draws_there = [torch.empty_like(values, device=self.device) for values in tensors]
+            self.epoch = _Epoch(position, batch, *draws_there)
+        held = (self.epoch.rows, self.epoch.mirror, self.epoch.down, self.epoch.right)
+        for buffer, values in zip(held, tensors, strict=True):
+            buffer.copy_(values)
+        self.epoch.position.fill_(first * self.loader.batch_size)
+        self.ahead = (epoch + 1, _drawing().submit(lambda: self._draws(epoch + 1)[1]))
+
+    def next_batch(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Make the next batch of the epoch that `begin` has drawn.
+
+        It reads its place in the epoch from the device, so a CUDA graph can hold it.
+        """
+        assert self.epoch is not None
+        assert self.stored is not None
+        index = self.epoch.position + self.epoch.batch
+        rows = self.epoch.rows[index]
+        images = self.assemble(
+            self.stored,
+            rows,
+            self.epoch.mirror[index],
+            self.epoch.down[index],
+            self.epoch.right[index],
+            self.scale,
+            self.offset,
+            self.dtype,
+        )
+        self.epoch.position += len(self.epoch.batch)
+        return images, self.labels[rows]
+
+    def _draws(self, epoch: int, first: int = 0) -> tuple[list[tuple[int, int]], _Draws]:
+        """Return where each batch of an epoch begins and ends, and its rows and augmentation."""
+        positions = list(self.loader.positions(epoch, first))
+        if not positions:
+            none = np.zeros(0, np.int64)
+            return [], (none, none.astype(bool), none, none)
+        rows, drawn = self.loader.draw(np.concatenate(positions), epoch)
+        ends = np.cumsum([len(part) for part in positions]).tolist()
+        mirror, shifts = np.ascontiguousarray(drawn.mirror), (drawn.down, drawn.right)
+        down, right = map(np.ascontiguousarray, shifts)
+        return list(zip([0, *ends[:-1]], ends, strict=True)), (rows, mirror, down, right)
+
+
+_Draws: TypeAlias = tuple[
+    NDArray[np.int64], NDArray[np.bool_], NDArray[np.int64], NDArray[np.int64]
+]
+
+
+@dataclass(slots=True)
+class _Epoch:
+    """The draws of an epoch on the device: tensors that keep their place in memory.
+
+    Attributes:
+        position: (), the place of the next batch.
+        batch: (B,), 0 to B - 1.
+        rows, mirror, down, right: of every image in the order of the epoch, (n,).
+    """
+
+    position: torch.Tensor
+    batch: torch.Tensor
+    rows: torch.Tensor
+    mirror: torch.Tensor
+    down: torch.Tensor
+    right: torch.Tensor
+
+
+@cache
+def _drawing() -> ThreadPoolExecutor:
+    """Return the thread that draws epochs ahead, for all loaders of this process."""
+    return ThreadPoolExecutor(1, thread_name_prefix="lowres-draws")
+
 
 def fits(images: NDArray[np.uint8], device: torch.device) -> bool:
     """Return whether images may stay on a device; on the CPU they always may."""
@@ -139,7 +235,7 @@ def fits(images: NDArray[np.uint8], device: torch.device) -> bool:
     return images.nbytes <= FREE_SHARE * free
 
 
-def _copied(images: NDArray[np.uint8], device: torch.device) -> torch.Tensor:
+def copied(images: NDArray[np.uint8], device: torch.device) -> torch.Tensor:
     """Copy images to a device in chunks, so that the host never holds all of them."""
     stored = torch.empty(images.shape, dtype=torch.uint8, device=device)
     step = max(1, CHUNK_BYTES // images[0].nbytes)

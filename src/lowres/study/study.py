@@ -23,11 +23,12 @@ from pathlib import Path
 from typing import Any, Self, TypeAlias
 
 from lowres.errors import LowresError, RunError, StudyError
-from lowres.networks.shape import training_macs
+from lowres.networks.shape import TRAINING_PASSES, NetworkSize, training_macs
 from lowres.progress import Display, Track, silent
 from lowres.recipe import FIELDS, Recipe
 from lowres.store.store import Store
 from lowres.study.axes import Axis, Together, expand, refuse_mixture
+from lowres.study.forecast import speed_group
 from lowres.study.values import PARTS
 from lowres.text import percent
 from lowres.training.run import Run, RunState, RunSummary
@@ -44,6 +45,16 @@ PLANNING_S = 60.0
 
 OTHERS_POLL_S = 1.0
 """How often `Study.finish` looks at the runs that other processes train."""
+
+LOG_FILE = "train.log"
+"""In the directory of a run, or of the first run of a pack: the output of its process."""
+
+MOST_TOGETHER = 16
+"""Runs of a pack on a GPU; a graph with more branches is no faster (docs/log.md, one H100)."""
+
+BUSY_MACS = 6e11
+"""Multiply-adds of a pack's steps that keep a GPU busy: four of WRN-28-2 at 32 px, batch 128
+(docs/log.md, one H100)."""
 
 COST_IMAGES, COST_CLASSES = 1_281_167, 1000
 """Train images and classes by which `cost` compares recipes: those of ImageNet."""
@@ -162,6 +173,22 @@ class Study:
         """Return the summary of each run, the most costly first."""
         return [run.summary() for run in self.runs]
 
+    def packs(self, runs: Sequence[Run], together: int | None) -> list[list[Run]]:
+        """Group runs that one process trains side by side: networks of one speed and one length.
+
+        Args:
+            runs: runs of this study.
+            together: runs of a pack. None: as many as a GPU has room for, by the cost of a step.
+        """
+        groups: dict[tuple[Any, ...], list[Run]] = {}
+        for run in runs:
+            groups.setdefault((speed_group(run.recipe), run.recipe.epochs), []).append(run)
+        packs = []
+        for group in groups.values():
+            size = together or gpu_room(group[0].recipe)
+            packs += [group[first : first + size] for first in range(0, len(group), size)]
+        return packs
+
     def commands(self, arguments: Sequence[str] = ()) -> list[tuple[str, ...]]:
         """Return the `lowres train` of each run that is not finished, the most costly first."""
         return [
@@ -171,7 +198,12 @@ class Study:
         ]
 
     def finish(
-        self, executor: Executor, arguments: Sequence[str] = (), *, track: Track = silent
+        self,
+        executor: Executor,
+        arguments: Sequence[str] = (),
+        *,
+        together: int | None = 1,
+        track: Track = silent,
     ) -> StudySummary:
         """Train every run that is not finished, and those that failed once more.
 
@@ -181,28 +213,38 @@ class Study:
         Args:
             executor: what runs the commands.
             arguments: further arguments of each `lowres train`.
+            together: runs that one process trains side by side; None: as many as a GPU has room
+                for. A pack that needs more memory than the GPU has is tried again run by run.
             track: shows progress, one line a run.
         """
-        todo = {run.path.name: run for run in self.runs if not run.finished}
-        elsewhere: dict[str, Run] = {}
+        todo = [run for run in self.runs if not run.finished]
+        elsewhere: list[Run] = []
         python = (sys.executable, "-P", "-m", "lowres", "train")
         with track("study", len(self.runs), done=len(self.runs) - len(todo)) as display:
             while todo or elsewhere:
-                jobs = []
-                for name, run in todo.items():
-                    folder = run.path.resolve()
-                    command = (*python, str(folder), *arguments)
-                    jobs.append(Job(name, command, folder / "train.log"))
+                packs = {pack[0].path.name: pack for pack in self.packs(todo, together)}
+                todo = []
+                jobs = [
+                    Job(
+                        name,
+                        (*python, *(str(run.path.resolve()) for run in pack), *arguments),
+                        pack[0].path.resolve() / LOG_FILE,
+                    )
+                    for name, pack in packs.items()
+                ]
                 for result in executor.finish(jobs):
-                    name, run = result.job.name, todo[result.job.name]
-                    if not run.finished and (result.exit_status == BUSY_STATUS or run.busy):
-                        elsewhere[name] = run
-                        display.say(f"{name}: another process is training it; waiting")
-                        continue
-                    if not run.finished and run.state is not RunState.FAILED:
-                        run.record_error("ProcessEnded", _ending(result.exit_status))
-                    _report_end(run, display)
-                todo = _await_others(elsewhere, display)
+                    pack = packs[result.job.name]
+                    for run in pack:
+                        if not run.finished and (result.exit_status == BUSY_STATUS or run.busy):
+                            elsewhere.append(run)
+                            name = run.path.name
+                            display.say(f"{name}: another process is training it; waiting")
+                        elif len(pack) > 1 and _out_of_memory(run):
+                            todo.append(run)
+                        else:
+                            _report_end(run, result.exit_status, display)
+                together = 1 if todo else together
+                todo = todo or _await_others(elsewhere, display)
         failed = {
             run.path.name: why_failed(run) for run in self.runs if run.state is RunState.FAILED
         }
@@ -238,8 +280,19 @@ def cost(recipe: Recipe) -> float:
 
 def why_failed(run: Run) -> str:
     """Return why a run failed, and the file that holds more."""
-    error = run.error()
-    return f"{error['type']}: {error['message']} (see {run.path / 'train.log'})"
+    error, log = run.error(), run.path / LOG_FILE
+    more = f" (see {log})" if log.exists() else ""
+    return f"{error['type']}: {error['message']}{more}"
+
+
+def gpu_room(recipe: Recipe) -> int:
+    """Return how many runs of a recipe a GPU trains side by side before it is busy.
+
+    It counts multiply-adds of a step and measures nothing, so equal studies are packed equally.
+    """
+    size = NetworkSize.of(recipe, COST_CLASSES)
+    step = TRAINING_PASSES * size.macs * recipe.batch_size
+    return max(1, min(MOST_TOGETHER, int(BUSY_MACS / step)))
 
 
 def _recipes(store: Store, base: Recipe, axes: Axes, points: Points) -> dict[str, Recipe]:
@@ -328,27 +381,33 @@ def _joined(then: Iterable[Any], now: Iterable[Any]) -> list[Any]:
     return [json.loads(text) for text in texts]
 
 
-def _await_others(elsewhere: dict[str, Run], display: Display) -> dict[str, Run]:
+def _await_others(elsewhere: list[Run], display: Display) -> list[Run]:
     """Wait until other processes have ended the runs `elsewhere`, or left some unfinished.
 
     Runs that have ended are removed from `elsewhere`; those that were left are returned.
     """
-    left: dict[str, Run] = {}
+    left: list[Run] = []
     while elsewhere and not left:
         time.sleep(OTHERS_POLL_S)
-        for name, run in list(elsewhere.items()):
+        for run in list(elsewhere):
             if run.busy:
                 continue
-            del elsewhere[name]
+            elsewhere.remove(run)
             if run.finished or run.state is RunState.FAILED:
-                _report_end(run, display)
+                _report_end(run, 0, display)
             else:
-                left[name] = run
+                left.append(run)
     return left
 
 
-def _report_end(run: Run, display: Display) -> None:
-    """Show how a run ended."""
+def _out_of_memory(run: Run) -> bool:
+    return run.state is RunState.FAILED and run.error()["type"] == "OutOfMemoryError"
+
+
+def _report_end(run: Run, exit_status: int, display: Display) -> None:
+    """Show how a run ended, and record a reason if its process left none."""
+    if not run.finished and run.state is not RunState.FAILED:
+        run.record_error("ProcessEnded", _ending(exit_status))
     if run.state is RunState.FAILED:
         line = f"FAILED: {why_failed(run)}"
     else:

@@ -18,14 +18,25 @@ from lowres.errors import RunError
 from lowres.loading.device_loader import DeviceLoader
 from lowres.training.run import Compile
 
-PAYS_FROM_MACS = {"cpu": 2e13, "cuda": 1e16}
+PAYS_FROM_MACS = {"cpu": 2e13, "cuda": 6e15}
 """Multiply-adds of a run from which on compiling saves more time than it takes.
 
 CPU, for each thread, measured (docs/log.md): compiling takes 16 to 22 s on a quiet machine and 63
 to 77 s on a busy one. It saves 19 to 36 % of a step of WRN-20-1 at 16 px and WRN-28-2 at 32 px. So
-it pays after about 100 to 220 s at 0.6e11 to 1.3e11 multiply-adds a second.
-CUDA: three minutes at 6e13 a second, assumed and not measured. The decision counts multiply-adds
-and reads no clock, so that equal runs decide equally.
+it pays after about 100 to 220 s at 0.6e11 to 1.3e11 multiply-adds a second. CUDA, measured on an
+H100: compiling WRN-28-2 at 32 px takes 35 s and saves 27 % of a step in a CUDA graph, which is 130
+s at 4.3e13 multiply-adds a second. The decision counts multiply-adds and steps and reads no clock,
+so that equal runs decide equally.
+"""
+
+PAYS_FROM_STEPS = {"cpu": None, "cuda": 100_000}
+"""Steps of a run from which on compiling pays whatever the network, by the launches that it saves.
+
+CUDA, measured on an H100: compiling WRN-8-1 at 16 px takes 7 s and saves 115 us of a step.
+"""
+
+SMALLEST_STEP_MACS = {"cpu": 1e9, "cuda": 0.0}
+"""Multiply-adds of a step below which compiling never pays: it made WRN-6-0.5 at 8 px 14 % slower.
 """
 
 
@@ -56,18 +67,24 @@ class Forward:
     note: str = ""
 
 
-def compile_pays(train_macs: float, device: torch.device, *, threads: int, processes: int) -> bool:
+def compile_pays(
+    steps: int, step_macs: float, device: torch.device, *, threads: int, processes: int
+) -> bool:
     """Return whether compiling pays back within a run.
 
     Args:
-        train_macs: multiply-adds of the whole run.
+        steps: steps of the whole run.
+        step_macs: multiply-adds of a step.
         device: where it runs.
         threads: CPU threads.
         processes: number of processes that train the run. For several the answer is no, because
             batch norm that they share breaks the graph into pieces.
     """
-    pays_from = PAYS_FROM_MACS[device.type] * (threads if device.type == "cpu" else 1)
-    return processes == 1 and train_macs >= pays_from
+    if processes > 1 or step_macs < SMALLEST_STEP_MACS[device.type]:
+        return False
+    from_macs = PAYS_FROM_MACS[device.type] * (threads if device.type == "cpu" else 1)
+    from_steps = PAYS_FROM_STEPS[device.type]
+    return steps * step_macs >= from_macs or (from_steps is not None and steps >= from_steps)
 
 
 def compile_forward(
@@ -77,6 +94,8 @@ def compile_forward(
     loader: BatchLoader,
     precision: torch.dtype,
     device: torch.device,
+    *,
+    graphed: bool = False,
 ) -> Forward:
     """Compile a network, and the batches of a `DeviceLoader`, before training.
 
@@ -87,6 +106,7 @@ def compile_forward(
         loader: batches of train.
         precision: number format in the network.
         device: where it runs.
+        graphed: a CUDA graph will hold the whole step, so that the compiler makes none.
 
     Raises:
         RunError: `on`, and the network cannot be compiled.
@@ -95,8 +115,9 @@ def compile_forward(
     if not reason:
         images, _ = next(loader.batches(0))
         began = time.perf_counter()
-        # On a GPU with CUDA graphs, which are recorded in the second and third pass.
-        mode, passes = ("reduce-overhead", 3) if device.type == "cuda" else (None, 1)
+        # The compiler's own CUDA graphs are recorded in the second and third pass.
+        own_graphs = device.type == "cuda" and not graphed
+        mode, passes = ("reduce-overhead", 3) if own_graphs else (None, 1)
         try:
             function = torch.compile(forward, dynamic=False, mode=mode)
             warm_up(function, model, images, precision, passes=passes)

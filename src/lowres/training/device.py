@@ -33,6 +33,8 @@ def choose_device(name: str) -> torch.device:
         )
     if device.type not in ("cpu", "cuda"):
         raise RunError(unknown)
+    if device.type == "cuda" and device.index is None:
+        device = torch.device("cuda", torch.cuda.current_device())
     return device
 
 
@@ -56,6 +58,18 @@ def local_device(name: str) -> str:
     return name if name.startswith("cuda:") else f"cuda:{number}"
 
 
+def use_gpu(device: torch.device) -> None:
+    """Make a GPU the current one, and set on purpose how cuDNN and cuBLAS compute.
+
+    float32 means float32 and not TF32, which rounds inputs to 10 bits. cuDNN may time its
+    algorithms and take the fastest: all batches of a run have one shape.
+    """
+    torch.cuda.set_device(device)
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.benchmark = True
+
+
 def choose_precision(wanted: Precision, device: torch.device) -> torch.dtype:
     """Return the dtype of a precision; `auto` is bfloat16 if the device has instructions for it."""
     if wanted != "auto":
@@ -71,7 +85,11 @@ def choose_precision(wanted: Precision, device: torch.device) -> torch.dtype:
 def describe_hardware(device: torch.device) -> dict[str, Any]:
     """Name the hardware of a run, for its result."""
     if device.type == "cuda":
-        return {"device": torch.cuda.get_device_name(device)}
+        return {
+            "device": torch.cuda.get_device_name(device),
+            "tf32": torch.backends.cudnn.allow_tf32,
+            "cudnn_benchmark": torch.backends.cudnn.benchmark,
+        }
     listing = Path("/proc/cpuinfo")
     lines = listing.read_text().splitlines() if listing.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,25 +19,22 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from lowres.errors import require
+from lowres.errors import RunBusyError, require
 from lowres.networks.shape import TRAINING_PASSES
 from lowres.progress import Display, Track, silent
 from lowres.recipe import Recipe
 from lowres.store.store import Store
 from lowres.text import percent
 from lowres.training import checkpoint
-from lowres.training.checkpoint import Partial
 from lowres.training.device import describe_hardware
 from lowres.training.distributed import Team
 from lowres.training.run import WEIGHTS_FILE, Execution, Log, Run
-from lowres.training.session import Session, open_session
+from lowres.training.session import Resident, Session, Stop, open_session
+from lowres.training.step import Step, side_by_side
 from lowres.training.weights import weights_digest
 
 NOTE_EVERY_S = 2.0
 """How often the display gets a new loss; reading it makes a GPU wait."""
-
-NEVER = 2**62
-"""The number of a step that did not happen."""
 
 TOP_K = 5
 EVENTS_FOLDER = "tensorboard"
@@ -97,105 +94,179 @@ def finish(
         RecipeError: the store has too few images or lacks the split for errors.
         StoreError: its store is missing or damaged.
     """
+    [end] = finish_together([run], store=store, execution=execution, team=team, track=track)
+    if isinstance(end, Exception):
+        raise end
+    return end
+
+
+def finish_together(
+    runs: Sequence[Run],
+    *,
+    store: Path | None = None,
+    execution: Execution | None = None,
+    team: Team | None = None,
+    track: Track = silent,
+) -> list[dict[str, Any] | Exception]:
+    """Train runs to their ends in this process; on a GPU, side by side.
+
+    Each run has its own network, optimizer and checkpoint, and ends as it would alone. If one
+    cannot be opened, diverges or is finished, the others are trained.
+
+    Args:
+        runs: runs of one store.
+        store: where their store is now, if it has moved.
+        execution: device, threads, compiling, loading and logs.
+        team: the processes that train one run, each calling this; default: this process alone.
+        track: shows progress.
+
+    Returns:
+        For each run its result, or why it has none: RunBusyError if another process trains it,
+        otherwise the error that is recorded in its directory.
+    """
     execution, team = execution or Execution(), team or Team()
-    if team.broadcast(run.finished):
-        return run.result()
-    with run.locked() if team.first else nullcontext():
+    if len(runs) > 1 and execution.compile == "auto":
+        execution = replace(execution, compile="off")  # seconds a run, for a part of its step
+    ends: dict[Path, dict[str, Any] | Exception] = {}
+    stop, resident = Stop(), Resident()
+    with stop.listening(), ExitStack() as held:
+        steps = []
+        for run in runs:
+            if team.broadcast(run.finished):
+                ends[run.path] = run.result()
+                continue
+            try:
+                if team.first:
+                    held.enter_context(run.locked())
+                    run.clear_error()
+                opened = open_session(run, run.open_store(store), execution, team, stop, resident)
+                steps.append(Step(held.enter_context(opened)))
+            except Exception as error:  # noqa: BLE001  a network of the user's may raise anything
+                ends[run.path] = _failed(run, error, team)
         try:
-            if team.first:
-                run.clear_error()
-            with open_session(run, run.open_store(store), execution, team) as session:
-                _train(run, session, execution.log, track if team.first else silent)
-                result = _result(session)
-        except Exception as error:  # a network of the user's may raise anything
-            if team.first:
-                run.fail(error)
-            raise
-        if team.first:
-            if result["status"] == "trained":
-                session.trained.save(run.path / WEIGHTS_FILE, run.store_digest)
-            run.finish(result)
+            for step, result in _train(steps, execution.log, track if team.first else silent):
+                ends[step.session.run.path] = result
+        except Exception as error:  # noqa: BLE001  as above; it ends all that are still trained
+            for run in runs:
+                if run.path not in ends:
+                    ends[run.path] = _failed(run, error, team)
     team.wait()
+    return [ends[run.path] for run in runs]
+
+
+def _failed(run: Run, error: Exception, team: Team) -> Exception:
+    """Record why a run ended, unless another process trains it."""
+    if team.first and not isinstance(error, RunBusyError):
+        run.fail(error)
+    return error
+
+
+def _train(steps: Sequence[Step], log: Log, track: Track) -> Iterator[tuple[Step, dict[str, Any]]]:
+    """Train runs epoch by epoch, and yield each with its result when it has ended.
+
+    Runs that were interrupted may differ in how far they are: those behind are trained first.
+    """
+    training = list(steps)
+    sessions = [step.session for step in steps]
+    total = sum(one.steps * one.recipe.batch_size for one in sessions)
+    done = sum(one.steps_taken * one.recipe.batch_size for one in sessions)
+    with ExitStack() as files, track("train", total, done=done) as display:
+        write_events = {
+            one.run.path: files.enter_context(_begun(one, log, display)) for one in sessions
+        }
+        group: list[Step] = []
+        while training:
+            least = min(step.session.steps_taken for step in training)
+            behind = [step for step in training if step.session.steps_taken == least]
+            if behind != group:
+                group, take = behind, side_by_side(behind, display)
+            _train_epoch(group, take, display)
+            stopped = group[0].session.progress.partial.steps < len(group[0].session.train_loader)
+            for step in group:
+                one, history = step.session, step.session.progress.history
+                if stopped:
+                    _save(one)
+                    continue
+                one.progress.finish_epoch(_measure_epoch(one, len(history)))
+                _save(one)
+                write_events[one.run.path](history[-1])
+                line = _epoch_line(history[-1], one.recipe.epochs)
+                display.say(line if len(steps) == 1 else f"{one.run.path.name}: {line}")
+                if len(history) == one.recipe.epochs or _diverged(history):
+                    training.remove(step)
+                    yield step, _publish(one)
+            if stopped:
+                raise KeyboardInterrupt
+
+
+@contextmanager
+def _begun(
+    session: Session, log: Log, display: Display
+) -> Iterator[Callable[[dict[str, Any]], None]]:
+    """Write the metrics so far, show the notes, and yield what writes the event of an epoch."""
+    history, forward = session.progress.history, session.forward
+    if session.team.first:
+        session.run.write_metrics(history)
+    if forward.compiled:
+        display.say(f"compiled in {forward.compile_s:.0f} s, not counted as training")
+    for note in filter(None, (forward.note, session.progress.note)):
+        display.say(note)
+    path, writes = session.run.path, session.team.first
+    with event_files(path, log, len(history), writes=writes) as write:
+        yield write
+
+
+def _publish(session: Session) -> dict[str, Any]:
+    """Write the weights and the result of a run that has ended, and return the result."""
+    result = _result(session)
+    if session.team.first:
+        if result["status"] == "trained":
+            session.trained.save(session.run.path / WEIGHTS_FILE, session.run.store_digest)
+        session.run.finish(result)
     return result
 
 
-def _train(run: Run, session: Session, log: Log, track: Track) -> None:
-    progress, per_epoch = session.progress, len(session.train_loader)
-    batch_size, epochs = session.recipe.batch_size, session.recipe.epochs
-    first, history = session.team.first, progress.history
-    if first:
-        run.write_metrics(history)
-    done = len(history) * per_epoch + progress.partial.steps
-    with (
-        event_files(run.path, log, len(history), writes=first) as write_events,
-        track("train", session.steps * batch_size, done=done * batch_size) as display,
-    ):
-        if session.forward.compiled:
-            seconds = session.forward.compile_s
-            display.say(f"compiled in {seconds:.0f} s, not counted as training")
-        if progress.note:
-            display.say(progress.note)
-        if session.forward.note:
-            display.say(session.forward.note)
-        while len(history) < epochs and not _diverged(history):
-            _train_epoch(session, len(history), display)
-            if progress.partial.steps < per_epoch:
-                _save(run, session)
-                raise KeyboardInterrupt
-            record = _measure_epoch(session, len(history))
-            progress.finish_epoch(record)
-            _save(run, session)
-            write_events(record)
-            display.say(_epoch_line(record, epochs))
-
-
-def _save(run: Run, session: Session) -> None:
+def _save(session: Session) -> None:
     """Write the checkpoint, and then its metrics, so that these are never ahead of it."""
     if session.team.first:
         model, progress = session.network.module, session.progress
-        checkpoint.save(run.path, model, session.optimizer, progress, session.numerics)
-        run.write_metrics(progress.history)
+        checkpoint.save(session.run.path, model, session.optimizer, progress, session.numerics)
+        session.run.write_metrics(progress.history)
 
 
-def _train_epoch(session: Session, epoch: int, display: Display) -> None:
-    """Train on the remaining batches of an epoch, or until a stop is requested."""
-    session.network.module.train()
-    session.optimizer.train()
-    recipe, team, progress = session.recipe, session.team, session.progress
-    began, partial, history = time.perf_counter(), progress.partial, progress.history
-    # Each process adds up its own losses; the first one starts from the sum of the checkpoint.
-    earlier = partial.loss if team.first else 0.0
-    total = torch.tensor(earlier, dtype=torch.float64, device=session.device)
-    bad_step = torch.tensor(
-        NEVER if partial.bad_step < 0 else partial.bad_step, device=session.device
-    )
-    taken, noted = partial.steps, began
-    for images, labels in session.train_loader.batches(epoch, taken):
-        step = epoch * len(session.train_loader) + taken
-        loss = session.step(images, labels, recipe.learning_rate(step, session.steps))
-        total += loss.double() / team.size
-        bad_step = torch.where(loss.isfinite() | (bad_step < step), bad_step, step)
+def _train_epoch(group: Sequence[Step], take: Callable[[], None], display: Display) -> None:
+    """Train runs on the remaining batches of their epoch, or until a stop is requested.
+
+    Args:
+        group: runs with equally many steps taken and to come.
+        take: takes one step of each.
+        display: shows progress.
+    """
+    session = group[0].session
+    team, history = session.team, session.progress.history
+    epoch, per_epoch, first = len(history), len(session.train_loader), session.progress.partial
+    began = noted = time.perf_counter()
+    for step in group:
+        step.begin(epoch)
+    taken = first.steps
+    while taken < per_epoch:
+        take()
         taken += 1
-        display.advance(recipe.batch_size)
+        display.advance(sum(step.session.recipe.batch_size for step in group))
         if time.perf_counter() - noted > NOTE_EVERY_S:
             noted = time.perf_counter()
-            mean = team.size * (float(total) - earlier) / (taken - partial.steps)
-            note = f"epoch {epoch + 1}/{recipe.epochs}, loss {mean:.3f}"
+            mean = (float(group[0].loss) - first.loss) / (taken - first.steps)
+            note = f"epoch {epoch + 1}/{session.recipe.epochs}, loss {mean * team.size:.3f}"
             if history and history[-1]["top1_error"] is not None:
                 note += f", top-1 error {percent(history[-1]['top1_error'])}"
             display.note(note)
-        if team.any(session.stop.requested, step):
+        if team.any(session.stop.requested, epoch * per_epoch + taken - 1):
             break
-    total_loss = float(team.sum(total))  # waits for the device
-    first_bad = int(team.min(bad_step))
-    progress.pause(
-        Partial(
-            steps=taken,
-            loss=total_loss,
-            bad_step=-1 if first_bad == NEVER else first_bad,
-            train_s=partial.train_s + time.perf_counter() - began,
-        )
-    )
+    if session.device.type == "cuda":
+        torch.cuda.synchronize(session.device)
+    seconds = (time.perf_counter() - began) / len(group)
+    for step in group:
+        step.pause(taken, seconds)
 
 
 def _measure_epoch(session: Session, epoch: int) -> dict[str, Any]:

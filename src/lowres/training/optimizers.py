@@ -18,7 +18,7 @@ import inspect
 import math
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import torch
 from torch import nn
@@ -38,10 +38,17 @@ ADAM_EPS = 1e-10
 """Betas and eps of Jordan's own script for CIFAR-10."""
 
 
+Rate: TypeAlias = float | torch.Tensor
+"""A learning rate: a number, or a float64 tensor of no dimension on the device of the weights."""
+
+
 class Optimizer(Protocol):
     """Updates the weights of a network in place."""
 
-    def step(self, lr: float) -> None:
+    graphable: bool
+    """Whether a step reads everything from tensors, so that a CUDA graph can repeat it."""
+
+    def step(self, lr: Rate) -> None:
         """Update the weights by their gradients at a learning rate, and clear the gradients."""
 
     def state(self) -> dict[str, Any]:
@@ -126,8 +133,17 @@ def _copy_all(own: Sequence[torch.Tensor], saved: Sequence[torch.Tensor], what: 
         mine.copy_(theirs)
 
 
+def _like(number: Rate, tensors: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Return a number as a tensor of no dimension, of the dtype and on the device of others."""
+    if not tensors:
+        return torch.as_tensor(number)
+    return torch.as_tensor(number, dtype=tensors[0].dtype, device=tensors[0].device)
+
+
 class Momentum(Optimizer):
     """Classical momentum with the learning rate inside the velocity, or Nesterov's."""
+
+    graphable = True
 
     def __init__(self, model: nn.Module, recipe: Recipe) -> None:
         names, named = decayed_names(model, recipe.decay_on), dict(model.named_parameters())
@@ -138,16 +154,17 @@ class Momentum(Optimizer):
         self.velocity = [torch.zeros_like(p) for p in self.parameters]
 
     @torch.no_grad()
-    def step(self, lr: float) -> None:
+    def step(self, lr: Rate) -> None:
         if self.weight_decay:
             decayed, gradients = _with_gradient(self.decayed)
             torch._foreach_add_(gradients, decayed, alpha=self.weight_decay)
         parameters, gradients, velocity = _with_gradient(self.parameters, self.velocity)
         torch._foreach_mul_(velocity, self.momentum)
-        torch._foreach_add_(velocity, gradients, alpha=-lr)
+        torch._foreach_mul_(gradients, _like(-lr, gradients))
+        torch._foreach_add_(velocity, gradients)
         if self.nesterov:
             torch._foreach_add_(parameters, velocity, alpha=self.momentum)
-            torch._foreach_add_(parameters, gradients, alpha=-lr)
+            torch._foreach_add_(parameters, gradients)
         else:
             torch._foreach_add_(parameters, velocity)
         for parameter in parameters:
@@ -183,6 +200,8 @@ def orthogonalised(matrices: torch.Tensor) -> torch.Tensor:
 class Muon(Optimizer):
     """Muon for the matrices of hidden layers, Adam for all others; norm scales never decay."""
 
+    graphable = True
+
     def __init__(self, model: nn.Module, recipe: Recipe, steps: int) -> None:
         named = dict(model.named_parameters())
         matrices, decayed = matrix_names(model), decayed_names(model, recipe.decay_on)
@@ -195,37 +214,40 @@ class Muon(Optimizer):
         ]
         self.averages = [torch.zeros_like(p) for p in (*self.matrices, *self.others)]
         self.squares = [torch.zeros_like(p) for p in self.others]
-        self.steps = 0
+        self.steps = torch.zeros((), dtype=torch.float64, device=self.averages[0].device)
 
     @torch.no_grad()
-    def step(self, lr: float) -> None:
+    def step(self, lr: Rate) -> None:
         self.steps += 1
-        torch._foreach_mul_(self.decayed, math.exp(-self.recipe.weight_decay * lr / self.lr_total))
+        lr = torch.as_tensor(lr, dtype=torch.float64, device=self.steps.device)
+        kept = torch.exp(-self.recipe.weight_decay * lr / self.lr_total)
+        torch._foreach_mul_(self.decayed, _like(kept, self.decayed))
         self._step_matrices(lr)
         self._step_others(self.recipe.adam_lr * lr / self.recipe.lr)
         for parameter in (*self.matrices, *self.others):
             parameter.grad = None
 
-    def _step_matrices(self, lr: float) -> None:
+    def _step_matrices(self, lr: torch.Tensor) -> None:
         """Take a step of Muon; one batched product handles all matrices of one shape."""
         shapes: dict[tuple[int, int], list[tuple[torch.Tensor, torch.Tensor]]]
         shapes = defaultdict(list)
         averages = self.averages[: len(self.matrices)]
-        for parameter, gradient, average in zip(
-            *_with_gradient(self.matrices, averages), strict=True
-        ):
-            average.lerp_(gradient, 1 - self.recipe.momentum)
-            ahead = gradient.lerp(average, self.recipe.momentum)
-            matrix = ahead.flatten(1)
+        parameters, gradients, averages = _with_gradient(self.matrices, averages)
+        torch._foreach_lerp_(averages, gradients, 1 - self.recipe.momentum)
+        ahead = torch._foreach_lerp(gradients, averages, self.recipe.momentum)
+        for parameter, gradient in zip(parameters, ahead, strict=True):
+            matrix = gradient.flatten(1)
             shapes[matrix.shape[0], matrix.shape[1]].append((parameter, matrix))
         for (rows, columns), members in shapes.items():
             steps = orthogonalised(torch.stack([matrix for _, matrix in members])).float()
             # A step then changes the output of a tall matrix as much as that of a square one.
-            length = lr * math.sqrt(max(1.0, rows / columns))
-            for (parameter, _), step in zip(members, steps, strict=True):
-                parameter.add_(step.view(parameter.shape), alpha=-length)
+            steps *= -lr * math.sqrt(max(1.0, rows / columns))
+            torch._foreach_add_(
+                [parameter for parameter, _ in members],
+                [step.view(p.shape) for (p, _), step in zip(members, steps, strict=True)],
+            )
 
-    def _step_others(self, lr: float) -> None:
+    def _step_others(self, lr: torch.Tensor) -> None:
         """Take a step of Adam."""
         averages = self.averages[len(self.matrices) :]
         others, gradients, first, second = _with_gradient(self.others, averages, self.squares)
@@ -234,17 +256,19 @@ class Muon(Optimizer):
         torch._foreach_mul_(second, beta2)
         torch._foreach_addcmul_(second, gradients, gradients, 1 - beta2)
         scales = torch._foreach_sqrt(second)
-        torch._foreach_mul_(scales, 1 / math.sqrt(1 - beta2**self.steps))
+        torch._foreach_mul_(scales, _like((1 - beta2**self.steps).rsqrt(), scales))
         torch._foreach_add_(scales, ADAM_EPS)
-        torch._foreach_addcdiv_(others, first, scales, -lr / (1 - beta1**self.steps))
+        changes = torch._foreach_div(first, scales)
+        torch._foreach_mul_(changes, _like(-lr / (1 - beta1**self.steps), changes))
+        torch._foreach_add_(others, changes)
 
     def state(self) -> dict[str, Any]:
-        return {"averages": self.averages, "squares": self.squares, "steps": self.steps}
+        return {"averages": self.averages, "squares": self.squares, "steps": int(self.steps)}
 
     def load(self, state: dict[str, Any]) -> None:
         _copy_all(self.averages, state["averages"], "an averaged gradient")
         _copy_all(self.squares, state["squares"], "an averaged square")
-        self.steps = int(state["steps"])
+        self.steps.fill_(int(state["steps"]))
 
 
 class TorchOptimizer(Optimizer):
@@ -265,10 +289,17 @@ class TorchOptimizer(Optimizer):
         )
         groups = [{"params": part, "weight_decay": decay} for decay, part in parts if part]
         on_gpu = any(p.is_cuda for p in named.values())
-        fused = {"fused": True} if on_gpu and "fused" in _parameters_of(make) else {}
+        known = _parameters_of(make)
+        options: dict[str, Any] = {"fused": True} if on_gpu and "fused" in known else {}
+        # Torch's own optimizers with this option keep their state, and the rate, in tensors.
+        self.graphable = on_gpu and "capturable" in known and _is_of_torch(make)
+        rate: Rate = recipe.lr
+        if self.graphable:
+            options["capturable"] = True
+            rate = torch.tensor(recipe.lr, device=next(iter(named.values())).device)
         _refuse_closure(make, recipe.optimizer)
         try:
-            made = make(groups, lr=recipe.lr, **fused)
+            made = make(groups, lr=rate, **options)
         except (TypeError, ValueError) as error:
             raise RunError(
                 f"optimizer {recipe.optimizer} does not take parameter groups and lr: {error}"
@@ -280,11 +311,14 @@ class TorchOptimizer(Optimizer):
             )
         _refuse_closure(type(made), recipe.optimizer)
         self.optimizer = made
-        self.shares = [group["lr"] / recipe.lr for group in made.param_groups]
+        self.shares = [float(group["lr"]) / recipe.lr for group in made.param_groups]
 
-    def step(self, lr: float) -> None:
+    def step(self, lr: Rate) -> None:
         for group, share in zip(self.optimizer.param_groups, self.shares, strict=True):
-            group["lr"] = lr * share
+            if isinstance(group["lr"], torch.Tensor):
+                group["lr"].copy_(torch.as_tensor(lr * share))
+            else:
+                group["lr"] = float(lr) * share
         self.optimizer.step()
         self.optimizer.zero_grad()
 
@@ -301,6 +335,10 @@ class TorchOptimizer(Optimizer):
     def eval(self) -> None:
         if callable(switch := getattr(self.optimizer, "eval", None)):
             switch()
+
+
+def _is_of_torch(make: object) -> bool:
+    return getattr(make, "__module__", "").startswith("torch.")
 
 
 def _refuse_closure(kind: object, name: str) -> None:

@@ -41,6 +41,7 @@ METRICS_FILE = "metrics.jsonl"
 ERROR_FILE = "error.json"
 
 Compile = Literal["auto", "on", "off"]
+CudaGraph = Literal["auto", "on", "off"]
 Loading = Literal["auto", "resident", "streamed"]
 Log = Literal["jsonl", "tensorboard"]
 
@@ -63,11 +64,16 @@ class Execution:
     loading: Loading = "auto"
     """Where images are while a GPU trains. resident: on the GPU, as bytes. streamed: in the store.
     auto: resident if they fit. On the CPU, auto reads the store's memory map."""
+    cuda_graph: CudaGraph = "auto"
+    """Whether a GPU repeats each step as one CUDA graph. auto: if the images are resident, and
+    the network is the paper's or of timm, and the optimizer keeps its state in tensors. on: with
+    networks of your own, too; they must not decide anything in Python during a step."""
     log: Log = "jsonl"
     """jsonl: metrics.jsonl alone. tensorboard: event files below RUN/tensorboard as well."""
 
     def __post_init__(self) -> None:
-        for name, choices in (("compile", Compile), ("loading", Loading), ("log", Log)):
+        fields = {"compile": Compile, "cuda_graph": CudaGraph, "loading": Loading, "log": Log}
+        for name, choices in fields.items():
             value = getattr(self, name)
             if value not in get_args(choices):
                 raise RunError(

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from types import FrameType
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from torch.nn import functional
 from lowres.errors import RunError
 from lowres.loading.device_loader import DeviceLoader, fits
 from lowres.loading.loaders import NumpyLoader, TorchLoader
-from lowres.networks.make import Network, make_network
+from lowres.networks.make import TIMM, Network, make_network
 from lowres.networks.norms import share_batches
 from lowres.networks.shape import TRAINING_PASSES
 from lowres.recipe import Recipe
@@ -25,14 +26,20 @@ from lowres.store.store import Store
 from lowres.training import checkpoint
 from lowres.training.checkpoint import Numerics, Progress
 from lowres.training.compiling import BatchLoader, Forward, compile_forward, compile_pays
-from lowres.training.device import choose_device, choose_precision
+from lowres.training.device import choose_device, choose_precision, use_gpu
 from lowres.training.distributed import Team
-from lowres.training.optimizers import Optimizer, make_optimizer
+from lowres.training.optimizers import Optimizer, Rate, make_optimizer
 from lowres.training.run import Execution, Loading, Run
 from lowres.training.weights import TrainedNetwork, warm_start
 
 EVAL_BATCH_SIZE = 500
 """As in the authors' script; it does not change the result."""
+
+GRAPH_FROM_STEPS = 200
+"""Steps of a run from which a CUDA graph saves more time than its recording takes (docs/log.md)."""
+
+Resident: TypeAlias = dict[str, torch.Tensor]
+"""Images that are on the device, by the file of their array: runs of one store share them."""
 
 
 class Stop:
@@ -70,15 +77,18 @@ class Stop:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """What one call of `finish` works with; while it trains, only `progress` and weights change.
+    """What trains one run; while it trains, only `progress` and weights change.
 
     Attributes:
+        run: its directory.
         network: the network itself.
         forward: the network as training calls it: compiled, or joined to other processes.
         eval_split: the split on which errors are measured; `eval_loader` has its batches.
         trained: the network with what its users need, to be published at the end.
+        graphed: whether a CUDA graph repeats its step.
     """
 
+    run: Run
     recipe: Recipe
     network: Network
     forward: Forward
@@ -92,6 +102,7 @@ class Session:
     numerics: Numerics
     team: Team
     stop: Stop
+    graphed: bool = False
 
     @property
     def precision(self) -> torch.dtype:
@@ -104,10 +115,17 @@ class Session:
         """Steps of the whole run."""
         return len(self.train_loader) * self.recipe.epochs
 
-    def step(self, images: torch.Tensor, labels: torch.Tensor, lr: float) -> torch.Tensor:
+    @property
+    def steps_taken(self) -> int:
+        """Steps of the run so far."""
+        progress = self.progress
+        return len(progress.history) * len(self.train_loader) + progress.partial.steps
+
+    def step(self, images: torch.Tensor, labels: torch.Tensor, lr: Rate) -> torch.Tensor:
         """Train one step on (B, 3, H, W) and (B,) int64 of the device; return the mean loss."""
         reduced = self.precision == torch.bfloat16
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=reduced):
+        # A CUDA graph must not hold weights that a cache has cast outside of it.
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=reduced, cache_enabled=False):
             logits = self.forward.function(images)
         smoothing = self.recipe.label_smoothing
         loss = functional.cross_entropy(logits.float(), labels, label_smoothing=smoothing)
@@ -118,11 +136,24 @@ class Session:
 
 @contextmanager
 def open_session(
-    run: Run, store: Store, execution: Execution, team: Team | None = None
+    run: Run,
+    store: Store,
+    execution: Execution,
+    team: Team | None = None,
+    stop: Stop | None = None,
+    resident: Resident | None = None,
 ) -> Iterator[Session]:
     """Open a run for training: load its checkpoint, set the threads, compile the network.
 
-    Signals are noted, and torch uses the run's number of threads, until the session is closed.
+    Torch uses the run's number of threads until the session is closed.
+
+    Args:
+        run: its directory.
+        store: its store.
+        execution: device, threads, compiling and loading.
+        team: the processes that train it; default: this process alone.
+        stop: says when to stop between two steps.
+        resident: images on the device that runs share.
 
     Raises:
         RunError: the run cannot be trained here.
@@ -130,6 +161,9 @@ def open_session(
         StoreError: the store lacks the variant.
     """
     recipe, device, team = run.recipe, choose_device(execution.device), team or Team()
+    resident = Resident() if resident is None else resident
+    if device.type == "cuda":
+        use_gpu(device)
     recipe.check_splits(store.splits)
     eval_split = recipe.measured_split(store.splits)
     train, evaluation = _loaders(recipe, store, eval_split, team)
@@ -148,20 +182,36 @@ def open_session(
     )
     numerics = replace(numerics, threads=execution.threads or numerics.threads)
     precision: torch.dtype = getattr(torch, numerics.precision)
-    train_loader = _on_device(train, device, precision, execution.loading)
-    eval_loader = _on_device(evaluation, device, precision, execution.loading)
-    forward, stop = Forward(team.wrapped(model, device)), Stop()
-    with _using_threads(numerics.threads), stop.listening():
+    train_loader = _on_device(train, device, precision, execution.loading, resident)
+    eval_loader = _on_device(evaluation, device, precision, execution.loading, resident)
+    forward = Forward(team.wrapped(model, device))
+    steps = len(train) * recipe.epochs
+    graphed = _graphable(train_loader, optimizer, team) and (
+        execution.cuda_graph == "on"
+        or (execution.cuda_graph == "auto" and _is_fixed(recipe) and steps >= GRAPH_FROM_STEPS)
+    )
+    with _using_threads(numerics.threads):
         compiles = numerics.compiled  # a run resumes as it began
         if earlier is None and execution.compile == "auto":
-            images = len(train) * recipe.epochs * recipe.batch_size
-            macs = TRAINING_PASSES * network.macs * images
-            compiles = compile_pays(macs, device, threads=numerics.threads, processes=team.size)
+            compiles = compile_pays(
+                steps,
+                TRAINING_PASSES * network.macs * recipe.batch_size,
+                device,
+                threads=numerics.threads,
+                processes=team.size,
+            )
         if compiles:
             forward = compile_forward(
-                execution.compile, forward.function, model, train_loader, precision, device
+                execution.compile,
+                forward.function,
+                model,
+                train_loader,
+                precision,
+                device,
+                graphed=graphed,
             )
         yield Session(
+            run=run,
             recipe=recipe,
             network=network,
             forward=forward,
@@ -180,7 +230,8 @@ def open_session(
             progress=progress,
             numerics=replace(numerics, compiled=forward.compiled),
             team=team,
-            stop=stop,
+            stop=stop or Stop(),
+            graphed=graphed,
         )
 
 
@@ -210,13 +261,35 @@ def _loaders(
     return train, load(eval_split, batch_size=EVAL_BATCH_SIZE)
 
 
+def _graphable(loader: BatchLoader, optimizer: Optimizer, team: Team) -> bool:
+    """Return whether a step can read everything from the device."""
+    on_gpu = isinstance(loader, DeviceLoader) and loader.on_gpu
+    return on_gpu and optimizer.graphable and team.size == 1
+
+
+def _is_fixed(recipe: Recipe) -> bool:
+    """Return whether the network runs the same kernels in each step; yours may decide in Python."""
+    return recipe.model == "wrn" or recipe.model.startswith(TIMM)
+
+
 def _on_device(
-    loader: NumpyLoader, device: torch.device, precision: torch.dtype, loading: Loading
+    loader: NumpyLoader,
+    device: torch.device,
+    precision: torch.dtype,
+    loading: Loading,
+    shared: Resident,
 ) -> BatchLoader:
     if device.type == "cpu" and loading == "auto":
         return TorchLoader(loader)
-    resident = loading == "resident" or (loading == "auto" and fits(loader.images, device))
-    return DeviceLoader(loader, device, precision, resident=resident)
+    key = str(loader.images.filename) if isinstance(loader.images, np.memmap) else ""
+    if loading == "streamed":
+        return DeviceLoader(loader, device, precision, resident=False)
+    if key not in shared and loading == "auto" and not fits(loader.images, device):
+        return DeviceLoader(loader, device, precision, resident=False)
+    made = DeviceLoader(loader, device, precision, resident=True, stored=shared.get(key))
+    if key and made.stored is not None:
+        shared[key] = made.stored
+    return made
 
 
 @contextmanager

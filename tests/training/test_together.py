@@ -1,0 +1,112 @@
+"""Runs that one process trains side by side end as they would alone."""
+
+import dataclasses
+import json
+
+import pytest
+import torch
+
+from hooks import hooked
+from lowres.errors import RunBusyError, RunError
+from lowres.loading.device_loader import DeviceLoader
+from lowres.loading.loaders import NumpyLoader
+from lowres.recipe import Recipe
+from lowres.study.axes import Axis
+from lowres.study.study import Study, gpu_room
+from lowres.training import loop
+from lowres.training.run import Execution, Run, RunState
+from lowres.work.processes import LocalProcesses
+
+TINY = Recipe(variant="8-box", width=0.5, blocks=1, epochs=3, batch_size=8, precision="float32")
+CPU = Execution(device="cpu")
+TIMES = {"train_s", "eval_s", "images_per_s", "compile_s"}
+
+
+def lasting(end):
+    return {name: value for name, value in end.items() if name not in TIMES}
+
+
+def planned(store, folder, *recipes):
+    return [Run.plan(folder / str(n), recipe, store) for n, recipe in enumerate(recipes)]
+
+
+def test_a_pack_ends_as_its_runs_alone(store, tmp_path):
+    """One diverges, one is finished before, and one has another length."""
+    recipes = [
+        TINY,
+        dataclasses.replace(TINY, seed=1, lr=0.05),
+        dataclasses.replace(TINY, lr=1e30),
+        dataclasses.replace(TINY, epochs=2, seed=4),
+    ]
+    alone = [loop.finish(run, execution=CPU) for run in planned(store, tmp_path / "a", *recipes)]
+    runs = planned(store, tmp_path / "b", *recipes)
+    loop.finish(runs[1], execution=CPU)
+    ends = loop.finish_together(runs, execution=CPU)
+    assert list(map(lasting, ends)) == list(map(lasting, alone))
+    assert [run.state for run in runs][2] is RunState.DIVERGED
+    assert all((run.path / "weights.safetensors").exists() for run in runs if run is not runs[2])
+
+
+def test_an_interrupted_pack_resumes_and_the_last_are_trained_first(store, tmp_path):
+    recipes = [dataclasses.replace(TINY, seed=seed) for seed in range(3)]
+    alone = [loop.finish(run, execution=CPU) for run in planned(store, tmp_path / "a", *recipes)]
+    runs = planned(store, tmp_path / "b", *recipes)
+    taken = []
+
+    def stop_after_eight(_count=1):
+        taken.append(_count)
+        if len(taken) == 8:  # in the second epoch: steps of an epoch are 6
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        loop.finish_together(runs[:2], execution=CPU, track=hooked(advance=stop_after_eight))
+    assert [len(run.metrics()) for run in runs] == [1, 1, 0]
+    said = []
+    ends = loop.finish_together(runs, execution=CPU, track=hooked(say=said.append))
+    assert list(map(lasting, ends)) == list(map(lasting, alone))
+    assert said[0].startswith("2: epoch 1/3"), "the others wait for the run that is behind"
+
+
+def test_a_run_that_cannot_be_trained_stops_no_other(store, tmp_path):
+    bad = dataclasses.replace(TINY, model="no_such_module:net")
+    runs = planned(store, tmp_path, TINY, bad, dataclasses.replace(TINY, seed=1))
+    with runs[2].locked():
+        good, failed, busy = loop.finish_together(runs, execution=CPU)
+    assert good["status"] == "trained"
+    assert isinstance(failed, RunError)
+    assert runs[1].state is RunState.FAILED
+    assert isinstance(busy, RunBusyError)
+    assert runs[2].state is RunState.PLANNED
+
+
+@pytest.mark.full
+def test_a_study_in_packs_has_the_same_results(store, tmp_path):
+    axes = [Axis("size", (8, 16)), Axis("lr", (0.01, 0.02)), Axis("seed", (0, 1))]
+    packed = Study.plan(tmp_path / "packed", store, TINY, axes)
+    packs = packed.packs(packed.runs, 3)
+    assert sorted(map(len, packs)) == [1, 1, 3, 3]
+    assert all(len({run.recipe.size for run in pack}) == 1 for pack in packs)
+    summary = packed.finish(LocalProcesses(1, 1), ("--device", "cpu"), together=3)
+    assert (summary.finished, summary.failed) == (8, {})
+    alone = Study.plan(tmp_path / "alone", store, TINY, axes[:2])
+    for run in alone.runs:
+        expected = lasting(loop.finish(run, execution=dataclasses.replace(CPU, threads=1)))
+        found = Run.open(packed.path / "runs" / run.path.name).result()
+        assert lasting(json.loads(json.dumps(found))) == expected
+
+
+def test_a_gpu_has_room_for_many_small_networks_and_for_one_large():
+    assert gpu_room(TINY) == 16
+    assert 2 <= gpu_room(Recipe()) <= 8, "WRN-28-2 at 32 px"
+    assert gpu_room(Recipe(width=10.0)) == 1
+
+
+def test_batches_that_read_their_place_from_the_device(store):
+    images = NumpyLoader(store, "8-box", batch_size=7, shuffle=True, flip="both", shift_px=3)
+    loader = DeviceLoader(images, torch.device("cpu"), torch.float32, resident=True)
+    for epoch, first in ((0, 0), (1, 0), (5, 2), (6, 0)):
+        loader.begin(epoch, first)
+        for expected, labels in loader.batches(epoch, first):
+            found, own = loader.next_batch()
+            assert torch.equal(found, expected)
+            assert torch.equal(own, labels)
