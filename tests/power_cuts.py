@@ -52,8 +52,8 @@ def make_disk(image: Path) -> None:
     subprocess.run(["mkfs.ext4", "-q", "-F", image], check=True)
 
 
-def stop_before(points: set[int], disk: Path) -> Callable[[], int]:
-    """Stop this process before some of its operations on the disk; return how to count them."""
+def stop_before(points: set[int], disk: Path, stop: Callable[[], object]) -> Callable[[], int]:
+    """Call `stop` before some of the operations on the disk; return how to count them."""
     done, counting = 0, threading.Lock()
 
     def count() -> None:
@@ -61,7 +61,7 @@ def stop_before(points: set[int], disk: Path) -> Callable[[], int]:
         with counting:
             done += 1
             if done in points:
-                os.kill(os.getpid(), signal.SIGSTOP)
+                stop()
 
     def audit(event: str, arguments: tuple[object, ...]) -> None:
         if event in EVENTS and str(arguments[0]).startswith(str(disk)):
@@ -223,7 +223,7 @@ def operations(subject: Subject, disk: Path) -> int:
     into, out = os.pipe()
 
     def work() -> None:
-        count = stop_before(set(), disk)
+        count = stop_before(set(), disk, lambda: None)
         subject.work(disk)
         os.write(out, str(count()).encode())
 
@@ -239,8 +239,7 @@ def main(name: str, folder: Path, cuts: int) -> None:
     make_disk(image)
     with mounted(image, folder / "disk") as disk:
         count, wanted = operations(subject, disk), subject.result(disk)
-    more = cuts * 3 // 2  # threads that sync by the clock make the number of operations vary
-    points = {1 + int(count * (n + draw.random()) / more) for n in range(more)}
+    points = {1 + int(count * (n + draw.random()) / cuts) for n in range(cuts)}
     make_disk(image)
 
     def cut_and_resume(*, ended: bool) -> None:
@@ -254,25 +253,31 @@ def main(name: str, folder: Path, cuts: int) -> None:
             done(lambda: subject.work(disk))
             assert subject.result(disk) == wanted, f"cut {at}: it resumed to something else"
 
+    (asks, ask), (goes, go) = os.pipe(), os.pipe()
     with mounted(image, folder / "disk") as disk:
 
         def work() -> None:
-            stop_before(points, disk)
+            os.close(asks)
+            stop_before(points, disk, lambda: (os.write(ask, b"?"), os.read(goes, 1)))
             subject.work(disk)
 
         child = start(work)
+        os.close(ask)
         try:
-            while os.WIFSTOPPED(status := os.waitpid(child, os.WUNTRACED)[1]):
+            while os.read(asks, 1):
                 at += 1
+                os.kill(child, signal.SIGSTOP)  # all threads of it
+                assert os.WIFSTOPPED(os.waitpid(child, os.WUNTRACED)[1])
                 write_back(disk, draw)
                 cut_and_resume(ended=False)
                 os.kill(child, signal.SIGCONT)
+                os.write(go, b"!")
+            assert os.waitpid(child, 0)[1] == 0, "the work failed"
         except BaseException:
-            with suppress(ProcessLookupError):
+            with suppress(ProcessLookupError, ChildProcessError):
                 os.kill(child, signal.SIGKILL)
                 os.waitpid(child, 0)
             raise
-        assert status == 0, "the work failed"
         cut_and_resume(ended=True)
     print(f"{name}: {at + 1} cuts in {count} operations, {looked_finished} looked finished")  # noqa: T201
 
