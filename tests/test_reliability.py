@@ -1,4 +1,4 @@
-"""Power cuts, on a real disk where the tests may mount one: what looks finished is whole."""
+"""Power cuts and full disks, where the tests may mount a disk: what looks finished is whole."""
 
 import os
 import subprocess
@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import full_disks
 import power_cuts
 
 
@@ -21,18 +22,33 @@ def may_mount(folder: Path) -> bool:
         return False
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("what", power_cuts.SUBJECTS)
-def test_after_a_power_cut_at_any_moment(tmp_path, tmp_path_factory, what):
-    """Nothing looks whole and is not, and work resumes to the bytes of uninterrupted work."""
-    if not may_mount(tmp_path_factory.getbasetemp()):
-        pytest.skip("only root may mount a disk, and needs mkfs.ext4")
-    run = subprocess.run(
-        [sys.executable, power_cuts.__file__, what, tmp_path, "20"],
+def run(program, what, folder, count):
+    ran = subprocess.run(
+        [sys.executable, program.__file__, what, folder, str(count)],
         capture_output=True,
         text=True,
         check=False,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )
-    assert run.returncode == 0, run.stderr
-    assert int(run.stdout.split()[1]) >= 20
+    assert ran.returncode == 0, ran.stderr
+    return int(ran.stdout.split()[1])
+
+
+@pytest.fixture(autouse=True)
+def a_mounted_disk(tmp_path_factory):
+    if not may_mount(tmp_path_factory.getbasetemp()):
+        pytest.skip("only root may mount a disk, and needs mkfs.ext4")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("what", power_cuts.SUBJECTS)
+def test_after_a_power_cut_at_any_moment(tmp_path, what):
+    """Nothing looks whole and is not, and work resumes to the bytes of uninterrupted work."""
+    assert run(power_cuts, what, tmp_path, 20) >= 20
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("what", power_cuts.SUBJECTS)
+def test_on_a_full_disk(tmp_path, what):
+    """The file is named, nothing half written stays, and the work resumes when there is space."""
+    assert run(full_disks, what, tmp_path, 4) >= 2

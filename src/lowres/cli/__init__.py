@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         err.print(f"lowres: {error}")
         status = 1
     except OSError as error:
-        err.print(f"lowres: {_failure(error, resumes=next(iter(words), '') in RESUMABLE)}")
+        err.print(f"lowres: {explained(error, resumes=next(iter(words), '') in RESUMABLE)}")
         status = 1
     except KeyboardInterrupt as interrupt:  # a verb that knows a shorter command names it
         verb, again = next(iter(words), ""), interrupt.args and interrupt.args[0]
@@ -87,7 +87,7 @@ def _show_warning(
         SHOW_WARNING(message, category, filename, lineno, file, line)
 
 
-def _failure(error: OSError, *, resumes: bool) -> str:
+def explained(error: OSError, *, resumes: bool) -> str:
     """Return what failed, what is kept, and what to do."""
     if error.errno is None:
         return str(error)

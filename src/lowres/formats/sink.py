@@ -118,9 +118,10 @@ class Sink(ABC):
         self.closing.close()
 
     def abandon(self) -> None:
-        """Remove what was written."""
+        """Remove what was written; errors of files that are closed with it do not matter."""
         self._remove()
-        self.closing.close()
+        with suppress(OSError, ValueError):
+            self.closing.close()
 
     def _remove(self) -> None:
         if self.partial.is_dir():

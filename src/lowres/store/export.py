@@ -67,7 +67,7 @@ def export(
     )
     sink = writer(destination, outline)
     try:
-        with named(sink.partial), track("export", sum(counts.values())) as display:
+        with track("export", sum(counts.values())) as display:
             for split, images in arrays.items():
                 labels, keys = store.labels(split), store.keys(split)
                 order = np.arange(len(images))
@@ -75,10 +75,12 @@ def export(
                     order = np.random.default_rng(ORDER_SEED).permutation(len(images))
                 for start in range(0, len(order), READ_ROWS):
                     rows = order[start : start + READ_ROWS]
-                    for row, image in zip(rows.tolist(), images.read(rows), strict=True):
-                        sink.write(split, keys[row], int(labels[row]), image)
+                    with named(sink.partial):
+                        for row, image in zip(rows.tolist(), images.read(rows), strict=True):
+                            sink.write(split, keys[row], int(labels[row]), image)
                     display.advance(len(rows))
-        sink.finish()
+        with named(sink.partial):
+            sink.finish()
     except BaseException:
         sink.abandon()
         raise
