@@ -25,7 +25,7 @@ PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 # Python compiles what it imports by itself, and only that.
 PIP := $(BIN)/python -m pip install --no-compile --disable-pip-version-check
 
-.PHONY: demo quick test test-all lint clean
+.PHONY: demo quick test test-all test-gpu lint clean
 
 demo: $(DEMO_READY)
 	$(BIN)/lowres demo
@@ -38,6 +38,10 @@ test: $(READY)
 
 test-all: test
 	$(PYTEST) -m slow
+
+# On a machine with a GPU; the other tests hide it.
+test-gpu: $(READY)
+	$(BIN)/python -m pytest -m gpu
 
 lint: $(READY)
 	$(PIP) --quiet "mypy>=1.15" "ruff>=0.11"

@@ -113,13 +113,12 @@ def test_batches_that_processes_cannot_share(store, tmp_path):
         pass
 
 
-def test_streamed_images_train_the_same(store, tmp_path):
-    usual = lowres.train(store, TINY, tmp_path / "usual", execution=CPU)
-    for loading in ("resident", "streamed"):
-        execution = Execution(device="cpu", loading=loading)
-        found = lowres.train(store, TINY, tmp_path / loading, execution=execution)
-        assert found["train_loss"] == pytest.approx(usual["train_loss"], rel=1e-4)
-        assert found["top1_error"] == usual["top1_error"]
+@pytest.mark.parametrize("loading", ["resident", "streamed"])
+def test_where_images_are_is_a_choice_for_a_gpu(store, tmp_path, loading):
+    words = f"--loading {loading} is for a GPU: leave it out on the CPU"
+    execution = Execution(device="cpu", loading=loading)
+    with pytest.raises(RunError, match=words):
+        lowres.train(store, TINY, tmp_path / loading, execution=execution)
 
 
 @pytest.mark.slow
@@ -158,6 +157,7 @@ def failing_compile(*_, **__):
 def test_a_run_that_cannot_be_compiled(store, tmp_path, monkeypatch, name, reason):
     """With auto it trains without, and says so once; with on it fails."""
     monkeypatch.setitem(compiling.PAYS_FROM_MACS, "cpu", 0.0)
+    monkeypatch.setitem(compiling.SMALLEST_STEP_MACS, "cpu", 0.0)
     usual = lowres.train(
         store, TINY, tmp_path / "off", execution=Execution(device="cpu", compile="off")
     )
@@ -177,14 +177,17 @@ def test_a_run_that_cannot_be_compiled(store, tmp_path, monkeypatch, name, reaso
 
 
 def test_compiling_where_it_pays():
-    def pays(macs=1e14, processes=1, device="cpu"):
-        return compiling.compile_pays(macs, torch.device(device), threads=2, processes=processes)
+    def pays(steps=10_000, macs=1e10, processes=1, device="cpu"):
+        device = torch.device(device)
+        return compiling.compile_pays(steps, macs, device, threads=2, processes=processes)
 
     assert pays()
-    assert not pays(macs=1e13)
+    assert not pays(steps=1000)
+    assert not pays(steps=10**6, macs=1e8), "the step is too small"
     assert not pays(processes=2)
     assert not pays(device="cuda")
-    assert pays(macs=1e17, device="cuda")
+    assert pays(macs=1e12, device="cuda")
+    assert pays(steps=200_000, macs=1e8, device="cuda"), "launches"
 
 
 def test_programs_that_compiling_on_a_gpu_needs(monkeypatch):

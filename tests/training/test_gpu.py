@@ -77,7 +77,7 @@ def test_a_pack_changes_no_bit_and_one_that_diverges_ends_alone(store, tmp_path)
     recipes[7] = dataclasses.replace(TINY, lr=1e30)
     alone = [trained(store, one, tmp_path / f"a{n}", OFF) for n, one in enumerate(recipes)]
     runs = [Run.plan(tmp_path / f"b{n}", one, store) for n, one in enumerate(recipes)]
-    assert [lasting(end) for end in loop.finish_together(runs, execution=ON)] == alone
+    assert [lasting(end) for end in loop.finish_pack(runs, execution=ON)] == alone
     assert runs[7].state is RunState.DIVERGED
 
 
@@ -93,8 +93,8 @@ def test_an_interrupted_pack_resumes_to_the_same_bits(store, tmp_path):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        loop.finish_together(runs, execution=ON, track=hooked(advance=advance))
-    assert [lasting(end) for end in loop.finish_together(runs, execution=ON)] == alone
+        loop.finish_pack(runs, execution=ON, track=hooked(advance=advance))
+    assert [lasting(end) for end in loop.finish_pack(runs, execution=ON)] == alone
 
 
 def test_a_step_that_cannot_be_recorded_trains_without_a_graph(store, tmp_path, monkeypatch):

@@ -47,8 +47,8 @@ def train(
 ) -> int:
     """Train a network on a store, or finish a run that was planned or interrupted.
 
-    Several runs of one store are trained side by side, on a GPU in one CUDA graph. If torchrun
-    starts several of these, they train one run together (docs/training.md).
+    Several runs are trained in one process: on a GPU side by side in a CUDA graph, on the CPU one
+    after another. If torchrun starts several of these, they train one run (docs/training.md).
 
     Example: lowres train store --variant 16-box --epochs 10
 
@@ -62,10 +62,10 @@ def train(
         quiet: Show no progress.
     """
     require("torch", "train")
-    from lowres.training import loop
     from lowres.training.device import local_device
     from lowres.training.distributed import joined
     from lowres.training.run import Run, result_line
+    from lowres.training.together import finish_all
 
     chosen = Execution(**given_values(execution))
     chosen = replace(chosen, device=local_device(chosen.device))
@@ -76,7 +76,7 @@ def train(
         runs = [run or _run_at(path, recipe, out_directory, store), *map(Run.open, others)]
         track = silent if quiet else shown
         try:
-            ends = loop.finish_together(runs, store=store, execution=chosen, team=team, track=track)
+            ends = finish_all(runs, store=store, execution=chosen, team=team, track=track)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(
                 f"lowres train {shlex.join(str(r.path) for r in runs)}"

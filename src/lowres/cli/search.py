@@ -17,7 +17,7 @@ from lowres.cli.flags import (
     given_values,
     recipe_of,
 )
-from lowres.cli.studies import StudyWorking, WorkingFlags, make_executor
+from lowres.cli.studies import StudyWorking, WorkingFlags, make_executor, workers_of
 from lowres.errors import StudyError, require
 from lowres.networks.imported import check_named
 from lowres.progress import shown, silent
@@ -89,12 +89,12 @@ def search(
     listed = ", ".join(f"{n} at {s} px" for n, s in zip(counts, planned.plan.sizes, strict=True))
     if not planned.finished:
         out.print(f"{planned.path}: configurations {listed}; {jobs} chosen and trained at a time")
-    track, device = silent if quiet else shown, ("--device", ways.device)
+    track, flags = silent if quiet else shown, ways.training_flags
     try:
-        result = planned.finish(executor, jobs, device, together=ways.pack_size, track=track)
+        result = planned.finish(executor, jobs, flags, workers=workers_of(executor), track=track)
         if confirm:
             result = planned.confirm(
-                executor, confirm, device, together=ways.pack_size, track=track
+                executor, confirm, flags, workers=workers_of(executor), track=track
             )
     except KeyboardInterrupt:
         again = f" --confirm {confirm}" if confirm else ""

@@ -36,7 +36,7 @@ class StudyWorking:
     threads: int | None = None
     """CPU threads of each run. Default: an equal share of the cores, or 1 on a cluster."""
     together: int | Literal["auto"] = "auto"
-    """Runs that one process trains side by side, each as it would be alone. auto: on a GPU, as many
+    """Runs that a process trains side by side; each ends as it would alone. auto: on a GPU, as many
     small networks as keep it busy; on the CPU, one."""
     device: str = "auto"
     """auto, cpu, cuda or cuda:N. If there are several GPUs, auto and cuda use them all."""
@@ -60,19 +60,9 @@ class StudyWorking:
             )
 
     @property
-    def on_gpu(self) -> bool:
-        """Whether runs are trained on GPUs; `auto` on a cluster counts as none."""
-        if self.device != "auto":
-            return self.device.startswith("cuda")
-        torch = require("torch", "train")
-        return self.executor == "local" and bool(torch.cuda.is_available())
-
-    @property
-    def pack_size(self) -> int | None:
-        """Runs that one process trains; None: as many as a GPU has room for."""
-        if self.together != "auto":
-            return self.together
-        return None if self.on_gpu else 1
+    def training_flags(self) -> tuple[str, ...]:
+        """The flags of each `lowres train`."""
+        return ("--device", self.device, "--together", str(self.together))
 
 
 if TYPE_CHECKING:
@@ -163,7 +153,7 @@ def study(
     executor = make_executor(ways, len(planned.runs))
     try:
         summary = planned.finish(
-            executor, ("--device", ways.device), together=ways.pack_size, track=track
+            executor, ways.training_flags, workers=workers_of(executor), track=track
         )
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"lowres study {planned.path}") from None
@@ -262,12 +252,21 @@ def make_executor(working: StudyWorking, runs: int) -> Executor:
     torch = require("torch", "train")
     from lowres.work.processes import LocalProcesses, gpu_names, share_cores
 
-    on_gpu = working.on_gpu
-    gpus = gpu_names(torch.cuda.device_count()) if on_gpu and ":" not in working.device else ()
+    use_gpus = working.device.startswith("cuda") or (
+        working.device == "auto" and torch.cuda.is_available()
+    )
+    gpus = gpu_names(torch.cuda.device_count()) if use_gpus and ":" not in working.device else ()
     gpus = gpus if len(gpus) > 1 else ()
-    at_a_time = working.jobs or (max(1, min(len(gpus), runs)) if on_gpu else None)
+    at_a_time = working.jobs or (max(1, min(len(gpus), runs)) if use_gpus else None)
     jobs, threads = share_cores(runs, at_a_time, working.threads)
     return LocalProcesses(jobs, threads, gpus)
+
+
+def workers_of(executor: Executor) -> int | None:
+    """Return how many processes of this machine share the runs; None on a cluster: one a run."""
+    from lowres.work.processes import LocalProcesses
+
+    return executor.jobs if isinstance(executor, LocalProcesses) else None
 
 
 def _print_commands(planned: Study, working: StudyWorking) -> int:

@@ -10,13 +10,10 @@ from cyclopts import Parameter
 
 from lowres.cli.app import TRAINING, app, out
 from lowres.cli.flags import LocalPath, Quiet, given_values, share_of_points
-from lowres.cli.studies import StudyWorking, WorkingFlags, make_executor
+from lowres.cli.studies import StudyWorking, WorkingFlags, make_executor, workers_of
 from lowres.errors import StudyError
 from lowres.progress import shown, silent
 from lowres.text import count
-
-RUNS_OF_A_GPU = 8
-"""Runs of a round of decide on a GPU, which trains them side by side."""
 
 
 @app.command(group=TRAINING)
@@ -112,17 +109,18 @@ def decide(
     if proxy is None or target is None:
         smallest, largest = default_sides(study)
         proxy, target = proxy or smallest, target or largest
-    at_a_time = max(2, (ways.jobs or 1) * (ways.pack_size or RUNS_OF_A_GPU))
+    at_a_time = max(2, ways.jobs or 2)
+    executor = make_executor(ways, at_a_time)
     looks = looks_of(
         study,
         proxy,
         target,
-        make_executor(ways, at_a_time),
+        executor,
         bearable=share_of_points(bearable, "--bearable"),
         at_most=at_most,
         at_a_time=at_a_time,
-        arguments=("--device", ways.device),
-        together=ways.pack_size,
+        arguments=ways.training_flags,
+        workers=workers_of(executor),
         track=silent if quiet else shown,
     )
     for look in looks:

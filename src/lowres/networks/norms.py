@@ -6,6 +6,7 @@ from typing import Protocol
 
 import torch
 from torch import nn
+from torch.nn import functional
 
 BATCH_NORM_EPS = 1e-4
 """Lasagne's default, which the authors' network and the TensorFlow port use."""
@@ -52,11 +53,10 @@ class InverseDeviationNorm(nn.BatchNorm2d):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:  # (B, C, H, W)
         if not self.training:
+            # (x - mean) / sqrt(1) x weight x inverse + bias, in torch's own kernel.
+            ones = torch.ones_like(self.running_inverse)
             scale = self.weight * self.running_inverse
-            assert self.running_mean is not None
-            shift = self.bias - self.running_mean * scale
-            scaled: torch.Tensor = x * scale[:, None, None] + shift[:, None, None]
-            return scaled.to(x.dtype)
+            return functional.batch_norm(x, self.running_mean, ones, scale, self.bias, eps=0.0)
         # torch.compile returns the statistics of native_batch_norm in the wrong precision; it
         # fuses the other branch into one kernel.
         if self.pool is None and not torch.compiler.is_compiling():

@@ -82,7 +82,7 @@ def decide(
     at_most: int = AT_MOST,
     at_a_time: int = 2,
     arguments: Sequence[str] = (),
-    together: int | None = 1,
+    workers: int | None = None,
     track: Track = silent,
 ) -> Iterator[Look]:
     """Train until the verdict is sure or `at_most` runs were added, and yield each look.
@@ -99,7 +99,7 @@ def decide(
         at_most: runs to add.
         at_a_time: runs of a round, an even number.
         arguments: further arguments of each `lowres train`.
-        together: runs that one process trains, as in `Study.finish`.
+        workers: processes that share the runs, as in `Study.finish`.
         track: shows progress.
 
     Raises:
@@ -124,7 +124,7 @@ def decide(
         if not look.next_runs:
             return
         study = study.grown(look.next_runs)
-        summary = study.finish(executor, arguments, together=together, track=track)
+        summary = study.finish(executor, arguments, workers=workers, track=track)
         if summary.failed:
             name, reason = next(iter(summary.failed.items()))
             raise StudyError(

@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import signal
 import sys
+import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
@@ -23,12 +24,11 @@ from pathlib import Path
 from typing import Any, Self, TypeAlias
 
 from lowres.errors import LowresError, RunError, StudyError
-from lowres.networks.shape import TRAINING_PASSES, NetworkSize, training_macs
+from lowres.networks.shape import training_macs
 from lowres.progress import Display, Track, silent
 from lowres.recipe import FIELDS, Recipe
 from lowres.store.store import Store
 from lowres.study.axes import Axis, Together, expand, refuse_mixture
-from lowres.study.forecast import speed_group
 from lowres.study.values import PARTS
 from lowres.text import percent
 from lowres.training.run import Run, RunState, RunSummary
@@ -47,14 +47,13 @@ OTHERS_POLL_S = 1.0
 """How often `Study.finish` looks at the runs that other processes train."""
 
 LOG_FILE = "train.log"
-"""In the directory of a run, or of the first run of a pack: the output of its process."""
+"""In the directory of a run: the output of its process, unless the process trained others, too."""
 
-MOST_TOGETHER = 16
-"""Runs of a pack on a GPU; a graph with more branches is no faster (docs/log.md, one H100)."""
+RUNS_OF_A_COMMAND = 500
+"""Runs that workers share at a time: the system limits the length of a command."""
 
-BUSY_MACS = 6e11
-"""Multiply-adds of a pack's steps that keep a GPU busy: four of WRN-28-2 at 32 px, batch 128
-(docs/log.md, one H100)."""
+WATCH_S = 1.0
+"""How often a study looks for results while workers train."""
 
 COST_IMAGES, COST_CLASSES = 1_281_167, 1000
 """Train images and classes by which `cost` compares recipes: those of ImageNet."""
@@ -173,22 +172,6 @@ class Study:
         """Return the summary of each run, the most costly first."""
         return [run.summary() for run in self.runs]
 
-    def packs(self, runs: Sequence[Run], together: int | None) -> list[list[Run]]:
-        """Group runs that one process trains side by side: networks of one speed and one length.
-
-        Args:
-            runs: runs of this study.
-            together: runs of a pack. None: as many as a GPU has room for, by the cost of a step.
-        """
-        groups: dict[tuple[Any, ...], list[Run]] = {}
-        for run in runs:
-            groups.setdefault((speed_group(run.recipe), run.recipe.epochs), []).append(run)
-        packs = []
-        for group in groups.values():
-            size = together or gpu_room(group[0].recipe)
-            packs += [group[first : first + size] for first in range(0, len(group), size)]
-        return packs
-
     def commands(self, arguments: Sequence[str] = ()) -> list[tuple[str, ...]]:
         """Return the `lowres train` of each run that is not finished, the most costly first."""
         return [
@@ -202,7 +185,7 @@ class Study:
         executor: Executor,
         arguments: Sequence[str] = (),
         *,
-        together: int | None = 1,
+        workers: int | None = None,
         track: Track = silent,
     ) -> StudySummary:
         """Train every run that is not finished, and those that failed once more.
@@ -213,42 +196,75 @@ class Study:
         Args:
             executor: what runs the commands.
             arguments: further arguments of each `lowres train`.
-            together: runs that one process trains side by side; None: as many as a GPU has room
-                for. A pack that needs more memory than the GPU has is tried again run by run.
+            workers: processes that share the runs; each loads torch once, and takes the runs that
+                no other trains. What a process leaves behind that crashes is trained run by run.
+                None: a process for each run.
             track: shows progress, one line a run.
         """
         todo = [run for run in self.runs if not run.finished]
         elsewhere: list[Run] = []
-        python = (sys.executable, "-P", "-m", "lowres", "train")
         with track("study", len(self.runs), done=len(self.runs) - len(todo)) as display:
             while todo or elsewhere:
-                packs = {pack[0].path.name: pack for pack in self.packs(todo, together)}
-                todo = []
+                if workers and len(todo) > 1:
+                    now, later = todo[:RUNS_OF_A_COMMAND], todo[RUNS_OF_A_COMMAND:]
+                    left = self._share(now, workers, executor, arguments, display)
+                    workers = None if left else workers
+                    todo = left + later
+                    continue
+                by_name = {run.path.name: run for run in todo}
                 jobs = [
-                    Job(
-                        name,
-                        (*python, *(str(run.path.resolve()) for run in pack), *arguments),
-                        pack[0].path.resolve() / LOG_FILE,
-                    )
-                    for name, pack in packs.items()
+                    Job(name, _train_command([run], arguments), run.path.resolve() / LOG_FILE)
+                    for name, run in by_name.items()
                 ]
                 for result in executor.finish(jobs):
-                    pack = packs[result.job.name]
-                    for run in pack:
-                        if not run.finished and (result.exit_status == BUSY_STATUS or run.busy):
-                            elsewhere.append(run)
-                            name = run.path.name
-                            display.say(f"{name}: another process is training it; waiting")
-                        elif len(pack) > 1 and _out_of_memory(run):
-                            todo.append(run)
-                        else:
-                            _report_end(run, result.exit_status, display)
-                together = 1 if todo else together
-                todo = todo or _await_others(elsewhere, display)
+                    name, run = result.job.name, by_name[result.job.name]
+                    if not run.finished and (result.exit_status == BUSY_STATUS or run.busy):
+                        elsewhere.append(run)
+                        display.say(f"{name}: another process is training it; waiting")
+                        continue
+                    if not run.finished and run.state is not RunState.FAILED:
+                        run.record_error("ProcessEnded", _ending(result.exit_status))
+                    _report_end(run, display)
+                todo = _await_others(elsewhere, display)
         failed = {
             run.path.name: why_failed(run) for run in self.runs if run.state is RunState.FAILED
         }
         return StudySummary(sum(run.finished for run in self.runs), failed)
+
+    def _share(
+        self,
+        runs: Sequence[Run],
+        workers: int,
+        executor: Executor,
+        arguments: Sequence[str],
+        display: Display,
+    ) -> list[Run]:
+        """Let processes share some runs, and return those that are neither finished nor failed."""
+        command = _train_command(runs, arguments)
+        jobs = [
+            Job(f"worker-{number}", command, self.path.resolve() / f"worker-{number}.log")
+            for number in range(1, min(workers, len(runs)) + 1)
+        ]
+        pending, over = dict.fromkeys(runs), threading.Event()
+
+        def report_finished() -> None:
+            while not over.wait(WATCH_S):
+                for run in [run for run in pending if run.finished]:
+                    del pending[run]
+                    _report_end(run, display)
+
+        watcher = threading.Thread(target=report_finished, name="lowres-watcher", daemon=True)
+        watcher.start()
+        try:
+            for _ in executor.finish(jobs):
+                pass  # the runs themselves say how they ended
+        finally:
+            over.set()
+            watcher.join()
+        for run in [run for run in pending if run.finished or run.state is RunState.FAILED]:
+            del pending[run]
+            _report_end(run, display)
+        return list(pending)
 
 
 def find_runs(folder: Path) -> list[Run]:
@@ -285,14 +301,9 @@ def why_failed(run: Run) -> str:
     return f"{error['type']}: {error['message']}{more}"
 
 
-def gpu_room(recipe: Recipe) -> int:
-    """Return how many runs of a recipe a GPU trains side by side before it is busy.
-
-    It counts multiply-adds of a step and measures nothing, so equal studies are packed equally.
-    """
-    size = NetworkSize.of(recipe, COST_CLASSES)
-    step = TRAINING_PASSES * size.macs * recipe.batch_size
-    return max(1, min(MOST_TOGETHER, int(BUSY_MACS / step)))
+def _train_command(runs: Sequence[Run], arguments: Sequence[str]) -> tuple[str, ...]:
+    paths = (str(run.path.resolve()) for run in runs)
+    return (sys.executable, "-P", "-m", "lowres", "train", *paths, *arguments)
 
 
 def _recipes(store: Store, base: Recipe, axes: Axes, points: Points) -> dict[str, Recipe]:
@@ -394,20 +405,14 @@ def _await_others(elsewhere: list[Run], display: Display) -> list[Run]:
                 continue
             elsewhere.remove(run)
             if run.finished or run.state is RunState.FAILED:
-                _report_end(run, 0, display)
+                _report_end(run, display)
             else:
                 left.append(run)
     return left
 
 
-def _out_of_memory(run: Run) -> bool:
-    return run.state is RunState.FAILED and run.error()["type"] == "OutOfMemoryError"
-
-
-def _report_end(run: Run, exit_status: int, display: Display) -> None:
-    """Show how a run ended, and record a reason if its process left none."""
-    if not run.finished and run.state is not RunState.FAILED:
-        run.record_error("ProcessEnded", _ending(exit_status))
+def _report_end(run: Run, display: Display) -> None:
+    """Show how a run ended."""
     if run.state is RunState.FAILED:
         line = f"FAILED: {why_failed(run)}"
     else:

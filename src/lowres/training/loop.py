@@ -13,7 +13,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import nn
@@ -35,6 +35,9 @@ from lowres.training.weights import weights_digest
 
 NOTE_EVERY_S = 2.0
 """How often the display gets a new loss; reading it makes a GPU wait."""
+
+End: TypeAlias = dict[str, Any] | Exception
+"""How a run ended: its result, or why it has none."""
 
 TOP_K = 5
 EVENTS_FOLDER = "tensorboard"
@@ -94,21 +97,21 @@ def finish(
         RecipeError: the store has too few images or lacks the split for errors.
         StoreError: its store is missing or damaged.
     """
-    [end] = finish_together([run], store=store, execution=execution, team=team, track=track)
+    [end] = finish_pack([run], store=store, execution=execution, team=team, track=track)
     if isinstance(end, Exception):
         raise end
     return end
 
 
-def finish_together(
+def finish_pack(
     runs: Sequence[Run],
     *,
     store: Path | None = None,
     execution: Execution | None = None,
     team: Team | None = None,
     track: Track = silent,
-) -> list[dict[str, Any] | Exception]:
-    """Train runs to their ends in this process; on a GPU, side by side.
+) -> list[End]:
+    """Train runs side by side to their ends.
 
     Each run has its own network, optimizer and checkpoint, and ends as it would alone. If one
     cannot be opened, diverges or is finished, the others are trained.
@@ -127,22 +130,10 @@ def finish_together(
     execution, team = execution or Execution(), team or Team()
     if len(runs) > 1 and execution.compile == "auto":
         execution = replace(execution, compile="off")  # seconds a run, for a part of its step
-    ends: dict[Path, dict[str, Any] | Exception] = {}
-    stop, resident = Stop(), Resident()
+    ends: dict[Path, End] = {}
+    stop = Stop()
     with stop.listening(), ExitStack() as held:
-        steps = []
-        for run in runs:
-            if team.broadcast(run.finished):
-                ends[run.path] = run.result()
-                continue
-            try:
-                if team.first:
-                    held.enter_context(run.locked())
-                    run.clear_error()
-                opened = open_session(run, run.open_store(store), execution, team, stop, resident)
-                steps.append(Step(held.enter_context(opened)))
-            except Exception as error:  # noqa: BLE001  a network of the user's may raise anything
-                ends[run.path] = _failed(run, error, team)
+        steps = _opened(runs, store, execution, team, stop, held, ends)
         try:
             for step, result in _train(steps, execution.log, track if team.first else silent):
                 ends[step.session.run.path] = result
@@ -154,10 +145,47 @@ def finish_together(
     return [ends[run.path] for run in runs]
 
 
+def _opened(
+    runs: Sequence[Run],
+    store: Path | None,
+    execution: Execution,
+    team: Team,
+    stop: Stop,
+    held: ExitStack,
+    ends: dict[Path, End],
+) -> list[Step]:
+    """Lock and open the runs that can be trained; the ends of the others are put into `ends`."""
+    steps, resident = [], Resident()
+    # All locks first: another process then leaves the whole pack to this one.
+    for run in runs if team.first else ():
+        try:
+            if not run.finished:
+                held.enter_context(run.locked())
+        except RunBusyError as error:
+            ends[run.path] = error
+        if run.finished:
+            ends[run.path] = run.result()
+    for run in runs:
+        end = team.broadcast(ends.get(run.path))
+        if end is not None:
+            ends[run.path] = end
+            continue
+        try:
+            if team.first:
+                run.clear_error()
+            opened = open_session(run, run.open_store(store), execution, team, stop, resident)
+            steps.append(Step(held.enter_context(opened)))
+        except Exception as error:  # noqa: BLE001  a network of the user's may raise anything
+            ends[run.path] = _failed(run, error, team)
+    return steps
+
+
 def _failed(run: Run, error: Exception, team: Team) -> Exception:
-    """Record why a run ended, unless another process trains it."""
-    if team.first and not isinstance(error, RunBusyError):
+    """Record why a run ended; several processes end at once, as they would wait for each other."""
+    if team.first:
         run.fail(error)
+    if team.size > 1:
+        raise error
     return error
 
 

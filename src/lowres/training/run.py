@@ -63,11 +63,14 @@ class Execution:
     resumed keeps its first choice."""
     loading: Loading = "auto"
     """Where images are while a GPU trains. resident: on the GPU, as bytes. streamed: in the store.
-    auto: resident if they fit. On the CPU, auto reads the store's memory map."""
+    auto: resident if they fit. The CPU always reads the store's memory map."""
     cuda_graph: CudaGraph = "auto"
     """Whether a GPU repeats each step as one CUDA graph. auto: if the images are resident, and
     the network is the paper's or of timm, and the optimizer keeps its state in tensors. on: with
     networks of your own, too; they must not decide anything in Python during a step."""
+    together: int | Literal["auto"] = "auto"
+    """How many of several runs are trained side by side; each ends as it would alone. auto: on a
+    GPU, as many small networks as keep it busy; on the CPU, one after another."""
     log: Log = "jsonl"
     """jsonl: metrics.jsonl alone. tensorboard: event files below RUN/tensorboard as well."""
 
@@ -79,8 +82,10 @@ class Execution:
                 raise RunError(
                     f"{name} must be one of {', '.join(get_args(choices))}, was {value!r}"
                 )
-        if self.threads is not None and self.threads < 1:
-            raise RunError(f"threads must be at least 1, was {self.threads}")
+        for name in ("threads", "together"):
+            value = getattr(self, name)
+            if isinstance(value, int) and value < 1:
+                raise RunError(f"{name} must be at least 1, was {value}")
 
 
 class RunState(StrEnum):

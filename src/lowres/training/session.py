@@ -279,7 +279,12 @@ def _on_device(
     loading: Loading,
     shared: Resident,
 ) -> BatchLoader:
-    if device.type == "cpu" and loading == "auto":
+    if device.type == "cpu":
+        if loading != "auto":
+            raise RunError(
+                f"--loading {loading} is for a GPU: leave it out on the CPU, which reads images "
+                "from the store's memory map"
+            )
         return TorchLoader(loader)
     key = str(loader.images.filename) if isinstance(loader.images, np.memmap) else ""
     if loading == "streamed":

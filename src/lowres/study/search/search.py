@@ -109,7 +109,7 @@ class Search:
         at_a_time: int,
         arguments: Sequence[str] = (),
         *,
-        together: int | None = 1,
+        workers: int | None = None,
         track: Track = silent,
     ) -> dict[str, Any]:
         """Train what is missing and return the result; return at once if there is a result.
@@ -119,7 +119,7 @@ class Search:
             at_a_time: how many configurations a sampler that learns chooses at once; the choices
                 depend on it.
             arguments: further arguments of each `lowres train`.
-            together: runs that one process trains, as in `Study.finish`.
+            workers: processes that share the runs, as in `Study.finish`.
             track: shows progress.
 
         Raises:
@@ -132,7 +132,7 @@ class Search:
             if work.finished:
                 return self.result()
             trials = Trials(optuna, self.path, self.plan.dimensions)
-            progress = _Progress(self, trials, executor, arguments, together, track)
+            progress = _Progress(self, trials, executor, arguments, workers, track)
             chooser = Chooser(optuna, self.plan, self.allotment.counts[0])
             configurations = progress.train_all(chooser, at_a_time)
             found = summed_up(self.plan, self.allotment, self.store, configurations)
@@ -146,7 +146,7 @@ class Search:
         seeds: int,
         arguments: Sequence[str] = (),
         *,
-        together: int | None = 1,
+        workers: int | None = None,
         track: Track = silent,
     ) -> dict[str, Any]:
         """Train the best configuration with new seeds, and return the result with their errors.
@@ -160,7 +160,7 @@ class Search:
             executor: what runs the commands.
             seeds: how many, the least ones that differ from the seed of the search.
             arguments: further arguments of each `lowres train`.
-            together: runs that one process trains, as in `Study.finish`.
+            workers: processes that share the runs, as in `Study.finish`.
             track: shows progress.
 
         Raises:
@@ -180,7 +180,7 @@ class Search:
             chains = {seed: list[Run]() for seed in chosen}
             last = len(self.plan.sizes) - 1
             for rung in range(0 if self.plan.carry_weights else last, last + 1):
-                self._confirm_at(rung, recipe, chains, executor, arguments, together, track)
+                self._confirm_at(rung, recipe, chains, executor, arguments, workers, track)
             found["confirmation"] = confirmation(chains, self.allotment)
             work.finish(found)
             return found
@@ -192,7 +192,7 @@ class Search:
         chains: Mapping[int, list[Run]],
         executor: Executor,
         arguments: Sequence[str],
-        together: int | None,
+        workers: int | None,
         track: Track,
     ) -> None:
         """Train a recipe at a rung with each seed, and append each run to its chain."""
@@ -207,7 +207,7 @@ class Search:
         runs = [chain[-1] for chain in chains.values()]
         with track(f"confirmation at {size} px", len(runs)) as display:
             summary = Study(self.path, runs).finish(
-                executor, arguments, together=together, track=_through(display)
+                executor, arguments, workers=workers, track=_through(display)
             )
         if summary.failed:
             reason = next(iter(summary.failed.values()))
@@ -234,7 +234,7 @@ class _Progress:
     trials: Trials
     executor: Executor
     arguments: Sequence[str]
-    together: int | None
+    workers: int | None
     track: Track
 
     def __post_init__(self) -> None:
@@ -311,7 +311,7 @@ class _Progress:
             runs[one.number] = Run.plan(folder / name, recipe, store, start)
         todo = [run for number, run in runs.items() if number not in self.dropped]
         Study(self.search.path, todo).finish(
-            self.executor, self.arguments, together=self.together, track=_through(display)
+            self.executor, self.arguments, workers=self.workers, track=_through(display)
         )
         for one in chosen:
             run, state = runs[one.number], runs[one.number].state

@@ -1,0 +1,104 @@
+"""Many runs in one process: on a GPU side by side in packs, on the CPU one after another.
+
+Several processes may be given the same runs: each trains what no other has taken, so that all stay
+busy until the last run, and each loads torch once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lowres.networks.shape import TRAINING_PASSES, NetworkSize
+from lowres.progress import Track, silent
+from lowres.recipe import Recipe
+from lowres.training.device import choose_device
+from lowres.training.distributed import Team
+from lowres.training.loop import End, finish_pack
+from lowres.training.run import Execution, Run
+
+MOST_TOGETHER = 16
+"""Runs of a pack on a GPU; a graph with more branches is no faster (docs/log.md, one H100)."""
+
+BUSY_MACS = 6e11
+"""Multiply-adds of a pack's steps that keep a GPU busy: four of WRN-28-2 at 32 px, batch 128
+(docs/log.md, one H100)."""
+
+ANY_CLASSES = 1000
+"""Classes of the networks that are compared; the dense layer costs little."""
+
+DIFFERS = ("seed", "lr", "adam_lr", "momentum", "weight_decay", "label_smoothing", "warmup",
+           "cooldown", "lr_drop", "lr_drop_at")  # fmt: skip
+"""Fields in which the runs of a pack may differ: shapes and number of steps stay equal."""
+
+
+def finish_all(
+    runs: Sequence[Run],
+    *,
+    store: Path | None = None,
+    execution: Execution | None = None,
+    team: Team | None = None,
+    track: Track = silent,
+) -> list[End]:
+    """Train runs to their ends in this process, and return the end of each as `finish_pack` does.
+
+    A pack that needs more memory than the GPU has is trained again run by run.
+
+    Args:
+        runs: the runs.
+        store: where their store is now, if it has moved.
+        execution: device, threads, compiling, loading, logs, and how many runs a pack holds.
+        team: the processes that train one run, each calling this; default: this process alone.
+        track: shows progress.
+
+    Raises:
+        RunError: the device does not exist.
+    """
+    execution = execution or Execution()
+    ends: dict[Path, End] = {}
+    for pack in packs(runs, execution):
+        found = finish_pack(pack, store=store, execution=execution, team=team, track=track)
+        if len(pack) > 1 and any(isinstance(end, torch.OutOfMemoryError) for end in found):
+            torch.cuda.empty_cache()
+            alone = replace(execution, together=1)
+            found = finish_all(pack, store=store, execution=alone, team=team, track=track)
+        ends |= {run.path: end for run, end in zip(pack, found, strict=True)}
+    return [ends[run.path] for run in runs]
+
+
+def packs(runs: Sequence[Run], execution: Execution) -> Iterator[list[Run]]:
+    """Yield groups of runs to train side by side: one store, equal shapes, equal numbers of steps.
+
+    Args:
+        runs: the runs; packs keep their order.
+        execution: the device, and `together`.
+    """
+    on_gpu = choose_device(execution.device).type == "cuda"
+    groups: dict[tuple[Any, ...], list[Run]] = {}
+    for run in runs:
+        record = run.recipe.to_record()
+        fixed = (repr(value) for name, value in record.items() if name not in DIFFERS)
+        groups.setdefault((run.store_digest, *fixed), []).append(run)
+    for group in groups.values():
+        room = gpu_room(group[0].recipe) if on_gpu else 1
+        size = room if execution.together == "auto" else execution.together
+        for first in range(0, len(group), size):
+            yield group[first : first + size]
+
+
+def gpu_room(recipe: Recipe) -> int:
+    """Return how many runs of a recipe a GPU trains side by side before it is busy.
+
+    It counts multiply-adds of a step and measures nothing, so equal studies are packed equally.
+
+    Raises:
+        RunError: the network cannot be made.
+        MissingExtraError: the network is one of timm, which is not installed.
+    """
+    size = NetworkSize.of(recipe, ANY_CLASSES)
+    step = TRAINING_PASSES * size.macs * recipe.batch_size
+    return max(1, min(MOST_TOGETHER, int(BUSY_MACS / step)))
