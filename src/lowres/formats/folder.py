@@ -15,13 +15,14 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lowres.errors import SourceError, StoreError
+from lowres.errors import SourceError, StoreError, reason
 from lowres.formats.containers.streams import read_at
 from lowres.formats.indexing import (
     SPLIT_NAMES,
@@ -31,7 +32,7 @@ from lowres.formats.indexing import (
     is_image_name,
 )
 from lowres.formats.sink import Outline, Sink, png
-from lowres.formats.source import Entry, Index, Source, check_name, file_stamp
+from lowres.formats.source import Entry, Index, Source, check_name, file_stamp, refused
 
 ANNOTATIONS = "val_annotations.txt"
 LONGEST_NAME_BYTES = 255
@@ -49,7 +50,9 @@ class FolderSource(Source):
         return path.is_dir()
 
     def index(self) -> Index:
-        return FolderScan(self.path).index()
+        scan = FolderScan(self.path, self.leave_out)
+        index = scan.index()
+        return replace(index, notes=(*index.notes, *self.left_out))
 
     def read(self, entry: Entry) -> bytes:
         # Without the objects that Python makes for a file: there are a million.
@@ -72,10 +75,16 @@ def path_of(entry: Entry) -> str:
 
 
 class FolderScan:
-    """One pass through a folder; `notes` and suffixes of other files are what it leaves out."""
+    """One pass through a folder; `notes` and suffixes of other files are what it leaves out.
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    Args:
+        root: the folder.
+        leave_out: `Source.leave_out`, called with each name and folder that cannot be taken.
+    """
+
+    def __init__(self, root: Path, leave_out: Callable[[str, str], None] = refused) -> None:
+        self.root, self.leave_out = root, leave_out
+        self.closed: set[str] = set()
         self.notes: list[str] = []
         self.other_suffixes: Counter[str] = Counter()
 
@@ -143,7 +152,11 @@ class FolderScan:
         if loose:
             self.notes.append(f"left out {loose} images in {folder.name} without a class folder")
         filled = {row.name for row in labelled}
-        empty = [child.name for child in class_folders if child.name not in filled]
+        empty = [
+            child.name
+            for child in class_folders
+            if child.name not in filled and str(child) not in self.closed
+        ]
         if empty and filled and split == "train":
             raise SourceError(
                 f"{folder / empty[0]} holds no images, so it is no class; without it, the labels "
@@ -176,16 +189,39 @@ class FolderScan:
 
     def images(self, folder: Path, prefix: str) -> Iterator[str]:
         """Yield the key of each image below a folder."""
-        for key, path in _walk(folder, prefix, (folder.stat(),)):
+        for key, path in self.walk(str(folder), prefix, (folder.stat(),)):
             if not is_image_name(key):
                 self.other_suffixes[PurePosixPath(key).suffix.lower()] += 1
                 continue
             # Names that are not UTF-8 come with halves of surrogate pairs.
             if "\n" in key or (not key.isascii() and re.search("[\ud800-\udfff]", key)):
-                raise SourceError(
-                    f"a file name must be UTF-8 in one line, was {path!r}; rename the file"
-                )
+                what = f"a file name must be UTF-8 in one line, was {path!r}"
+                self.leave_out(what, "rename the file")
+                continue
             yield key
+
+    def walk(
+        self, folder: str, prefix: str, above: tuple[os.stat_result, ...]
+    ) -> Iterator[tuple[str, str]]:
+        """Yield key and path of every file below a folder, links followed."""
+        try:
+            with os.scandir(folder) as children:
+                found = [child for child in children if not is_hidden(child.name)]
+        except PermissionError as error:
+            self.closed.add(folder)
+            what = f"the folder {folder!r} cannot be read: {reason(error)}"
+            self.leave_out(what, "change its permission")
+            return
+        for child in found:
+            if not child.is_dir():
+                # A pipe or device might never end; the build reports a link to nothing.
+                if child.is_file() or not Path(child.path).exists():
+                    yield prefix + child.name, child.path
+                continue
+            status = child.stat()
+            if any(os.path.samestat(status, each) for each in above):
+                raise SourceError(f"{child.path} links to a folder above itself; remove the link")
+            yield from self.walk(child.path, f"{prefix}{child.name}/", (*above, status))
 
     def note_others(self) -> None:
         """Note the files that are not named like images."""
@@ -241,22 +277,3 @@ def _folders(folder: Path, called: Collection[str] | None = None) -> list[Path]:
             if not is_hidden(child.name) and child.is_dir()
         ]
     return [folder / name for name in sorted(names)]
-
-
-def _walk(
-    folder: Path | str, prefix: str, above: tuple[os.stat_result, ...]
-) -> Iterator[tuple[str, str]]:
-    """Yield key and path of every file below a folder, links followed."""
-    with os.scandir(folder) as children:
-        for child in children:
-            if is_hidden(child.name):
-                continue
-            if not child.is_dir():
-                # A pipe or device might never end; the build reports a link to nothing.
-                if child.is_file() or not Path(child.path).exists():
-                    yield prefix + child.name, child.path
-                continue
-            status = child.stat()
-            if any(os.path.samestat(status, each) for each in above):
-                raise SourceError(f"{child.path} links to a folder above itself; remove the link")
-            yield from _walk(child.path, f"{prefix}{child.name}/", (*above, status))

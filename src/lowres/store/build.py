@@ -85,7 +85,7 @@ def build(
     store, working = Path(store), working or Working()
     if working.executor == "ray":
         require("ray", "ray")  # before anything is written
-    prepared = prepare(Path(source), store, options)
+    prepared = prepare(Path(source), store, options, skip=working.on_error == "skip")
     with _at_work(working), work_directory(store).lock(BUILDING):
         if (store / FILE_NAME).exists():
             return _already_built(store, prepared)
@@ -119,7 +119,7 @@ def build_shard(
         StoreError: as `build`; or another process builds this part.
     """
     store, working = Path(store), working or Working()
-    prepared = prepare(Path(source), store, options)
+    prepared = prepare(Path(source), store, options, skip=working.on_error == "skip")
     with _at_work(working), work_directory(store).lock(BUILDING, part=shard.name):
         if (store / FILE_NAME).exists():
             _already_built(store, prepared)
@@ -145,11 +145,11 @@ def finish_shards(
         StoreError: parts are missing, or another process is building.
         SourceError: the source cannot be read.
     """
-    store = Path(store)
-    prepared = prepare(Path(source), store, options)
+    store, working = Path(store), working or Working()
+    prepared = prepare(Path(source), store, options, skip=working.on_error == "skip")
     if not (store / FILE_NAME).exists() and not (store / PLAN).exists():
         raise StoreError(f"{store} is not an unfinished store: build its shards first")
-    return _finish_shards(store, prepared, working or Working(), track)
+    return _finish_shards(store, prepared, working, track)
 
 
 @contextmanager

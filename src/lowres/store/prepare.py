@@ -196,8 +196,16 @@ class Prepared:
         return sum(map(len, self.index.splits.values()))
 
 
-def prepare(path: Path, store: Path, options: BuildOptions | None) -> Prepared:
+def prepare(
+    path: Path, store: Path, options: BuildOptions | None, *, skip: bool = False
+) -> Prepared:
     """Open and list a source, and plan what is made of it.
+
+    Args:
+        path: the source.
+        store: the folder that will be written.
+        options: what to make.
+        skip: leave out names and folders of the source that cannot be taken, and note them.
 
     Raises:
         SourceError: the source cannot be read.
@@ -213,6 +221,7 @@ def prepare(path: Path, store: Path, options: BuildOptions | None) -> Prepared:
     source = open_source(path)
     if isinstance(source, StoreSource):
         source = source.choose(options)
+    source.skips = skip
     index = source.index()
     options = replace(options, classes=expanded(options.classes, index.classes))
     if options.classes:
