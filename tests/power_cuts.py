@@ -1,11 +1,13 @@
-"""Cuts the power of a disk again and again: a program that `test_reliability.py` runs as root.
+"""Cuts the power of a disk again and again: a program that `test_reliability.py` runs.
 
-The disk is an ext4 file system in a file. A child process works on it and stops itself before its
-n-th operation. The backing file then holds what the disk had received, and a copy of it is the disk
-after a power cut at that moment. Before most cuts, some files at random are synced: a kernel
-writes back what it wants, in any order.
+A child process works on the disk and is stopped before its n-th operation. What the disk has
+received by then is the disk after a power cut at that moment. Before most cuts, some files at
+random are synced: a kernel writes back what it wants, in any order.
 
-    python power_cuts.py build FOLDER CUTS
+    python power_cuts.py build FOLDER CUTS [mounted|layer]
+
+The disk is an ext4 file system in a file, which only root may mount; or a layer over a folder that
+keeps what was synced and drops the rest.
 """
 
 import filecmp
@@ -13,7 +15,9 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
+import stat
 import subprocess
 import sys
 import threading
@@ -28,6 +32,7 @@ from lowres.recipe import Recipe
 from lowres.store import build as builder, staging
 from lowres.store.export import export
 from lowres.store.options import BuildOptions
+from lowres.work import files
 
 EVENTS = {"open", "os.rename", "os.link", "os.remove", "os.mkdir", "os.rmdir"}
 OPTIONS = BuildOptions(size=(8, 16), filter=("box", "lanczos"))
@@ -50,6 +55,88 @@ def make_disk(image: Path) -> None:
     with image.open("wb") as file:
         file.truncate(SIZE_MB << 20)
     subprocess.run(["mkfs.ext4", "-q", "-F", image], check=True)
+
+
+class MountedDisk:
+    """An ext4 file system in a file."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.image = folder, folder / "disk.img"
+
+    @contextmanager
+    def opened(self) -> Iterator[Path]:
+        make_disk(self.image)
+        with mounted(self.image, self.folder / "disk") as disk:
+            yield disk
+
+    def watch(self) -> None:
+        """Called in the process that works."""
+
+    sync = staticmethod(os.fsync)
+
+    @contextmanager
+    def after_a_cut(self) -> Iterator[Path]:
+        copy = self.folder / "cut.img"
+        while True:  # again if the disk received something meanwhile
+            subprocess.run(["cp", "--sparse=always", self.image, copy], check=True)
+            if filecmp.cmp(self.image, copy, shallow=False):
+                break
+            filecmp.clear_cache()
+        with mounted(copy, self.folder / "cut") as disk:
+            yield disk
+
+
+class LayerDisk:
+    """A folder, and beside it what of each file and folder was synced, by its inode."""
+
+    def __init__(self, folder: Path) -> None:
+        self.disk, self.synced, self.cut = (folder / name for name in ("disk", "synced", "cut"))
+
+    @contextmanager
+    def opened(self) -> Iterator[Path]:
+        for path in (self.disk, self.synced):
+            shutil.rmtree(path, ignore_errors=True)
+            path.mkdir()
+        self.sync_path(self.disk)
+        yield self.disk
+
+    def watch(self) -> None:
+        os.fsync = os.fdatasync = self.sync
+        files.MANY_FILES = sys.maxsize  # one call for all would pass this layer
+
+    def sync_path(self, path: Path) -> None:
+        descriptor = os.open(path, os.O_RDONLY)
+        self.sync(descriptor)
+        os.close(descriptor)
+
+    def sync(self, descriptor: int) -> None:
+        status = os.fstat(descriptor)
+        record = self.synced / f"{status.st_ino}"
+        new = record.with_name(f"{record.name}.{threading.get_ident()}")
+        if stat.S_ISDIR(status.st_mode):
+            with os.scandir(descriptor) as children:
+                inside = {child.name: (child.inode(), child.is_dir()) for child in children}
+            new.write_text(json.dumps(inside))
+        else:
+            new.write_bytes(Path(f"/proc/self/fd/{descriptor}").read_bytes())
+        new.replace(record)
+
+    @contextmanager
+    def after_a_cut(self) -> Iterator[Path]:
+        shutil.rmtree(self.cut, ignore_errors=True)
+        self._restore(self.disk.stat().st_ino, self.cut)
+        yield self.cut
+
+    def _restore(self, inode: int, path: Path) -> None:
+        path.mkdir()
+        record = self.synced / f"{inode}"
+        inside = json.loads(record.read_text()) if record.exists() else {}
+        for name, (number, is_folder) in inside.items():
+            content = self.synced / f"{number}"
+            if is_folder:
+                self._restore(number, path / name)
+            else:
+                (path / name).write_bytes(content.read_bytes() if content.exists() else b"")
 
 
 def stop_before(points: set[int], disk: Path, stop: Callable[[], object]) -> Callable[[], int]:
@@ -93,24 +180,15 @@ def done(work: Callable[[], object]) -> None:
     assert status == 0, f"the work ended with {status}"
 
 
-def write_back(disk: Path, draw: random.Random) -> None:
+def write_back(disk: Path, draw: random.Random, sync: Callable[[int], None]) -> None:
     """Sync some files, as a kernel may do at any time; small ones more often than large ones."""
     small, large = draw.choice(((0.0, 0.0), (1.0, 0.0), (0.9, 0.2), (0.5, 0.5), (0.2, 0.9)))
     for path in sorted(disk.rglob("*")):
         share = large if ".npy" in path.name else small
-        if path.is_file() and draw.random() < share:
+        if draw.random() < share:
             descriptor = os.open(path, os.O_RDONLY)
-            os.fsync(descriptor)
+            sync(descriptor)
             os.close(descriptor)
-
-
-def copied(image: Path, to: Path) -> Path:
-    """Copy what the disk has received; again if it received something meanwhile."""
-    while True:
-        subprocess.run(["cp", "--sparse=always", image, to], check=True)
-        if filecmp.cmp(image, to, shallow=False):
-            return to
-        filecmp.clear_cache()
 
 
 class Subject:
@@ -218,11 +296,12 @@ SUBJECTS = {
 }
 
 
-def operations(subject: Subject, disk: Path) -> int:
+def operations(subject: Subject, disk: Path, watch: Callable[[], None]) -> int:
     """Count the operations of uninterrupted work."""
     into, out = os.pipe()
 
     def work() -> None:
+        watch()
         count = stop_before(set(), disk, lambda: None)
         subject.work(disk)
         os.write(out, str(count()).encode())
@@ -232,20 +311,18 @@ def operations(subject: Subject, disk: Path) -> int:
     return int(os.read(into, 100))
 
 
-def main(name: str, folder: Path, cuts: int) -> None:
+def main(name: str, folder: Path, cuts: int, kind: str = "mounted") -> None:
     draw, subject = random.Random(0), SUBJECTS[name](folder)
     subject.prepare()
-    image, looked_finished, at = folder / "disk.img", 0, 0
-    make_disk(image)
-    with mounted(image, folder / "disk") as disk:
-        count, wanted = operations(subject, disk), subject.result(disk)
+    machine = LayerDisk(folder) if kind == "layer" else MountedDisk(folder)
+    looked_finished = at = 0
+    with machine.opened() as disk:
+        count, wanted = operations(subject, disk, machine.watch), subject.result(disk)
     points = {1 + int(count * (n + draw.random()) / cuts) for n in range(cuts)}
-    make_disk(image)
 
     def cut_and_resume(*, ended: bool) -> None:
         nonlocal looked_finished
-        copy = copied(image, folder / "cut.img")
-        with mounted(copy, folder / "cut") as disk:
+        with machine.after_a_cut() as disk:
             if subject.finished(disk):
                 looked_finished += 1
                 assert subject.result(disk) == wanted, f"cut {at}: it looks whole and is not"
@@ -254,10 +331,11 @@ def main(name: str, folder: Path, cuts: int) -> None:
             assert subject.result(disk) == wanted, f"cut {at}: it resumed to something else"
 
     (asks, ask), (goes, go) = os.pipe(), os.pipe()
-    with mounted(image, folder / "disk") as disk:
+    with machine.opened() as disk:
 
         def work() -> None:
             os.close(asks)
+            machine.watch()
             stop_before(points, disk, lambda: (os.write(ask, b"?"), os.read(goes, 1)))
             subject.work(disk)
 
@@ -268,7 +346,7 @@ def main(name: str, folder: Path, cuts: int) -> None:
                 at += 1
                 os.kill(child, signal.SIGSTOP)  # all threads of it
                 assert os.WIFSTOPPED(os.waitpid(child, os.WUNTRACED)[1])
-                write_back(disk, draw)
+                write_back(disk, draw, machine.sync)
                 cut_and_resume(ended=False)
                 os.kill(child, signal.SIGCONT)
                 os.write(go, b"!")
@@ -283,4 +361,4 @@ def main(name: str, folder: Path, cuts: int) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]))
+    main(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), *sys.argv[4:])

@@ -1,4 +1,4 @@
-"""Power cuts and full disks, where the tests may mount a disk: what looks finished is whole."""
+"""Power cuts and full disks, on disks that the tests make: what looks finished is whole."""
 
 import os
 import subprocess
@@ -22,9 +22,9 @@ def may_mount(folder: Path) -> bool:
         return False
 
 
-def run(program, what, folder, count):
+def run(program, what, folder, count, *kind):
     ran = subprocess.run(
-        [sys.executable, program.__file__, what, folder, str(count)],
+        [sys.executable, program.__file__, what, folder, str(count), *kind],
         capture_output=True,
         text=True,
         check=False,
@@ -34,8 +34,8 @@ def run(program, what, folder, count):
     return int(ran.stdout.split()[1])
 
 
-@pytest.fixture(autouse=True)
-def a_mounted_disk(tmp_path_factory):
+@pytest.fixture
+def mounts(tmp_path_factory):
     if not may_mount(tmp_path_factory.getbasetemp()):
         pytest.skip("only root may mount a disk, and needs mkfs.ext4")
 
@@ -44,10 +44,18 @@ def a_mounted_disk(tmp_path_factory):
 @pytest.mark.parametrize("what", power_cuts.SUBJECTS)
 def test_after_a_power_cut_at_any_moment(tmp_path, what):
     """Nothing looks whole and is not, and work resumes to the bytes of uninterrupted work."""
-    assert run(power_cuts, what, tmp_path, 20) >= 20
+    assert run(power_cuts, what, tmp_path, 20, "layer") >= 20
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("mounts")
+@pytest.mark.parametrize("what", power_cuts.SUBJECTS)
+def test_after_a_power_cut_of_a_real_file_system(tmp_path, what):
+    assert run(power_cuts, what, tmp_path, 20, "mounted") >= 20
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("mounts")
 @pytest.mark.parametrize("what", power_cuts.SUBJECTS)
 def test_on_a_full_disk(tmp_path, what):
     """The file is named, nothing half written stays, and the work resumes when there is space."""
