@@ -220,9 +220,9 @@ def test_an_interrupt_names_the_command_that_resumes_once(call, store_path, tmp_
 
     from lowres.study.search.search import Search
     from lowres.study.study import Study
-    from lowres.training import loop
+    from lowres.training import together
 
-    monkeypatch.setattr(loop, "finish", interrupted)
+    monkeypatch.setattr(together, "finish_all", interrupted)
     monkeypatch.setattr(Study, "finish", interrupted)
     monkeypatch.setattr(Search, "finish", interrupted)
     flags = {

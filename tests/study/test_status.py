@@ -57,6 +57,7 @@ def test_every_state(study, runs):
     finish(runs[SMALL, 0], 2.0)
     finish(runs[SMALL, 1], 2.0, "diverged", done=2)
     runs[SMALL, 2].record_error("RunError", "no room")
+    (runs[SMALL, 2].path / "train.log").touch()
     (runs[SMALL, 3].path / "checkpoint.pt").touch()
     epochs(runs[SMALL, 3], 1, 2.0)
     epochs(runs[LARGE, 0], 3, 8.0, idle_s=6.0)

@@ -203,6 +203,10 @@ def _train(steps: Sequence[Step], log: Log, track: Track) -> Iterator[tuple[Step
             one.run.path: files.enter_context(_begun(one, log, display)) for one in sessions
         }
         group: list[Step] = []
+        for step in steps:
+            if _is_over(step.session):  # it was stopped between its last epoch and its result
+                training.remove(step)
+                yield step, _publish(step.session)
         while training:
             least = min(step.session.steps_taken for step in training)
             behind = [step for step in training if step.session.steps_taken == least]
@@ -220,7 +224,7 @@ def _train(steps: Sequence[Step], log: Log, track: Track) -> Iterator[tuple[Step
                 write_events[one.run.path](history[-1])
                 line = _epoch_line(history[-1], one.recipe.epochs)
                 display.say(line if len(steps) == 1 else f"{one.run.path.name}: {line}")
-                if len(history) == one.recipe.epochs or _diverged(history):
+                if _is_over(one):
                     training.remove(step)
                     yield step, _publish(one)
             if stopped:
@@ -325,6 +329,11 @@ def _measure_epoch(session: Session, epoch: int) -> dict[str, Any]:
         "eval_loss": errors.loss if math.isfinite(errors.loss) else None,
         "eval_s": time.perf_counter() - began,
     }
+
+
+def _is_over(session: Session) -> bool:
+    history = session.progress.history
+    return len(history) == session.recipe.epochs or _diverged(history)
 
 
 def _diverged(history: list[dict[str, Any]]) -> bool:

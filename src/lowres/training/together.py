@@ -77,6 +77,9 @@ def packs(runs: Sequence[Run], execution: Execution) -> Iterator[list[Run]]:
         runs: the runs; packs keep their order.
         execution: the device, and `together`.
     """
+    if len(runs) == 1:  # which records it in its directory if the device does not exist
+        yield list(runs)
+        return
     on_gpu = choose_device(execution.device).type == "cuda"
     groups: dict[tuple[Any, ...], list[Run]] = {}
     for run in runs:
