@@ -16,10 +16,11 @@ READY := $(VENV)/.lowres-ready
 # What the demo needs.
 DEMO_EXTRAS := demo,study,report
 # All extras but timm, which needs torchvision: there is not always a build for this torch.
-EXTRAS := train,report,study,parquet,ray,tensorboard,demo
+EXTRAS := train,report,study,parquet,ray,tensorboard,hub,demo
 # What the tests need; `dev` in pyproject.toml says what each is for.
 TESTERS := "pytest>=8.3" "pytest-xdist>=3.6" "hypothesis>=6.100" "playwright>=1.49" \
-           "datasets>=4.0" "mlcroissant>=1.0" "webdataset>=1.0" "pyspng>=0.1.2"
+           "datasets>=4.0" "mlcroissant>=1.0" "webdataset>=1.0" "pyspng>=0.1.2" \
+           "polars>=1.0" "ConfigSpace>=1.2" "optunahub>=0.3"
 # A file of tests stays in one process, so that what its tests share is made once.
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 # Python compiles what it imports by itself, and only that.

@@ -21,7 +21,7 @@ from lowres.training.run import Run
 from lowres.work.executor import Result
 
 EVENTS = {"open", "os.rename", "os.remove", "os.mkdir", "os.symlink"}
-BASE = Recipe(variant="16-box", width=0.5, blocks=1, epochs=1, batch_size=8)
+BASE = Recipe(stages="to-8px", variant="16-box", width=0.5, blocks=1, epochs=1, batch_size=8)
 SPACE = ("lr=log:0.001:1", "width=0.5,1")
 
 

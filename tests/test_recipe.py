@@ -3,7 +3,7 @@ import re
 import pytest
 
 from lowres.errors import RecipeError
-from lowres.recipe import FIELDS, Recipe, named_recipe
+from lowres.recipe import FIELDS, Recipe, file_sizes, named_recipe
 
 
 def test_record_round_trip():
@@ -22,7 +22,7 @@ def test_recipes_by_name():
     port = named_recipe("tensorflow-port")
     assert (port.weight_decay, port.decay_on, port.conv_bias) == (0.0005, "everything", False)
     with pytest.raises(
-        RecipeError, match="recipe must be one of paper, tensorflow-port, fast, was pap"
+        RecipeError, match=r"recipe must be one of paper, paper-strict, .*, was pap"
     ):
         named_recipe("pap")
 
@@ -76,6 +76,7 @@ def test_digest_changes_with_every_field():
         "model": "own:network", "optimizer": "muon", "warmup": 0.1, "cooldown": 0.1,
         "label_smoothing": 0.1, "adam_lr": 0.1,
         "norm_average": "variance", "conv_bias": False, "projection_of": "activation",
+        "schedule": "cosine", "stages": "to-8px", "shuffle": "ten-files",
     }  # fmt: skip
     assert set(other) == set(FIELDS)
     needs = {"adam_lr": {"optimizer": "muon"}}
@@ -150,3 +151,31 @@ def test_warm_up_and_cool_down_are_lines():
     recipe = Recipe(lr=1.0, lr_drop_at=(), warmup=0.2, cooldown=0.5)
     rates = [recipe.learning_rate(step, 10) for step in range(10)]
     assert rates == pytest.approx([0.25, 0.75, 1, 1, 1, 0.9, 0.7, 0.5, 0.3, 0.1])
+
+
+def test_paper_strict_takes_the_steps_of_the_authors_script():
+    """2,001 batches of each doubled file: 20,010 an epoch and 800,400 in all."""
+    strict = named_recipe("paper-strict")
+    assert file_sizes(1_281_167) == [128_116] * 9 + [128_123]
+    assert strict.steps_per_epoch(1_281_167) == 20_010
+    assert strict.steps(1_281_167) == 800_400
+    assert named_recipe("paper").steps_per_epoch(1_281_167) == 20_018
+    differ = {
+        name for name in FIELDS if getattr(strict, name) != getattr(named_recipe("paper"), name)
+    }
+    assert differ == {"shuffle", "precision"}
+    with pytest.raises(RecipeError, match="fewer than a batch of 128 in each of its ten files"):
+        strict.check_splits({"train": 500, "val": 10})
+
+
+def test_the_cosine_of_nas_bench_201():
+    """lr/2 (1 + cos(pi t / T)), in every step; it reaches 0 after the last one."""
+    recipe = named_recipe("nas-bench-201")
+    assert recipe.learning_rate(0, 1000) == 0.1
+    assert recipe.learning_rate(500, 1000) == pytest.approx(0.05)
+    assert recipe.learning_rate(250, 1000) == pytest.approx(0.05 * (1 + 0.5**0.5))
+    assert 0 < recipe.learning_rate(999, 1000) < 1e-6
+    assert (recipe.epochs, recipe.batch_size, recipe.shift_px) == (200, 256, 2)
+    assert (recipe.optimizer, recipe.momentum, recipe.weight_decay) == ("nesterov", 0.9, 5e-4)
+    with pytest.raises(RecipeError, match="schedule must be steps where lr_drop or lr_drop_at is"):
+        Recipe(schedule="cosine", lr_drop_at=(0.5,))

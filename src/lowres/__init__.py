@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         TorchLoader as TorchLoader,
         torch_loader as torch_loader,
     )
+    from lowres.loading.torch_dataset import torch_dataset as torch_dataset
     from lowres.recipe import Recipe as Recipe
     from lowres.report.files import write_report as write_report
     from lowres.resampling.resampler import resample as resample
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from lowres.store.prepare import open_source as open_source
     from lowres.store.store import Store as Store, open_store as open_store
     from lowres.study.axes import Axis as Axis
+    from lowres.study.runs import runs as runs
     from lowres.study.search.search import Search as Search
     from lowres.study.study import Study as Study
     from lowres.training.loop import train as train
@@ -61,6 +63,8 @@ _HOMES = {
     "open_source": "lowres.store.prepare",
     "open_store": "lowres.store.store",
     "resample": "lowres.resampling.resampler",
+    "runs": "lowres.study.runs",
+    "torch_dataset": "lowres.loading.torch_dataset",
     "torch_loader": "lowres.loading.loaders",
     "train": "lowres.training.loop",
     "write_report": "lowres.report.files",

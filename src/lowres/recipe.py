@@ -18,12 +18,15 @@ from lowres.variant import Variant
 
 Precision = Literal["auto", "float32", "bfloat16"]
 Flip = Literal["both", "random", "alternating", "none"]
-Subtract = Literal["mean-image", "mean-colour"]
-DivideBy = Literal["range", "deviation"]
+Subtract = Literal["mean-image", "mean-colour", "imagenet16"]
+DivideBy = Literal["range", "deviation", "imagenet16"]
+Schedule = Literal["steps", "cosine"]
 DecayOn = Literal["weights-and-scales", "everything"]
 NormAverage = Literal["inverse-deviation", "variance"]
 ProjectionOf = Literal["input", "activation"]
-RecipeName = Literal["paper", "tensorflow-port", "fast"]
+Stages = Literal["script", "to-8px"]
+Shuffle = Literal["all", "ten-files"]
+RecipeName = Literal["paper", "paper-strict", "tensorflow-port", "nas-bench-201", "fast"]
 
 
 def _check(name: str, value: object, holds: bool, expected: str) -> None:
@@ -33,6 +36,8 @@ def _check(name: str, value: object, holds: bool, expected: str) -> None:
 
 
 ADAM_LR = 0.05
+LR_DROPS = (0.2, (0.25, 0.5, 0.75))
+"""Defaults of `lr_drop` and `lr_drop_at`."""
 OPTIMIZERS = ("momentum", "nesterov", "muon")
 OPTIMIZER_FORMS = f"{', '.join(OPTIMIZERS)} or package.module:function, such as torch.optim:AdamW"
 MODEL_FORMS = "wrn, timm:NAME or package.module:function"
@@ -40,11 +45,14 @@ MODEL_FORMS = "wrn, timm:NAME or package.module:function"
 CHOICES: dict[str, tuple[str, ...]] = {
     "precision": get_args(Precision),
     "flip": get_args(Flip),
+    "schedule": get_args(Schedule),
     "subtract": get_args(Subtract),
     "divide_by": get_args(DivideBy),
     "decay_on": get_args(DecayOn),
     "norm_average": get_args(NormAverage),
     "projection_of": get_args(ProjectionOf),
+    "stages": get_args(Stages),
+    "shuffle": get_args(Shuffle),
 }
 """The allowed words of every field that has a fixed list of them."""
 
@@ -71,6 +79,9 @@ class Recipe:
     """The k of WRN-N-k: stages have 16k, 32k, 64k, ... channels, rounded down."""
     blocks: int = 4
     """Residual blocks in each stage; N = 2 x blocks x stages + 4 (paper: 4)."""
+    stages: Stages = "script"
+    """How many stages the size has. script: 2 below 32 px, 3 from 32 px, 4 from 64 px. to-8px: as
+    many as bring the last map to at most 8 x 8, one at 8 px and five at 128 px."""
     epochs: int = 40
     """Passes over the train split; with --flip both, one epoch shows each image twice."""
     batch_size: int = 128
@@ -88,9 +99,12 @@ class Recipe:
     cooldown: float = 0.0
     """Fraction of all steps, at the end, over which the learning rate falls linearly to 0 (paper:
     none)."""
-    lr_drop: float = 0.2
+    schedule: Schedule = "steps"
+    """How the learning rate falls. steps: by the factor lr_drop at lr_drop_at. cosine: along half a
+    cosine from lr to 0, over all steps; lr_drop and lr_drop_at must keep their defaults."""
+    lr_drop: float = LR_DROPS[0]
     """Factor on the learning rate at each drop."""
-    lr_drop_at: tuple[float, ...] = (0.25, 0.5, 0.75)
+    lr_drop_at: tuple[float, ...] = LR_DROPS[1]
     """When the learning rate drops, as fractions of all steps (paper: after epochs 10, 20 and 30 of
     40)."""
     optimizer: str = "momentum"
@@ -112,15 +126,20 @@ class Recipe:
     """Mirroring. both: each epoch shows every image plain and mirrored (script and port). random: a
     new random half is mirrored in each epoch. alternating: one half is mirrored, the other half in
     the next epoch. none: no mirroring."""
+    shuffle: Shuffle = "all"
+    """Order of images. all: a new order of train in each epoch. ten-files: train in ten parts, one
+    after the other, each in a new order and without the images that do not fill its last batch
+    (script). The parts are the files of the released data, or a fixed random choice elsewhere."""
     shift_px: int = 4
     """Largest random shift in pixels, in each direction; uncovered pixels are 0 after subtraction
     (script and port: 4 at every size)."""
     subtract: Subtract = "mean-image"
     """What is subtracted from an image. mean-image: the mean of train at each pixel (script).
-    mean-colour: the mean of each channel."""
+    mean-colour: the mean of each channel. imagenet16: the mean of NAS-Bench-201, (122.68, 116.66,
+    104.01)."""
     divide_by: DivideBy = "range"
     """What an image is divided by. range: 255 (script). deviation: the standard deviation of each
-    channel."""
+    channel. imagenet16: that of NAS-Bench-201, (63.22, 61.26, 65.09)."""
     norm_average: NormAverage = "inverse-deviation"
     """What batch norm averages over steps for evaluation. inverse-deviation: 1 / standard deviation
     (script, by Lasagne). variance: the variance (TensorFlow port)."""
@@ -151,6 +170,8 @@ class Recipe:
         drops = self.lr_drop_at
         rising = all(0 < a < 1 for a in drops) and list(drops) == sorted(set(drops))
         _check("lr_drop_at", drops, rising, "rising fractions between 0 and 1")
+        unused = self.schedule == "steps" or (self.lr_drop, drops) == LR_DROPS
+        _check("schedule", self.schedule, unused, "steps where lr_drop or lr_drop_at is set")
         _check("momentum", self.momentum, 0 <= self.momentum < 1, "at least 0 and below 1")
         _check("weight_decay", self.weight_decay, self.weight_decay >= 0, "at least 0")
         alone = self.optimizer == "muon" or self.adam_lr == ADAM_LR
@@ -213,15 +234,17 @@ class Recipe:
         )
 
     def steps_per_epoch(self, images: int) -> int:
-        """Count the steps of one epoch over a number of images; a last partial batch is skipped."""
-        return images * (2 if self.flip == "both" else 1) // self.batch_size
+        """Count the steps of one epoch over a number of images; partial batches are skipped."""
+        showings = 2 if self.flip == "both" else 1
+        parts = file_sizes(images) if self.shuffle == "ten-files" else [images]
+        return sum(part * showings // self.batch_size for part in parts)
 
     def steps(self, images: int) -> int:
         """Count the steps of the whole run, for a number of images in train."""
         return self.epochs * self.steps_per_epoch(images)
 
     def learning_rate(self, step: int, steps: int) -> float:
-        """Return the learning rate of a step: `lr` times warm-up, drops and cool-down.
+        """Return the learning rate of a step: `lr` times schedule, warm-up and cool-down.
 
         Warm-up and cool-down are lines through the middles of steps, so no step has rate 0.
 
@@ -229,8 +252,11 @@ class Recipe:
             step: number of the step, from 0.
             steps: number of steps in the whole run.
         """
-        drops = sum(step >= fraction * steps for fraction in self.lr_drop_at)
-        rate = self.lr * self.lr_drop**drops
+        if self.schedule == "cosine":
+            rate = self.lr * (1 + math.cos(math.pi * step / steps)) / 2
+        else:
+            drops = sum(step >= fraction * steps for fraction in self.lr_drop_at)
+            rate = self.lr * self.lr_drop**drops
         middle = (step + 0.5) / steps
         if middle < self.warmup:
             rate *= middle / self.warmup
@@ -253,9 +279,10 @@ class Recipe:
         """
         images = splits.get("train", 0)
         if not self.steps_per_epoch(images):
+            parts = " in each of its ten files" if self.shuffle == "ten-files" else ""
             raise RecipeError(
-                f"train has {images} images, fewer than a batch of {self.batch_size}: choose a "
-                "smaller --batch-size"
+                f"train has {images} images, fewer than a batch of {self.batch_size}{parts}: "
+                "choose a smaller --batch-size"
             )
         if self.measured_split(splits) not in splits:
             missing = f"no split {self.eval_split}" if self.eval_split else "neither val nor test"
@@ -266,16 +293,43 @@ class Recipe:
             )
 
 
+FILES = 10
+"""Files of train in the released data."""
+
+
+def file_sizes(images: int) -> list[int]:
+    """Return how many images each of the ten files of train has; the last one has the rest."""
+    return [images // FILES] * (FILES - 1) + [images - images // FILES * (FILES - 1)]
+
+
 FIELDS = tuple(field.name for field in fields(Recipe))
 
 RECIPES: dict[str, Recipe] = {
     "paper": Recipe(),
+    "paper-strict": Recipe(shuffle="ten-files", precision="float32"),
     "tensorflow-port": Recipe(
         weight_decay=0.0005,
         decay_on="everything",
         norm_average="variance",
         conv_bias=False,
         projection_of="activation",
+    ),
+    "nas-bench-201": Recipe(
+        variant="16-box",
+        epochs=200,
+        batch_size=256,
+        lr=0.1,
+        schedule="cosine",
+        optimizer="nesterov",
+        weight_decay=0.0005,
+        decay_on="everything",
+        norm_average="variance",
+        conv_bias=False,
+        flip="random",
+        shift_px=2,
+        subtract="imagenet16",
+        divide_by="imagenet16",
+        precision="float32",
     ),
     "fast": Recipe(
         optimizer="muon",
@@ -290,8 +344,10 @@ RECIPES: dict[str, Recipe] = {
 }
 """Recipes by name (docs/recipes.md).
 
-paper: the authors' script. tensorflow-port: the port by the same group, whose README claims the
-same errors. fast: the best recipe measured with lowres at equal cost.
+paper: the authors' script, but for the order of images, the images that fill no batch, and bfloat16
+on devices that have it. paper-strict: without these three exceptions. tensorflow-port: the port by
+the same group, whose README claims the same errors. nas-bench-201: the training of that benchmark
+on ImageNet16-120, for networks of yours. fast: the best recipe measured with lowres at equal cost.
 """
 
 

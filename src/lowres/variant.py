@@ -10,9 +10,10 @@ from lowres.errors import VariantError, nearest
 Filter = Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"]
 """The six filters of Pillow that the paper compares, by Pillow's names in lower case."""
 
-Fit = Literal["squash", "crop", "resize-crop"]
+Fit = Literal["squash", "crop", "resize-crop", "adm"]
 """How a rectangle becomes a square. squash: the whole image, as in the paper; its aspect is lost.
-crop: the centre square, resized. resize-crop: resized until the shorter side fits, then cut."""
+crop: the centre square, resized. resize-crop: resized until the shorter side fits, then cut.
+adm: halved with box while the shorter side is at least twice the size, then as resize-crop."""
 
 Rule = Literal["pillow", "release-2017"]
 """The exact arithmetic: that of Pillow 7.0 and later, or that of Pillow 3.4.2 to 4.1.1, which made

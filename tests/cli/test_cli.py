@@ -47,7 +47,7 @@ def test_train_a_store_then_finish_the_run(call, store_path, tmp_path, monkeypat
     monkeypatch.chdir(tmp_path)
     status, shown, _ = call("train", store_path, "--variant", "8-box", *TINY)
     assert status == 0
-    assert re.search(r"WRN-6-0\.5 \(\d,\d+ parameters\): val top-1 error \d+\.\d\d %", shown)
+    assert re.search(r"WRN-8-0\.5 \(\d,\d+ parameters\): val top-1 error \d+\.\d\d %", shown)
     (run,) = (tmp_path / "runs").iterdir()
     assert run.name.startswith("8-box-k0.5-lr0.01-e1-s0-")
     (run / "result.json").unlink()

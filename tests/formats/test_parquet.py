@@ -528,6 +528,10 @@ def test_datasets_reads_our_export(exported, store, tmp_path, datasets):
             assert features["label"].names == list(store.classes)
             rows = [(row["image"], row["label"]) for row in read[split]]
             assert by_pixels(rows) == of_store(store, ours)
+            images = dict(zip(store.keys(ours), store.images(ours, "16-box"), strict=True))
+            for row in read[split]:
+                assert (np.asarray(row["image"]) == images.pop(row["key"])).all()
+            assert not images
 
 
 def test_the_card_is_one_that_the_hub_reads(exported, store):
@@ -562,6 +566,16 @@ def test_cards_take_odd_names_and_name_imagenets_terms(tmp_path):
     assert "# two lines, 8-box" in cards.dataset_card(outline(("a",), "two\nlines"), [])
 
 
+def test_croissant_names_version_date_and_what_to_cite(monkeypatch):
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1500000000")
+    record = cards.croissant(outline(("a", "b")), [])
+    assert (record["version"], record["datePublished"]) == ("1.0.0+0f", "2017-07-14")
+    assert record["citeAs"].startswith(
+        "Cite the authors of the original set, and the variant 8-box"
+    )
+    assert "arXiv:1707.08819" in cards.croissant(outline(wnids()), [])["citeAs"]
+
+
 @pytest.mark.full
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of rdflib and pandas, under mlcroissant
 @pytest.mark.filterwarnings("ignore::FutureWarning")
@@ -570,6 +584,7 @@ def test_mlcroissant_validates_and_reads_our_export(exported, store):
     dataset = mlcroissant.Dataset(jsonld=exported / "croissant.json")
     issues = dataset.metadata.ctx.issues
     assert not issues.errors
+    assert not issues.warnings
     found: dict[bytes, list] = {}
     for record in dataset.records("default"):
         row = (record["default/image"], record["default/label"])

@@ -8,6 +8,7 @@ import lowres
 from lowres.loading import augment
 from lowres.loading.augment import Draw, draw, gather, shuffled
 from lowres.loading.loaders import NumpyLoader
+from lowres.recipe import Recipe
 
 
 def test_orders_are_permutations_that_never_change():
@@ -17,6 +18,47 @@ def test_orders_are_permutations_that_never_change():
     assert order.tolist() == [6, 1, 0, 5, 3, 8, 7, 9, 2, 4]
     assert (order != shuffled(10, seed=0, epoch=1)).any()
     assert (order != shuffled(10, seed=1, epoch=0)).any()
+
+
+def test_ten_files_are_shuffled_one_after_the_other_and_each_skips_its_rest(store, monkeypatch):
+    """The store has 24 images: nine files of 2 and one of 6; each image is shown twice."""
+    monkeypatch.setattr(type(store), "keys", lambda *_: ["train_data_batch_01/0000000"] * 24)
+    loader = NumpyLoader(store, "8-box", batch_size=4, shuffle=True, files=True, flip="both")
+    batches = list(loader.positions(0))
+    assert (
+        len(loader) == len(batches) == Recipe(batch_size=4, shuffle="ten-files").steps_per_epoch(24)
+    )
+    for number, batch in enumerate(batches[:9]):
+        rows = [2 * number, 2 * number + 1]
+        assert sorted(batch.tolist()) == [*rows, rows[0] + 24, rows[1] + 24]
+    last = np.concatenate(batches[9:])
+    assert sorted(last.tolist()) == [*range(18, 24), *range(42, 48)]
+    assert [b.tolist() for b in batches] == [b.tolist() for b in loader.positions(0)]
+    assert (last != np.concatenate(list(loader.positions(1))[9:])).any()
+    assert [b.tolist() for b in loader.positions(0, 7)] == [b.tolist() for b in batches[7:]]
+    loader = NumpyLoader(store, "8-box", batch_size=3, shuffle=True, files=True)
+    assert len(loader) == 2, "files of 2 images fill no batch of 3"
+    assert np.concatenate(list(loader.positions(0))).min() == 18
+
+
+def test_other_sets_are_cut_into_ten_at_random_once_for_all_seeds(store):
+    """Rows are sorted by class, and files of few classes each would train badly."""
+    first, second = (
+        NumpyLoader(store, "8-box", batch_size=2, shuffle=True, files=True, seed=seed)
+        for seed in (0, 1)
+    )
+    parts = [set(batch.tolist()) for batch in first.positions(0)][:9]
+    assert parts == [set(batch.tolist()) for batch in second.positions(5)][:9]
+    assert parts != [{2 * n, 2 * n + 1} for n in range(9)]
+    assert sorted(np.concatenate(list(first.positions(0))).tolist()) == list(range(24))
+
+
+def test_the_numbers_of_nas_bench_201(store):
+    load = NumpyLoader(store, "8-box", batch_size=24, subtract="imagenet16", divide_by="imagenet16")
+    (images, _), *_ = load
+    levels = np.array(store.images("train", "8-box"))
+    expected = (levels - np.array([122.68, 116.66, 104.01])) / np.array([63.22, 61.26, 65.09])
+    np.testing.assert_allclose(images, expected, atol=1e-5)
 
 
 def test_draws_depend_on_seed_epoch_and_row_alone():

@@ -32,22 +32,18 @@ def test_parameters_are_the_authors(size, width):
 
 
 @pytest.mark.parametrize(
-    ("size", "stages", "name"),
-    [
-        (4, 1, "WRN-12-2"),
-        (8, 1, "WRN-12-2"),
-        (9, 2, "WRN-20-2"),
-        (16, 2, "WRN-20-2"),
-        (24, 3, "WRN-28-2"),
-        (32, 3, "WRN-28-2"),
-        (33, 4, "WRN-36-2"),
-        (64, 4, "WRN-36-2"),
-        (128, 5, "WRN-44-2"),
-    ],
-)
-def test_stages_by_size(size, stages, name):
-    assert Shape(size, 2, 10).stages == stages
-    assert Shape(size, 2, 10).name == name
+    ("size", "script", "to_8px"),
+    [(4, 2, 1), (8, 2, 1), (9, 2, 2), (16, 2, 2), (24, 2, 3), (31, 2, 3), (32, 3, 3), (33, 3, 4),
+     (48, 3, 4), (63, 3, 4), (64, 4, 4), (65, 4, 5), (128, 4, 5)],
+)  # fmt: skip
+def test_stages_by_size(size, script, to_8px):
+    """Of the authors' script: 2 below 32 px, 3 from 32 px, 4 from 64 px."""
+    for rule, stages in (("script", script), ("to-8px", to_8px)):
+        shape = Shape.of(Recipe(variant=f"{size}-box", stages=rule), 10)
+        assert shape.stages == stages
+        assert shape.name == f"WRN-{8 * stages + 4}-2"
+        module = WideResNet.of(Recipe(variant=f"{size}-box", stages=rule, blocks=1, width=0.5), 10)
+        assert module.shape.stages == stages
 
 
 @pytest.mark.parametrize(("size", "blocks"), [(8, 4), (16, 4), (24, 2), (32, 1), (30, 3), (64, 4)])
@@ -71,7 +67,7 @@ def test_formulas_count_the_modules(size, blocks):
 
 @pytest.mark.parametrize("size", [8, 16, 32, 64])
 def test_last_map_is_8_by_8(size):
-    model = WideResNet(Shape(size, 0.5, 3)).eval()
+    model = WideResNet(Shape(size, 0.5, 3, stage_rule="to-8px")).eval()
     assert model.blocks(model.stem(torch.zeros(1, 3, size, size))).shape[2:] == (8, 8)
 
 

@@ -12,7 +12,8 @@ from lowres.errors import ImageError
 from lowres.resampling.decode import decode
 from lowres.resampling.filters import Axis, coefficients, nearest_indices
 from lowres.resampling.resampler import resample, warm_up
-from lowres.variant import FILTERS, Variant
+from lowres.store.options import PRESETS
+from lowres.variant import FILTERS, FITS, Variant
 
 GOLDEN = runpy.run_path(str(Path(__file__).with_name("golden.py")))
 
@@ -131,12 +132,36 @@ def test_fits_equal_edm_and_torchvision(filter_name, height, width):
         np.testing.assert_array_equal(resize_crop, np.asarray(expected))
 
 
+def center_crop_arr(image: Image.Image, size: int) -> np.ndarray:
+    """ADM's function of this name, in the calls of Pillow that it makes."""
+    while min(image.size) >= 2 * size:
+        image = image.resize((image.width // 2, image.height // 2), Image.Resampling.BOX)
+    scale = size / min(image.size)
+    target = (round(image.width * scale), round(image.height * scale))
+    array = np.asarray(image.resize(target, Image.Resampling.BICUBIC))
+    top, left = (array.shape[0] - size) // 2, (array.shape[1] - size) // 2
+    return array[top : top + size, left : left + size]
+
+
+@pytest.mark.parametrize(
+    ("height", "width"),
+    [(375, 500), (333, 500), (500, 501), (127, 129), (128, 128), (64, 65), (31, 40), (257, 1025)],
+)
+def test_the_preset_adm_is_the_crop_of_adm(height, width):
+    """Of sides from which one call of Pillow goes across first, as all did in ADM's time."""
+    array = np.random.default_rng(width).integers(0, 256, (height, width, 3)).astype(np.uint8)
+    variants = [Variant(size, *PRESETS["adm"]) for size in (64, 8, 16, 32)]
+    for variant, ours in zip(variants, resample(array, variants), strict=True):
+        expected = center_crop_arr(Image.fromarray(array), variant.size)
+        np.testing.assert_array_equal(ours, expected, err_msg=f"{variant}")
+
+
 def test_variants_do_not_depend_on_their_company():
     array = np.random.default_rng(5).integers(0, 256, (60, 47, 3)).astype(np.uint8)
     variants = [
         Variant(8, name, fit, rule)
         for name in FILTERS
-        for fit in ("crop", "squash", "resize-crop")
+        for fit in FITS
         for rule in ("release-2017", "pillow")
     ]
     for variant, together in zip(variants, resample(array, variants), strict=True):

@@ -29,8 +29,13 @@ SIDES = {
 }
 
 
+def in_two_calls(image: Image.Image, size: tuple[int, int], method: int) -> Image.Image:
+    """Go across and then down; a single call may go down first."""
+    return image.resize((size[0], image.height), method).resize(size, method)
+
+
 def by_pillow(array: np.ndarray, variant: Variant) -> np.ndarray:
-    """Crop and resize with Pillow, across and then down; a single call may go down first."""
+    """Crop and resize with Pillow."""
     image = Image.fromarray(array)
     width, height = image.size
     shorter, size = min(image.size), variant.size
@@ -40,15 +45,22 @@ def by_pillow(array: np.ndarray, variant: Variant) -> np.ndarray:
     target = (size, size)
     if variant.fit == "resize-crop":
         target = (size * width // shorter, size * height // shorter)
-    method = Image.Resampling[variant.filter.upper()]
-    whole = image.resize((target[0], image.height), method).resize(target, method)
+    if variant.fit == "adm":  # center_crop_arr of guided diffusion
+        while min(image.size) >= 2 * size:
+            halves = tuple(length // 2 for length in image.size)
+            image = in_two_calls(image, halves, Image.Resampling.BOX)
+        scale = size / min(image.size)
+        target = tuple(round(length * scale) for length in image.size)
+    whole = in_two_calls(image, target, Image.Resampling[variant.filter.upper()])
     left, top = (round((length - size) / 2) for length in target)
+    if variant.fit == "adm":
+        left, top = ((length - size) // 2 for length in target)
     return np.asarray(whole.crop((left, top, left + size, top + size)))
 
 
 def affordable(variant: Variant, height: int, width: int) -> bool:
     longer, shorter = max(height, width), min(height, width)
-    return variant.fit != "resize-crop" or variant.size**2 * longer / shorter <= MOST_PX
+    return variant.fit in ("squash", "crop") or variant.size**2 * longer / shorter <= MOST_PX
 
 
 def random_image(seed: int, height: int, width: int) -> np.ndarray:

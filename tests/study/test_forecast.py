@@ -137,7 +137,7 @@ def test_the_table(store):
     drafts = [RunSummary(str(n), recipe) for n, recipe in enumerate(recipes)]
     found = Forecast(drafts, sizes, [1e15] * 4, [50.0, 60.0, 7200.0, 7200.0], 2, 1, {})
     rows = [line.split() for line in lines(found)]
-    assert rows[1] == ["8", "squash", "2", "WRN-12-2", f"{sizes[0].parameters:,}", "1e+15",
+    assert rows[1] == ["8", "squash", "2", "WRN-20-2", f"{sizes[0].parameters:,}", "1e+15",
                        "60", "s"]  # fmt: skip
     assert rows[2][:4] == ["16", "crop", "2", "WRN-20-2"]
     assert rows[2][-2:] == ["2.0", "h"]

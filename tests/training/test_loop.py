@@ -46,7 +46,7 @@ def test_result_of_a_run(store, tmp_path):
     result = lowres.train(store, TINY, tmp_path / "run")
     assert result == json.loads((tmp_path / "run" / "result.json").read_text())
     assert result["status"] == "trained"
-    assert result["network"] == "WRN-6-0.5"
+    assert result["network"] == "WRN-8-0.5"
     assert result["eval_split"] == "val"
     assert 0 <= result["top1_error"] <= 1
     assert result["top5_error"] == 0, "there are only four classes"

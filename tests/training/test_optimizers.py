@@ -100,7 +100,7 @@ def test_nesterov_is_lasagnes_rule_written_out():
 
 
 def test_hidden_matrices_are_all_but_the_first_and_the_last():
-    names = matrix_names(WideResNet(Shape(8, 1, 3, 1)))
+    names = matrix_names(WideResNet(Shape(8, 1, 3, 1, stage_rule="to-8px")))
     assert names == {"blocks.0.conv1.weight", "blocks.0.conv2.weight", "blocks.0.projection.weight"}
 
 

@@ -15,7 +15,7 @@ from lowres.training.run import Execution, Run, WarmStart
 from lowres.training.weights import warm_start
 
 CPU = Execution(device="cpu")  # equal bits
-SMALL = Recipe(variant="8-box", width=0.5, blocks=1, epochs=1, batch_size=8)
+SMALL = Recipe(stages="to-8px", variant="8-box", width=0.5, blocks=1, epochs=1, batch_size=8)
 LARGE = Recipe(variant="16-box", width=0.5, blocks=1, epochs=1, batch_size=8)
 
 

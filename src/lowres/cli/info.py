@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from lowres.comparing.fid import describe_fid, is_fid_file
 from lowres.comparing.identify import identify, released
 from lowres.formats import open_source
 from lowres.formats.batches import BatchesSource
@@ -39,6 +40,8 @@ def describe(path: Path, *, track: Track = silent) -> Iterator[str]:
         yield from _run(path)
     elif (path / "manifest.json").exists() or (path / "build.json").exists():
         yield from _store(path)
+    elif is_fid_file(path):
+        yield from describe_fid(path)
     else:
         yield from _source(path, track)
 
@@ -57,7 +60,10 @@ def _store(path: Path) -> Iterator[str]:
     ids = devkit_ids(classes)
     order = "in sorted order" if list(classes) == sorted(classes) else "in the source's own order"
     if ids is not None:
-        order = f"in the order of sorted WNIDs; devkit ids {', '.join(map(str, ids[:5]))}, ..."
+        by = "devkit ids" if list(ids) == sorted(ids) else "sorted WNIDs"
+        if by == "sorted WNIDs" and list(classes) != sorted(classes):
+            by = "the source"
+        order = f"in the order of {by}; devkit ids {', '.join(map(str, ids[:5]))}, ..."
     yield f"labels: 0 to {len(classes) - 1}, {order}"
     for split, images in store.splits.items():
         yield f"{split}: {images:,} images"

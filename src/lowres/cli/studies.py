@@ -45,6 +45,9 @@ class StudyWorking:
     system."""
     address: str = "auto"
     """Address of the Ray cluster, such as 10.0.0.1:6379; auto: the one of this machine."""
+    callback: str | None = None
+    """package.module:function that each run calls after each epoch (docs/training.md), such as
+    lowres.training.trackers:mlflow."""
 
     def __post_init__(self) -> None:
         for name in ("jobs", "threads", "together"):
@@ -62,7 +65,8 @@ class StudyWorking:
     @property
     def training_flags(self) -> tuple[str, ...]:
         """The flags of each `lowres train`."""
-        return ("--device", self.device, "--together", str(self.together))
+        called = () if self.callback is None else ("--callback", self.callback)
+        return ("--device", self.device, "--together", str(self.together), *called)
 
 
 if TYPE_CHECKING:
@@ -271,6 +275,7 @@ def workers_of(executor: Executor) -> int | None:
 
 def _print_commands(planned: Study, working: StudyWorking) -> int:
     flags = ["--device", working.device] if working.device != "auto" else []
+    flags += [] if working.callback is None else ["--callback", working.callback]
     flags += ["--threads", str(working.threads)] if working.threads is not None else []
     commands = [shlex.join(command) for command in planned.commands(flags)]
     if any("\n" in command for command in commands):

@@ -1,11 +1,7 @@
-"""Contact sheets: the same images in every variant of a store, as a PNG file or for a web page."""
+"""Contact sheets: the same images in every variant of a store, as a PNG file."""
 
 from __future__ import annotations
 
-import base64
-import io
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from lowres.errors import LowresError, StoreError
 from lowres.imagenet import with_word
+from lowres.store.preview import first_split, spread
 from lowres.store.store import Store
 from lowres.variant import FITS, RULES
 
@@ -23,31 +20,6 @@ HEADER_PX = 12
 LINE_PX = 14
 TEXT_PX = 13
 INK, PALE_INK = (20, 20, 20), (110, 110, 110)
-
-PAGE_COUNT = 6
-"""Images on a page."""
-
-
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """One image in all variants.
-
-    Attributes:
-        name: its class, split and row.
-        images: a PNG of each variant, as a data URI, at its own size.
-    """
-
-    name: str
-    images: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Sheet:
-    """Images for a web page, or the reason why there are none."""
-
-    variants: tuple[str, ...]
-    images: tuple[Shown, ...]
-    reason: str = ""
 
 
 def contact_sheet(store: Store, out: Path, *, split: str | None = None, count: int = 8) -> Path:
@@ -74,7 +46,7 @@ def contact_sheet(store: Store, out: Path, *, split: str | None = None, count: i
         raise StoreError(
             f"the contact sheet is a PNG: name it {out.with_suffix('.png')}, not {out}"
         )
-    split = split or _first_split(store)
+    split = split or first_split(store)
     labels = store.labels(split)
     variants = sorted(store.variants)
     headings = [
@@ -85,7 +57,7 @@ def contact_sheet(store: Store, out: Path, *, split: str | None = None, count: i
         ]
         for v in variants
     ]
-    rows = _spread(len(labels), count)
+    rows = spread(len(labels), count)
     first_top = HEADER_PX + LINE_PX * max(map(len, headings))
     pitch = CELL_PX + GAP_PX
     size = (MARGIN_PX + len(variants) * pitch, first_top + len(rows) * pitch)
@@ -114,30 +86,6 @@ def contact_sheet(store: Store, out: Path, *, split: str | None = None, count: i
     return out
 
 
-def sheet(store: Store, variants: Sequence[str]) -> Sheet:
-    """Return some images for a web page, spread evenly over train, so that many classes show.
-
-    Variants that the store lacks (those of a failed run, for example) are skipped.
-    """
-    variants = tuple(variant for variant in variants if variant in store.manifest.variants)
-    split = _first_split(store)
-    try:
-        labels = store.labels(split)
-        arrays = [store.images(split, variant) for variant in variants]
-    except (LowresError, OSError) as error:
-        return Sheet(variants, (), str(error))
-    images = []
-    for row in _spread(len(labels), PAGE_COUNT):
-        pngs = []
-        for array in arrays:
-            buffer = io.BytesIO()
-            Image.fromarray(np.array(array[row])).save(buffer, "PNG", optimize=True)
-            pngs.append(f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}")
-        name = f"{with_word(store.classes[labels[row]])}, {split} {row}"
-        images.append(Shown(name, tuple(pngs)))
-    return Sheet(variants, tuple(images))
-
-
 def reopen_store(path: str, digest: str) -> tuple[Store | None, str]:
     """Open the store of a study; return None and the reason if it is missing or has changed."""
     try:
@@ -147,13 +95,3 @@ def reopen_store(path: str, digest: str) -> tuple[Store | None, str]:
     if store.manifest.digest != digest:
         return None, f"{path} holds another store now"
     return store, ""
-
-
-def _first_split(store: Store) -> str:
-    return "train" if "train" in store.splits else next(iter(store.splits))
-
-
-def _spread(rows: int, count: int) -> list[int]:
-    """Return up to `count` rows from the first to the last, evenly spread."""
-    spread: list[int] = np.unique(np.linspace(0, rows - 1, count).round().astype(int)).tolist()
-    return spread

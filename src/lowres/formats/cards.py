@@ -7,9 +7,13 @@ A card is a README.md that begins with YAML between lines of three dashes (the H
 from __future__ import annotations
 
 import importlib
+import os
 import re
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +25,15 @@ HUB_SPLITS = {"train": "train", "val": "validation", "test": "test"}
 """The Hub's names of our splits."""
 
 CROISSANT = "http://mlcommons.org/croissant/"
+
+RUSSAKOVSKY = (
+    "Russakovsky et al., ImageNet Large Scale Visual Recognition Challenge, International Journal "
+    "of Computer Vision 115 (2015)."
+)
+CHRABASZCZ = (
+    "Chrabaszcz, Loshchilov and Hutter, A Downsampled Variant of ImageNet as an Alternative to the "
+    "CIFAR datasets, arXiv:1707.08819 (2017)."
+)
 
 MOST_CARD_BYTES = 16_000_000
 """A longer README.md is not read for class names; ImageNet's has 60 kB."""
@@ -48,7 +61,7 @@ CONTEXT = {
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One file of a written set; its content is images, names and labels."""
+    """One file of a written set; its content is images, names, labels and keys."""
 
     path: str
     split: str
@@ -77,6 +90,7 @@ def dataset_card(outline: Outline, parts: Sequence[Part]) -> str:
             "features": [
                 {"name": "image", "dtype": "image"},
                 {"name": "label", "dtype": {"class_label": {"names": names}}},
+                {"name": "key", "dtype": "string"},
             ],
             "splits": [
                 {"name": HUB_SPLITS[split], "num_bytes": total[split], "num_examples": count}
@@ -110,7 +124,11 @@ load_dataset(FOLDER)
 
 
 def croissant(outline: Outline, parts: Sequence[Part]) -> dict[str, Any]:
-    """Return a description of the files and their columns in Croissant 1.1, as JSON values."""
+    """Return a description of the files and their columns in Croissant 1.1, as JSON values.
+
+    Its date is that of today, or of the environment's SOURCE_DATE_EPOCH, so that an export can be
+    made again byte for byte.
+    """
     files = [
         {
             "@type": "cr:FileObject",
@@ -149,6 +167,7 @@ def croissant(outline: Outline, parts: Sequence[Part]) -> dict[str, Any]:
         split,
         _field("image", "sc:ImageObject", {"column": "image"}, {"jsonPath": "bytes"}),
         _field("label", "sc:Integer", {"column": "label"}),
+        _field("key", "sc:Text", {"column": "key"}),
     ]
     images = {"@type": "cr:RecordSet", "@id": "default", "name": "default", "field": fields}
     return {
@@ -158,6 +177,9 @@ def croissant(outline: Outline, parts: Sequence[Part]) -> dict[str, Any]:
         "name": _one_line(outline.name),
         "description": " ".join(_facts(outline)),
         "license": _license(outline),
+        "citeAs": _citation(outline),
+        "datePublished": _today(),
+        "version": f"1.0.0+{outline.content[:12]}",
         "distribution": [*files, tables],
         "recordSet": [splits, images],
     }
@@ -216,9 +238,25 @@ def _facts(outline: Outline) -> list[str]:
         f"Images of {size} x {size} pixels in {len(classes)} classes ({counts}), made by lowres",
         f"from the set {_one_line(outline.name)} as the variant {outline.variant}, and stored",
         "without loss as PNG, in a fixed random order.",
-        f"Labels number the classes from 0, {order}.",
+        f"Labels number the classes from 0, {order}; a key is the name of an image in its source.",
         f"The content hash, which depends on pixels, classes and splits, is {outline.content}.",
     ]
+
+
+def _today() -> str:
+    """Return the date in UTC; SOURCE_DATE_EPOCH is the convention of reproducible-builds.org."""
+    seconds = float(os.environ.get("SOURCE_DATE_EPOCH") or time.time())
+    return datetime.fromtimestamp(seconds, UTC).date().isoformat()
+
+
+def _citation(outline: Outline) -> str:
+    made = (
+        f"the variant {outline.variant} of the set {_one_line(outline.name)}, made by lowres "
+        f"{version('lowres')}, content hash {outline.content}"
+    )
+    if devkit_ids(outline.classes) is None:
+        return f"Cite the authors of the original set, and {made}."
+    return f"{RUSSAKOVSKY} {CHRABASZCZ} This copy is {made}."
 
 
 def _license(outline: Outline) -> str:

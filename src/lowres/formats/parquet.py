@@ -5,8 +5,8 @@ lowres reads one file, or a folder in one of the Hub's layouts: `data/train-0000
 struct of its bytes and path, or the bytes alone. The label is a number, whose names are in the
 files or in README.md, or it is the name itself.
 
-It writes `data/train-00000-of-00002.parquet` and so on, with a dataset card and Croissant metadata
-beside them, which `datasets.load_dataset` and `mlcroissant` read.
+It writes `data/train-00000-of-00002.parquet` and so on, with image, label and key, and beside
+them a dataset card and Croissant metadata, which `datasets.load_dataset` and `mlcroissant` read.
 """
 
 from __future__ import annotations
@@ -216,7 +216,7 @@ class ParquetSink(Sink):
         (self.partial / "data").mkdir()
         self._shards: dict[str, list[tuple[int, int]]] = {}  # rows and bytes of each
         self._split = ""
-        self._rows: list[tuple[bytes, str, int]] = []
+        self._rows: list[tuple[bytes, str, int, str]] = []
         self._writer: Arrow = None
 
     def write(self, split: str, key: str, label: int, image: NDArray[np.uint8]) -> None:
@@ -224,7 +224,7 @@ class ParquetSink(Sink):
             self._close_shard()
             self._split = split
         name = PurePosixPath(key).with_suffix(".png").name
-        self._rows.append((png(image), name, label))
+        self._rows.append((png(image), name, label, key))
         if len(self._rows) == GROUP_ROWS:
             self._write_group()
 
@@ -244,10 +244,11 @@ class ParquetSink(Sink):
     def _write_group(self) -> None:
         if not self._rows:
             return
-        images, names, labels = zip(*self._rows, strict=True)
+        images, names, labels, keys = zip(*self._rows, strict=True)
         features = {  # of the columns, as `datasets` describes them
             "image": {"_type": "Image"},
             "label": {"names": list(self.outline.classes), "_type": "ClassLabel"},
+            "key": {"dtype": "string", "_type": "Value"},
         }
         group = self._arrow.table(
             {
@@ -256,6 +257,7 @@ class ParquetSink(Sink):
                     ["bytes", "path"],
                 ),
                 "label": self._arrow.array(labels, "int64"),
+                "key": self._arrow.array(keys, "string"),
             },
             metadata={"huggingface": json.dumps({"info": {"features": features}})},
         )
@@ -264,7 +266,10 @@ class ParquetSink(Sink):
             self._writer = self._parquet.ParquetWriter(
                 self.partial / "data" / f"{self._split}-{len(shards)}",
                 group.schema,
-                compression={"image.bytes": "NONE", "image.path": "SNAPPY", "label": "SNAPPY"},
+                compression={
+                    "image.bytes": "NONE",
+                    **dict.fromkeys(("image.path", "label", "key"), "SNAPPY"),
+                },
                 use_dictionary=["label"],
                 write_statistics=["label"],
                 write_page_checksum=True,
@@ -273,7 +278,7 @@ class ParquetSink(Sink):
         self._writer.write_table(group)
         rows, size = shards[-1]
         # A label takes 8 bytes; the Hub calls this size num_bytes.
-        size += sum(map(len, images)) + sum(map(len, names)) + 8 * len(labels)
+        size += sum(map(len, (*images, *names, *keys))) + 8 * len(labels)
         shards[-1] = (rows + len(labels), size)
         self._rows.clear()
         if size >= SHARD_BYTES:

@@ -13,12 +13,18 @@ from numpy.typing import NDArray
 
 from lowres.errors import require
 from lowres.loading.augment import Draw, draw, gather, shuffled
-from lowres.recipe import DivideBy, Flip, Subtract
+from lowres.recipe import DivideBy, Flip, Subtract, file_sizes
 from lowres.store.store import Store
 from lowres.variant import Variant
 
 if TYPE_CHECKING:
     import torch
+
+
+IMAGENET16_MEAN = np.array([122.68, 116.66, 104.01])
+IMAGENET16_STD = np.array([63.22, 61.26, 65.09])
+"""Levels that NAS-Bench-201 normalises ImageNet16-120 by. Its deviations are those at each pixel,
+averaged, so they are below those over all pixels."""
 
 
 class NumpyLoader:
@@ -34,10 +40,12 @@ class NumpyLoader:
         batch_size: images in a batch.
         shuffle: use a new order in each epoch, and skip the rest that does not fill a batch.
             Without it, batches have every image in stored order.
+        files: with `shuffle`, shuffle and skip within each of the ten files of the released data,
+            one after the other; other sets are cut into ten once, at random.
         flip: mirroring, as in `Recipe`; with `both`, an epoch has every image twice.
         shift_px: largest random shift in pixels, in each direction.
-        subtract: the mean of train at each pixel, or of each channel.
-        divide_by: 255, or the standard deviation of each channel in train.
+        subtract: the mean of train at each pixel, or of each channel; or that of NAS-Bench-201.
+        divide_by: 255, or the standard deviation of each channel in train; or NAS-Bench-201's.
         seed: seed of order and augmentation.
         part: rank of this process and number of processes; each gets an equal part of every
             batch. With `shuffle`, `batch_size` must be a multiple of the number.
@@ -57,6 +65,7 @@ class NumpyLoader:
         *,
         batch_size: int = 128,
         shuffle: bool = False,
+        files: bool = False,
         flip: Flip = "none",
         shift_px: int = 0,
         subtract: Subtract = "mean-colour",
@@ -67,9 +76,11 @@ class NumpyLoader:
         self.images = store.images(split, variant)
         self.labels = store.labels(split)
         mean, std = store.statistics("train", variant)
-        self.mean = mean if subtract == "mean-colour" else store.mean_image(variant)
         # At least 1, so that a channel without contrast stays near 0.
-        self.std = np.maximum(std, 1.0) if divide_by == "deviation" else np.full(3, 255.0)
+        deviations = {"deviation": np.maximum(std, 1.0), "range": np.full(3, 255.0)}
+        self.std = deviations.get(divide_by, IMAGENET16_STD)
+        means = {"mean-colour": mean, "imagenet16": IMAGENET16_MEAN}
+        self.mean = means[subtract] if subtract in means else store.mean_image(variant)
         self.batch_size = batch_size
         self.shuffle = shuffle
         self.flip = flip
@@ -78,9 +89,13 @@ class NumpyLoader:
         self.part = part
         self.epoch = 0
         self.shown = len(self.labels) * (2 if flip == "both" else 1)
+        self.files = _files(store, split) if files and shuffle else []
 
     def __len__(self) -> int:
         """Count the batches of an epoch."""
+        if self.files:
+            showings = self.shown // len(self.labels)
+            return sum(len(rows) * showings // self.batch_size for rows in self.files)
         whole, rest = divmod(self.shown, self.batch_size)
         return whole + (rest > 0 and not self.shuffle)
 
@@ -101,12 +116,26 @@ class NumpyLoader:
 
         A position is a row; with `flip="both"`, row + N is the second showing of that row.
         """
-        count = self.shown
-        order = shuffled(count, seed=self.seed, epoch=epoch) if self.shuffle else np.arange(count)
+        order = self._order(epoch)
         rank, processes = self.part
         for number in range(first, len(self)):
             batch = order[number * self.batch_size : (number + 1) * self.batch_size]
             yield batch[rank::processes]
+
+    def _order(self, epoch: int) -> NDArray[np.int64]:
+        """Return the positions of an epoch in their order, (n,) int64."""
+        if not self.shuffle:
+            return np.arange(self.shown)
+        if not self.files:
+            return shuffled(self.shown, seed=self.seed, epoch=epoch)
+        pieces = []
+        for number, rows in enumerate(self.files):
+            shown = rows
+            if self.flip == "both":
+                shown = np.concatenate([rows, rows + len(self.labels)])
+            order = shuffled(len(shown), seed=self.seed, epoch=len(self.files) * epoch + number)
+            pieces.append(shown[order[: len(shown) // self.batch_size * self.batch_size]])
+        return np.concatenate(pieces)
 
     def draw(self, positions: NDArray[np.int64], epoch: int) -> tuple[NDArray[np.int64], Draw]:
         """Return the rows of positions, (B,) int64, and their augmentation."""
@@ -120,6 +149,15 @@ class NumpyLoader:
             second=positions >= len(self.labels),
         )
         return rows, drawn
+
+
+def _files(store: Store, split: str) -> list[NDArray[np.int64]]:
+    """Return the rows of each file of train as the authors had them, ten arrays of int64."""
+    count = store.splits[split]
+    rows = np.arange(count)
+    if not store.keys(split)[0].startswith("train_data_batch_"):
+        rows = shuffled(count, seed=0, epoch=0)  # the authors permuted train before they cut it
+    return np.split(rows, np.cumsum(file_sizes(count))[:-1])
 
 
 class TorchLoader:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Self
 
-from lowres.recipe import Recipe
+from lowres.recipe import Recipe, Stages
 
 STEM_CHANNELS = 16
 
@@ -32,6 +32,7 @@ class Shape:
         classes: number of outputs.
         blocks: residual blocks in each stage.
         conv_bias: whether the second convolution of each block has a bias.
+        stage_rule: how many stages the size has, as `Recipe.stages`.
     """
 
     size: int
@@ -39,15 +40,19 @@ class Shape:
     classes: int
     blocks: int = 4
     conv_bias: bool = True
+    stage_rule: Stages = "script"
 
     @classmethod
     def of(cls, recipe: Recipe, classes: int) -> Self:
         """Read the shape from a recipe."""
-        return cls(recipe.size, recipe.width, classes, recipe.blocks, recipe.conv_bias)
+        biased, rule = recipe.conv_bias, recipe.stages
+        return cls(recipe.size, recipe.width, classes, recipe.blocks, biased, rule)
 
     @property
     def stages(self) -> int:
-        """Number of stages: log2(size / 8) + 1, rounded up, so that the last map is at most 8."""
+        """Number of stages; both rules agree at 16, 32 and 64 px."""
+        if self.stage_rule == "script":
+            return 2 + (self.size >= 32) + (self.size >= 64)
         return max(1, math.ceil(math.log2(self.size / 8)) + 1)
 
     @property

@@ -11,12 +11,13 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from lowres.comparing.contact_sheet import Sheet, reopen_store, sheet
+from lowres.comparing.contact_sheet import reopen_store
 from lowres.report import study_charts, svg, tables
 from lowres.report.analysis import Analysis
 from lowres.report.chart import Chart
 from lowres.report.headline import Headline
 from lowres.report.reading import Row, provenance
+from lowres.store.preview import Sheet, sheet
 
 MOST_REASONS = 20
 """Reasons of runs without an error that are listed above the table of all runs."""

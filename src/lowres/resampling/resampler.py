@@ -26,7 +26,7 @@ from lowres.resampling.filters import (
     coefficients,
     nearest_indices,
 )
-from lowres.variant import Filter, Fit, Rule, Variant
+from lowres.variant import RULES, Filter, Fit, Rule, Variant
 
 try:
     from lowres.resampling import kernel, packing
@@ -45,7 +45,9 @@ class View:
     """What is made of one part of an image.
 
     Attributes:
-        box: top, left, height and width of the part.
+        halvings: how often the image is halved before.
+        rule: the rule by which it is halved.
+        box: top, left, height and width of the part, in the halved image.
         weighed: positions of the variants with a convolution filter.
         sizes: (weighed,) int64, the side of each.
         across, down: weights of each axis for all of them, as the passes read them.
@@ -55,6 +57,8 @@ class View:
         columns, rows: source columns and rows of all of them, one after the other.
     """
 
+    halvings: int
+    rule: Rule
     box: tuple[int, int, int, int]
     weighed: Indices
     sizes: Indices
@@ -108,32 +112,46 @@ class Resampler:
             for position in positions:
                 out[position : position + image.size] = image.reshape(-1)
             return
-        if image.flags.writeable:  # numba would compile for this type of array, too
-            image = image.view()
-            image.flags.writeable = False
+        image = _read_only(image)
+        smaller: dict[Rule, tuple[NDArray[np.uint8], int]] = {}  # and how often it was halved
         for view in self._views(image.shape[0], image.shape[1]):
+            part = image
+            if view.halvings:
+                part, done = smaller.get(view.rule, (image, 0))
+                for _ in range(view.halvings - done):
+                    part = _read_only(_halved(part, view.rule))
+                smaller[view.rule] = part, view.halvings
             if kernel is None:
-                _into_with_numpy(image, view, out, positions)
+                _into_with_numpy(part, view, out, positions)
                 continue
             box, weighed, copied = view.box, positions[view.weighed], positions[view.copied]
             if len(weighed):
                 space = np.empty(view.space_bytes, np.uint8)
                 across, down = view.across, view.down
-                kernel.resample_view(image, box, view.sizes, across, down, space, out, weighed)
+                kernel.resample_view(part, box, view.sizes, across, down, space, out, weighed)
             if len(copied):
                 columns, rows = view.columns, view.rows
-                kernel.copy_pixels(image, box, view.copied_sizes, columns, rows, out, copied)
+                kernel.copy_pixels(part, box, view.copied_sizes, columns, rows, out, copied)
 
     def _planned(self, height: int, width: int) -> list[View]:
         side = min(height, width)
         whole = (0, 0, height, width)
         centre_square = ((height - side) // 2, (width - side) // 2, side, side)
-        cut = [i for i, v in enumerate(self.variants) if v.fit == "crop"]
-        uncut = [i for i, v in enumerate(self.variants) if v.fit != "crop"]
-        boxes = ((whole, uncut), (centre_square, cut))
-        return [self._view(box, chosen) for box, chosen in boxes if chosen]
+        groups: dict[tuple[int, Rule, tuple[int, int, int, int]], list[int]] = {}
+        for i, variant in enumerate(self.variants):
+            key: tuple[int, Rule, tuple[int, int, int, int]] = (0, RULES[0], whole)
+            if variant.fit == "crop":
+                key = (0, RULES[0], centre_square)
+            if variant.fit == "adm" and side >= 2 * variant.size:
+                # Halving rounds down each time, so the shorter side after k times is side >> k.
+                halvings = (side // variant.size).bit_length() - 1
+                key = (halvings, variant.rule, (0, 0, height >> halvings, width >> halvings))
+            groups.setdefault(key, []).append(i)
+        return [self._view(*key, groups[key]) for key in sorted(groups)]
 
-    def _view(self, box: tuple[int, int, int, int], chosen: list[int]) -> View:
+    def _view(
+        self, halvings: int, rule: Rule, box: tuple[int, int, int, int], chosen: list[int]
+    ) -> View:
         variants = self.variants
         axes = {i: _axes(*box[2:], variants[i].size, variants[i].fit) for i in chosen}
         copied = [i for i in chosen if variants[i].filter == "nearest"]
@@ -150,6 +168,8 @@ class Resampler:
             for k in (0, 1)
         )
         return View(
+            halvings=halvings,
+            rule=rule,
             box=box,
             weighed=np.array(weighed, np.int64),
             sizes=sizes,
@@ -211,13 +231,42 @@ def _packed(axes: tuple[tuple[Axis, Filter, Rule], ...]) -> Any:  # noqa: ANN401
 
 def _axes(height: int, width: int, size: int, fit: Fit) -> tuple[Axis, Axis]:
     """Return what happens down and across; for the fit `crop` the image is cut already."""
-    if fit != "resize-crop":
+    if fit in ("squash", "crop"):
         return Axis(height, size, 0, size), Axis(width, size, 0, size)
     shorter = min(height, width)
-    # Rounding as torchvision's Resize and CenterCrop do it.
-    targets = (size * height // shorter, size * width // shorter)
-    starts = [round((target - size) / 2) for target in targets]
+    if fit == "adm":  # rounding as its center_crop_arr does it
+        scale = size / shorter
+        targets = (round(height * scale), round(width * scale))
+        starts = [(target - size) // 2 for target in targets]
+    else:  # as torchvision's Resize and CenterCrop do it
+        targets = (size * height // shorter, size * width // shorter)
+        starts = [round((target - size) / 2) for target in targets]
     return Axis(height, targets[0], starts[0], size), Axis(width, targets[1], starts[1], size)
+
+
+def _halved(image: NDArray[np.uint8], rule: Rule) -> NDArray[np.uint8]:
+    """Halve both sides, rounded down, with the filter box: (H, W, 3) to (H // 2, W // 2, 3)."""
+    for axis in (1, 0):
+        length = image.shape[axis]
+        if length % 2 == 0:  # two pixels weigh one half each, by either rule
+            first, second = (image[(slice(None),) * axis + (slice(k, None, 2),)] for k in range(2))
+            image = ((first.astype(np.uint16) + second + 1) >> 1).astype(np.uint8)
+            continue
+        table = coefficients(Axis(length, length // 2, 0, length // 2), "box", rule)
+        weights = table.weights.reshape(-1, *[1] * (2 - axis), table.weights.shape[1])
+        total: Any = 1 << (PRECISION_BITS - 1)
+        for k in range(int(table.count.max())):  # weights beyond the count are 0
+            taken = np.minimum(table.first + k, length - 1)
+            total = total + image.take(taken, axis) * weights[..., k]
+        image = (total >> PRECISION_BITS).astype(np.uint8)  # no weight of box is negative
+    return image
+
+
+def _read_only(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return a contiguous view that cannot be written; numba compiles for one type of array."""
+    image = np.ascontiguousarray(image).view()
+    image.flags.writeable = False
+    return image
 
 
 def _into_with_numpy(

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 from lowres.errors import SourceError, StoreError, VariantError
 from lowres.resampling import MAX_PIXELS
@@ -18,6 +18,7 @@ DEFAULT_FILTER: Filter = "box"
 """The filter of the released data."""
 
 FilterChoice = Literal[Filter, "all"]
+ClassOrder = Literal["source", "devkit"]
 LISTS = ("size", "filter", "fit", "rule", "classes")
 """Fields that take one value or several."""
 
@@ -30,11 +31,12 @@ class Preset(NamedTuple):
     rule: Rule
 
 
-PresetName = Literal["chrabaszcz2017", "edm", "hf-lanczos"]
+PresetName = Literal["chrabaszcz2017", "edm", "hf-lanczos", "adm"]
 PRESETS: dict[PresetName, Preset] = {
     "chrabaszcz2017": Preset("box", "squash", "release-2017"),
     "edm": Preset("lanczos", "crop", "pillow"),
     "hf-lanczos": Preset("lanczos", "resize-crop", "pillow"),
+    "adm": Preset("bicubic", "adm", "pillow"),
 }
 
 
@@ -58,15 +60,20 @@ class BuildOptions:
     """Names of Pillow's filters, or all for all six. Default: box."""
     fit: tuple[Fit, ...] = ()
     """How a rectangle becomes a square. squash (the default): the whole image, aspect lost.
-    crop: the centre square, resized. resize-crop: resized, then the centre square."""
+    crop: the centre square, resized. resize-crop: resized, then the centre square. adm: halved
+    with box as often as the size allows, resized, then the centre square."""
     rule: tuple[Rule, ...] = ()
     """Exact arithmetic. pillow (the default): today's Pillow. release-2017: the released data."""
     preset: PresetName | None = None
     """A known filter, fit and rule, in place of the three. chrabaszcz2017: the released data.
-    edm: EDM's data tool. hf-lanczos: the repacks of ImageNet on Hugging Face."""
+    edm: EDM's data tool. hf-lanczos: the repacks of ImageNet on Hugging Face. adm: the crop of
+    ADM (guided diffusion) and of EDM2."""
     classes: tuple[str, ...] = ()
     """Keep only these classes: their names; a file with one name a line; imagenet16-120 (-150,
     -200); or a range such as devkit:1-120 or sorted:0-99."""
+    class_order: ClassOrder = "source"
+    """How labels number the classes. source: in the order of the source, which is sorted WNIDs for
+    ImageNet. devkit: in the order of ImageNet's devkit, as NAS-Bench-201: label 0 is n02119789."""
     val_fraction: float | None = None
     """Take this fraction of a source without splits as val, by a hash of each key."""
     exif_rotate: bool = False
@@ -83,11 +90,17 @@ class BuildOptions:
             rule: Rule | Sequence[Rule] = (),
             preset: PresetName | None = None,
             classes: str | Sequence[str] = (),
+            class_order: ClassOrder = "source",
             val_fraction: float | None = None,
             exif_rotate: bool = False,
         ) -> None: ...
 
     def __post_init__(self) -> None:
+        if self.class_order not in get_args(ClassOrder):
+            raise StoreError(
+                f"--class-order must be one of {', '.join(get_args(ClassOrder))}, was "
+                f"{self.class_order!r}"
+            )
         for name in LISTS:
             given = getattr(self, name)
             several = isinstance(given, Iterable) and not isinstance(given, str)

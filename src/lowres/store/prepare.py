@@ -22,7 +22,7 @@ from lowres import formats
 from lowres.errors import SourceError, StoreError
 from lowres.formats.indexing import select_classes, split_by_hash
 from lowres.formats.source import Entry, Index, Source, file_stamp
-from lowres.imagenet import expanded
+from lowres.imagenet import devkit_ids, expanded
 from lowres.store.manifest import FILE_NAME
 from lowres.store.options import PRESETS, BuildOptions
 from lowres.store.rows import RowFile
@@ -196,6 +196,27 @@ class Prepared:
         return sum(map(len, self.index.splits.values()))
 
 
+def _in_devkit_order(index: Index) -> Index:
+    """Renumber classes by their devkit ids.
+
+    Raises:
+        SourceError: the classes are not ImageNet's.
+    """
+    ids = devkit_ids(index.classes)
+    if ids is None:
+        raise SourceError(
+            "--class-order devkit needs ImageNet's classes, named by WNID; this source has other "
+            f"classes ({', '.join(index.classes[:3])}, ...): leave it out"
+        )
+    order = np.argsort(ids).tolist()
+    new_label = {old: new for new, old in enumerate(order)}
+    splits = {
+        split: tuple(replace(entry, label=new_label[entry.label]) for entry in entries)
+        for split, entries in index.splits.items()
+    }
+    return replace(index, classes=tuple(index.classes[old] for old in order), splits=splits)
+
+
 def prepare(
     path: Path, store: Path, options: BuildOptions | None, *, skip: bool = False
 ) -> Prepared:
@@ -226,6 +247,8 @@ def prepare(
     options = replace(options, classes=expanded(options.classes, index.classes))
     if options.classes:
         index = select_classes(index, options.classes)
+    if options.class_order == "devkit":
+        index = _in_devkit_order(index)
     if options.val_fraction is not None:
         index = split_by_hash(index, options.val_fraction)
     copies = source.variants if isinstance(source, StoreSource) else ()

@@ -37,6 +37,27 @@ class Store:
         self.path = Path(path)
         self.manifest = Manifest.read(self.path)
 
+    def __len__(self) -> int:
+        """Count the images of all splits."""
+        return sum(self.splits.values())
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __repr__(self) -> str:
+        """Describe the store in one line."""
+        splits = ", ".join(f"{count:,} {split}" for split, count in self.splits.items())
+        return (
+            f"Store({str(self.path)!r}): {splits}; {len(self.classes):,} classes; "
+            f"{', '.join(self.manifest.variants)}"
+        )
+
+    def _repr_html_(self) -> str:
+        """Return a contact sheet for notebooks."""
+        from lowres.store.preview import page_of
+
+        return page_of(self)
+
     @property
     def classes(self) -> tuple[str, ...]:
         """Class names; a label is a 0-based position in them."""

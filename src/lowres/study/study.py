@@ -168,6 +168,12 @@ class Study:
         ]
         return type(self).plan(self.path, self.runs[0].open_store(), base, (), points)
 
+    def _repr_html_(self) -> str:
+        """Return a table of the runs for notebooks."""
+        from lowres.study.runs import runs
+
+        return runs(self.path)._repr_html_()
+
     def summaries(self) -> list[RunSummary]:
         """Return the summary of each run, the most costly first."""
         return [run.summary() for run in self.runs]

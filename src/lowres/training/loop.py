@@ -235,7 +235,7 @@ def _train(steps: Sequence[Step], log: Log, track: Track) -> Iterator[tuple[Step
 def _begun(
     session: Session, log: Log, display: Display
 ) -> Iterator[Callable[[dict[str, Any]], None]]:
-    """Write the metrics so far, show the notes, and yield what writes the event of an epoch."""
+    """Write the metrics so far, show the notes, and yield what reports an epoch."""
     history, forward = session.progress.history, session.forward
     if session.team.first:
         session.run.write_metrics(history)
@@ -245,7 +245,13 @@ def _begun(
         display.say(note)
     path, writes = session.run.path, session.team.first
     with event_files(path, log, len(history), writes=writes) as write:
-        yield write
+
+        def report(record: dict[str, Any]) -> None:
+            write(record)
+            if writes:
+                session.callback(session.run, record)
+
+        yield report
 
 
 def _publish(session: Session) -> dict[str, Any]:
@@ -255,6 +261,7 @@ def _publish(session: Session) -> dict[str, Any]:
         if result["status"] == "trained":
             session.trained.save(session.run.path / WEIGHTS_FILE, session.run.store_digest)
         session.run.finish(result)
+        session.callback(session.run, result)
     return result
 
 

@@ -19,12 +19,12 @@ from __future__ import annotations
 
 import json
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Literal, Self, get_args
+from typing import Any, Literal, Self, TypeAlias, get_args
 
 from lowres.errors import LowresError, RunBusyError, RunError
 from lowres.recipe import Recipe
@@ -44,6 +44,8 @@ Compile = Literal["auto", "on", "off"]
 CudaGraph = Literal["auto", "on", "off"]
 Loading = Literal["auto", "resident", "streamed"]
 Log = Literal["jsonl", "tensorboard"]
+Callback: TypeAlias = Callable[["Run", dict[str, Any]], object]
+"""What is called after each epoch and at the end (`trackers.py`)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,6 +75,9 @@ class Execution:
     GPU, as many small networks as keep it busy; on the CPU, one after another."""
     log: Log = "jsonl"
     """jsonl: metrics.jsonl alone. tensorboard: event files below RUN/tensorboard as well."""
+    callback: str | Callback | None = None
+    """package.module:function, called with the run and the record of each epoch, and at the end
+    with the result (docs/training.md). lowres.training.trackers:mlflow and :wandb are two."""
 
     def __post_init__(self) -> None:
         fields = {"compile": Compile, "cuda_graph": CudaGraph, "loading": Loading, "log": Log}
@@ -86,6 +91,8 @@ class Execution:
             value = getattr(self, name)
             if isinstance(value, int) and value < 1:
                 raise RunError(f"{name} must be at least 1, was {value}")
+        if isinstance(self.callback, str) and ":" not in self.callback:
+            raise RunError(f"callback must be package.module:function, was {self.callback!r}")
 
 
 class RunState(StrEnum):

@@ -29,7 +29,8 @@ from lowres.training.compiling import BatchLoader, Forward, compile_forward, com
 from lowres.training.device import choose_device, choose_precision, use_gpu
 from lowres.training.distributed import Team
 from lowres.training.optimizers import Optimizer, Rate, make_optimizer
-from lowres.training.run import Execution, Loading, Run
+from lowres.training.run import Callback, Execution, Loading, Run
+from lowres.training.trackers import callback_of
 from lowres.training.weights import TrainedNetwork, warm_start
 
 EVAL_BATCH_SIZE = 500
@@ -85,6 +86,7 @@ class Session:
         forward: the network as training calls it: compiled, or joined to other processes.
         eval_split: the split on which errors are measured; `eval_loader` has its batches.
         trained: the network with what its users need, to be published at the end.
+        callback: called with each epoch's record, and at the end with the result.
         graphed: whether a CUDA graph repeats its step.
     """
 
@@ -102,6 +104,7 @@ class Session:
     numerics: Numerics
     team: Team
     stop: Stop
+    callback: Callback
     graphed: bool = False
 
     @property
@@ -164,6 +167,7 @@ def open_session(
     resident = Resident() if resident is None else resident
     if device.type == "cuda":
         use_gpu(device)
+    callback = callback_of(execution)
     recipe.check_splits(store.splits)
     eval_split = recipe.measured_split(store.splits)
     train, evaluation = _loaders(recipe, store, eval_split, team)
@@ -231,6 +235,7 @@ def open_session(
             numerics=replace(numerics, compiled=forward.compiled),
             team=team,
             stop=stop or Stop(),
+            callback=callback,
             graphed=graphed,
         )
 
@@ -254,6 +259,7 @@ def _loaders(
     train = load(
         batch_size=recipe.batch_size,
         shuffle=True,
+        files=recipe.shuffle == "ten-files",
         flip=recipe.flip,
         shift_px=recipe.shift_px,
         seed=recipe.seed,

@@ -1,0 +1,121 @@
+"""Runs as a table for pandas, polars and notebooks: one row a run, or one row an epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import fields
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from lowres.recipe import FIELDS, Recipe
+from lowres.study.study import find_runs
+from lowres.text import percent, value as value_text
+from lowres.training.run import RunSummary
+from lowres.variant import Variant
+
+MOST_SHOWN = 50
+"""Rows of a table that a notebook shows."""
+
+RESULTS = (
+    "top1_error", "top5_error", "eval_loss", "train_loss", "train_s", "eval_s", "train_macs",
+    "parameters", "images_per_s", "network", "eval_split", "precision",
+)  # fmt: skip
+"""What a row takes from the result of a finished run; a name that the recipe has, too, gets the
+prefix `result_`."""
+
+MEASURED = ("lr", "train_loss", "train_s", "top1_error", "top5_error", "eval_loss", "eval_s")
+"""What a row takes from the record of an epoch; its learning rate is `epoch_lr`."""
+
+PARTS = tuple(field.name for field in fields(Variant))
+
+
+class Runs(list[dict[str, Any]]):
+    """A table as a list of dictionaries with equal keys: `pandas.DataFrame(runs)` takes it.
+
+    Errors are shares from 0 to 1, times in seconds; None if a run has no such value.
+    """
+
+    @property
+    def swept(self) -> tuple[str, ...]:
+        """The recipe fields, and parts of the variant, in which the runs differ."""
+        return tuple(
+            name
+            for name in (*PARTS, *FIELDS)
+            if name != "variant" and len({row[name] for row in self}) > 1
+        )
+
+    def columns(self) -> dict[str, list[Any]]:
+        """Return the table by columns, as `polars.DataFrame` and `pyarrow.table` take it."""
+        return {name: [row[name] for row in self] for name in self[0]} if self else {}
+
+    def _repr_html_(self) -> str:
+        """Return the swept fields, state and error of each run as an HTML table."""
+        names = [*self.swept, *(["epoch"] if self and "epoch" in self[0] else [])]
+        head = "".join(f"<th>{name}</th>" for name in ("run", *names, "state", "top-1 error"))
+        rows = "".join(
+            "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in _cells(row, names)) + "</tr>"
+            for row in self[:MOST_SHOWN]
+        )
+        rest = f"<p>and {len(self) - MOST_SHOWN:,} more</p>" * (len(self) > MOST_SHOWN)
+        return f"<table><tr>{head}</tr>{rows}</table>{rest}"
+
+
+def runs(folder: Path | str, *, epochs: bool = False) -> Runs:
+    """Read the runs in a folder, at any depth, as a table.
+
+    Columns: `run`, `state`, `reason`; `size`, `filter`, `fit` and `rule` of the variant; every
+    field of the recipe; and what was measured. Tuples are texts, as the command line takes them.
+
+    Args:
+        folder: a study, a run, or any folder with runs below it.
+        epochs: one row for each epoch that was trained, with the columns `epoch` and `epoch_lr`,
+            in place of one row a run.
+
+    Raises:
+        StudyError: there are no runs, or a run of a study is missing.
+        RunError: a run is damaged.
+    """
+    rows = Runs()
+    for run in find_runs(Path(folder)):
+        found = run.summary()
+        rows += _epochs(found) if epochs else [_row(found)]
+    return rows
+
+
+def _row(found: RunSummary) -> dict[str, Any]:
+    measured = {
+        f"result_{name}" if name in FIELDS else name: found.result.get(name) for name in RESULTS
+    }
+    return {**_plan(found), "epochs_done": len(found.history), **measured}
+
+
+def _epochs(found: RunSummary) -> Iterator[dict[str, Any]]:
+    for record in found.history:
+        measured = {f"epoch_{n}" if n == "lr" else n: record.get(n) for n in MEASURED}
+        yield {**_plan(found), "epoch": record["epoch"], **measured}
+
+
+def _plan(found: RunSummary) -> dict[str, Any]:
+    variant = Variant.parse(found.recipe.variant)
+    return {
+        "run": found.name,
+        "state": str(found.state),
+        "reason": found.reason,
+        **{part: getattr(variant, part) for part in PARTS},
+        **{name: _plain(found.recipe, name) for name in FIELDS},
+    }
+
+
+def _plain(recipe: Recipe, name: str) -> Any:  # noqa: ANN401  as the field
+    setting = getattr(recipe, name)
+    if isinstance(getattr(Recipe(), name), float):
+        return float(setting)
+    return value_text(setting) if isinstance(setting, tuple) else setting
+
+
+def _cells(row: dict[str, Any], names: list[str]) -> Iterator[str]:
+    yield row["run"]
+    yield from (value_text(row[name]) for name in names)
+    yield row["state"]
+    yield percent(row["top1_error"])
