@@ -194,12 +194,14 @@ class Store:
                     display.advance()
             for variant in self.manifest.variants:  # one at a time, to save memory
                 digests: dict[str, NDArray[np.uint8]] = {}
+                changed: list[str] = []
                 for split in self.splits:
                     name = array_path(split, variant)
                     hashed = partial(_hash_images, digests=digests, split=split)
-                    yield from self._changed(name, self.manifest.files.get(name, ""), hashed)
+                    changed += self._changed(name, self.manifest.files.get(name, ""), hashed)
                     display.advance()
-                if not shapes and len(digests) == len(self.splits):
+                yield from changed
+                if not shapes and not changed and len(digests) == len(self.splits):
                     yield from self._other_images(variant, digests)
 
     def _changed(self, name: str, recorded: str, hashed: Callable[[Path], str]) -> Iterator[str]:
