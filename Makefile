@@ -16,7 +16,7 @@ READY := $(VENV)/.lowres-ready
 # What the demo needs.
 DEMO_EXTRAS := demo,study,report
 # All extras but timm, which needs torchvision: there is not always a build for this torch.
-EXTRAS := train,report,study,parquet,ray,tensorboard,hub,demo
+EXTRAS := train,report,study,parquet,url,heif,ray,tensorboard,hub,demo
 # What the tests need; `dev` in pyproject.toml says what each is for.
 TESTERS := "pytest>=8.3" "pytest-xdist>=3.6" "hypothesis>=6.100" "playwright>=1.49" \
            "datasets>=4.0" "mlcroissant>=1.0" "webdataset>=1.0" "pyspng>=0.1.2" \

@@ -1,12 +1,18 @@
 """Measure how often the verdict decides, how often it is right, and whether its bounds hold.
 
     python bench/verdict.py [--studies 1000] [--out bench/verdict.csv]
+    python bench/verdict.py --until-told [--studies 200] [--out bench/until_told.csv]
 
 Studies are simulated, so their truth is known: learning rates x widths x seeds on a proxy and a
 target. The error of a configuration is a dip over log10 learning rate, skewed, saturating, with an
 optimum that depends on the width; the proxy has another optimum, depth and gain by width. Each
-configuration may have a deviation of its own. The noise of a run grows with its error and may be
-shared by all runs of a seed. Nothing here is code of the package but the verdict.
+configuration may have a deviation of its own, on both sides or on the target alone. The noise of a
+run grows with its error, but in one cell, and may be shared by all runs of a seed. Nothing here is
+code of the package but the verdict.
+
+Until told: a study begins with one run of each configuration on the target, and adds runs of the
+choice and of its strongest rival, two at a time, until the answer is sure. Beside how often it is,
+the table has the chance of that which `lowres decide --dry-run` states at the start.
 """
 
 from __future__ import annotations
@@ -14,15 +20,17 @@ from __future__ import annotations
 import argparse
 import csv
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from table import machine
 
-from lowres.statistics.verdict import judge
+from lowres.statistics.power import MORE_RUNS, chances_of_an_answer
+from lowres.statistics.verdict import judge, judge_with_draws
 
 BEARABLE = 0.01
+SURE = ("does not stand in", "stands in")
 
 
 @dataclass(frozen=True)
@@ -37,6 +45,13 @@ class Cell:
     heavy: bool = False
     unrelated: bool = False
     shared: float = 0.0
+    growth: float = 7.0
+    proxy_own: float | None = None
+
+    @property
+    def own_of_proxy(self) -> float:
+        """Own deviation of a configuration on the proxy."""
+        return self.own if self.proxy_own is None else self.proxy_own
 
 
 CELLS = (
@@ -47,6 +62,8 @@ CELLS = (
     Cell(heavy=True),
     Cell(unrelated=True),
     *(Cell(seeds=4, shared=shared) for shared in (0.0, 0.4, 0.7)),
+    Cell(growth=0.0),
+    Cell(own=0.03, proxy_own=0.0),
 )
 
 
@@ -57,11 +74,13 @@ def world(cell: Cell, random: np.random.Generator) -> tuple[np.ndarray, ...]:
     )
     lr, width = (axis.ravel() for axis in grid)
 
-    def side(best: float, depth: float, skew: float, gain: float, tilt: float) -> np.ndarray:
+    def side(
+        best: float, depth: float, skew: float, gain: float, tilt: float, own: float = cell.own
+    ) -> np.ndarray:
         away = lr - best - tilt * width
         away = np.where(away > 0, away / skew, away)
         rise = 0.5 * (1 - np.exp(-depth * away**2 / 0.5))  # errors saturate
-        return 0.4 + rise - gain * width + random.normal(0, cell.own, len(lr))
+        return 0.4 + rise - gain * width + random.normal(0, own, len(lr))
 
     best, tilt = random.normal(-1.2, 0.35), random.normal(0, 0.1)
     depth, skew = np.exp(random.normal(np.log(0.1), 0.5)), np.exp(random.normal(np.log(0.75), 0.2))
@@ -73,7 +92,8 @@ def world(cell: Cell, random: np.random.Generator) -> tuple[np.ndarray, ...]:
     else:
         moved, deeper = best + random.normal(0.1, 0.25), depth * np.exp(random.normal(0, 0.3))
         other_gain = gain * np.exp(random.normal(0, 0.4))
-        proxy = side(moved, deeper, skew, other_gain, tilt + random.normal(0, 0.05))
+        tilt += random.normal(0, 0.05)
+        proxy = side(moved, deeper, skew, other_gain, tilt, cell.own_of_proxy)
     return 10**lr, 2**width, proxy, target
 
 
@@ -82,41 +102,49 @@ def runs(errors: np.ndarray, cell: Cell, random: np.random.Generator) -> np.ndar
     shape = (len(errors), cell.seeds)
     noise = random.standard_t(3, shape) / np.sqrt(3) if cell.heavy else random.normal(size=shape)
     noise = np.sqrt(1 - cell.shared) * noise + np.sqrt(cell.shared) * random.normal(size=cell.seeds)
-    growing = 1 + 7 * (errors - errors.min())
+    growing = 1 + cell.growth * (errors - errors.min())
     return np.clip(errors[:, None] + cell.noise * growing[:, None] * noise, 0, 1)
 
 
 def measured(cell: Cell, studies: int) -> dict[str, object]:
     """Judge many studies of a kind."""
     random = np.random.default_rng(20_26)
-    rows = []
+    rows, fields = [], []
     for number in range(studies):
         lr, width, proxy, target = world(cell, random)
         tables = runs(proxy, cell, random), runs(target, cell, random)
-        began = time.perf_counter()
+        began = time.process_time()
         found = judge(
             *tables, axes=(lr.tolist(), width.tolist()), bearable=BEARABLE, seed=number
         )  # fmt: skip
-        took = time.perf_counter() - began
+        took = time.process_time() - began
         first = found.shortlists[0]
         truth = target[first.rows[0]] - target.min()
         rows.append((found.answer, truth <= BEARABLE, truth <= first.most + 1e-12, took))
+        for field, values in zip(found.fields, (lr, width), strict=True):
+            regret = target[values == field.value].min() - target.min()
+            fields.append((field.answer, regret <= BEARABLE, regret <= field.most + 1e-12))
     answers = np.array([row[0] for row in rows])
     bearable, held = (np.array([row[place] for row in rows]) for place in (1, 2))
     yes, no = answers == "stands in", answers == "does not stand in"
     wrong = (yes & ~bearable) | (no & bearable)
     sure = yes | no
+    field_wrong = [answer == SURE[not truly] for answer, truly, _ in fields]
     record: dict[str, object] = {
         "rates": cell.rates, "widths": cell.widths, "seeds": cell.seeds,
         "noise_points": 100 * cell.noise, "own_points": 100 * cell.own,
         "heavy_tails": cell.heavy, "unrelated": cell.unrelated, "shared_noise": cell.shared,
+        "noise_growth": cell.growth, "proxy_own_points": 100 * cell.own_of_proxy,
         "studies": studies,
         "bearable_percent": f"{100 * bearable.mean():.1f}",
         "right_sure_percent": f"{100 * (sure & ~wrong).mean():.1f}",
         "wrong_sure_percent": f"{100 * wrong.mean():.2f}",
         "wrong_of_sure_percent": f"{100 * wrong.sum() / max(sure.sum(), 1):.2f}",
         "at_most_held_percent": f"{100 * held.mean():.1f}",
-        "ms": f"{1e3 * np.mean([row[3] for row in rows]):.1f}",
+        "fields_sure_percent": f"{100 * np.mean([one[0] in SURE for one in fields]):.1f}",
+        "fields_wrong_sure_percent": f"{100 * np.mean(field_wrong):.2f}",
+        "fields_at_most_held_percent": f"{100 * np.mean([one[2] for one in fields]):.1f}",
+        "cpu_ms": f"{1e3 * np.mean([row[3] for row in rows]):.1f}",
     }  # fmt: skip
     for answer in ("stands in", "probably stands in", "cannot tell yet",
                    "probably does not stand in", "does not stand in"):  # fmt: skip
@@ -126,23 +154,83 @@ def measured(cell: Cell, studies: int) -> dict[str, object]:
     return record
 
 
+UNTIL_TOLD = (Cell(), Cell(noise=0.025))
+MOST_ADDED = MORE_RUNS[-1]
+
+
+def decided(cell: Cell, random: np.random.Generator) -> tuple[int | None, bool, tuple[float, ...]]:
+    """Add runs until the answer is sure.
+
+    Returns:
+        How many further runs it took, None if more than the most; whether it was wrong; and the
+        chances that were stated before the first.
+    """
+    lr, width, proxy, target = world(cell, random)
+    of_proxy = runs(proxy, cell, random)
+    all_runs = runs(target, replace(cell, seeds=MOST_ADDED // 2 + 1), random)
+    table = np.full(all_runs.shape, np.nan)
+    table[:, 0] = all_runs[:, 0]
+    stated: tuple[float, ...] = ()
+    for added in range(0, MOST_ADDED + 1, 2):
+        axes = lr.tolist(), width.tolist()
+        found, draws = judge_with_draws(of_proxy, table, axes=axes, bearable=BEARABLE, seed=added)
+        if added == 0 and draws is not None and found.choice is not None:
+            stated = chances_of_an_answer(draws, found.choice, BEARABLE)
+        if found.sure:
+            bearable = target[found.choice] - target.min() <= BEARABLE
+            return added, bearable != (found.answer == "stands in"), stated
+        for row in (found.choice, found.rival):
+            if row is not None:
+                seed = int(np.isnan(table[row]).argmax())
+                table[row, seed] = all_runs[row, seed]
+    return None, False, stated
+
+
+def until_told(cell: Cell, studies: int) -> dict[str, object]:
+    """Decide many studies of a kind."""
+    random = np.random.default_rng(20_27)
+    found = [decided(cell, random) for _ in range(studies)]
+    after = np.array([np.inf if added is None else added for added, *_ in found])
+    told, wrong = np.isfinite(after), np.array([wrong for _, wrong, _ in found])
+    grid = cell.rates * cell.widths
+    record: dict[str, object] = {
+        "rates": cell.rates, "widths": cell.widths, "proxy_seeds": cell.seeds,
+        "noise_points": 100 * cell.noise, "own_points": 100 * cell.own, "studies": studies,
+        "wrong_of_decided_percent": f"{100 * wrong.sum() / max(told.sum(), 1):.1f}",
+        "median_target_runs": f"{grid + np.median(after):.0f}",
+    }  # fmt: skip
+    for runs_on_target in (12, 16, 20, 24, 36, 60):
+        share = (after <= runs_on_target - grid).mean()
+        record[f"decided_by_{runs_on_target}_percent"] = f"{100 * share:.1f}"
+    for place, more in enumerate(MORE_RUNS):
+        chance = np.mean([stated[place] for *_, stated in found if stated])
+        record[f"stated_by_{more}_more_percent"] = f"{100 * chance:.1f}"
+        record[f"decided_by_{more}_more_percent"] = f"{100 * (after <= more).mean():.1f}"
+    return record
+
+
 def main() -> None:
     """Measure and write the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--studies", type=int, default=1000)
-    parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".csv"))
+    parser.add_argument("--until-told", action="store_true")
+    parser.add_argument("--studies", type=int)
+    parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
-    about = {**machine(), "command": f"python bench/verdict.py --studies {arguments.studies}"}
-    with arguments.out.open("w", newline="") as file:
+    kinds, measure = (UNTIL_TOLD, until_told) if arguments.until_told else (CELLS, measured)
+    studies = arguments.studies or (200 if arguments.until_told else 1000)
+    flag = "--until-told " if arguments.until_told else ""
+    about = {**machine(), "command": f"python bench/verdict.py {flag}--studies {studies}"}
+    name = "until_told.csv" if arguments.until_told else "verdict.csv"
+    with (arguments.out or Path(__file__).with_name(name)).open("w", newline="") as file:
         writer = None
-        for cell in CELLS:
-            record = {**measured(cell, arguments.studies), **about}
+        for cell in kinds:
+            record = {**measure(cell, studies), **about}
             writer = writer or csv.DictWriter(file, record, lineterminator="\n")
             if file.tell() == 0:
                 writer.writeheader()
             writer.writerow(record)
             file.flush()
-            print(" | ".join(str(value) for value in list(record.values())[:20]), flush=True)
+            print(" | ".join(str(value) for value in list(record.values())[:24]), flush=True)
 
 
 if __name__ == "__main__":

@@ -16,8 +16,10 @@ VERSIONS = {"lowres": "0.1.0", "torch": "2.13.0"}
 STORE = {"path": "/nowhere/store", "digest": "ab" * 32}
 
 
-def write_run(folder: Path, recipe: Recipe, error: float | None, *, store=None, **result) -> Path:
-    """Write a finished run; an error of None is one that diverged."""
+def write_run(
+    folder: Path, recipe: Recipe, error: float | None, *, store=None, wrong=None, **result
+) -> Path:
+    """Write a finished run; an error of None is one that diverged, `wrong` are its outcomes."""
     path = folder / f"{recipe.run_name('made')}"
     plan_run(path, recipe, store)
     epochs = recipe.epochs if error is not None else 1
@@ -64,6 +66,8 @@ def write_run(folder: Path, recipe: Recipe, error: float | None, *, store=None, 
         "versions": VERSIONS,
     }
     record |= result
+    if wrong is not None:
+        Run.open(path).write_outcomes(np.asarray(wrong, bool))
     (path / "result.json").write_text(json.dumps({k: v for k, v in record.items() if v != "gone"}))
     return path
 

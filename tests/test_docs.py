@@ -148,3 +148,17 @@ def places(workplace):
     (workplace / "store").symlink_to("STORE")
     write_study(workplace / "STUDY", sizes=(8, 16), seeds=1)
     return workplace
+
+
+def test_the_page_of_results_quotes_the_verdict_on_its_table():
+    from lowres.study.judging import judge_table
+    from lowres.study.results_files import Columns, read_results
+
+    table = read_results(
+        ROOT / "bench" / "results" / "demo.csv", Columns(error="top1_error", axes=("variant", "lr"))
+    )
+    sentence = judge_table(table, "variant=8-box", "variant=16-box").sentence()
+    for side, name in (("variant=8-box", "size=8"), ("variant=16-box", "size=16")):
+        sentence = sentence.replace(side, name)
+    page = (ROOT / "docs" / "results.md").read_text().replace("\n>  ", "")
+    assert sentence in page

@@ -34,8 +34,9 @@ BANNED = {
 NOT_RETURN = re.compile(r"^(Gives?|Tells?)\b")
 """A docstring says Return, Read, Write, Check; not Give."""
 
-ALLOWED = {"picture"}
-"""As a value that foreign files hold: a column of Parquet tables."""
+ALLOWED = {"picture", "{}: {} pictures"}
+"""As a value that foreign files hold, a column of Parquet tables; and in the line on a split of
+`lowres info`, which scripts of others read."""
 
 MAX_PROSE = 120
 

@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lowres.comparing.check import check as check
     from lowres.comparing.compare import compare as compare
     from lowres.comparing.contact_sheet import contact_sheet as contact_sheet
     from lowres.errors import LowresError as LowresError
@@ -55,6 +56,7 @@ _HOMES = {
     "Variant": "lowres.variant",
     "Working": "lowres.store.options",
     "build": "lowres.store.build",
+    "check": "lowres.comparing.check",
     "compare": "lowres.comparing.compare",
     "contact_sheet": "lowres.comparing.contact_sheet",
     "export": "lowres.store.export",

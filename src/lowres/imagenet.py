@@ -8,6 +8,7 @@ the order of sorted WNIDs. No class has the same position in both.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterator, Sequence
 from functools import cache
 from importlib import resources
@@ -153,9 +154,8 @@ def expanded(asked: Sequence[str], classes: Sequence[str]) -> tuple[str, ...]:
 
     Args:
         asked: class names; `imagenet16-120`, `-150` or `-200`; `devkit:1-120` for a range of
-            devkit ids; `sorted:0-99` for a range of positions among the sorted names. A range
-            includes both its ends.
-        classes: all class names of the source.
+            devkit ids; `sorted:0-99` for a range of labels. A range includes both its ends.
+        classes: all class names of the source, in the order of the labels.
 
     Raises:
         SourceError: a range exceeds its order, or the source's classes have no devkit ids.
@@ -166,7 +166,7 @@ def expanded(asked: Sequence[str], classes: Sequence[str]) -> tuple[str, ...]:
 def _expanded_one(text: str, classes: Sequence[str]) -> Iterator[str]:
     matched = _RANGE.fullmatch(text)
     if text in classes or (text not in SUBSETS and not matched):
-        yield text
+        yield text if text in classes else unicodedata.normalize("NFC", text)
         return
     order, first, last = matched.groups() if matched else ("devkit", "1", str(SUBSETS[text]))
     if order == "devkit" and devkit_ids(classes) is None:
@@ -174,10 +174,7 @@ def _expanded_one(text: str, classes: Sequence[str]) -> Iterator[str]:
             f"{text} needs ImageNet's classes, named by WNID; this source has other classes "
             f"({', '.join(classes[:3])}, ...): list class names, or a range such as sorted:0-9"
         )
-    names, base = devkit_wnids(), 1
-    if order == "sorted":
-        numbers = all(name.isascii() and name.isdigit() for name in classes)
-        names, base = tuple(sorted(classes, key=int) if numbers else sorted(classes)), 0
+    names, base = (devkit_wnids(), 1) if order == "devkit" else (tuple(classes), 0)
     if not base <= int(first) <= int(last) < base + len(names):
         raise SourceError(
             f"{text} must lie between {order}:{base} and {order}:{base + len(names) - 1}, "

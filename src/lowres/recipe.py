@@ -10,7 +10,7 @@ import json
 import math
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any, Literal, Self, get_args
 
 from lowres.errors import RecipeError, VariantError, nearest
@@ -197,7 +197,7 @@ class Recipe:
 
     def to_record(self) -> dict[str, Any]:
         """Return the fields as JSON values."""
-        return {**asdict(self), "lr_drop_at": list(self.lr_drop_at)}
+        return {name: getattr(self, name) for name in FIELDS} | {"lr_drop_at": [*self.lr_drop_at]}
 
     @classmethod
     def from_record(cls, record: dict[str, Any]) -> Self:

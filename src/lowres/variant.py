@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal, Self, get_args
 
 from lowres.errors import VariantError, nearest
@@ -18,6 +19,10 @@ adm: halved with box while the shorter side is at least twice the size, then as 
 Rule = Literal["pillow", "release-2017"]
 """The exact arithmetic: that of Pillow 7.0 and later, or that of Pillow 3.4.2 to 4.1.1, which made
 the released ImageNet8/16/32/64 (docs/resampling.md)."""
+
+Depth = Literal["clip", "scale"]
+"""What becomes of values beyond 8 bits. clip: above 255 they become 255, as Pillow does it. scale:
+65535, or 1.0 in an image of floats, becomes 255."""
 
 FILTERS: tuple[Filter, ...] = get_args(Filter)
 FITS: tuple[Fit, ...] = get_args(Fit)
@@ -58,6 +63,7 @@ class Variant:
                 raise VariantError(f"{part} must be one of {', '.join(known)}, was {value!r}{hint}")
 
     @classmethod
+    @lru_cache(maxsize=1024)
     def parse(cls, name: str) -> Self:
         """Read a name such as `32-box`, `64-lanczos-crop` or `32-box-release-2017`.
 

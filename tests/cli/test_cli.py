@@ -23,7 +23,10 @@ def test_a_build_as_it_is_typed(tmp_path):
     draw_source(tmp_path / "animals")
     command = [sys.executable, "-m", "lowres", "build", "animals", "store", "--size", "8,16"]
     built = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=True)
-    assert built.stdout == "store: 24 train, 12 val; 8-box, 16-box\n"
+    assert built.stdout == (
+        "classes: 4, ant, bee, cat, dog; 6 images each in train\n"
+        "store: 24 train, 12 val; 8-box, 16-box\n"
+    )
     assert "build: 36/36" in built.stderr
 
 
@@ -176,9 +179,9 @@ def test_a_command_that_is_not_understood_names_its_help(call):
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["build", "s3://bucket/images", "store"],
+        ["build", "images", "s3://bucket/store"],
         ["build", "images", "gs://bucket/store"],
-        ["info", "https://example.org/x.tar"],
+        ["verify", "https://example.org/x.tar"],
         ["export", "store", "hf://me/set", "--to", "parquet"],
         ["train", "s3://bucket/store"],
         ["show", "store", "--out", "s3://bucket/sheet.png"],
@@ -188,7 +191,7 @@ def test_a_url_is_refused_in_words(call, arguments):
     (url,) = (one for one in arguments if "://" in one)
     status, _, words = call(*arguments)
     assert status == 1
-    assert words.startswith(f"lowres: {url} is a URL, and lowres reads and writes local files only")
+    assert words.startswith(f"lowres: {url} is a URL, and this is read or written on disk only")
 
 
 def test_every_list_takes_blanks_and_commas(call, source, store_path, tmp_path, monkeypatch):
@@ -247,7 +250,7 @@ def test_an_interrupted_build_is_resumed_by_the_same_command(call, source, tmp_p
 def test_info(call, source, store_path):
     _, text, _ = call("info", store_path)
     assert "source: folder animals, layout split/class" in text
-    assert "train: 24 images" in text
+    assert "train: 24 pictures" in text
     assert "classes: 4, ant, bee, cat, dog" in text
     assert f"source {source}: folder, layout split/class" in call("info", source)[1]
 

@@ -16,8 +16,9 @@ from lowres.study.search.plan import SearchPlan
 from lowres.training.run import Execution
 
 PAGES = Path(__file__).parent / "help"
-VERBS = ("build", "info", "verify", "show", "export", "publish", "fid", "train", "study", "status",
-         "search", "report", "judge", "decide", "demo", "bench build", "help")  # fmt: skip
+VERBS = ("build", "info", "verify", "check", "show", "export", "publish", "fid", "train", "study",
+         "status", "search", "report", "judge", "decide", "demo", "bench build",
+         "help")  # fmt: skip
 
 
 def help_page(verb: str) -> str:

@@ -16,9 +16,15 @@ def test_the_verbs_decide_and_study_until_it_is_sure(call, store_path, tmp_path,
     assert "after 5 runs of size=16: " in text
     assert ended == ("The answer is not sure" in text)
     planned = len(executor.trained)
-    assert call("decide", path, "--dry-run", "--bearable", "0")[0] == 0
+    ended, text, _ = call("decide", path, "--dry-run", "--bearable", "0")
+    assert ended == 0
+    assert "the next round is 2 runs, about 2 s of training" in text
+    assert "chance of a sure answer, by the number of further runs: 6: 0." in text
     assert len(executor.trained) == planned
+    _, text, _ = call("decide", path, "--dry-run", "--bearable", "0", "--at-most", "0")
+    assert "no further run would be trained: --at-most allows none" in text
     ended, text, _ = call("decide", path, "--bearable", "0", "--at-most", "2", "--quiet")
+    assert ("--bearable 0 --at-most 4" in text) == ended
     assert planned <= len(executor.trained) <= planned + 2
     assert "The answer is" in text
     wrong = call("study", store_path, *flags, "--out", path, "--until-told", "--dry-run")

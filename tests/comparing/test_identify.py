@@ -98,7 +98,7 @@ def test_a_single_file_is_identified_though_it_cannot_be_built_from(batches, mon
     assert "origin: the released ImageNet16 pickle: 1 files" in next(lines)
     with pytest.raises(SourceError, match="train_data_batch_1 is missing"):
         list(lines)
-    assert "val: 2 images" in described(batches / "val_data")
+    assert "val: 2 pictures" in described(batches / "val_data")
 
 
 def test_the_other_small_imagenet(tmp_path):
@@ -145,7 +145,8 @@ def test_a_labelled_set_beside_small_imagenet_is_itself(tmp_path, source):
     (tmp_path / "set").symlink_to(source)
     (tmp_path / "train_32x32").mkdir()
     Image.new("RGB", (32, 32)).save(tmp_path / "train_32x32" / "1.png")
-    assert "PixelRNN" not in described(tmp_path)
+    with pytest.raises(SourceError, match="splits inside its folders, such as set/train"):
+        described(tmp_path)
     assert "PixelRNN" in described(tmp_path / "train_32x32")
 
 
@@ -158,7 +159,7 @@ def test_the_filter_of_jpegs_is_unknown(shared, tmp_path):
 
 
 def test_full_images_have_no_filter(source):
-    assert "train: 24 images" in described(source)
+    assert "train: 24 pictures" in described(source)
     assert "images: " not in described(source)
 
 

@@ -255,7 +255,7 @@ DATA = np.zeros((ROWS, 3 * SIDE**2), np.uint8)
 WRONG = [
     ({"labels": [1, 2]}, "has 3 images and 2 labels"),
     ({"labels": [1, 2, 1001]}, "label of row 2 must be 1 to 1000, was 1001"),
-    ({"labels": [1, 0, 1]}, "label of row 1 must be an integer from 1, was 0"),
+    ({"labels": [1, 0, 1]}, r"counts from 0.* put a file classes\.txt into"),
     ({"labels": None}, "has no labels"),
     ({"data": None}, "has no data"),
     ({"data": DATA.astype(np.int64)}, r"data must be uint8 \(N, 3\*S\*S\), was int64 \(3, 48\)"),
@@ -281,9 +281,9 @@ def test_wrong_contents(tmp_path, values, words, suffix):
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ({"labels": [2.0, 2.0, 1.0]}, r"label of row 0 must be an integer from 1, was 2\.0"),
-        ({"labels": [1, 2, True]}, "label of row 2 must be an integer from 1, was True"),
-        ({"labels": [1, 2, "n"]}, "label of row 2 must be an integer from 1, was str"),
+        ({"labels": [2.0, 2.0, 1.0]}, r"label of row 0 must be an integer from 0 or 1, was 2\.0"),
+        ({"labels": [1, 2, True]}, "label of row 2 must be an integer from 0 or 1, was True"),
+        ({"labels": [1, 2, "n"]}, "label of row 2 must be an integer from 0 or 1, was str"),
         ({"labels": "abc"}, "labels must be a list of integers, was str"),
         ({"data": [1, 2]}, "data must be an array, was list"),
     ],

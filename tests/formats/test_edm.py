@@ -107,7 +107,7 @@ def test_index_of_zip_and_folder(tmp_path):
     assert (one.layout, other.layout) == ("EDM ZIP", "EDM folder")
     assert one.classes == ("0", "1", "2")
     assert one.native_px == other.native_px == 16
-    assert other.notes == ("left out 1 files not named like images",)
+    assert other.notes == ("left out 1 files that dataset.json does not list",)
     first = one.splits["train"][0]
     assert first.key == "00000/img00000000.png"
     assert [zipped.read(e) for e in one.splits["train"]] == [
@@ -138,7 +138,8 @@ def test_a_zip_written_to_a_pipe_has_its_checksums_behind_the_members(tmp_path):
 
     with (tmp_path / "set.zip").open("wb") as file, zipfile.ZipFile(Pipe(file), "w") as archive:
         archive.writestr("a.png", PNG)
-        archive.writestr(LABELS, '{"labels": [["a.png", 0]]}')
+        archive.writestr("b.png", PNG)
+        archive.writestr(LABELS, '{"labels": [["a.png", 0], ["b.png", 1]]}')
     source = EdmSource(tmp_path / "set.zip")
     assert source.read(source.index().splits["train"][0]) == PNG
 
@@ -216,8 +217,9 @@ def test_zips_that_are_damaged_or_others(tmp_path):
             open_source(tmp_path / "cut.zip").index()
     with zipfile.ZipFile(tmp_path / "other.zip", "w") as archive:
         archive.writestr("cat/1.png", PNG)
-    with pytest.raises(SourceError, match=r"other\.zip has no dataset\.json.*unpack it"):
-        open_source(tmp_path / "other.zip").index()
+    assert open_source(tmp_path / "other.zip").kind == "archive"
+    with pytest.raises(SourceError, match=r"other\.zip has no dataset\.json.*EDM"):
+        EdmSource(tmp_path / "other.zip").index()
     for text in ("{", "[]", "null", "[" * 100_000):
         with zipfile.ZipFile(tmp_path / "json.zip", "w") as archive:
             archive.writestr(LABELS, text)
@@ -340,5 +342,5 @@ def test_native_size_is_that_of_the_first_square_png(tmp_path):
         (PNG[:16] + struct.pack(">2L", 2048, 2048) + PNG[24:], None),
         (PNG, 16),
     ]:
-        path = members(tmp_path / "set.zip", [["a.png", 0]], a=data)
+        path = members(tmp_path / "set.zip", [["a.png", 0], ["b.png", 1]], a=data, b=PNG)
         assert EdmSource(path).index().native_px == side

@@ -76,6 +76,7 @@ def test_a_stray_image_does_not_turn_splits_into_classes(tmp_path):
 
 def test_training_and_validation_are_splits_too(tmp_path):
     write(tmp_path, "training/a/1.jpg", "validation/a/2.jpg", "testing/a/3.jpg")
+    write(tmp_path, "training/b/1.jpg")
     assert list(keys(tmp_path)) == ["train", "val", "test"]
 
 
@@ -144,7 +145,7 @@ def test_what_is_left_out_is_noted(tmp_path):
     write(tmp_path, "extra/x/4.jpg", "train/a/.hidden.jpg", "__MACOSX/a/1.jpg")
     (tmp_path / "train" / "a" / "list.txt").write_text("")
     notes = "; ".join(FolderSource(tmp_path).index().notes)
-    assert "left out 1 files not named like images (.txt)" in notes
+    assert "left out 1 files that are no images: .txt 1" in notes
     assert "left out 1 images in val without a class folder" in notes
     assert "beside the splits: extra" in notes
     assert "val has no images of 1 of the 2 classes, b first" in notes
@@ -154,10 +155,10 @@ def test_what_is_left_out_is_noted(tmp_path):
     ("paths", "folders", "words"),
     [
         ((), (), "holds no labelled images.*found nothing"),
-        (("loose.jpg",), (), "holds no labelled images.*found loose.jpg"),
+        (("loose.jpg",), (), r"holds no labelled images.*in no class folders .*1\)"),
         (("train/a/1.jpg", "val/a/2.jpg", "valid/a/3.jpg"), (), "two folders for the split val"),
-        (("a/1.jpg",), ("b",), "b holds no images.*labels of other classes"),
-        (("a/new\nline.jpg",), (), "one line"),
+        (("a/1.jpg", "c/1.jpg"), ("b",), "b holds no images.*labels of other classes"),
+        (("a/new\nline.jpg", "b/1.jpg"), (), "one line"),
         (("val/a/1.jpg", "test/a/2.jpg"), (), "has test, val but no train"),
     ],
 )
@@ -170,7 +171,7 @@ def test_refusals(tmp_path, paths, folders, words):
 
 
 def test_names_that_are_not_utf8_are_refused(tmp_path):
-    write(tmp_path, "a/1.jpg")
+    write(tmp_path, "a/1.jpg", "b/1.jpg")
     (tmp_path / "a" / "1.jpg").rename(tmp_path / "a" / os.fsdecode(b"\xff.jpg"))
     with pytest.raises(SourceError, match="must be UTF-8"):
         FolderSource(tmp_path).index()
@@ -332,16 +333,18 @@ def test_bad_names_and_closed_folders_are_refused_or_skipped(tmp_path, monkeypat
 
     monkeypatch.setattr(os, "scandir", refusing)
     store, options = tmp_path / "store", lowres.BuildOptions(size=(8,))
-    with pytest.raises(SourceError, match=r"must be UTF-8 in one line.* skip it: --on-error skip"):
+    with pytest.raises(SourceError, match=r"Permission denied;.* skip it: --on-error skip"):
         lowres.build(source, store, options)
     working = lowres.Working(on_error="skip")
     manifest = lowres.build(source, store, options, working=working)
     skipped = [note for note in manifest.source["notes"] if note.startswith("skipped: ")]
     assert len(skipped) == 3
-    assert f"the folder '{closed}' cannot be read: Permission denied" in skipped[-1]
+    assert f"the folder '{closed}' cannot be read: Permission denied" in skipped[0]
     assert manifest.splits == {"train": 24, "val": 12}
     monkeypatch.undo()
     closed.rmdir()
+    with pytest.raises(SourceError, match=r"must be UTF-8 in one line.* skip it: --on-error skip"):
+        lowres.build(source, tmp_path / "other", options)
     for name in (b"a\nb.jpg", b"\xff.jpg"):
         (first.parent / os.fsdecode(name)).unlink()
     whole = lowres.build(source, tmp_path / "whole", options)

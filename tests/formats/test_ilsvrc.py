@@ -192,10 +192,14 @@ def test_a_flat_val_without_labels_is_noted(tmp_path):
 
 def test_other_classes_and_odd_members(tmp_path):
     inner = {"n99999999_1.JPEG": b"1", "notes.txt": b"", "._n99999999_1.JPEG": b""}
-    outer = packed({"./n99999999.tar": packed(inner), "README": b""})
+    other = packed({"n99999998_1.JPEG": b"1"})
+    outer = packed({"./n99999999.tar": packed(inner), "n99999998.tar": other, "README": b""})
     found = index(write(tmp_path, {"ILSVRC2012_img_train.tar": outer} | VAL_TAR | DEVKIT))
-    assert found.classes == ("n99999999",)
-    assert [entry.key for entry in found.splits["train"]] == ["n99999999/n99999999_1.JPEG"]
+    assert found.classes == ("n99999998", "n99999999")
+    assert [entry.key for entry in found.splits["train"]] == [
+        "n99999998/n99999998_1.JPEG",
+        "n99999999/n99999999_1.JPEG",
+    ]
     assert "left out val: train has none of its classes" in "; ".join(found.notes)
     assert "left out 3 files that are not images: ILSVRC2012_img_train.tar: README first" in (
         found.notes

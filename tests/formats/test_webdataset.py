@@ -46,6 +46,11 @@ def sample(key: str, label: str, **about: object) -> list[tuple[str, bytes | str
     return [*found, (f"{key}.json", json.dumps(about))] if about else found
 
 
+def pair(key: str) -> list[tuple[str, bytes | str]]:
+    """Return a sample of each of two classes."""
+    return [*sample(key, "0"), *sample(f"{key}1", "1")]
+
+
 def index(path: Path) -> Index:
     source = open_source(path)
     assert source.kind == "webdataset"
@@ -78,7 +83,7 @@ class TestWebDatasetSource(SourceContract):
 def test_images_of_every_kind_and_case(tmp_path):
     names = ("0.jpg", "1.JPEG", "d/2.PNG", "3.webp")
     parts = [(name, f"{number}".encode()) for number, name in enumerate(names)]
-    labels = [(f"{Path(name).with_suffix('.CLS')}", "0\n") for name in names]
+    labels = [(f"{Path(name).with_suffix('.CLS')}", f"{n % 2}\n") for n, name in enumerate(names)]
     path = shard(tmp_path / "x.tar", *parts, *labels)
     source = open_source(path)
     read = {entry.key: source.read(entry) for entry in source.index().splits["train"]}
@@ -86,35 +91,39 @@ def test_images_of_every_kind_and_case(tmp_path):
 
 
 def test_splits_come_from_names_of_files_and_folders(tmp_path):
-    for name in ("a-training-0", "validation/0", "a_val_0", "test/train-0", "plain"):
-        shard(tmp_path / f"{name}.tar", *sample("s", "0"))
+    for name in ("a-training-0", "validation/0", "a_val_0", "test/train-0", "plain", "other/0"):
+        shard(tmp_path / f"{name}.tar", *pair("s"))
     assert keys(tmp_path) == {
-        "train": ["a-training-0/s.jpg", "plain/s.jpg"],
-        "val": ["0/s.jpg", "a_val_0/s.jpg"],
-        "test": ["train-0/s.jpg"],
+        "train": ["a-training-0/s.jpg", "a-training-0/s1.jpg"],
+        "val": ["0/s.jpg", "0/s1.jpg", "a_val_0/s.jpg", "a_val_0/s1.jpg"],
+        "test": ["train-0/s.jpg", "train-0/s1.jpg"],
     }
+    (note,) = index(tmp_path).notes
+    assert note.startswith("left out 2 shards whose names mean no split: ")
 
 
 def test_one_tar(tmp_path):
-    assert keys(shard(tmp_path / "set.tar", *sample("s", "0"))) == {"train": ["set/s.jpg"]}
-    assert keys(shard(tmp_path / "val-0.tar", *sample("s", "0"))) == {"val": ["val-0/s.jpg"]}
+    one = keys(shard(tmp_path / "set.tar", *pair("s")))
+    assert one == {"train": ["set/s.jpg", "set/s1.jpg"]}
+    one = keys(shard(tmp_path / "val-0.tar", *pair("s")))
+    assert one == {"val": ["val-0/s.jpg", "val-0/s1.jpg"]}
 
 
 def test_patterns(tmp_path):
     for split in ("train", "val"):
         for number in range(12):
-            shard(tmp_path / split / f"s-{number:03}.tar", *sample("s", "0"))
+            shard(tmp_path / split / f"s-{number:03}.tar", *pair("s"))
     assert keys(tmp_path / "train" / "s-{000..001}.tar") == {
-        "train": ["s-000/s.jpg", "s-001/s.jpg"]
+        "train": ["s-000/s.jpg", "s-000/s1.jpg", "s-001/s.jpg", "s-001/s1.jpg"]
     }
     found = keys(tmp_path / "{train,val}" / "s-{008..011}.tar")
-    assert [len(found[split]) for split in ("train", "val")] == [4, 4]
+    assert [len(found[split]) for split in ("train", "val")] == [8, 8]
     with pytest.raises(SourceError, match=r"train/s-012\.tar, a shard of .*\{011\.\.013\}"):
         index(tmp_path / "train" / "s-{011..013}.tar")
     manifest = lowres.build(
         tmp_path / "train" / "s-{000..001}.tar", tmp_path / "x", lowres.BuildOptions(size=(4,))
     )
-    assert manifest.splits == {"train": 2}
+    assert manifest.splits == {"train": 4}
 
 
 def test_braces():
@@ -134,12 +143,12 @@ def test_braces():
 
 
 def test_a_missing_shard_is_noticed_by_its_number(tmp_path):
-    for name in ("s-000001", "s-000003", "other-000000"):
-        shard(tmp_path / f"{name}.tar", *sample("s", "0"))
-    with pytest.raises(SourceError, match=r"s-000002\.tar is missing among the shards"):
+    for name in ("train-000001", "train-000003", "val-000000"):
+        shard(tmp_path / f"{name}.tar", *pair("s"))
+    with pytest.raises(SourceError, match=r"train-000002\.tar is missing among the shards"):
         index(tmp_path)
-    shard(tmp_path / "s-000002.tar", *sample("s", "0"))
-    assert len(keys(tmp_path)["train"]) == 4
+    shard(tmp_path / "train-000002.tar", *pair("s"))
+    assert len(keys(tmp_path)["train"]) == 6
     shard(tmp_path / "late" / "s-000002.tar", *sample("s", "0"))
     with pytest.raises(SourceError, match=r"s-000000\.tar is missing among the shards"):
         index(tmp_path / "late")
@@ -198,8 +207,8 @@ def test_labels_in_json_alone(tmp_path):
 
 def test_what_is_neither_image_nor_label_is_noted(tmp_path):
     odd = [("README", "x"), ("a.txt", "a dog"), ("._a.jpg", b"x"), ("a.seg.png", b"x")]
-    found = index(shard(tmp_path / "x.tar", *sample("a", "0"), *odd))
-    assert len(found.splits["train"]) == 1
+    found = index(shard(tmp_path / "x.tar", *sample("a", "0"), *sample("b", "1"), *odd))
+    assert len(found.splits["train"]) == 2
     assert found.notes == (
         "left out 4 members that are neither images nor labels (.seg.png, .txt, no suffix)",
     )
@@ -237,7 +246,7 @@ def test_refusals(tmp_path, form):
 
 def test_the_same_shard_name_twice(tmp_path):
     for folder in ("val", "valid"):
-        shard(tmp_path / folder / "0.tar", *sample("s", "0"))
+        shard(tmp_path / folder / "0.tar", *pair("s"))
     with pytest.raises(SourceError, match=r"val has two images named 0/s\.jpg"):
         index(tmp_path)
 

@@ -4,12 +4,14 @@ import math
 import re
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from lowres.errors import StudyError
 from lowres.recipe import Recipe
 from lowres.report.analysis import NOTHING, analyse
-from lowres.report.reading import Row, label, read_rows, swept_fields
+from lowres.report.reading import Row, label, read_rows, swept_fields, without_folders
+from lowres.report.tables import carried_table
 from lowres.training.run import RunState
 from made_runs import fail_run, write_run, write_study
 
@@ -18,8 +20,9 @@ def row(variant, lr, error, *, seed=0, width=2.0, seconds=1.0, macs=1000):
     recipe = Recipe(variant=variant, lr=lr, seed=seed, width=width)
     result = {"top1_error": error, "train_s": seconds, "train_macs": macs}
     state = RunState.DIVERGED if error is None else RunState.TRAINED
-    epochs = [{"train_s": seconds / 2, "top1_error": value} for value in (error, error)]
-    return Row(f"{variant}-{lr}-{seed}", recipe, state, epochs, result)
+    errors = np.array([error, error], np.float64)
+    epochs = {"train_s": np.full(2, seconds / 2), "top1_error": errors}
+    return Row(f"{variant}-{lr}-{seed}", recipe, state, result=result, epochs=epochs)
 
 
 def grid(proxy_errors, target_errors):
@@ -54,6 +57,39 @@ def test_what_is_bearable_decides():
     assert "within 50 points" in pair.sentence
 
 
+def test_an_open_pair_names_the_runs_that_decide_it_and_their_price():
+    rows = grid([0.5, 0.45], [0.42, 0.41])
+    rows += [replace(one, recipe=replace(one.recipe, width=4.0)) for one in rows]
+    found = analyse(rows, study="my study")
+    sentences = [pair.sentence for pair in found.pairs if not pair.verdict.sure]
+    command = "lowres decide 'my study' --proxy size=16 --target size=32"
+    assert any(f"Next: 2 runs, about 8 s: {command}" in one for one in sentences)
+    filters = [replace(one, recipe=replace(one.recipe, variant="16-lanczos")) for one in rows[:2]]
+    several = analyse([*rows, *filters], study="s").pairs
+    assert any("--proxy size=16,filter=box" in pair.sentence for pair in several)
+    alone = [pair for pair in analyse(rows).pairs if not pair.verdict.sure]
+    assert all("--seeds 2" in pair.sentence for pair in alone)
+
+
+def test_widths_are_decided_within_their_variant():
+    errors = {1.0: (0.5, 0.49, 0.48), 4.0: (0.42, 0.43, 0.41)}
+    rows = [row("16-box", 0.1 * (n + 1), error, width=width)
+            for width, of in errors.items() for n, error in enumerate(of)]  # fmt: skip
+    (pair,) = analyse(rows, study="s").pairs
+    assert not pair.verdict.sure
+    assert "--proxy size=16,width=1 --target size=16,width=4" in pair.sentence
+
+
+def test_what_carries_over_is_a_row_for_each_pair_and_field(tmp_path):
+    found = analyse(read_rows(write_study(tmp_path)))
+    table = carried_table(found)
+    assert table.headings[2:5] == ("field", "proxy's best", "answer")
+    of_sizes = [one for one in table.rows if one[:2] == ("8-box", "32-box")]
+    assert [(one[2], one[4]) for one in of_sizes] == [("width", "stands in"), ("lr", "stands in")]
+    assert found.law.sizes == (8, 16, 32)
+    assert any("64 px" in sentence for sentence in found.main_sentences)
+
+
 def test_a_diverged_seed_ranks_its_configuration_last():
     rows = [row("16-box", 0.1, 0.2), row("16-box", 0.1, 0.4, seed=1)]
     rows += [row("16-box", 0.2, None), row("16-box", 0.2, 0.1, seed=1)]
@@ -85,9 +121,9 @@ def test_the_largest_target_comes_first_and_widths_are_compared_within_a_size():
     widths = [p for p in found.pairs if p.kind == "width"]
     assert widths[0].verdict.proxy == "32-box width 1"
     assert widths[0].configurations == ("lr 0.1", "lr 0.2", "lr 0.3")
-    assert "16-box stands in for 32-box" in found.main_sentences[0]
-    assert "8-box stands in for 32-box" in found.main_sentences[1]
-    assert any("8-box stands in for 16-box" in s for s in found.other_sentences)
+    of_sizes = [pair.sentence for pair in found.pairs if pair.kind == "size"]
+    assert found.main_sentences[:2] == of_sizes[:2]
+    assert found.other_sentences[0] == of_sizes[2]
 
 
 def test_an_unfinished_larger_size_does_not_hide_the_verdict():
@@ -195,3 +231,39 @@ def test_statuses_and_reasons(tmp_path):
 def test_a_folder_without_runs(tmp_path):
     with pytest.raises(StudyError, match="holds no runs"):
         read_rows(tmp_path)
+
+
+def test_learning_curves_are_of_the_best_configuration_of_each_variant(tmp_path):
+    for size in (8, 16):
+        for lr, error in ((0.1, 0.5), (0.2, 0.4)):
+            for seed in (0, 1):
+                recipe = Recipe(variant=f"{size}-box", lr=lr, epochs=8, seed=seed)
+                write_run(tmp_path, recipe, error - 0.01 * size + 0.02 * seed)
+    first, second = analyse(read_rows(tmp_path)).learning_curves
+    assert [first.label, second.label] == ["16-box, lr 0.2", "8-box, lr 0.2"]
+    # made_runs halves the distance to the end with each epoch; the last one is the end.
+    end = 0.4 - 0.16 + 0.01
+    assert first.errors == pytest.approx([end + (1 - end) * 0.5**n for n in range(1, 8)] + [end])
+    assert first.quarters == pytest.approx([first.errors[n] for n in (1, 3, 5, 7)])
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 3])
+def test_short_trainings_have_no_quarters(tmp_path, epochs):
+    write_run(tmp_path, Recipe(epochs=epochs), 0.5)
+    curves = analyse(read_rows(tmp_path)).learning_curves
+    assert [len(curve.errors) for curve in curves] == [epochs] * (epochs > 1)
+    assert all(curve.quarters == () for curve in curves)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("store /home/me/data/store does not exist", "store …/store does not exist"),
+        ("No space left on device: '/mnt/a b/c/d.npy'", "No space left on device: '…/d.npy'"),
+        ("see ~/runs/one/train.log, /tmp/x", "see …/train.log, …/x"),
+        ("and/or 1/2, https://example.org/a/b", "and/or 1/2, https://example.org/a/b"),
+        ("https://example.org/a 'b' /c/d", "https://example.org/a 'b' …/d"),
+    ],
+)
+def test_folders_of_the_machine_are_left_out(text, shown):
+    assert without_folders(text) == shown

@@ -92,7 +92,7 @@ def test_runs_are_sorted_by_number_missing_ones_last(page):
 def test_runs_are_filtered_by_words_and_status(page):
     page.locator("#run-words").fill("16-box lr0.08")
     assert len(column(page, 1)) == 2
-    assert page.locator("#run-count").inner_text() == "2 of 49 runs shown"
+    assert page.locator("#run-count").inner_text() == "2 of 49 runs match"
     page.locator("#run-words").fill("")
     page.locator("#run-status").select_option("failed")
     assert column(page, 2) == ["failed"]
@@ -166,3 +166,34 @@ def test_print_is_light_and_unfolds_tables(browser, page_path):
         assert page.evaluate(style.format("body", "backgroundColor")) == "rgb(255, 255, 255)"
         assert page.evaluate(style.format(".tall", "maxHeight")) == "none"
         assert len(page.pdf()) > 10_000
+
+
+def test_a_wide_table_has_a_hint_on_a_phone(browser, page_path):
+    for page in opened(browser, page_path, 390, "dark"):
+        hint = "getComputedStyle(document.querySelector('{}'), '::before').content"
+        assert "scroll sideways" in page.evaluate(hint.format("#learning-rate .scroll"))
+    for page in opened(browser, page_path, 1280, "light"):
+        assert page.evaluate(hint.format("#learning-rate .scroll")) == "none"
+
+
+def test_runs_beyond_those_drawn_are_searched_sorted_and_drawn_on_demand(
+    browser, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("lowres.report.page.MOST_DRAWN", 10)
+    write_study(tmp_path, sizes=(8, 16), widths=(1.0,))
+    path = lowres.write_report(tmp_path, ("html",)).files[0]
+    for page in opened(browser, path, 1280, "light"):
+        count, more = page.locator("#run-count"), page.locator("#run-more")
+        page.wait_for_function("document.getElementById('run-count').textContent.includes('24')")
+        assert count.inner_text() == "24 of 24 runs match, 10 of them drawn"
+        best = column(page, 1)
+        more.click()
+        assert column(page, 1)[:10] == best
+        assert len(column(page, 1)) == 20
+        page.locator("#run-table th button").first.click()
+        names = column(page, 1)
+        assert names == sorted(names)
+        assert len(names) == 10
+        page.locator("#run-words").fill("8-box lr0.005")
+        assert count.inner_text() == "2 of 24 runs match"
+        assert not more.is_visible()

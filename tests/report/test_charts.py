@@ -26,6 +26,7 @@ def places(text):
         (Scale("", logarithmic=True), (0.004, 0.6), "0.005 0.01 0.02 0.05 0.1 0.2 0.5"),
         (Scale("", logarithmic=True), (0.9, 1100), "1 3 10 30 100 300 1000"),
         (Scale("", logarithmic=True), (2.1, 4.4), "2.5 3 3.5 4"),
+        (Scale("", logarithmic=True), (9e-5, 1.1), "0.0001 0.001 0.01 0.1 1"),
         (Scale(""), (38.0, 91.0), "40 60 80"),
         (Scale("", whole=True), (0.9, 3.1), "1 2 3"),
         (Scale("", names=("p", "q")), (-0.6, 1.6), "p q"),

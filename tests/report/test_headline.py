@@ -8,8 +8,8 @@ import pytest
 from lowres.cli.app import app
 from lowres.cli.flags import recipe_of
 from lowres.recipe import RECIPES, Recipe
-from lowres.report.analysis import analyse
-from lowres.report.headline import headline, main_pair, train_command
+from lowres.report.analysis import analyse, main_pair
+from lowres.report.headline import headline, train_command
 from lowres.report.reading import read_rows
 from made_runs import fail_run, write_run, write_study
 
@@ -24,7 +24,7 @@ def test_the_smallest_proxy_that_stands_in_for_the_largest_size_comes_first(anal
     first = headline(analysis, "study", True)
     assert first.question == "Can 8-box stand in for 32-box?"
     assert first.word == "Yes"
-    assert "costs at most 0.3 points of error on 32-box (95 % sure)" in first.sentence
+    assert "costs at most 0.2 points of error on 32-box (95 % sure)" in first.sentence
     assert first.next_command.startswith("lowres search store --sizes 8,32 ")
     assert {"8-box", "16-box"} < {series.name for series in first.chart.series}
 

@@ -52,3 +52,25 @@ def test_the_front_is_what_no_other_point_beats():
         statistics.pareto_front([1, 2], [0.1])
     with pytest.raises(StudyError, match="costs must be finite"):
         statistics.pareto_front([NAN], [0.1])
+
+
+def test_any_order_of_runs_is_as_if_they_were_given_so():
+    random = np.random.default_rng(0)
+    for _ in range(50):
+        runs = random.integers(1, 6)
+        lengths = random.integers(0, 5, runs)
+        costs = [np.cumsum(random.integers(0, 3, n)) for n in lengths]
+        errors = [random.choice([0.1, 0.2, 0.3, NAN, INF], n) for n in lengths]
+        order = random.permutation(runs)
+        found = statistics.Traces.of(costs, errors).curve(order)
+        spent, best, steps = 0.0, INF, []
+        for place in order:
+            for cost, error in zip(costs[place], errors[place], strict=True):
+                if error < best:
+                    best = error
+                    steps.append((spent + cost, best))
+            spent += costs[place][-1] if lengths[place] else 0
+        if steps and steps[-1][0] < spent:
+            steps.append((spent, best))
+        assert (found is None) == (not steps)
+        assert not steps or list(zip(found.cost, found.error, strict=True)) == steps

@@ -149,3 +149,37 @@ def test_fewer_than_five_configurations_are_never_sure():
     assert "little is known" in found.sentence("a")
     worse = judge([[0.1, 0.1], [0.5, 0.5]], [[0.5, 0.51], [0.1, 0.1]], bearable=0.01)
     assert worse.answer == "probably does not stand in"
+
+
+@pytest.mark.full
+def test_odd_tables_have_an_answer():
+    random = np.random.default_rng(8)
+    kinds = (
+        lambda shape: np.full(shape, 0.5),
+        lambda shape: random.choice([0.2, 0.9], shape),
+        lambda shape: 0.3 + 1e-9 * random.standard_normal(shape),
+        lambda shape: random.random(shape),
+        lambda shape: np.where(random.random(shape) < 0.3, np.inf, random.random(shape)),
+        lambda shape: np.round(random.random(shape), 1),
+        lambda shape: np.repeat(random.random((shape[0], 1)), shape[1], axis=1),
+    )
+    for first in kinds:
+        for second in kinds:
+            for seeds in (1, 3):
+                found = judge(first((12, seeds)), second((12, 2)), axes=AXES)
+                assert 0 <= found.p_bearable <= 1
+
+
+@pytest.mark.full
+def test_the_choice_among_hundreds_of_configurations_is_modelled():
+    for seed in range(4):
+        random = np.random.default_rng(seed)
+        rates, decays = random.uniform(-3, 0, 400), random.uniform(-5, -2, 400)
+        target = 0.3 + 0.1 * (rates + 1.3) ** 2 + 0.02 * (decays + 3.5) ** 2
+        proxy = 0.35 + 0.1 * (rates + 1.2) ** 2 + 0.02 * (decays + 3.6) ** 2
+        axes = {"lr": (10**rates).tolist(), "wd": (10**decays).tolist()}
+        found = judge(runs(proxy, 0.006, 1, seed), runs(target, 0.006, 1, seed + 9), axes=axes)
+        regret = target[found.choice] - target.min()
+        assert found.shortlists[0].most is not None
+        assert found.answer != ("does not stand in" if regret <= 0.01 else "stands in")
+        assert regret <= found.shortlists[0].most

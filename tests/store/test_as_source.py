@@ -5,8 +5,9 @@ import pytest
 
 import lowres
 from images import contents
+from lowres.cli import main
 from lowres.errors import SourceError, StoreError, VariantError
-from lowres.store.build import build_shard, finish_shards
+from lowres.store.build import build, build_shard, finish_shards
 from lowres.store.prepare import StoreSource, open_source
 from lowres.store.staging import Shard
 from lowres.testing import SourceContract
@@ -120,6 +121,23 @@ def test_the_mean_image_of_the_source_is_copied_with_its_size(store, tmp_path, m
     monkeypatch.setattr(lowres.Store, "source_mean", lambda self: mean)
     assert open_source(store.path, "8-box").mean() is mean
     assert open_source(store.path, "16-box").mean() is None
+
+
+def test_subsets_and_splits_on_the_command_line(source, store, tmp_path, capsys):
+    def run(*words: str) -> str:
+        with pytest.raises(SystemExit) as ended:
+            main(["build", *words, "-q"])
+        assert ended.value.code == 0
+        return capsys.readouterr().out
+
+    subset = str(tmp_path / "subset")
+    said = run(str(store.path), subset, "--classes", "ant,bee", "--size", "16", "--filter", "box")
+    assert "12 train, 6 val; 16-box" in said
+    build(source / "train", tmp_path / "flat", lowres.BuildOptions(size=8))
+    said = run(str(tmp_path / "flat"), str(tmp_path / "split"), "--val-fraction", "0.3")
+    split = lowres.open_store(tmp_path / "split")
+    assert split.splits["train"] + split.splits["val"] == 24
+    assert f"{split.splits['val']} val; 8-box" in said
 
 
 def test_shards_of_a_copy(store, tmp_path):

@@ -1,5 +1,6 @@
 """Building: the right bytes, for any number of workers, after any interruption, or an error."""
 
+import itertools
 import json
 import os
 import shutil
@@ -199,9 +200,9 @@ def test_a_build_killed_while_it_is_finished_resumes(tmp_path, monkeypatch, skip
 
 
 def test_a_split_without_any_readable_image_is_refused(tmp_path):
-    for split in ("train", "val"):
-        (tmp_path / "set" / split / "a").mkdir(parents=True)
-        (tmp_path / "set" / split / "a" / "1.jpg").write_bytes(b"broken")
+    for split, name in itertools.product(("train", "val"), "ab"):
+        (tmp_path / "set" / split / name).mkdir(parents=True)
+        (tmp_path / "set" / split / name / "1.jpg").write_bytes(b"broken")
     with pytest.raises(StoreError, match="no image of train can be decoded"):
         builder.build(tmp_path / "set", tmp_path / "store", OPTIONS, working=SKIP)
     assert not (tmp_path / "store" / "manifest.json").exists()

@@ -9,7 +9,8 @@ from lowres.recipe import Recipe
 from lowres.store.store import open_store
 from lowres.study.axes import Axis
 from lowres.study.decide import decide, default_sides
-from lowres.study.results_table import ResultsTable, judge_table
+from lowres.study.judging import judge_table
+from lowres.study.results_of_runs import of_runs
 from lowres.study.study import Study
 from made_runs import MadeUp
 
@@ -57,6 +58,7 @@ def test_a_target_without_runs_gets_its_grid_first(store_path, tmp_path):
     assert first.judgement is None
     assert sorted(recipe.lr for recipe in first.next_runs) == list(RATES)
     assert {recipe.seed for recipe in first.next_runs} == {0}
+    assert first.seconds > 5 * 1.1, "five runs, each more costly than the 1.1 s at 8 px"
     assert default_sides(Study.open(study.path)) == ("size=8", "size=16")
 
 
@@ -96,8 +98,8 @@ def test_looks_of_all_calls_and_the_first_limit_stay(store_path, tmp_path):
 def test_runs_of_a_folder_are_judged_by_any_field(store_path, tmp_path):
     executor = MadeUp()
     planned(store_path, tmp_path / "study", executor, seeds=2)
-    table = ResultsTable.of_runs(tmp_path / "study")
-    assert set(table.columns) == {"size", "lr", "seed", "cost"}
+    table = of_runs(tmp_path / "study")
+    assert {"size", "lr", "epochs"} < set(table.columns)
     found = judge_table(table, "size=8", "size=16", bearable=0.01)
     assert found.verdict.configurations == 5
     assert found.verdict.seeds == (2, 2)

@@ -65,7 +65,12 @@ def test_two_processes_train_as_one_does(store, tmp_path):
         assert two["weights_sha256"] != one["weights_sha256"], "sums in another order"
         for name in ("train_loss", "eval_loss", "top1_error", "top5_error"):
             assert two[name] == pytest.approx(one[name], rel=2e-4, abs=1e-6), name
-        theirs = lowres.load_network(run.path).module.state_dict()
+        network = lowres.load_network(run.path)
+        found = network.logits(store.images("val", "8-box")).argmax(1).numpy()
+        assert (Run.outcomes_in(run.path) == (found != store.labels("val"))).all(), (
+            "each process has its rows"
+        )
+        theirs = network.module.state_dict()
         for name, mine in lowres.load_network(one_path).module.state_dict().items():
             assert torch.allclose(mine, theirs[name], rtol=1e-3, atol=1e-4), name
 

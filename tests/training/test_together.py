@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 
+import numpy as np
 import pytest
 import torch
 
@@ -47,6 +48,10 @@ def test_a_pack_ends_as_its_runs_alone(store, tmp_path):
     assert list(map(lasting, ends)) == list(map(lasting, alone))
     assert [run.state for run in runs][2] is RunState.DIVERGED
     assert all((run.path / "weights.safetensors").exists() for run in runs if run is not runs[2])
+    for number, run in enumerate(runs):
+        outcomes = Run.outcomes_in(run.path)
+        assert np.array_equal(outcomes, Run.outcomes_in(tmp_path / "a" / str(number)))
+        assert (outcomes is None) == (number == 2), "a run that diverged has none"
 
 
 def test_an_interrupted_pack_resumes_and_the_last_are_trained_first(store, tmp_path):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import MISSING, asdict, fields, make_dataclass, replace
+from dataclasses import MISSING, asdict, fields, is_dataclass, make_dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import (
@@ -40,10 +40,16 @@ def local_path(_hint: object, tokens: Sequence[Token]) -> Path:
     text = tokens[0].value
     if "://" in text:
         raise LowresError(
-            f"{text} is a URL, and lowres reads and writes local files only (docs/formats.md): "
-            "download or mount the set, and name its path"
+            f"{text} is a URL, and this is read or written on disk only: what lowres writes must "
+            "survive a crash, and a server promises no order of writes. Name a path on a local or "
+            "mounted disk; only the SOURCE of lowres build and info may be a URL (docs/formats.md)"
         )
     return Path(text)
+
+
+def source_path(_hint: object, tokens: Sequence[Token]) -> Path:
+    """Return the path or URL that the user wrote, as a path; `url_of` returns the URL again."""
+    return Path(tokens[0].value)
 
 
 def split_at_commas(hint: Any, tokens: Sequence[Token]) -> Any:  # noqa: ANN401  of the hint's type
@@ -63,6 +69,7 @@ def split_at_commas(hint: Any, tokens: Sequence[Token]) -> Any:  # noqa: ANN401 
 
 SEPARATOR = re.compile(r",(?!\s)")
 LocalPath: TypeAlias = Annotated[Path, Parameter(converter=local_path)]
+SourcePath: TypeAlias = Annotated[Path, Parameter(converter=source_path)]
 Output = Parameter(name=("--out", "-o"), converter=local_path)
 Commas = Parameter(converter=split_at_commas)
 """Annotates a list flag that takes both `8 16` and `8,16`."""
@@ -83,7 +90,8 @@ def flags_of(record: type, group: Group, *, without: Collection[str] = (), **mor
         without: fields that become no flags.
         more: further flags, which come first, by name: their annotation.
     """
-    documented = docstring_parser.parse_from_object(record).params
+    records = [one for one in reversed(record.__mro__) if is_dataclass(one)]
+    documented = [p for one in records for p in docstring_parser.parse_from_object(one).params]
     texts = {one.arg_name: str(one.description) for one in documented}
     hints = get_type_hints(record)
     given: list[tuple[str, Any, None]] = [(name, hint, None) for name, hint in more.items()]

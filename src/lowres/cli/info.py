@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +13,14 @@ from lowres.comparing.identify import identify, released
 from lowres.formats import open_source
 from lowres.formats.batches import BatchesSource
 from lowres.formats.ilsvrc import small_imagenet
-from lowres.imagenet import devkit_ids, find
+from lowres.formats.names import class_order
+from lowres.formats.source import Reading
+from lowres.formats.unlabelled import index_of
+from lowres.imagenet import devkit_ids
 from lowres.progress import Track, silent
+from lowres.store.findings import class_line
 from lowres.store.options import preset_of
+from lowres.store.sample import described
 from lowres.store.store import open_store
 from lowres.study.search.plan import work_directory
 from lowres.study.status import standings, summary
@@ -23,8 +28,11 @@ from lowres.study.study import Study
 from lowres.text import count
 from lowres.training.run import Run, RunState
 
+SPLIT_LINE = "{}: {} pictures"
+"""A split and its number of images, as scripts of others read it: without a comma."""
 
-def describe(path: Path, *, track: Track = silent) -> Iterator[str]:
+
+def describe(path: Path, *, reading: Reading | None = None, track: Track = silent) -> Iterator[str]:
     """Return the lines that describe a store, a run, a study, a search or a source.
 
     The lines of a source include its known origin; released batches are read once for that.
@@ -43,7 +51,7 @@ def describe(path: Path, *, track: Track = silent) -> Iterator[str]:
     elif is_fid_file(path):
         yield from describe_fid(path)
     else:
-        yield from _source(path, track)
+        yield from _source(path, reading or Reading(), track)
 
 
 def _store(path: Path) -> Iterator[str]:
@@ -56,9 +64,11 @@ def _store(path: Path) -> Iterator[str]:
         missing = count(len(manifest.files) - len(files), "missing file")
         yield f"{missing}; to list them, run: lowres verify {path}"
     yield f"source: {source['kind']} {source['name']}, layout {source['layout']}"
-    yield f"classes: {len(classes)}, {_first(classes)}"
+    first = next(iter(store.splits))
+    yield class_line(classes, np.bincount(store.labels(first), minlength=len(classes)), first)
     ids = devkit_ids(classes)
-    order = "in sorted order" if list(classes) == sorted(classes) else "in the source's own order"
+    is_sorted = list(classes) == class_order(classes)
+    order = "in sorted order" if is_sorted else "in the source's own order"
     if ids is not None:
         by = "devkit ids" if list(ids) == sorted(ids) else "sorted WNIDs"
         if by == "sorted WNIDs" and list(classes) != sorted(classes):
@@ -66,7 +76,7 @@ def _store(path: Path) -> Iterator[str]:
         order = f"in the order of {by}; devkit ids {', '.join(map(str, ids[:5]))}, ..."
     yield f"labels: 0 to {len(classes) - 1}, {order}"
     for split, images in store.splits.items():
-        yield f"{split}: {images:,} images"
+        yield SPLIT_LINE.format(split, images)
         skipped = sum(entry.split == split for entry in manifest.skipped)
         if skipped:
             yield f"{split}: {skipped} images skipped, as they could not be decoded"
@@ -76,7 +86,7 @@ def _store(path: Path) -> Iterator[str]:
         named = f", preset {preset}" if preset else ""
         yield f"{variant}{named}: mean {_levels(mean)}, std {_levels(std)}"
         yield f"{variant}: content {manifest.contents[str(variant)]}"
-    yield from (f"note: {note}" for note in source["notes"])
+    yield from (f"note: {note}" for note in manifest.notes)
     yield "built with " + ", ".join(f"{name} {v}" for name, v in manifest.versions.items())
 
 
@@ -121,22 +131,21 @@ def _search(path: Path) -> Iterator[str]:
         yield f"for each run: lowres status {path}; to finish: lowres search {path}"
 
 
-def _source(path: Path, track: Track) -> Iterator[str]:
-    unlabelled = small_imagenet(path) if path.exists() else None
+def _source(path: Path, reading: Reading, track: Track) -> Iterator[str]:
+    unlabelled = None if reading.unlabelled else small_imagenet(path)
     if unlabelled:
         yield unlabelled
         return
-    source = open_source(path)
+    source = open_source(path, reading)
     if isinstance(source, BatchesSource):  # before the index, which needs all files
         yield released(source, track=track)
-    index = source.index()
+    index = index_of(source, reading)
     yield f"source {path}: {source.kind}, layout {index.layout}"
-    yield f"classes: {len(index.classes)}, {_first(index.classes)}"
-    yield from (f"{split}: {len(entries):,} images" for split, entries in index.splits.items())
+    split, entries = next(iter(index.splits.items()))
+    labels = np.fromiter((entry.label for entry in entries), np.int64, len(entries))
+    yield class_line(index.classes, np.bincount(labels, minlength=len(index.classes)), split)
+    for name, listed in index.splits.items():
+        yield SPLIT_LINE.format(name, len(listed))
     yield from identify(source, index)
     yield from (f"note: {note}" for note in index.notes)
-
-
-def _first(names: Sequence[str]) -> str:
-    words = [f"{name} ({known.word})" if (known := find(name)) else name for name in names[:5]]
-    return ", ".join(words) + (", ..." if len(names) > 5 else "")
+    yield from described(source, index)

@@ -1,17 +1,18 @@
-"""The verbs of sources and stores: build, info, verify, show, export, bench."""
+"""The verbs of sources and stores: build, info, verify, check, show, export, bench."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 from cyclopts import App, Group, Parameter
 
 from lowres.cli.app import MORE, STORES, app, err, out
-from lowres.cli.flags import Commas, LocalPath, Output, Quiet, flags_of, given_values
+from lowres.cli.flags import Commas, LocalPath, Output, Quiet, SourcePath, flags_of, given_values
 from lowres.errors import LowresError
+from lowres.formats.source import Reading
 from lowres.progress import Track, shown, silent
 from lowres.store.manifest import FILE_NAME
 from lowres.store.options import BuildOptions, Working, class_names
@@ -22,9 +23,15 @@ if TYPE_CHECKING:
 
     Options: TypeAlias = Any
     WorkingFlags: TypeAlias = Any
+    ReadingFlags: TypeAlias = Any
 else:
-    Options = flags_of(BuildOptions, Group("What to build", sort_key=1))
-    WorkingFlags = flags_of(Working, Group("How to build", sort_key=2))
+    ReadingFlags = flags_of(Reading, Group("How to read the source", sort_key=2))
+    Options = flags_of(
+        BuildOptions,
+        Group("What to build", sort_key=1),
+        without=[field.name for field in fields(Reading)],
+    )
+    WorkingFlags = flags_of(Working, Group("How to build", sort_key=3))
 
 BENCHMARK = "benchmark"
 """The one format of `export` that takes a study."""
@@ -35,14 +42,16 @@ SHOWN_SKIPPED = 10
 
 @app.command(group=STORES)
 def build(
-    source: LocalPath,
+    source: SourcePath,
     store: LocalPath,
     /,
     *,
     options: Options = None,
+    reading: ReadingFlags = None,
     working: WorkingFlags = None,
     shard: str | None = None,
     finish: bool = False,
+    add: bool = False,
     quiet: Quiet = False,
 ) -> None:
     """Build a store of small variants from labelled images.
@@ -53,23 +62,34 @@ def build(
     Example: lowres build images store --size 8,16,32 --filter box,lanczos
 
     Args:
-        source: A folder of images, the tars of ILSVRC2012, the released batches, Parquet or
-            WebDataset files, CIFAR, MNIST, the ZIP of EDM, or another store (docs/formats.md).
+        source: A folder of images, a table of paths and labels, the tars of ILSVRC2012, the
+            released batches, Parquet or WebDataset files, CIFAR, MNIST, the ZIP of EDM, another
+            store, or a URL (docs/formats.md).
         store: Folder to write, new or empty.
         options: Sizes, filters and what is taken from the source.
+        reading: What the source does not say itself.
         working: How the build works; nothing here changes a byte of the store.
         shard: Build only a part, such as 2/8, while other processes or machines build the other
             parts into the same folder; then run the command with --finish.
         finish: Make the store of the parts that were built with --shard.
+        add: Add variants to a finished store, such as --size 8. The source must be unchanged; runs
+            and studies of the store continue.
         quiet: Show no progress.
     """
     # No library that is loaded below computes with more threads than it is given.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    from lowres.store import build as builder
-    from lowres.store.staging import Shard
+    from numpy import bincount
 
-    chosen, ways = _options(options), Working(**given_values(working))
+    from lowres.store import build as builder
+    from lowres.store.add import add as add_variants
+    from lowres.store.findings import class_line
+    from lowres.store.staging import Shard
+    from lowres.store.store import open_store
+
+    chosen, ways = _options(options, reading), Working(**given_values(working))
     track = silent if quiet else shown
+    if add and (shard is not None or finish):
+        raise LowresError("--add builds in threads here: leave --shard and --finish out")
     if shard is not None:
         if finish or ways.executor != "threads":
             raise LowresError("--shard builds a part in threads: leave --finish and --executor out")
@@ -83,9 +103,9 @@ def build(
         return
     if finish and (ways.executor, ways.on_change) != ("threads", "stop"):
         raise LowresError("--finish builds nothing: leave --executor and --on-change out")
-    make = builder.finish_shards if finish else builder.build
+    make = add_variants if add else builder.finish_shards if finish else builder.build
     manifest = make(source, store, chosen, working=ways, track=track)
-    for note in manifest.source["notes"]:
+    for note in manifest.notes:
         err.print(f"note: {note}")
     if skipped := manifest.skipped:
         err.print(f"note: skipped {len(skipped):,} images that cannot be decoded:")
@@ -95,11 +115,14 @@ def build(
             err.print(
                 f"  and {len(skipped) - SHOWN_SKIPPED:,} more: {store / FILE_NAME} lists them all"
             )
+    opened, first = open_store(store), next(iter(manifest.splits))
+    counts = bincount(opened.labels(first), minlength=len(manifest.classes))
+    out.print(class_line(manifest.classes, counts, first))
     out.print(f"{store}: {_counts(manifest.splits)}; {', '.join(manifest.variants)}")
 
 
-def _options(given: Options) -> BuildOptions:
-    options = BuildOptions(**given_values(given))
+def _options(given: Options, reading: ReadingFlags) -> BuildOptions:
+    options = BuildOptions(**given_values(reading), **given_values(given))
     return replace(options, classes=class_names(options.classes))
 
 
@@ -108,16 +131,19 @@ def _counts(splits: dict[str, int]) -> str:
 
 
 @app.command(group=STORES)
-def info(path: LocalPath, /, *, quiet: Quiet = False) -> None:
+def info(path: SourcePath, /, *, reading: ReadingFlags = None, quiet: Quiet = False) -> None:
     """Describe a store, run, study, search or set of images; say which ImageNet32 a set is.
 
     Args:
         path: Any of these. Released batches are compared with the published checksums.
+        reading: What the source does not say itself.
         quiet: Show no progress.
     """
     from lowres.cli.info import describe
 
-    for line in describe(path, track=silent if quiet else shown):
+    for line in describe(
+        path, reading=Reading(**given_values(reading)), track=silent if quiet else shown
+    ):
         out.print(line)
 
 
@@ -194,6 +220,53 @@ def _compare(
             out.print(f"{out_file}: {comparison.write_csv(out_file):,} lines")
         status = max(status, int(not comparison.same))
     return status
+
+
+@app.command(group=STORES)
+def check(
+    store: LocalPath,
+    /,
+    *,
+    variant: str | None = None,
+    similarity: float | None = None,
+    out_file: Annotated[Path | None, Output] = None,
+    sheet: Path | None = None,
+    quiet: Quiet = False,
+) -> int:
+    """Look for duplicates and leaks between splits, blank images and imbalance.
+
+    Equal images and near-duplicates (other brightness, compression, a slight crop) within and
+    across splits; images in two classes. Exit status 1: an image is in two splits or two classes.
+
+    Example: lowres check store --out pairs.csv --sheet pairs.png
+
+    Args:
+        store: The store to check.
+        variant: Which variant to read. Default: the one nearest to 16 px.
+        similarity: The lowest similarity of near-duplicates, 0.7 to 1. Default: 0.9.
+        out_file: CSV file to write, with one line for each pair and each blank image.
+        sheet: PNG file to write: a contact sheet of pairs.
+        quiet: Show no progress.
+    """
+    from lowres.comparing.check import SIMILARITY, check as check_store
+    from lowres.comparing.contact_sheet import pair_sheet
+    from lowres.store.store import open_store
+
+    found = check_store(
+        open_store(store),
+        variant,
+        least=SIMILARITY if similarity is None else similarity,
+        track=silent if quiet else shown,
+    )
+    if out_file is not None:
+        out.print(f"{out_file}: {found.write_csv(out_file):,} lines")
+    if sheet is not None:
+        out.print(str(pair_sheet(found, sheet)))
+    for line in found.lines():
+        out.print(line)
+    if out_file is None and (len(found.near) or len(found.copies)):
+        out.print(f"for a list of the pairs, run: lowres check {store} --out pairs.csv")
+    return int(not found.sound)
 
 
 @app.command(group=STORES)
@@ -343,10 +416,11 @@ app.command(bench)
 
 @bench.command(name="build")
 def bench_build(
-    source: LocalPath,
+    source: SourcePath,
     /,
     *,
     options: Options = None,
+    reading: ReadingFlags = None,
     sample: int = 400,
     rounds: int = 3,
     images: int | None = None,
@@ -359,6 +433,7 @@ def bench_build(
     Args:
         source: What would be built from, as for build.
         options: What would be made of it.
+        reading: What the source does not say itself.
         sample: How many of its images to measure with.
         rounds: How often to measure; medians are shown.
         images: Estimate the time for this many. Default: for the source and for all of ImageNet.
@@ -371,8 +446,8 @@ def bench_build(
     from lowres.store.speed import build_speed, lines
 
     speed = build_speed(
-        source, _options(options), sample=sample, rounds=rounds, workers=workers, scratch=scratch,
-        track=silent if quiet else shown,
+        source, _options(options, reading), sample=sample, rounds=rounds, workers=workers,
+        scratch=scratch, track=silent if quiet else shown,
     )  # fmt: skip
     for line in lines(speed, images):
         out.print(line)

@@ -3,67 +3,110 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 from cyclopts import Parameter
 
-from lowres.cli.app import TRAINING, app, out
-from lowres.cli.flags import LocalPath, Quiet, given_values, share_of_points
+from lowres.cli.app import TRAINING, app, err, out
+from lowres.cli.flags import Commas, LocalPath, Quiet, given_values, share_of_points
 from lowres.cli.studies import StudyWorking, WorkingFlags, make_executor, workers_of
 from lowres.errors import StudyError
 from lowres.progress import shown, silent
-from lowres.text import count
+from lowres.text import count, duration
+
+if TYPE_CHECKING:
+    from lowres.study.decide import Look
+
+Names: TypeAlias = Annotated[tuple[str, ...], Commas]
+UnitOfError: TypeAlias = Literal["share", "percent", "accuracy", "accuracy-percent"]
 
 
 @app.command(group=TRAINING)
 def judge(
     results: LocalPath,
+    target_results: LocalPath | None = None,
     /,
     *,
-    proxy: str,
-    target: str,
+    proxy: str | None = None,
+    target: str | None = None,
     bearable: float | None = None,
+    metric: Names = (),
     images: int | None = None,
+    error: str | None = None,
+    unit: UnitOfError | None = None,
+    axes: Names = (),
     as_json: Annotated[bool, Parameter(name="--json")] = False,
 ) -> None:
     """Decide whether one side of some results stands in for the other, without training.
 
-    Results are a folder of runs, such as a study, or a CSV file with one line a run, of any origin.
-    Columns: error (share from 0 to 1; inf or empty if the run diverged), seed, and optionally cost.
-    Every other column that --proxy and --target do not name is a decision that was swept, such as
-    lr or width. For a folder of runs, the columns are the recipe fields and size, filter and fit.
+    Results of any origin: a folder of runs, such as a study; a table as CSV, TSV or Parquet, one
+    row a run; the journal file of an Optuna study; or a folder of outputs of timm's train.py.
+    Columns of a table: error (share from 0 to 1; inf or empty if the run diverged), seed, and
+    optionally cost. Every other column is a decision that was swept, such as lr, or sets the sides
+    apart. For a folder of runs, the columns are the recipe fields and size, filter, fit and rule.
+    Runs have their curves, too: epochs=5 is the fifth epoch of longer runs if no run is that short,
+    and step=5 is the value that Optuna's trials reported at step 5.
 
     Example: lowres judge results.csv --proxy size=16 --target size=64 --bearable 1
 
     Args:
-        results: The CSV file, or a folder of runs.
+        results: The results. With TARGET-RESULTS, those of the proxy.
+        target_results: The results of the target, if they are elsewhere.
         proxy: The cheap side: COLUMN=VALUE, several separated by commas.
         target: The side that matters, in the same form.
         bearable: Points of error that a choice may cost. Default: 1, or the standard deviation of a
             run on the target if that is larger.
+        metric: Other metrics by which the proxy may choose, such as eval_loss or top5_error. Each
+            is judged beside the error. If larger is better, write max:NAME.
         images: Validation images behind each error; they bound the noise of a run.
+        error: The column of errors. Default: error.
+        unit: What that column holds. share: errors from 0 to 1. percent: errors from 0 to 100.
+            accuracy, accuracy-percent: the same for accuracies. Default: share, if the name of the
+            column says that it is an error.
+        axes: The columns that were swept, such as lr,width. Default: all that have no other
+            meaning.
         as_json: Print JSON instead of sentences.
     """
-    from lowres.study.results_table import ResultsTable, judge_table
+    from lowres.study.judging import judge_table
+    from lowres.study.results_files import Columns, read_results
+    from lowres.study.results_table import joined
 
     if images is not None and images < 1:
         raise StudyError(f"--images must be at least 1, was {images}")
-    read = ResultsTable.of_runs if results.is_dir() else ResultsTable.read
+    plain = tuple(name.removeprefix("min:").removeprefix("max:") for name in metric)
+    parts = ",".join(side for side in (proxy, target) if side).split(",")
+    apart = tuple(part.partition("=")[0].strip() for part in parts)
+    columns = Columns(error, unit, plain, axes, apart)
+    table = read_results(results, columns)
+    if target_results is not None:
+        table, first, second = joined(table, read_results(target_results, columns))
+        proxy = f"{first},{proxy}" if proxy else first
+        target = f"{second},{target}" if target else second
+    if proxy is None or target is None:
+        sides = ", ".join((*table.columns, *([table.fidelity] if table.fidelity else ())))
+        raise StudyError(
+            "name both sides, for example --proxy size=16 --target size=64; columns of "
+            f"{results} are {sides}"
+        )
     found = judge_table(
-        read(results),
+        table,
         proxy,
         target,
         bearable=share_of_points(bearable, "--bearable"),
         images=images,
+        metrics=metric,
     )
     if as_json:
         record = found.to_record()
         out.print(json.dumps({"pairs": [record], **record}, indent=2, ensure_ascii=False))
         return
+    for note in found.notes:
+        err.print(f"note: {note}")
     out.print(found.sentence())
-    if found.next_step:
-        out.print(f"Next: {found.next_step}.")
+    for line in found.lines():
+        out.print(line)
 
 
 @app.command(group=TRAINING)
@@ -96,7 +139,8 @@ def decide(
             run on the target if that is larger.
         at_most: Runs to add.
         working: How the runs are spread.
-        dry_run: Train nothing. Print the verdict so far and the next runs.
+        dry_run: Train nothing. Print the verdict so far, the next runs, their time, and the chance
+            of a sure answer by 6, 12, 24 and 48 further runs.
         quiet: Show no progress.
     """
     from lowres.study.decide import decide as looks_of, default_sides
@@ -133,14 +177,37 @@ def decide(
         for recipe in look.next_runs if dry_run else ():
             out.print(f"  next: {recipe.variant}, lr {recipe.lr:g}, seed {recipe.seed}")
         if dry_run:
-            runs = count(len(look.next_runs), "run")
-            out.print(f"the next round is {runs}, {look.cost:.2g} multiply-adds")
+            _print_next_round(look)
             return 0
     assert look.judgement is not None
     runs = count(look.added, "further run")
     if look.judgement.verdict.sure:
         out.print(f"The answer is sure after {runs}. For the page, run: lowres report {path}")
         return 0
-    again = f"lowres decide {path} --proxy {proxy} --target {target} --at-most {2 * at_most or 24}"
-    out.print(f"The answer is not sure after {runs}. To add more, run: {again}")
+    again = ["lowres", "decide", str(path), "--proxy", proxy, "--target", target]
+    again += ["--bearable", f"{bearable:g}"] if bearable is not None else []
+    command = shlex.join([*again, "--at-most", str(2 * at_most or 24)])
+    price = f" ({look.judgement.price})" if look.judgement.price else ""
+    out.print(f"The answer is not sure after {runs}. To add more{price}, run: {command}")
     return 1
+
+
+def _print_next_round(look: Look) -> None:
+    """Print what a dry run would train, how long that takes, and the chance of an answer."""
+    if not look.next_runs:
+        found = look.judgement.verdict if look.judgement else None
+        why = found.reason or "--at-most allows none" if found and not found.sure else "it is sure"
+        out.print(f"no further run would be trained: {why}")
+        return
+    time = "" if look.seconds is None else f", about {duration(look.seconds)} of training"
+    out.print(f"the next round is {count(len(look.next_runs), 'run')}{time}")
+    if look.judgement is None:
+        out.print("the chance of an answer is known once these are trained")
+    elif look.judgement.chances:
+        from lowres.statistics.power import MORE_RUNS
+
+        listed = ", ".join(
+            f"{runs}: {chance:.2f}"
+            for runs, chance in zip(MORE_RUNS, look.judgement.chances, strict=True)
+        )
+        out.print(f"chance of a sure answer, by the number of further runs: {listed}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -13,6 +14,9 @@ from lowres.store.preview import first_split, spread
 from lowres.store.store import Store
 from lowres.variant import FITS, RULES
 
+if TYPE_CHECKING:
+    from lowres.comparing.check import Check
+
 CELL_PX = 96
 GAP_PX = 6
 MARGIN_PX = 150
@@ -20,6 +24,8 @@ HEADER_PX = 12
 LINE_PX = 14
 TEXT_PX = 13
 INK, PALE_INK = (20, 20, 20), (110, 110, 110)
+
+PAIRS_A_ROW = 4
 
 
 def contact_sheet(store: Store, out: Path, *, split: str | None = None, count: int = 8) -> Path:
@@ -42,10 +48,7 @@ def contact_sheet(store: Store, out: Path, *, split: str | None = None, count: i
     """
     if count < 1:
         raise StoreError(f"--count must be at least 1, was {count}")
-    if out.suffix.lower() != ".png":
-        raise StoreError(
-            f"the contact sheet is a PNG: name it {out.with_suffix('.png')}, not {out}"
-        )
+    _need_png(out)
     split = split or first_split(store)
     labels = store.labels(split)
     variants = sorted(store.variants)
@@ -74,16 +77,66 @@ def contact_sheet(store: Store, out: Path, *, split: str | None = None, count: i
             cell = cell.resize((CELL_PX, CELL_PX), Image.Resampling.NEAREST)
             sheet.paste(cell, (left, first_top + line * pitch))
     for line, row in enumerate(rows):
-        name = text = with_word(store.classes[labels[row]])
-        while draw.textlength(name, font) > MARGIN_PX - 14 and text:
-            text = text[:-1]
-            name = f"{text}…"
+        name = _fitted(draw, font, with_word(store.classes[labels[row]]), MARGIN_PX - 14)
         middle = first_top + line * pitch + CELL_PX // 2
         draw.text((8, middle - 16), name, fill=INK, font=font)
         draw.text((8, middle), f"{split} {row}", fill=PALE_INK, font=font)
     out.parent.mkdir(parents=True, exist_ok=True)
     sheet.save(out)
     return out
+
+
+def pair_sheet(found: Check, out: Path, *, count: int = 60) -> Path:
+    """Draw pairs of equal and similar images, four a row, with similarity, class and names.
+
+    Args:
+        found: the check of a store.
+        out: the PNG file to write.
+        count: number of pairs, spread evenly over all similarities; fewer if there are fewer.
+
+    Raises:
+        StoreError: `out` is no PNG.
+    """
+    _need_png(out)
+    pairs = found.shown(count)
+    width, height = 2 * CELL_PX + 2 * GAP_PX, CELL_PX + 3 * LINE_PX + GAP_PX
+    rows = max(-(-len(pairs) // PAIRS_A_ROW), 1)
+    sheet = Image.new("RGB", (PAIRS_A_ROW * width + GAP_PX, rows * height + GAP_PX), "white")
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(TEXT_PX)
+    for number, (caption, *places) in enumerate(pairs):
+        left = GAP_PX + number % PAIRS_A_ROW * width
+        top = GAP_PX + number // PAIRS_A_ROW * height
+        for side, image in enumerate(found.images(np.array(places))):
+            cell = Image.fromarray(image).resize((CELL_PX, CELL_PX), Image.Resampling.NEAREST)
+            sheet.paste(cell, (left + side * CELL_PX, top))
+        below = [(caption, PALE_INK), *((found.name(place), INK) for place in places)]
+        for line, (text, ink) in enumerate(below):
+            text = _fitted(draw, font, text, width - GAP_PX)
+            draw.text((left, top + CELL_PX + line * LINE_PX), text, fill=ink, font=font)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    sheet.save(out)
+    return out
+
+
+def _need_png(out: Path) -> None:
+    if out.suffix.lower() != ".png":
+        raise StoreError(
+            f"the contact sheet is a PNG: name it {out.with_suffix('.png')}, not {out}"
+        )
+
+
+def _fitted(
+    draw: ImageDraw.ImageDraw,
+    font: ImageFont.ImageFont | ImageFont.FreeTypeFont,
+    text: str,
+    width: int,
+) -> str:
+    """Return a text, cut so that it fits into some pixels."""
+    fitted = text
+    while draw.textlength(fitted, font) > width and text:
+        text = text[:-1]
+        fitted = f"{text}…"
+    return fitted
 
 
 def reopen_store(path: str, digest: str) -> tuple[Store | None, str]:

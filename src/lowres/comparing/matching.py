@@ -42,8 +42,10 @@ def equal_rows(one: NDArray[np.uint64], other: NDArray[np.uint64]) -> tuple[Rows
 def _groups(table: NDArray[np.uint64]) -> NDArray[np.int64]:
     """Number the distinct rows of a table: (N,) int64, equal for equal rows."""
     order = np.lexsort(table.T)
-    new = np.zeros(len(table), np.int64)
-    new[1:] = (table[order[1:]] != table[order[:-1]]).any(axis=1)
+    new = np.zeros(len(table), np.bool_)
+    for column in table.T:  # one at a time, to save memory
+        ordered = column[order]
+        new[1:] |= ordered[1:] != ordered[:-1]
     groups = np.empty(len(table), np.int64)
     groups[order] = np.cumsum(new)
     return groups

@@ -38,6 +38,34 @@ class Fingerprints:
     mean: NDArray[np.float64]
 
 
+class Packed:
+    """The entries of a split in arrays: 60 bytes each in place of 300."""
+
+    def __init__(self, entries: Sequence[Entry]) -> None:
+        places: dict[str, int] = {}
+        self._text = "\n".join(entry.key for entry in entries).encode()  # a key is one line
+        breaks = np.flatnonzero(np.frombuffer(self._text, np.uint8) == ord("\n"))
+        self._ends = np.append(breaks, len(self._text))
+        self._numbers = np.empty((len(entries), 3), np.int64)  # place, offset, length
+        self.labels = np.fromiter((entry.label for entry in entries), np.int64, len(entries))
+        for row, entry in enumerate(entries):
+            place = places.setdefault(entry.location, len(places))
+            self._numbers[row] = place, entry.offset, entry.length
+        self._places = list(places)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, row: int) -> Entry:
+        begin = int(self._ends[row - 1]) + 1 if row else 0
+        key = self._text[begin : int(self._ends[row])].decode()
+        place, offset, length = self._numbers[row].tolist()
+        return Entry(key, int(self.labels[row]), self._places[place], offset, length)
+
+    def keys(self) -> list[str]:
+        return self._text.decode().split("\n")
+
+
 class SmallImages:
     """A set of small squares of one size.
 
@@ -69,10 +97,12 @@ class SmallImages:
                 variant.size,
             )
             return
-        self._index = index or source.index()
-        self.classes = self._index.classes
-        self.splits = {split: len(entries) for split, entries in self._index.splits.items()}
-        first = next(iter(self._index.splits.values()))[0]
+        listed = index or source.index()
+        self.classes = listed.classes
+        self._entries = {split: Packed(entries) for split, entries in listed.splits.items()}
+        del listed
+        self.splits = {split: len(entries) for split, entries in self._entries.items()}
+        first = next(iter(self._entries.values()))[0]
         height, width, _ = self._image(first).shape
         if height != width:
             raise SourceError(
@@ -100,9 +130,9 @@ class SmallImages:
         """
         if isinstance(self.source, StoreSource) and self.variant is not None:
             return self.source.images(split, self.variant, rows)
-        entries = self._index.splits[split]
+        entries = self._entries[split]
         images = np.empty((len(rows), self.size, self.size, 3), np.uint8)
-        for number, row in enumerate(rows):
+        for number, row in enumerate(map(int, rows)):
             image = self._image(entries[row])
             if image.shape != images.shape[1:]:
                 raise SourceError(
@@ -124,13 +154,13 @@ class SmallImages:
         """Return all labels of a split, (N,) int64."""
         if isinstance(self.source, StoreSource):
             return self.source.store.labels(split)
-        return np.fromiter((entry.label for entry in self._index.splits[split]), np.int64)
+        return self._entries[split].labels
 
     def keys(self, split: str) -> list[str]:
         """Return all keys of a split."""
         if isinstance(self.source, StoreSource):
             return self.source.store.keys(split)
-        return [entry.key for entry in self._index.splits[split]]
+        return self._entries[split].keys()
 
     def fingerprints(self, split: str, track: Track) -> Fingerprints:
         """Read every image of a split once."""

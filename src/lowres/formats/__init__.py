@@ -13,8 +13,10 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 from lowres.errors import SourceError
+from lowres.formats.archive import ArchiveSource, unpack_first
 from lowres.formats.batches import BatchesNpzSink, BatchesSink, BatchesSource
 from lowres.formats.cifar import CifarSource
+from lowres.formats.containers.rows import SUFFIXES
 from lowres.formats.containers.shards import is_pattern
 from lowres.formats.edm import EdmSink, EdmSource
 from lowres.formats.folder import FolderSink, FolderSource
@@ -22,7 +24,10 @@ from lowres.formats.idx import IdxSource
 from lowres.formats.ilsvrc import IlsvrcSource, small_imagenet
 from lowres.formats.parquet import ParquetSink, ParquetSource
 from lowres.formats.sink import Sink
-from lowres.formats.source import Source
+from lowres.formats.source import Reading, Source
+from lowres.formats.table import TableSource
+from lowres.formats.unlabelled import UnlabelledSource
+from lowres.formats.url import UrlSource
 from lowres.formats.webdataset import WebDatasetSink, WebDatasetSource
 
 ENTRY_POINTS = "lowres.formats"
@@ -46,8 +51,10 @@ FORMATS: tuple[Format, ...] = (
     Format(CifarSource),
     Format(IdxSource),
     Format(ParquetSource, {"parquet": ParquetSink}),
+    Format(ArchiveSource),
     Format(EdmSource, {"edm": EdmSink}),
     Format(IlsvrcSource),
+    Format(TableSource),
     Format(WebDatasetSource, {"webdataset": WebDatasetSink}),
     Format(FolderSource, {"folder": FolderSink}),
 )
@@ -83,21 +90,58 @@ def writers() -> dict[str, type[Sink]]:
     }
 
 
-def open_source(path: Path) -> Source:
+def open_source(path: Path, reading: Reading | None = None) -> Source:
     """Open a path in the first format that recognises it; those of other packages come first.
 
+    Args:
+        path: a folder or file; a pattern of shards; or a URL.
+        reading: what the source does not say itself.
+
     Raises:
-        SourceError: the path does not exist, no format recognises it, or the set has no labels.
+        SourceError: the path does not exist, no format recognises it, the set has no labels, or
+            columns are named for a set that is no table.
     """
+    reading = reading or Reading()
+    if UrlSource.recognises(path):
+        return UrlSource(path, reading)
     if not path.exists() and not is_pattern(path):
         raise SourceError(f"source {path} does not exist")
-    unlabelled = small_imagenet(path)
+    if reading.columns or TableSource.recognises(path):
+        if path.is_file() and path.suffix.lower() not in SUFFIXES:
+            raise SourceError(
+                f"--{' and --'.join(reading.columns)} name columns of a table, and {path} is none "
+                f"({', '.join(sorted(SUFFIXES))}): name the table as the source"
+            )
+        return TableSource(path, reading)
+    unlabelled = None if reading.unlabelled else small_imagenet(path)
     if unlabelled:
         raise SourceError(unlabelled)
     for row in (*installed(), *FORMATS):
         if row.reader is not None and row.reader.recognises(path):
-            return row.reader(path)
+            return _with(reading, row.reader, path)
+    if message := unpack_first(path):
+        raise SourceError(message)
     raise SourceError(
         f"source {path} must be a folder of images, or a tar, zip, Parquet or batch file that "
         "lowres reads (docs/formats.md); it is another file"
+    )
+
+
+def _with(reading: Reading, reader: type[Source], path: Path) -> Source:
+    """Open a path in the format that recognised it, in the way that the user asked for."""
+    if reader is FolderSource and (message := unpack_first(path)):
+        raise SourceError(message)
+    if reading.unlabelled and reader is FolderSource:
+        return UnlabelledSource(path)
+    if reader is ArchiveSource or (
+        reading.unlabelled and reader in (WebDatasetSource, EdmSource) and path.is_file()
+    ):
+        return ArchiveSource(path, reading)
+    if reading.class_level is None:
+        return reader(path)
+    if reader is FolderSource:
+        return FolderSource(path, reading.class_level)
+    raise SourceError(
+        f"--class-level is for folders and archives of class folders, and {path} is read as "
+        f"{reader.kind}: leave it out"
     )

@@ -1,8 +1,9 @@
 """One batch file of the released ImageNet8/16/32/64, pickle or npz: read and written.
 
 It holds `data`, uint8 (N, 3*S*S), each row all red, then all green, then all blue levels; `labels`,
-from 1; and in files of train `mean`, float64 (3*S*S), the mean of all rows of train (layout: the
-authors' `image2numpy_imagenet_train.py`). It is read from disk or inside a zip.
+from 1, or from 0 in sets that others saved; and in files of train `mean`, float64 (3*S*S), the mean
+of all rows of train (layout: the authors' `image2numpy_imagenet_train.py`). It is read from disk or
+inside a zip.
 
 A writer writes the pixels to disk as they come. The mean of train is known only after all files
 have their pixels; then each file gets its labels and the mean.
@@ -56,7 +57,7 @@ MAX_SHORT_BYTES = 0xFFFFFFFF
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
-    """A file without its pixels: labels (rows,) from 1, and the mean (side, side, 3) in levels."""
+    """A file without its pixels: labels (rows,) as stored, mean (side, side, 3) in levels."""
 
     rows: int
     side: int
@@ -208,9 +209,9 @@ class BatchFile:
             raise SourceError(f"{self.location} has {rows:,} images and {len(listed):,} labels")
         for row, label in enumerate(listed):
             whole = type(label) is int or isinstance(label, np.integer)
-            if not whole or not 1 <= label <= np.iinfo(np.int32).max:
+            if not whole or not 0 <= label <= np.iinfo(np.int32).max:
                 raise SourceError(
-                    f"{self.location}: label of row {row} must be an integer from 1, was "
+                    f"{self.location}: label of row {row} must be an integer from 0 or 1, was "
                     f"{label if isinstance(label, int | float) else type(label).__name__}"
                 )
         return np.array(listed, np.int64)

@@ -86,7 +86,7 @@ class BatchesSource(Source):
         batches = list(self._batches.values())
         side = batches[0][1].side
         names = _named_classes(self.path)
-        classes, label_of = _classes(batches, names)
+        classes, label_of = _classes(self.path, batches, names)
         entries: dict[str, list[Entry]] = {}
         for file, batch in batches:
             location, prefix = file.location, file.key
@@ -257,21 +257,30 @@ def _named_classes(path: Path) -> tuple[str, ...]:
 
 
 def _classes(
-    batches: Sequence[tuple[BatchFile, Batch]], names: tuple[str, ...]
+    path: Path, batches: Sequence[tuple[BatchFile, Batch]], names: tuple[str, ...]
 ) -> tuple[tuple[str, ...], dict[int, int]]:
     """Return the classes, and the label of each number in the files."""
     known = names or devkit_wnids()
+    zero = next((f.location for f, b in batches if b.labels.size and not b.labels.min()), None)
+    base = 0 if zero else 1
+    if zero and not names:
+        raise SourceError(
+            f"{zero} has the label 0, so this set counts from 0; the released sets count from 1, "
+            "and which class is 0 is not in the files (torchvision's order, or the devkit's less "
+            f"one?): put a file {CLASSES} into {path}, with the name of class 0 in its first line, "
+            "that of class 1 in its second, and so on; for ImageNet, WNIDs"
+        )
     for file, batch in batches:
-        above = np.flatnonzero(batch.labels > len(known))
+        above = np.flatnonzero(batch.labels >= len(known) + base)
         if above.size:
             raise SourceError(
-                f"{file.location}: label of row {above[0]} must be 1 to {len(known)}, was "
-                f"{batch.labels[above[0]]}"
+                f"{file.location}: label of row {above[0]} must be {base} to "
+                f"{len(known) + base - 1}, was {batch.labels[above[0]]}"
             )
     if names:
-        return names, {number: number - 1 for number in range(1, len(names) + 1)}
+        return names, {number: number - base for number in range(base, len(names) + base)}
     classes = wnids()
-    return classes, {number: classes.index(wnid) for number, wnid in enumerate(known, 1)}
+    return classes, {number: classes.index(wnid) for number, wnid in enumerate(known, base)}
 
 
 def _notes(
@@ -279,6 +288,14 @@ def _notes(
 ) -> Iterator[str]:
     if names:
         yield f"class names come from {CLASSES}"
+    else:
+        largest = max(int(batch.labels.max(initial=0)) for _, batch in batches)
+        if largest < len(classes):
+            yield (
+                f"no label is 0 or above {largest}, so the files do not show whether this set "
+                "counts from 1, as released, or is a part of one that counts from 0; lowres counts "
+                "from 1: look at some images and their classes (lowres show)"
+            )
     for split in ("train", "val"):
         labels = [batch.labels for file, batch in batches if file.split == split]
         seen = len(np.unique(np.concatenate(labels))) if labels else 0

@@ -83,15 +83,17 @@ def dataset_card(outline: Outline, parts: Sequence[Part]) -> str:
         {"split": HUB_SPLITS[split], "path": f"data/{HUB_SPLITS[split]}-*"}
         for split in outline.splits
     ]
+    features: list[dict[str, Any]] = [{"name": "image", "dtype": "image"}]
+    task = "unconditional-image-generation"
+    if outline.labelled:
+        task = "image-classification"
+        features.append({"name": "label", "dtype": {"class_label": {"names": names}}})
+    features.append({"name": "key", "dtype": "string"})
     record = {
         "license": "other",
-        "task_categories": ["image-classification"],
+        "task_categories": [task],
         "dataset_info": {
-            "features": [
-                {"name": "image", "dtype": "image"},
-                {"name": "label", "dtype": {"class_label": {"names": names}}},
-                {"name": "key", "dtype": "string"},
-            ],
+            "features": features,
             "splits": [
                 {"name": HUB_SPLITS[split], "num_bytes": total[split], "num_examples": count}
                 for split, count in outline.splits.items()
@@ -166,9 +168,10 @@ def croissant(outline: Outline, parts: Sequence[Part]) -> dict[str, Any]:
     fields = [
         split,
         _field("image", "sc:ImageObject", {"column": "image"}, {"jsonPath": "bytes"}),
-        _field("label", "sc:Integer", {"column": "label"}),
-        _field("key", "sc:Text", {"column": "key"}),
     ]
+    if outline.labelled:
+        fields.append(_field("label", "sc:Integer", {"column": "label"}))
+    fields.append(_field("key", "sc:Text", {"column": "key"}))
     images = {"@type": "cr:RecordSet", "@id": "default", "name": "default", "field": fields}
     return {
         "@context": CONTEXT,
@@ -234,11 +237,14 @@ def _facts(outline: Outline) -> list[str]:
     size, classes = outline.variant.size, outline.classes
     counts = ", ".join(f"{count} in {HUB_SPLITS[s]}" for s, count in outline.splits.items())
     order = "sorted by name" if list(classes) == sorted(classes) else "in the order of the source"
+    kinds = f"in {len(classes)} classes" if outline.labelled else "without labels"
+    numbered = [f"Labels number the classes from 0, {order}."] if outline.labelled else []
     return [
-        f"Images of {size} x {size} pixels in {len(classes)} classes ({counts}), made by lowres",
+        f"Images of {size} x {size} pixels {kinds} ({counts}), made by lowres",
         f"from the set {_one_line(outline.name)} as the variant {outline.variant}, and stored",
         "without loss as PNG, in a fixed random order.",
-        f"Labels number the classes from 0, {order}; a key is the name of an image in its source.",
+        *numbered,
+        "A key is the name of an image in its source.",
         f"The content hash, which depends on pixels, classes and splits, is {outline.content}.",
     ]
 

@@ -11,9 +11,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
-import struct
 import zipfile
-import zlib
 from array import array
 from pathlib import Path, PurePosixPath
 
@@ -21,8 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowres.errors import ImageError, SourceError, StoreError
-from lowres.formats.containers.streams import damage_named
-from lowres.formats.indexing import indexed, is_hidden, is_image_name, missing_classes
+from lowres.formats.containers.streams import ByteRanges
+from lowres.formats.containers.tar import Member
+from lowres.formats.containers.zip import read_member, zip_members
+from lowres.formats.indexing import check_several, indexed, missing_classes
+from lowres.formats.names import is_image_name, is_system
 from lowres.formats.sink import EARLIEST, Outline, Sink, png
 from lowres.formats.source import Entry, Index, Source, check_name, file_stamp
 from lowres.variant import MAX_SIZE_PX
@@ -40,23 +41,11 @@ MOST_LABELS_BYTES = 1_000_000_000
 LOOK_BYTES = 4096
 """How much of `dataset.json` is read to recognise it; other tools write files of that name."""
 
-LOCAL_HEADER = struct.Struct("<4s5H3L2H")
-"""The header of a member: signature, version, flags, method, time, date, CRC-32, sizes, and the
-lengths of name and extra field (PKWARE's APPNOTE.TXT, 4.3.7)."""
-
-HAS_DESCRIPTOR = 0x08
-"""Flag of a member whose CRC-32 comes after it."""
-
-ENCRYPTED = 0x01
-
 UNIX = 3
 """The system recorded in each member; by default it would be the one that lowres runs on."""
 
-MOST_IMAGE_BYTES = 256_000_000
-"""The most that a compressed member may unpack to."""
-
 Members = dict[str, tuple[int, int]]
-"""Where the header of each image begins in the ZIP, and its length; 0 and 0 for files."""
+"""Where the header of each file begins in the ZIP, and its length; 0 and 0 in a folder."""
 
 
 class EdmSource(Source):
@@ -77,8 +66,11 @@ class EdmSource(Source):
 
     def index(self) -> Index:
         is_folder = self.path.is_dir()
-        members, others, text = _in_folder(self.path) if is_folder else _in_zip(self.path)
+        members, text = _in_folder(self.path) if is_folder else _in_zip(self.path)
         labels = _labels(self.path, text)
+        others = [name for name in members.keys() - labels.keys() if not is_image_name(name)]
+        for name in others:
+            del members[name]
         if unpaired := labels.keys() - members.keys() or members.keys() - labels.keys():
             name = min(unpaired)
             what = f"has a label for {name}, which does not exist"
@@ -88,8 +80,9 @@ class EdmSource(Source):
         location = str(self.path)
         entries = [Entry(name, label, location, *members[name]) for name, label in labels.items()]
         classes = tuple(map(str, range(max(labels.values()) + 1)))
+        check_several(classes)
         splits = indexed({"train": entries})
-        notes = [f"left out {others} files not named like images"] if others else []
+        notes = [f"left out {len(others)} files that {LABELS} does not list"] if others else []
         notes += missing_classes("train", {classes[n] for n in set(labels.values())}, classes)
         layout = "EDM folder" if is_folder else "EDM ZIP"
         side = _side(self.read(splits["train"][0]))
@@ -98,33 +91,14 @@ class EdmSource(Source):
     def read(self, entry: Entry) -> bytes:
         if self.path.is_dir():
             return (self.path / entry.key).read_bytes()
-        header = self._at(entry, entry.offset, LOCAL_HEADER.size)
-        signature, _, flags, method, _, _, crc, _, _, name, extra = LOCAL_HEADER.unpack(header)
-        if signature != b"PK\x03\x04":
-            raise ImageError("it is damaged: it does not begin with the header of a member")
-        data = self._at(entry, entry.offset + len(header) + name + extra, entry.length)
-        if method == zipfile.ZIP_DEFLATED:
-            inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-            try:
-                data = inflater.decompress(data, MOST_IMAGE_BYTES)
-            except zlib.error as error:
-                raise ImageError(f"it is damaged: {error}") from error
-            if not inflater.eof:
-                raise ImageError(
-                    f"it is damaged: cut off, or unpacks to more than {MOST_IMAGE_BYTES} bytes"
-                )
-        if not flags & HAS_DESCRIPTOR and zlib.crc32(data) != crc:
-            raise ImageError("it is damaged: its checksum is wrong")
-        return data
+        member = Member(entry.key, entry.offset, entry.length)
+        return read_member(self.ranges, entry.location, member)
 
     def stamp(self, entry: Entry) -> str:
         return file_stamp(self.path / entry.key if self.path.is_dir() else self.path)
 
     def describe(self, entry: Entry) -> str:
         return str(self.path / entry.key) if self.path.is_dir() else super().describe(entry)
-
-    def _at(self, entry: Entry, offset: int, length: int) -> bytes:
-        return self.ranges.read(entry.location, offset, length, entry.key)
 
 
 class EdmSink(Sink):
@@ -136,6 +110,7 @@ class EdmSink(Sink):
 
     one_split = True
     is_file = True
+    takes_unlabelled = True
 
     def __init__(self, path: Path, outline: Outline) -> None:
         size = outline.variant.size
@@ -157,7 +132,8 @@ class EdmSink(Sink):
 
     def complete(self) -> None:
         pairs = (json.dumps([_name(n), label]) for n, label in enumerate(self._labels))
-        self._add(LABELS, f'{{"labels": [{", ".join(pairs)}]}}'.encode())
+        labels = f"[{', '.join(pairs)}]" if self.outline.labelled else "null"
+        self._add(LABELS, f'{{"labels": {labels}}}'.encode())
         self._zip.close()
 
     def _add(self, name: str, data: bytes) -> None:
@@ -170,60 +146,40 @@ def _name(number: int) -> str:
     return f"{number // PER_FOLDER:05}/img{number:08}.png"
 
 
-def _in_folder(root: Path) -> tuple[Members, int, bytes]:
-    """List the images below a folder, count other files, and read the labels."""
+def _in_folder(root: Path) -> tuple[Members, bytes]:
+    """List the files below a folder, and read the labels."""
     members: Members = {}
-    others = 0
     for folder, below, names in os.walk(root):
-        below[:] = [name for name in below if not is_hidden(name)]
+        below[:] = [name for name in below if not is_system(name)]
         prefix = PurePosixPath(folder).relative_to(root)
-        for name in itertools.filterfalse(is_hidden, names):
-            if is_image_name(name):
-                members[check_name(str(prefix / name), str(root))] = (0, 0)
-            else:
-                others += 1
+        for name in itertools.filterfalse(is_system, names):
+            members[check_name(str(prefix / name), str(root))] = (0, 0)
+    members.pop(LABELS, None)
     try:
         with (root / LABELS).open("rb") as file:
-            return members, others - 1, file.read(MOST_LABELS_BYTES + 1)
+            return members, file.read(MOST_LABELS_BYTES + 1)
     except OSError as error:
         raise SourceError(f"{root / LABELS} cannot be read: {error.strerror}") from error
 
 
-def _in_zip(path: Path) -> tuple[Members, int, bytes]:
-    """List the images of a ZIP, count other members, and read the labels."""
+def _in_zip(path: Path) -> tuple[Members, bytes]:
+    """List the files of a ZIP, and read the labels."""
     members: Members = {}
-    others = 0
-    total = path.stat().st_size
-    with damage_named(str(path)), zipfile.ZipFile(path) as archive:
-        for member in archive.infolist():
-            name = check_name(member.filename, str(path))
-            if member.is_dir() or any(map(is_hidden, name.split("/"))):
-                continue
-            if not is_image_name(name):
-                others += 1
-                continue
-            fault = "comes twice: remove one" if name in members else _fault(member, total)
-            if fault:
-                raise SourceError(f"{path}: {name} {fault}")
-            members[name] = (member.header_offset, member.compress_size)
-        if LABELS not in archive.NameToInfo:
-            raise SourceError(
-                f"{path} has no {LABELS}, so it is not a ZIP of EDM or StyleGAN3: unpack it and "
-                "build from the folder, or rename released batches back (Imagenet32_train.zip)"
-            )
-        with archive.open(LABELS) as file:
-            return members, others - 1, file.read(MOST_LABELS_BYTES + 1)
-
-
-def _fault(member: zipfile.ZipInfo, total: int) -> str | None:
-    """Return why a member of a ZIP of `total` bytes cannot be read."""
-    if member.flag_bits & ENCRYPTED:
-        return "is encrypted: unpack the ZIP with its password"
-    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        return "must be stored or deflated: make the ZIP anew with zip -0"
-    if member.header_offset < 0 or member.header_offset + member.compress_size > total:
-        return "is cut off: fetch the ZIP again"
-    return None
+    labels = None
+    for member in zip_members(path):
+        if member.name == LABELS:
+            labels = member
+        elif not any(map(is_system, member.name.split("/"))):
+            members[member.name] = (member.offset, member.length)
+    if labels is None:
+        raise SourceError(
+            f"{path} has no {LABELS}, so it is not a ZIP of EDM or StyleGAN3: unpack it and "
+            "build from the folder, or rename released batches back (Imagenet32_train.zip)"
+        )
+    try:
+        return members, read_member(ByteRanges(), str(path), labels)
+    except ImageError as error:
+        raise SourceError(f"{path}: {LABELS}: {error}") from error
 
 
 def _labels(path: Path, text: bytes) -> dict[str, int]:

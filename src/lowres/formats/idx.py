@@ -1,16 +1,20 @@
-"""MNIST and Fashion-MNIST: grey images and labels in idx files, plain or gzipped.
+"""MNIST, Fashion-MNIST and EMNIST: grey images and labels in idx files, plain or gzipped.
 
 An idx file is a magic number (two zero bytes, the type of the items, which is 8 for uint8, and the
 number of axes), the length of each axis as a big-endian uint32, and the items (layout: the page of
-MNIST). Sets in the same files, such as KMNIST, are read too, with their labels as names.
+MNIST). Sets in the same files, such as KMNIST, are read too, with their labels as names. A file may
+lie in a folder of its own name, as Kaggle unpacks them.
 """
 
 from __future__ import annotations
 
 import io
 import math
+import os
+import re
 import struct
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -22,11 +26,16 @@ from lowres.formats.indexing import indexed
 from lowres.formats.source import Entry, Index, Source
 from lowres.variant import MAX_SIZE_PX
 
-BELOW = ("raw", "MNIST/raw", "FashionMNIST/raw")
+BELOW = ("raw", "MNIST/raw", "FashionMNIST/raw", "KMNIST/raw", "EMNIST/raw")
 """Subfolders that are searched; the longer ones are torchvision's."""
 
-SPLITS = {"train": "train", "test": "t10k"}
-ENDINGS = {"images": ("-idx3-ubyte", ".idx3-ubyte"), "labels": ("-idx1-ubyte", ".idx1-ubyte")}
+NAME = re.compile(r"(.*?)(train|t10k|test)-(images|labels)([-.])idx([13])-ubyte(\.gz)?", re.ASCII)
+"""What the set is called if it is not MNIST (`emnist-letters-`), and the split of a file."""
+
+MOST_NAMES = 1000
+"""A folder with more is no folder of idx files; it is not listed further."""
+
+EMNIST = "emnist-"
 UINT8 = 8
 DIGITS = 10
 
@@ -51,23 +60,32 @@ class IdxSource(Source):
     def index(self) -> Index:
         splits = {split: labels for split, _, labels in self._sets.values()}
         largest = max(int(labels.max()) for labels in splits.values())
+        smallest = min(int(labels.min()) for labels in splits.values())
         folder = _folder(self.path) or self.path
         near = (*folder.absolute().parts[-3:], *folder.resolve().parts[-3:])
-        classes, notes = tuple(map(str, range(max(DIGITS, largest + 1)))), []
-        if any("fashion" in part.lower() for part in near):
+        is_emnist = any(Path(path).name.startswith(EMNIST) for path in self._sets)
+        first = min(smallest, 1) if is_emnist else 0
+        layout, notes = "EMNIST" if is_emnist else "MNIST", []
+        classes = tuple(map(str, range(first, max(first or DIGITS, largest + 1))))
+        if is_emnist:
+            notes.append("EMNIST's images lie on their side, as in its files")
+        elif any("fashion" in part.lower() for part in near):
             if largest >= DIGITS:
                 raise SourceError(f"{folder} has the label {largest}; Fashion-MNIST's are 0 to 9")
-            classes, notes = FASHION, ["the class T-shirt/top is called T-shirt"]
+            layout, classes = "Fashion-MNIST", FASHION
+            notes.append("the class T-shirt/top is called T-shirt")
         if "test" not in splits:
             notes.append("the set has no split test: its t10k files are missing")
         entries = {
-            split: [Entry(f"{row:06}", n, path, row) for row, n in enumerate(labels.tolist())]
+            split: [
+                Entry(f"{row:06}", n - first, path, row) for row, n in enumerate(labels.tolist())
+            ]
             for path, (split, _, labels) in self._sets.items()
         }
         return Index(
             classes=classes,
             splits=indexed(entries),
-            layout="Fashion-MNIST" if classes == FASHION else "MNIST",
+            layout=layout,
             notes=tuple(notes),
             native_px=next(pixels.shape[1] for _, pixels, _ in self._sets.values()),
         )
@@ -81,9 +99,16 @@ class IdxSource(Source):
     def _sets(self) -> dict[str, tuple[str, NDArray[np.uint8], NDArray[np.uint8]]]:
         """Split, pixels (N, S, S) and labels (N,) by the path of the images."""
         folder = _folder(self.path) or self.path
+        files = _files(folder)
+        names = sorted({prefix for prefix, _, _ in files})
+        if len(names) > 1:
+            raise SourceError(
+                f"{folder} has {len(names)} sets, {names[0] or 'MNIST'} and {names[1]}: build from "
+                "a folder with the files of one"
+            )
         sets = {}
-        for split, prefix in SPLITS.items():
-            images, labels = (_file(folder, prefix, part) for part in ENDINGS)
+        for split in ("train", "test"):
+            images, labels = (files.get((names[0], split, part)) for part in ("images", "labels"))
             if images and labels:
                 numbers, pixels = _array(labels, axes=1), _array(images, axes=3)
                 count, height, width = pixels.shape
@@ -97,8 +122,12 @@ class IdxSource(Source):
                     )
                 sets[str(images)] = split, pixels, numbers
             elif images or labels or split == "train":
-                missing = f"{prefix}-{'labels' if images else 'images'}"
-                raise SourceError(f"{folder}: {missing}-idx{1 if images else 3}-ubyte is missing")
+                missing = "labels-idx1-ubyte" if images else "images-idx3-ubyte"
+                of = (images or labels or Path(split)).name.partition("-images")[0]
+                raise SourceError(
+                    f"{folder}: {of.partition('-labels')[0]}-{missing} is missing; put it beside "
+                    "the others, plain or gzipped"
+                )
         sides = {pixels.shape[1] for _, pixels, _ in sets.values()}
         if len(sides) > 1:
             raise SourceError(f"{folder} has images of {' and '.join(map(str, sides))} px")
@@ -124,15 +153,26 @@ def _array(path: Path, axes: int) -> NDArray[np.uint8]:
 
 
 def _folder(path: Path) -> Path | None:
-    """Return the folder with the files of train or test."""
-    for folder in (path, *(path / below for below in BELOW)):
-        if any(_file(folder, prefix, part) for prefix in SPLITS.values() for part in ENDINGS):
-            return folder
-    return None
+    """Return the folder with the files of a set."""
+    return next((f for f in (path, *(path / below for below in BELOW)) if _files(f)), None)
 
 
-def _file(folder: Path, prefix: str, part: str) -> Path | None:
-    """Return a file by its two endings; plain before gzipped."""
-    endings = [ending + suffix for suffix in ("", ".gz") for ending in ENDINGS[part]]
-    paths = (folder / f"{prefix}-{part}{ending}" for ending in endings)
-    return next((path for path in paths if path.is_file()), None)
+def _files(folder: Path) -> dict[tuple[str, str, str], Path]:
+    """Return the files in a folder by set, split and part; plain before gzipped."""
+    try:
+        with os.scandir(folder) as children:
+            names = sorted(child.name for child in islice(children, MOST_NAMES + 1))
+    except OSError:
+        return {}
+    found: dict[tuple[str, str, str], Path] = {}
+    for name in names if len(names) <= MOST_NAMES else ():
+        matched = NAME.fullmatch(name)
+        path = folder / name
+        if matched and path.is_dir():
+            path /= name
+        if matched and path.is_file():
+            split = "train" if matched[2] == "train" else "test"
+            first = found.setdefault((matched[1], split, matched[3]), path)
+            if first.suffix == ".gz" and path.suffix != ".gz":
+                found[matched[1], split, matched[3]] = path
+    return found

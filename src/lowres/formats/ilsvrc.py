@@ -23,9 +23,11 @@ from pathlib import Path, PurePosixPath
 from lowres.errors import SourceError
 from lowres.formats.containers.streams import Gunzipped
 from lowres.formats.containers.tar import Member, members
-from lowres.formats.folder import FolderScan, FolderSource
-from lowres.formats.indexing import SPLIT_NAMES, Labelled, assembled, is_image_name
+from lowres.formats.folder import FolderScan, FolderSource, split_folders
+from lowres.formats.indexing import Labelled, assembled
+from lowres.formats.names import SPLIT_NAMES, is_image_name, split_of
 from lowres.formats.source import Entry, Index, Source, check_name
+from lowres.formats.tree import understood
 from lowres.imagenet import devkit_wnids, find
 
 TRAIN_TAR = "ILSVRC2012_img_train.tar"
@@ -218,10 +220,10 @@ class _Look:
 
     def class_folders(self, folder: Path) -> list[Labelled]:
         scan = FolderScan(folder)
-        split = SPLIT_NAMES.get(folder.name.lower(), "train")
-        rows = scan.labelled(split, folder)
-        scan.note_others()
-        self.notes += scan.notes
+        split = split_of(folder.name) or "train"
+        read = understood(scan.tree(), folder, 1, split=split)
+        rows = scan.labelled(read.splits[split])
+        self.notes += [*read.notes, *scan.notes()]
         return rows
 
     def flat_tar(self, path: Path) -> list[Labelled]:
@@ -329,7 +331,7 @@ def _parts(root: Path) -> dict[str, Part]:
             parts[split] = tar_form, root / tar
         elif split == "train" and _has(root, name):
             parts[split] = form, root
-        elif folder := FolderScan(root).named_splits().get(split):
+        elif folder := split_folders(root).get(split):
             parts[split] = (form if _has(folder, name) else CLASS_FOLDERS), folder
     return parts
 

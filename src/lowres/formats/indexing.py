@@ -12,25 +12,9 @@ from operator import attrgetter
 from typing import NamedTuple
 
 from lowres.errors import SourceError, nearest
+from lowres.formats.names import class_order, same_class
 from lowres.formats.source import Entry, Index
 from lowres.imagenet import SUBSETS, named
-
-SPLIT_NAMES = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-    "testing": "test",
-    "ilsvrc2012_img_train": "train",
-    "ilsvrc2012_img_val": "val",
-    "ilsvrc2012_img_test": "test",
-}
-"""Names of files and folders that mean a split, in any case, and the split."""
-
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
-"""Suffixes of files that are taken for images, in any case; the bytes decide how to decode."""
 
 _NUMBERED = re.compile(r"(.*?)(\d{1,9})(?:-of-(\d{1,9})(?:-[0-9a-f]+)?)?", re.ASCII | re.DOTALL)
 """A beginning, a number, and perhaps how many there are, with a hash as the Hub appends it."""
@@ -51,19 +35,27 @@ def assembled(
 ) -> Index:
     """Number the classes and make an index; the lists of images are emptied, to save memory.
 
-    Classes are sorted, unless `order` has all of their names. Splits that share no class with
-    train, such as a flat `test/images`, are left out.
+    Classes are in the order of `class_order`, unless `order` has all of their names. Splits that
+    share no class with train, such as a flat `test/images`, are left out.
+
+    Raises:
+        SourceError: there is one class alone, two class names look alike, or two images of a
+            split have the same key.
     """
     notes = list(notes)
-    in_split = {split: {row.name for row in rows} for split, rows in found.items() if rows}
+    stored = {split: {row.name for row in rows} for split, rows in found.items() if rows}
+    class_of = same_class(stored)
+    in_split = {split: {class_of[name] for name in names} for split, names in stored.items()}
     known = in_split.get("train")
     for split, names in list(in_split.items()):
         if known and not names & known:
             notes.append(f"left out {split}: train has none of its classes ({min(names)}, ...)")
             del in_split[split]
     filled = set().union(*in_split.values())
-    classes = [name for name in order if name in filled] if order else sorted(filled)
-    label = {name: position for position, name in enumerate(classes)}
+    order = [class_of.get(name, name) for name in order]
+    classes = [name for name in order if name in filled] if order else class_order(filled)
+    position = {name: label for label, name in enumerate(classes)}
+    label = {name: position[same] for name, same in class_of.items() if same in position}
     for split, names in in_split.items():
         notes += missing_classes(split, names, classes)
     splits = {
@@ -74,7 +66,23 @@ def assembled(
         for split in in_split
     }
     kept = tuple(note.encode("utf-8", "replace").decode() for note in notes)
-    return Index(tuple(classes), indexed(splits), layout, kept)
+    index = Index(tuple(classes), indexed(splits), layout, kept)
+    check_several(classes)
+    return index
+
+
+def check_several(classes: Sequence[str]) -> None:
+    """Check that there are two classes or more.
+
+    Raises:
+        SourceError: there is one class alone.
+    """
+    if len(classes) == 1:
+        raise SourceError(
+            f"the source has one class alone, {classes[0]}, and classification needs two: build "
+            "from the folder or file that has all classes; for images without labels, add "
+            "--unlabelled"
+        )
 
 
 def _drained(rows: list[Labelled]) -> Iterator[Labelled]:
@@ -104,31 +112,27 @@ def indexed(splits: dict[str, list[Entry]]) -> dict[str, tuple[Entry, ...]]:
     return found
 
 
-def split_of(name: str) -> str | None:
-    """Return the split that a file name means, such as `set-train-00000.tar`.
-
-    It is one of `SPLIT_NAMES` between other characters than letters and digits.
-    """
-    words = "".join(c if c.isalnum() else " " for c in name.lower()).split()
-    splits = {SPLIT_NAMES[word] for word in words if word in SPLIT_NAMES}
-    return splits.pop() if len(splits) == 1 else None
-
-
-def is_hidden(name: str) -> bool:
-    """Return whether file managers hide a name, or macOS puts it into archives."""
-    return name.startswith(".") or name == "__MACOSX"
-
-
-def is_image_name(name: str) -> bool:
-    """Return whether a file name or path ends in one of `IMAGE_SUFFIXES`."""
-    return f".{name.rpartition('.')[2].lower()}" in IMAGE_SUFFIXES
-
-
 def missing_classes(split: str, filled: Collection[str], classes: Sequence[str]) -> list[str]:
     """Return a note on the classes of which a split has no images, or none."""
     missing = [name for name in classes if name not in filled]
     counts = f"{len(missing)} of the {len(classes)} classes"
     return [f"{split} has no images of {counts}, {missing[0]} first"] if missing else []
+
+
+def _noted(whole: Index, part: Index, notes: Sequence[str] = ()) -> Index:
+    """Return a part of an index with notes on its own classes, not on those of the whole."""
+    stale = _class_notes(whole)
+    kept = [note for note in whole.notes if note not in stale]
+    return replace(part, notes=(*kept, *notes, *_class_notes(part)))
+
+
+def _class_notes(index: Index) -> list[str]:
+    """Return the notes on classes of which a split has no images."""
+    found = []
+    for split, entries in index.splits.items():
+        filled = {index.classes[label] for label in {entry.label for entry in entries}}
+        found += missing_classes(split, filled, index.classes)
+    return found
 
 
 def missing_number(stems: Iterable[str]) -> str | None:
@@ -179,7 +183,8 @@ def select_classes(index: Index, names: Sequence[str]) -> Index:
         )
     kept = tuple(name for name in index.classes if name in set(names))
     new_label = {index.classes.index(name): label for label, name in enumerate(kept)}
-    splits, notes = {}, list(index.notes)
+    splits: dict[str, tuple[Entry, ...]] = {}
+    notes = []
     for split, entries in index.splits.items():
         chosen = [entry for entry in entries if entry.label in new_label]
         if chosen:
@@ -188,7 +193,7 @@ def select_classes(index: Index, names: Sequence[str]) -> Index:
             raise SourceError(f"train has no images of {', '.join(kept)}")
         else:
             notes.append(f"left out {split}: it has no images of the classes kept")
-    return replace(index, classes=kept, splits=splits, notes=tuple(notes))
+    return _noted(index, replace(index, classes=kept, splits=splits), notes)
 
 
 def split_by_hash(index: Index, val_fraction: float) -> Index:
@@ -218,4 +223,5 @@ def split_by_hash(index: Index, val_fraction: float) -> Index:
                 f"--val-fraction {val_fraction} of {len(index.splits['train'])} images "
                 f"leaves {split} empty; choose another fraction"
             )
-    return replace(index, splits={split: tuple(entries) for split, entries in sides.items()})
+    parts = {split: tuple(entries) for split, entries in sides.items()}
+    return _noted(index, replace(index, splits=parts))

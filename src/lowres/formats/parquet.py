@@ -15,7 +15,7 @@ import json
 import math
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -24,20 +24,23 @@ from numpy.typing import NDArray
 
 from lowres.errors import ImageError, SourceError, require
 from lowres.formats.cards import HUB_SPLITS, Part, class_names_in, croissant, dataset_card
-from lowres.formats.indexing import indexed, missing_classes
+from lowres.formats.indexing import check_several, indexed, missing_classes
+from lowres.formats.names import class_order, same_class
 from lowres.formats.parquet_tables import (
     Arrow,
     Labels,
     RowGroups,
     Table,
-    by_split,
     files_of,
     folder_has_tables,
     open_table,
+    saved_to_disk,
+    split_tables,
 )
 from lowres.formats.sink import Outline, Sink, png
 from lowres.formats.source import Entry, Index, Source, check_name
 from lowres.imagenet import recognised
+from lowres.text import count
 from lowres.work.files import sha256_of_file, write_bytes, write_json
 
 GROUP_ROWS = 1000
@@ -74,10 +77,12 @@ class ParquetSource(Source):
     @classmethod
     def recognises(cls, path: Path) -> bool:
         """Recognise a Parquet file or a folder of them, without listing large folders."""
-        return folder_has_tables(path) if path.is_dir() else path.suffix.lower() == ".parquet"
+        if not path.is_dir():
+            return path.suffix.lower() == ".parquet"
+        return folder_has_tables(path) or saved_to_disk(path) is not None
 
     def index(self) -> Index:
-        paths = by_split(self.path)
+        paths, left = split_tables(self.path)
         splits = {split: [open_table(path) for path in found] for split, found in paths.items()}
         self._tables = {table.path: table for found in splits.values() for table in found}
         first = next(iter(self._tables.values()))
@@ -85,9 +90,13 @@ class ParquetSource(Source):
             table.check_like(first)
         read = {path: table.labels_and_names() for path, table in self._tables.items()}
         notes = _drop_unlabelled(splits, read)
+        if left:
+            notes.append(
+                f"left out {count(len(left), 'file')} whose names mean no split: {left[0]} first"
+            )
         if self.path.is_file() and files_of(self.path) > 1:
             notes.insert(0, f"read {self.path.name} alone, of {files_of(self.path)} files")
-        classes, position = self._classes(first, read, notes)
+        classes, position = self._classes(splits, read, notes)
         entries = indexed(
             {
                 split: [e for table in found for e in _entries(table, *read[table.path], position)]
@@ -128,23 +137,33 @@ class ParquetSource(Source):
         return table, group, entry.offset - table.starts[group]
 
     def _classes(
-        self, first: Table, read: Read, notes: list[str]
+        self, splits: dict[str, list[Table]], read: Read, notes: list[str]
     ) -> tuple[tuple[str, ...], dict[Any, int]]:
         """Return the class names in order, and the position of each stored label."""
-        stored: Sequence[Any]
+        first = next(iter(self._tables.values()))
         if not first.label_is_number:
-            stored = names = tuple(sorted(set().union(*(labels for labels, _ in read.values()))))
-        else:
-            known = first.class_names
-            if known is None:
-                folder = self.path if self.path.is_dir() else self.path.parent
-                known, more = class_names_in(folder / CARD, first.label)
-                notes += more
-            for path, (numbers, _) in read.items():
-                _check_range(path, first.label, numbers, None if known is None else len(known))
-            found = (np.unique(numbers).tolist() for numbers, _ in read.values())
-            stored = sorted(set().union(*found)) if known is None else range(len(known))
-            names = tuple(map(str, stored)) if known is None else known
+            stored = {
+                split: set().union(*(read[table.path][0] for table in tables))
+                for split, tables in splits.items()
+            }
+            class_of = same_class(stored)
+            names = tuple(class_order(set(class_of.values())))
+            for name in names:
+                check_name(name, f"the classes of {first.path}")
+            check_several(names)
+            label = {name: place for place, name in enumerate(names)}
+            return recognised(names), {name: label[same] for name, same in class_of.items()}
+        known = first.class_names
+        if known is None:
+            folder = self.path if self.path.is_dir() else self.path.parent
+            known, more = class_names_in(folder / CARD, first.label)
+            notes += more
+        for path, (numbers, _) in read.items():
+            _check_range(path, first.label, numbers, None if known is None else len(known))
+        found = (np.unique(numbers).tolist() for numbers, _ in read.values())
+        numbers_used = sorted(set().union(*found)) if known is None else range(len(known))
+        names = tuple(map(str, numbers_used)) if known is None else known
+        names = tuple(map(same_class({"": set(names)}).__getitem__, names))
         for name in names:
             check_name(name, f"the classes of {first.path}")
         repeated = [name for name, times in Counter(names).items() if times > 1]
@@ -152,7 +171,8 @@ class ParquetSource(Source):
             raise SourceError(
                 f"{first.path} has two classes named {repeated[0]!r}: class names must be unique"
             )
-        return recognised(names), {label: place for place, label in enumerate(stored)}
+        check_several(names)
+        return recognised(names), {label: place for place, label in enumerate(numbers_used)}
 
     def describe(self, entry: Entry) -> str:
         return f"{entry.location}, row {entry.offset}"
@@ -207,6 +227,7 @@ class ParquetSink(Sink):
     """
 
     shuffled = True
+    takes_unlabelled = True
 
     def __init__(self, path: Path, outline: Outline) -> None:
         self._arrow = require("pyarrow", "parquet")
@@ -245,40 +266,38 @@ class ParquetSink(Sink):
         if not self._rows:
             return
         images, names, labels, keys = zip(*self._rows, strict=True)
-        features = {  # of the columns, as `datasets` describes them
-            "image": {"_type": "Image"},
-            "label": {"names": list(self.outline.classes), "_type": "ClassLabel"},
-            "key": {"dtype": "string", "_type": "Value"},
+        features: dict[str, Any] = {"image": {"_type": "Image"}}  # as `datasets` describes them
+        columns = {
+            "image": self._arrow.StructArray.from_arrays(
+                [self._arrow.array(images, "binary"), self._arrow.array(names, "string")],
+                ["bytes", "path"],
+            )
         }
-        group = self._arrow.table(
-            {
-                "image": self._arrow.StructArray.from_arrays(
-                    [self._arrow.array(images, "binary"), self._arrow.array(names, "string")],
-                    ["bytes", "path"],
-                ),
-                "label": self._arrow.array(labels, "int64"),
-                "key": self._arrow.array(keys, "string"),
-            },
-            metadata={"huggingface": json.dumps({"info": {"features": features}})},
-        )
+        if self.outline.labelled:
+            features["label"] = {"names": list(self.outline.classes), "_type": "ClassLabel"}
+            columns["label"] = self._arrow.array(labels, "int64")
+        features["key"] = {"dtype": "string", "_type": "Value"}
+        columns["key"] = self._arrow.array(keys, "string")
+        metadata = {"huggingface": json.dumps({"info": {"features": features}})}
+        group = self._arrow.table(columns, metadata=metadata)
         shards = self._shards.setdefault(self._split, [])
         if self._writer is None:
+            label = ["label"] if self.outline.labelled else []
             self._writer = self._parquet.ParquetWriter(
                 self.partial / "data" / f"{self._split}-{len(shards)}",
                 group.schema,
-                compression={
-                    "image.bytes": "NONE",
-                    **dict.fromkeys(("image.path", "label", "key"), "SNAPPY"),
-                },
-                use_dictionary=["label"],
-                write_statistics=["label"],
+                compression=dict.fromkeys(["image.path", *label, "key"], "SNAPPY")
+                | {"image.bytes": "NONE"},
+                use_dictionary=label,
+                write_statistics=label,
                 write_page_checksum=True,
             )
             shards.append((0, 0))
         self._writer.write_table(group)
         rows, size = shards[-1]
         # A label takes 8 bytes; the Hub calls this size num_bytes.
-        size += sum(map(len, (*images, *names, *keys))) + 8 * len(labels)
+        label_bytes = 8 * len(labels) if self.outline.labelled else 0
+        size += sum(map(len, (*images, *names, *keys))) + label_bytes
         shards[-1] = (rows + len(labels), size)
         self._rows.clear()
         if size >= SHARD_BYTES:

@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowres.errors import SourceError, require
-from lowres.formats.indexing import SPLIT_NAMES, missing_number, split_of
+from lowres.formats.indexing import missing_number
+from lowres.formats.names import by_split, is_system, split_of
 
 IMAGE_COLUMNS = ("image", "img", "picture", "jpg", "png", "jpeg", "webp", "Image")
 LABEL_COLUMNS = ("label", "labels", "fine_label", "cls", "class", "target", "category", "digit")
@@ -28,9 +29,6 @@ LABEL_COLUMNS = ("label", "labels", "fine_label", "cls", "class", "target", "cat
 SUFFIX = ".parquet"
 BESIDE_IMAGES = "metadata.parquet"
 """A table that `datasets` puts beside loose images: not a set of its own."""
-
-SPLIT_FOLDERS = (*SPLIT_NAMES, *(f"partial-{name}" for name in SPLIT_NAMES))
-"""Folders of splits, as in the Hub's conversions to Parquet; large sets have partial ones."""
 
 MOST_FOLDERS = 32
 MOST_NAMES = 1000
@@ -170,29 +168,47 @@ def folder_has_tables(folder: Path) -> bool:
     if len(folders) > MOST_FOLDERS:
         folders = [folder / "data"]
     return any(
-        _has_tables(child) or any(_has_tables(child / split) for split in SPLIT_FOLDERS)
-        for child in folders
+        _has_tables(child) or any(map(_has_tables, _split_folders(child))) for child in folders
     )
 
 
-def by_split(root: Path) -> dict[str, list[Path]]:
-    """Return the Parquet files of each split, by the names of files and folders."""
-    splits: dict[str, list[Path]] = {}
+def saved_to_disk(folder: Path) -> str | None:
+    """Return why a folder is refused that `datasets` wrote by `save_to_disk`, or None."""
+    several = (folder / "dataset_dict.json").is_file()
+    if not several and not ((folder / "state.json").is_file() and any(folder.glob("*.arrow"))):
+        return None
+    call = f"load_from_disk({str(folder)!r})"
+    convert = f"d.{call}.to_parquet('NEW/train.parquet')"
+    if several:
+        convert = f"[s.to_parquet(f'NEW/{{n}}.parquet') for n, s in d.{call}.items()]"
+    return (
+        f"{folder} holds Arrow files of datasets' save_to_disk, which lowres does not read: make "
+        f'Parquet files of them and build from NEW: python -c "import datasets as d; {convert}"'
+    )
+
+
+def split_tables(root: Path) -> tuple[dict[str, list[Path]], list[Path]]:
+    """Return the Parquet files of each split, by the names of files and folders, and the others.
+
+    The others have names that mean no split (`names.by_split`).
+    """
     if root.is_file():
-        return {split_of(root.name) or "train": [root]}
+        return {split_of(root.name) or "train": [root]}, []
+    if arrow := saved_to_disk(root):
+        raise SourceError(arrow)
+    files = []
     for depth in range(3):
         for path in sorted(root.glob("*/" * depth + f"*{SUFFIX}")):
             within = path.relative_to(root)
-            if not all(map(_is_of_set, within.parts)):
-                continue
-            named = [within.name, *(folder.name for folder in within.parents)]
-            split = next(filter(None, map(split_of, named)), "train")
-            splits.setdefault(split, []).append(path)
-    if not splits:
+            if all(map(_is_of_set, within.parts)):
+                files.append((path, [path.stem, *(f.name for f in within.parents if f.name)]))
+                _check_hive(path, within)
+    if not files:
         raise SourceError(f"{root} holds no Parquet files, at its top or up to two folders deep")
+    splits, others = by_split(files, root)
     folders = {path.parent for paths in splits.values() for path in paths}
     configurations = sorted(
-        {folder.parent if folder.name.lower() in SPLIT_FOLDERS else folder for folder in folders}
+        {folder.parent if split_of(folder.name) else folder for folder in folders}
     )
     if len(configurations) > 1 and len(splits) > 1:
         raise SourceError(
@@ -207,7 +223,7 @@ def by_split(root: Path) -> dict[str, list[Path]]:
                 "folder of one configuration"
             )
         _check_parts(split, paths)
-    return splits
+    return splits, others
 
 
 def files_of(path: Path) -> int:
@@ -243,7 +259,7 @@ def open_table(path: Path) -> Table:
 
 
 def _has_tables(folder: Path) -> bool:
-    if folder.name.startswith(".") or not folder.is_dir():
+    if is_system(folder.name) or not folder.is_dir():
         return False
     try:
         with os.scandir(folder) as children:
@@ -253,8 +269,32 @@ def _has_tables(folder: Path) -> bool:
     return any(name.endswith(SUFFIX) and _is_of_set(name) for name in names)
 
 
+def _split_folders(folder: Path) -> list[Path]:
+    """Return the folders in a folder that are named like splits, or like Hive's partitions."""
+    try:
+        with os.scandir(folder) as children:
+            some = [Path(child) for child in islice(children, MOST_NAMES) if child.is_dir()]
+    except OSError:  # not there, or closed to us
+        return []
+    return [child for child in some if split_of(child.name) or "=" in child.name]
+
+
+def _check_hive(path: Path, within: Path) -> None:
+    """Check that no folder such as `label=cat` has the label, as Spark and Hive write it."""
+    for part in within.parts[:-1]:
+        column, equals, _ = part.partition("=")
+        if equals and column.lower() in LABEL_COLUMNS:
+            root = str(path)[: -len(str(within))].rstrip("/")
+            raise SourceError(
+                f"{path} has its {column} in the name of its folder, {part}: write the table again "
+                'with all columns in one file, and build from that: python -c "import '
+                "pyarrow.dataset as d, pyarrow.parquet as p; p.write_table(d.dataset("
+                f"{root!r}, partitioning='hive').to_table(), 'train.parquet')\""
+            )
+
+
 def _is_of_set(name: str) -> bool:
-    return not name.startswith(".") and name != BESIDE_IMAGES
+    return not is_system(name) and name != BESIDE_IMAGES
 
 
 def _check_parts(split: str, paths: Sequence[Path]) -> None:

@@ -41,6 +41,7 @@ class Outline:
         classes: class names in the order of the labels.
         splits: number of images in each split that is written.
         content: the content hash of the variant (docs/format.md).
+        labelled: the classes mean something; else there is one, which is not written.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Outline:
     classes: tuple[str, ...]
     splits: dict[str, int]
     content: str
+    labelled: bool = True
 
 
 class Sink(ABC):
@@ -63,6 +65,7 @@ class Sink(ABC):
             random order; else in row order.
         one_split: the format has no splits.
         is_file: it writes one file, else a folder.
+        takes_unlabelled: it writes sets without labels, too.
         partial: the file or folder to write into, made empty and locked.
         closing: closes open files if the sink is abandoned, and unlocks `partial`.
 
@@ -74,6 +77,7 @@ class Sink(ABC):
     shuffled: ClassVar[bool] = False
     one_split: ClassVar[bool] = False
     is_file: ClassVar[bool] = False
+    takes_unlabelled: ClassVar[bool] = False
 
     def __init__(self, path: Path, outline: Outline) -> None:
         path = path.absolute()

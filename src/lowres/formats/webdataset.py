@@ -1,8 +1,9 @@
 """WebDataset: tar shards in which the members of a sample share a name up to the first dot.
 
 lowres reads `KEY.jpg` with `KEY.cls` or `KEY.json`, without unpacking, from a folder of shards, one
-tar, or a pattern such as `set-train-{000000..000012}.tar`. It writes `SPLIT-NUMBER.tar` with
-`KEY.png`, `KEY.cls` and `KEY.json`.
+tar, or a pattern such as `set-train-{000000..000012}.tar`. A key may have dots where its image and
+label share it: `IMG.v2.jpg` and `IMG.v2.cls`. It writes `SPLIT-NUMBER.tar` with `KEY.png`,
+`KEY.cls` and `KEY.json`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import json
 import re
 import tarfile
 from collections import Counter, defaultdict
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,12 +24,15 @@ from lowres.errors import SourceError
 from lowres.formats.containers.shards import is_pattern, is_sharded, shards_of
 from lowres.formats.containers.tar import Member, members
 from lowres.formats.indexing import Labelled, assembled
+from lowres.formats.names import IMAGE_SUFFIXES
 from lowres.formats.sink import Outline, Sink, png
 from lowres.formats.source import Entry, Index, Source, check_name
 from lowres.imagenet import devkit_ids, recognised
+from lowres.text import count
 
-IMAGES = frozenset({"jpg", "jpeg", "png", "webp"})
-"""Extensions of images, in any case, as in WebDataset's own decoder."""
+IMAGES = frozenset(suffix.removeprefix(".") for suffix in IMAGE_SUFFIXES)
+LABELS = frozenset({"cls", "json"})
+"""Extensions of the members that lowres reads, in any case."""
 
 LABEL_BYTES = 2**20
 """The longest `.cls` or `.json`; they hold a number and a few words."""
@@ -73,10 +78,12 @@ class WebDatasetSink(Sink):
     """Writes tar shards of samples `KEY.png`, `KEY.cls` and `KEY.json`, equal bytes for equal sets.
 
     `KEY` counts the samples of a split in the order written. The JSON has the image's own key, its
-    class name and split. `classes.txt` lists the class names in the order of the labels.
+    class name and split. `classes.txt` lists the class names in the order of the labels. A set
+    without labels has no `.cls` and no `classes.txt`.
     """
 
     shuffled = True
+    takes_unlabelled = True
 
     def __init__(self, path: Path, outline: Outline) -> None:
         super().__init__(path, outline)
@@ -91,20 +98,22 @@ class WebDatasetSink(Sink):
             shard = tarfile.TarFile(path, "w", format=tarfile.USTAR_FORMAT)
             self._shards.append(self.closing.enter_context(shard))
         self._written[split] += 1
-        about = {"key": key, "class": self.outline.classes[label], "split": split}
-        for suffix, data in (
-            ("png", png(image)),
-            ("cls", str(label).encode("ascii")),
-            ("json", json.dumps(about, ensure_ascii=False).encode()),
-        ):
+        about = {"key": key, "split": split}
+        parts = {"png": png(image)}
+        if self.outline.labelled:
+            about = {"key": key, "class": self.outline.classes[label], "split": split}
+            parts["cls"] = str(label).encode("ascii")
+        parts["json"] = json.dumps(about, ensure_ascii=False).encode()
+        for suffix, data in parts.items():
             info = tarfile.TarInfo(f"{number:08}.{suffix}")  # time 0, owner 0, mode 644
             info.size = len(data)
             self._shards[-1].addfile(info, io.BytesIO(data))
 
     def complete(self) -> None:
         self._close_shard()
-        lines = "".join(f"{name}\n" for name in self.outline.classes)
-        (self.partial / "classes.txt").write_text(lines, "utf-8")
+        if self.outline.labelled:
+            lines = "".join(f"{name}\n" for name in self.outline.classes)
+            (self.partial / "classes.txt").write_text(lines, "utf-8")
 
     def _close_shard(self) -> None:
         if self._shards:
@@ -124,9 +133,13 @@ class _Listing:
 
     def index(self) -> Index:
         samples: dict[str, list[Sample]] = defaultdict(list)
-        shards = shards_of(self.path)
-        for split, path in shards:
-            samples[split] += self.shard(path)
+        shards, left = shards_of(self.path)
+        for split, paths in shards.items():
+            samples[split] = [row for path in paths for row in self.shard(path)]
+        if left:
+            self.notes.append(
+                f"left out {count(len(left), 'shard')} whose names mean no split: {left[0]} first"
+            )
         if not any(samples.values()):
             raise SourceError(
                 f"{self.path} holds no samples: expected tars with KEY.jpg and KEY.cls or KEY.json"
@@ -145,16 +158,30 @@ class _Listing:
         return assembled(found, "shards", self.notes, order)
 
     def shard(self, path: Path) -> list[Sample]:
-        """List the samples of one shard."""
+        """List the samples of one shard.
+
+        The key of a sample ends at the first dot, as for WebDataset. If a key has no image and
+        label of its own, or is left with members such as `v2.png` and `v2.cls`, these keys end at
+        the last dot.
+        """
         parts: dict[str, dict[str, Member]] = defaultdict(dict)
+        dotted: dict[str, dict[str, dict[str, Member]]] = defaultdict(lambda: defaultdict(dict))
         for member in members(path):
             stem, suffix = _parted(member.name)
-            if suffix not in IMAGES and suffix not in ("cls", "json"):
+            inner, dot, last = suffix.rpartition(".")
+            if last not in IMAGES | LABELS:
                 self.others[f".{suffix}" if suffix else "no suffix"] += 1
                 continue
-            if suffix in parts[stem]:
+            group = dotted[stem][f"{stem}.{inner}"] if dot else parts[stem]
+            if last in group:
                 raise SourceError(f"{path}: {stem} has two members .{suffix}; pack the shard again")
-            parts[stem][suffix] = member
+            group[last] = member
+        for stem, inner_groups in dotted.items():
+            for inner, group in inner_groups.items():
+                if _is_sample(group) or not _is_sample(parts.get(stem, {})):
+                    parts[inner] = group
+                else:  # more fields of a sample, such as seg.png
+                    self.others.update(f".{_parted(m.name)[1]}" for m in group.values())
         return [self.sample(path, stem, found) for stem, found in parts.items()]
 
     def sample(self, path: Path, stem: str, found: dict[str, Member]) -> Sample:
@@ -162,7 +189,7 @@ class _Listing:
         images = [member for suffix, member in found.items() if suffix in IMAGES]
         if len(images) != 1:
             raise SourceError(
-                f"{where} must have one image (.jpg, .jpeg, .png, .webp), was "
+                f"{where} must have one image (.jpg, .png, .webp, ...), was "
                 f"{', '.join(member.name for member in images) or 'none'}; pack the shard again"
             )
         label = self.label(path, where, found)
@@ -245,6 +272,10 @@ def _parted(name: str) -> tuple[str, str]:
     if not stem or name.startswith("__"):
         return name, ""
     return name[: len(name) - len(last)] + stem, suffix.lower()
+
+
+def _is_sample(found: Mapping[str, Member]) -> bool:
+    return any(suffix in IMAGES for suffix in found) and any(suffix in LABELS for suffix in found)
 
 
 def _label(text: str | None, about: str, where: str) -> Label:

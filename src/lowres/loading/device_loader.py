@@ -122,6 +122,10 @@ class DeviceLoader:
         """Count the batches of an epoch."""
         return len(self.loader)
 
+    def positions(self, epoch: int, first: int = 0) -> Iterator[NDArray[np.int64]]:
+        """Yield the positions of each batch; see `NumpyLoader.positions`."""
+        return self.loader.positions(epoch, first)
+
     def batches(self, epoch: int, first: int = 0) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """Yield the batches of an epoch from batch `first` on."""
         bounds, draws = self._draws(epoch, first)

@@ -181,6 +181,10 @@ class TorchLoader:
     def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         return _as_tensors(iter(self.loader))
 
+    def positions(self, epoch: int, first: int = 0) -> Iterator[NDArray[np.int64]]:
+        """Yield the positions of each batch; see `NumpyLoader.positions`."""
+        return self.loader.positions(epoch, first)
+
     def batches(self, epoch: int, first: int = 0) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """Yield the batches of an epoch from batch `first` on."""
         return _as_tensors(self.loader.batches(epoch, first))

@@ -5,9 +5,11 @@ Page, Markdown, JSON and charts only show these numbers.
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import combinations
 from typing import Literal, TypeVar
 
@@ -16,11 +18,13 @@ import numpy as np
 from lowres.report.curves import (
     AnytimeCurve,
     ConfigurationCost,
+    LearningCurve,
     ResponseCurve,
     Shift,
     VariantCost,
     anytime_curves,
     costs,
+    learning_curves,
     responses,
     shifts,
     spent,
@@ -30,20 +34,28 @@ from lowres.statistics import (
     Comparison,
     Difference,
     Figure,
+    Law,
     Verdict,
     ceiling,
     compare_values,
     judge,
+    learning_rate_law,
     mean_errors,
     pair_up,
     rank_correlation,
 )
-from lowres.text import count, value as value_text
+from lowres.statistics.answers import BANDS
+from lowres.statistics.law import FEWEST_SIZES
+from lowres.study.validation_images import ImageFindings, covariance, image_findings
+from lowres.text import count, duration, value as value_text
 from lowres.variant import Variant
 
 Key = TypeVar("Key", bound=Hashable)
 
 NOTHING = "No verdict yet: no configuration was finished on two sizes of one filter."
+
+ONLY = "the only one"
+"""What a configuration is called where nothing was swept but the size."""
 
 FEWEST_OF_WIDTHS = 3
 """Configurations below which two widths are not compared at all: every study has such pairs."""
@@ -65,6 +77,7 @@ class JudgedPair:
         configurations: in words.
         proxy_errors: mean error of each on the proxy, a share, inf if one diverged.
         target_errors: the same on the target.
+        round_s: training time of two runs on the target, which a round of `lowres decide` adds.
     """
 
     kind: Literal["size", "width"]
@@ -76,6 +89,7 @@ class JudgedPair:
     configurations: tuple[str, ...]
     proxy_errors: tuple[float, ...]
     target_errors: tuple[float, ...]
+    round_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,10 +117,13 @@ class Analysis:
         pairs: proxies and targets, judged.
         responses: error against learning rate.
         shifts: how far the best learning rate moves.
+        learning_curves: error along the training of each variant's best configuration.
+        law: how the best learning rate depends on size and width; None below three sizes.
         costs: cost and error of each configuration.
         anytime: error against the cost of a search.
         spent: cost and best error of each variant.
         filters: filters, and values of other fields in words, against each other.
+        images: what single validation images say about the pair of the first screen.
     """
 
     rows: list[Row]
@@ -114,10 +131,13 @@ class Analysis:
     pairs: list[JudgedPair]
     responses: list[ResponseCurve]
     shifts: list[Shift]
+    learning_curves: list[LearningCurve]
+    law: Law | None
     costs: list[ConfigurationCost]
     anytime: list[AnytimeCurve]
     spent: list[VariantCost]
     filters: list[FieldResult]
+    images: ImageFindings | None
 
     @property
     def variants(self) -> tuple[str, ...]:
@@ -136,9 +156,18 @@ class Analysis:
         """The verdicts in words: on pairs with the largest size, learning rates and filters."""
         return [
             *(pair.sentence for pair in self.pairs if self._is_main(pair)),
-            *_learning_rate_sentences(self.shifts),
+            *self.learning_rate_sentences,
             *(comparison.sentence for comparison in self.filters),
+            *(self.images.sentences if self.images else ()),
         ] or [NOTHING]
+
+    @property
+    def learning_rate_sentences(self) -> list[str]:
+        """How far the best learning rate moves, for each pair of sizes."""
+        return [
+            *_learning_rate_sentences(self.shifts),
+            *([self.law.sentence()] if self.law else []),
+        ]
 
     @property
     def other_sentences(self) -> list[str]:
@@ -151,30 +180,50 @@ class Analysis:
         return pair.kind == "size" and Variant.parse(pair.verdict.target).size == sizes[0]
 
 
-def analyse(rows: list[Row], bearable: float | None = None) -> Analysis:
+def analyse(rows: list[Row], bearable: float | None = None, study: str = "") -> Analysis:
     """Compute everything that a report shows.
 
     Args:
         rows: the runs.
         bearable: regret that does not matter, a share; None for the default of `judge`.
+        study: the folder that `lowres decide` can add runs to; empty if it is no study.
     """
     swept = swept_fields(rows)
     curves, points = responses(rows, swept), costs(rows, swept)
+    pairs = judged_pairs(rows, swept, bearable, study)
+    first, images = main_pair(pairs), None
+    if first and first.kind == "size":
+        images = _image_findings(rows, swept, first)
     return Analysis(
         rows=rows,
         swept=swept,
-        pairs=judged_pairs(rows, swept, bearable),
+        pairs=pairs,
         responses=curves,
         shifts=shifts(curves),
+        law=_law(curves),
+        learning_curves=learning_curves(rows, swept),
         costs=points,
         anytime=anytime_curves(rows),
         spent=spent(rows, points),
         filters=field_results(rows, swept),
+        images=images,
+    )
+
+
+def _law(curves: Sequence[ResponseCurve]) -> Law | None:
+    """Fit the law of the best learning rate; predict it for twice the largest size."""
+    known = [(Variant.parse(one.variant).size, one.width, one.optimum)
+             for one in curves if one.optimum]  # fmt: skip
+    if len({size for size, *_ in known}) < FEWEST_SIZES:
+        return None
+    sizes, widths, optima = zip(*known, strict=True)
+    return learning_rate_law(
+        sizes, widths, optima, [(2 * max(sizes), width) for width in sorted(set(widths))]
     )
 
 
 def judged_pairs(
-    rows: Sequence[Row], swept: Sequence[str], bearable: float | None = None
+    rows: Sequence[Row], swept: Sequence[str], bearable: float | None = None, study: str = ""
 ) -> list[JudgedPair]:
     """Judge all pairs of sizes of one filter, and all widths against the widest.
 
@@ -183,6 +232,7 @@ def judged_pairs(
     finished = [row for row in rows if row.finished]
     by_variant = _grouped(finished, lambda row: row.variant)
     found: list[JudgedPair | None] = []
+    decide = partial(decide_command, study, rows) if study else None
     names = fields_but(swept, "variant")
     pairs = sorted(
         combinations(sorted(by_variant), 2), key=lambda pair: (pair[1].size, pair[0].size)
@@ -191,7 +241,9 @@ def judged_pairs(
         alike = (proxy.filter, proxy.fit, proxy.rule) == (target.filter, target.fit, target.rule)
         if alike and proxy.size < target.size:
             sides = by_variant[proxy], by_variant[target]
-            found.append(_judged("size", sides, (str(proxy), str(target)), names, 1, bearable))
+            found.append(
+                _judged("size", sides, (str(proxy), str(target)), names, 1, bearable, decide)
+            )
     names = fields_but(swept, "variant", "width")
     for variant, of_variant in sorted(by_variant.items())[::-1]:
         by_width = _grouped(of_variant, lambda row: row.recipe.width)
@@ -199,8 +251,44 @@ def judged_pairs(
         for width in narrower[::-1]:
             called = f"{variant} width {width:g}", f"width {widest:g}"
             sides = by_width[width], by_width[widest]
-            found.append(_judged("width", sides, called, names, FEWEST_OF_WIDTHS, bearable))
+            found.append(_judged("width", sides, called, names, FEWEST_OF_WIDTHS, bearable, decide))
     return [pair for pair in found if pair is not None]
+
+
+def _image_findings(
+    rows: Sequence[Row], swept: Sequence[str], pair: JudgedPair
+) -> ImageFindings | None:
+    names, verdict = fields_but(swept, "variant"), pair.verdict
+    runs = _grouped(
+        [row for row in rows if row.finished],
+        lambda row: (row.recipe.variant, label(row.recipe, names) or ONLY),
+    )
+    proxy, target = (
+        [runs[side, one] for one in pair.configurations] for side in (verdict.proxy, verdict.target)
+    )
+    called = "" if verdict.choice is None else pair.configurations[verdict.choice]
+    return image_findings((verdict.proxy, verdict.target), proxy, target, verdict.choice, called)
+
+
+def main_pair(pairs: Sequence[JudgedPair]) -> JudgedPair | None:
+    """Return the pair that a reader wants first.
+
+    Of the pairs of sizes with the largest target, it is the smallest proxy that stands in; if none
+    does, the one with the largest probability.
+    """
+    sizes = [pair for pair in pairs if pair.kind == "size"]
+    if not sizes:
+        return max(pairs, key=lambda pair: pair.verdict.p_bearable, default=None)
+    largest = max(Variant.parse(pair.verdict.target).size for pair in sizes)
+    of_largest = [pair for pair in sizes if Variant.parse(pair.verdict.target).size == largest]
+
+    def rank(pair: JudgedPair) -> tuple[bool, float, float]:
+        stands_in = pair.verdict.answer == BANDS[0][1]
+        size = Variant.parse(pair.verdict.proxy).size
+        # Of two filters, the one with less error.
+        return stands_in, -size if stands_in else pair.verdict.p_bearable, -min(pair.target_errors)
+
+    return max(of_largest, key=rank)
 
 
 def _grouped(rows: Sequence[Row], key: Callable[[Row], Key]) -> dict[Key, list[Row]]:
@@ -217,6 +305,7 @@ def _judged(
     names: Sequence[str],
     fewest: int,
     bearable: float | None,
+    decide: Callable[[Verdict], str] | None,
 ) -> JudgedPair | None:
     """Judge a pair; None if fewer than `fewest` configurations were run on both sides."""
     proxy, target = (_grouped(rows, lambda row: label(row.recipe, names)) for rows in sides)
@@ -229,21 +318,24 @@ def _judged(
         pair.proxy,
         pair.target,
         called,
-        axes=[[_on_axis(getattr(recipe, name)) for recipe in recipes] for name in names],
+        axes={name: [_on_axis(getattr(recipe, name)) for recipe in recipes] for name in names},
         bearable=bearable,
+        image_covariance=covariance([target[key] for key in common]),
     )
-    in_words = tuple(key or "the only one" for key in common)
+    in_words = tuple(key or ONLY for key in common)
     saving = _saving(proxy, target, common, verdict)
+    round_s = 2 * mean([row.seconds for row in sides[1]])
     return JudgedPair(
         kind,
         verdict,
-        _pair_sentence(verdict, in_words, saving),
+        _pair_sentence(verdict, in_words, saving, decide, round_s),
         rank_correlation(pair.proxy, pair.target, "kendall"),
         ceiling(pair.target, "kendall"),
         saving,
         in_words,
         tuple(mean_errors(pair.proxy).tolist()),
         tuple(mean_errors(pair.target).tolist()),
+        round_s,
     )
 
 
@@ -271,15 +363,39 @@ def _saving(
     return sum(each[key] * len(proxy[key]) for key in common) / by_proxy
 
 
-def _pair_sentence(verdict: Verdict, names: Sequence[str], saving: float | None) -> str:
+def _pair_sentence(
+    verdict: Verdict,
+    names: Sequence[str],
+    saving: float | None,
+    decide: Callable[[Verdict], str] | None,
+    round_s: float,
+) -> str:
     choice, rival = ("" if row is None else names[row] for row in (verdict.choice, verdict.rival))
     parts = [verdict.sentence(choice, rival)]
     if saving is not None:
         parts.append(f"Its search takes {saving:.1f} times fewer operations.")
-    if not verdict.sure:
+    if not verdict.sure and decide:
+        parts.append(f"Next: 2 runs, about {duration(round_s)}: {decide(verdict)}")
+    elif not verdict.sure:
         seeds = max(2, verdict.seeds[0] + 1)
         parts.append(f"Next: repeat the same lowres study command with --seeds {seeds}.")
     return " ".join(parts)
+
+
+def decide_command(study: str, rows: Sequence[Row], verdict: Verdict) -> str:
+    """Return the command that adds runs to a study until the answer on a pair is sure."""
+    several = len({row.variant.filter for row in rows}) > 1
+    proxy, of_width, width = verdict.proxy.partition(" width ")
+
+    def side(name: str, width: str) -> str:
+        variant = Variant.parse(name)
+        of_filter = f",filter={variant.filter}" if several else ""
+        return f"size={variant.size}{of_filter}" + (f",width={width}" if of_width else "")
+
+    # A pair of widths is named `16-box width 1`, `width 2`.
+    widest = verdict.target.removeprefix("width ")
+    sides = side(proxy, width), side(proxy if of_width else verdict.target, widest)
+    return shlex.join(["lowres", "decide", study, "--proxy", sides[0], "--target", sides[1]])
 
 
 def _cells(groups: dict[str, list[Row]]) -> Iterator[tuple[str, int, float]]:
@@ -346,7 +462,7 @@ def _field_sentence(title: str, comparison: Comparison) -> str:
 
 def _in_words(found: Difference, values: int, verb: str) -> str:
     other = found.second if values == 2 else f"the mean of the other {values - 1}"
-    reach = 100 * (found.interval.high - found.mean)
+    reach = max(0.1, 100 * (found.interval.high - found.mean))
     size = f"{abs(100 * found.mean):.1f} \N{PLUS-MINUS SIGN} {reach:.1f} points"
     return f"{found.first} {verb} {'worse' if found.mean > 0 else 'better'} than {other} by {size}"
 

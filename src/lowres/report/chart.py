@@ -19,6 +19,9 @@ DASHES = ("", "6 3", "2 3", "8 3 2 3")
 MOST_TICKS = 9
 """On a logarithmic scale."""
 
+MOST_LETTERS = 52
+"""Of the ticks of such a scale, if each were as long as the longest: more would overlap."""
+
 
 @dataclass(frozen=True, slots=True)
 class Style:
@@ -152,7 +155,8 @@ def _logarithmic_ticks(low: float, high: float) -> list[float]:
     for factors in ((1, 2, 5), (1, 3), (1,)):
         every = [float(f"{factor}e{power}") for power in powers for factor in factors]
         found = [value for value in every if low <= value <= high]
-        if len(found) <= MOST_TICKS:
+        letters = max((len(f"{value:g}") for value in found), default=0) + 1
+        if len(found) <= MOST_TICKS and len(found) * letters <= MOST_LETTERS:
             return found
     return found[:: len(found) // (MOST_TICKS - 1) + 1]
 

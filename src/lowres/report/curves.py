@@ -6,7 +6,6 @@ import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate
 from typing import Literal, get_args
 
 import numpy as np
@@ -16,7 +15,7 @@ from lowres.statistics import (
     Figure,
     Optimum,
     Region,
-    anytime,
+    Traces,
     best_by,
     optimum,
     overlap,
@@ -24,6 +23,7 @@ from lowres.statistics import (
     region,
     shift,
 )
+from lowres.statistics.error_tables import Array
 from lowres.training.run import RunState
 from lowres.variant import Variant
 
@@ -47,6 +47,7 @@ class ResponseCurve:
     Attributes:
         variant: the variant that was trained on.
         setting: the other swept fields, in words; empty if there are none.
+        width: of its network.
         learning_rates: rising.
         errors: for each learning rate the errors of its runs, inf if one diverged.
         optimum: the fitted one; None if nothing trained.
@@ -55,6 +56,7 @@ class ResponseCurve:
 
     variant: str
     setting: str
+    width: float
     learning_rates: tuple[float, ...]
     errors: tuple[tuple[float, ...], ...]
     optimum: Optimum | None
@@ -83,6 +85,27 @@ class Shift:
     setting: str
     decades: Figure
     overlap: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class LearningCurve:
+    """Error after each epoch of the best configuration of a variant, mean over its runs.
+
+    Attributes:
+        variant: the variant.
+        label: the configuration.
+        errors: (epochs,) top-1 errors, shares.
+    """
+
+    variant: str
+    label: str
+    errors: tuple[float, ...]
+
+    @property
+    def quarters(self) -> tuple[float, ...]:
+        """Errors after each quarter of the epochs; empty if there are fewer than 4."""
+        count = len(self.errors)
+        return tuple(self.errors[n * count // 4 - 1] for n in (1, 2, 3, 4)) if count > 3 else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,14 +174,15 @@ class VariantCost:
 def responses(rows: Sequence[Row], swept: Sequence[str]) -> list[ResponseCurve]:
     """Group finished runs into curves of three or more learning rates."""
     names = fields_but(swept, "variant", "lr")
-    groups: dict[tuple[Variant, str], dict[float, list[float]]] = defaultdict(
+    groups: dict[tuple[Variant, str, float], dict[float, list[float]]] = defaultdict(
         lambda: defaultdict(list)
     )
     for row in rows:
         if row.finished:
-            groups[row.variant, label(row.recipe, names)][row.recipe.lr].append(row.error)
+            curve = row.variant, label(row.recipe, names), row.recipe.width
+            groups[curve][row.recipe.lr].append(row.error)
     curves = []
-    for (variant, setting), errors in groups.items():
+    for (variant, setting, width), errors in groups.items():
         if len(errors) < FEWEST_RATES:
             continue
         rates = sorted(errors)
@@ -171,6 +195,7 @@ def responses(rows: Sequence[Row], swept: Sequence[str]) -> list[ResponseCurve]:
             ResponseCurve(
                 str(variant),
                 setting,
+                width,
                 tuple(rates),
                 tuple(tuple(errors[rate]) for rate in rates),
                 optimum(rates, table) if trained else None,
@@ -228,6 +253,26 @@ def costs(rows: Sequence[Row], swept: Sequence[str]) -> list[ConfigurationCost]:
     return [replace(point, on_front=front[point.label]) for point in points]
 
 
+def learning_curves(rows: Sequence[Row], swept: Sequence[str]) -> list[LearningCurve]:
+    """Return the curve of the best configuration of each variant, the least error first."""
+    names = fields_but(swept) or ("variant",)
+    groups: dict[tuple[str, str], list[Row]] = defaultdict(list)
+    for row in rows:
+        if row.finished:
+            groups[row.recipe.variant, label(row.recipe, names)].append(row)
+    best: dict[str, tuple[float, str]] = {}
+    for (variant, name), of in groups.items():
+        error = mean([row.error for row in of])
+        if error < best.get(variant, (math.inf, ""))[0]:
+            best[variant] = error, name
+    found = []
+    for variant, (_, name) in sorted(best.items(), key=lambda item: item[1]):
+        traces = [row.epochs.get("top1_error", np.zeros(0)) for row in groups[variant, name]]
+        if min(map(len, traces)) == max(map(len, traces)) > 1:
+            found.append(LearningCurve(variant, name, tuple(np.mean(traces, axis=0).tolist())))
+    return found
+
+
 def _known_mean(values: Sequence[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return mean(known) if known and len(known) == len(values) else None
@@ -237,7 +282,7 @@ def anytime_curves(rows: Sequence[Row]) -> list[AnytimeCurve]:
     """Return a curve for each variant and each unit in which all of its runs have a cost."""
     groups: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
-        if row.finished and row.history:
+        if row.finished and len(row.epochs.get("top1_error", ())):
             groups[row.recipe.variant].append(row)
     found = (_anytime(variant, unit, of) for unit in UNITS for variant, of in groups.items())
     return [curve for curve in found if curve is not None]
@@ -249,15 +294,12 @@ def _anytime(variant: str, unit: Unit, rows: Sequence[Row]) -> AnytimeCurve | No
     if len(known) < len(rows):
         return None
     random = np.random.default_rng(0)
-    drawn = []
-    for _ in range(ORDERS):
-        order = random.permutation(len(known))
-        curve = anytime([known[place][0] for place in order], [known[place][1] for place in order])
-        if curve is not None:
-            drawn.append(curve)
+    joined = Traces.of([cost for cost, _ in known], [error for _, error in known])
+    orders = (random.permutation(len(known)) for _ in range(ORDERS))
+    drawn = [curve for curve in map(joined.curve, orders) if curve is not None]
     if not drawn:
         return None
-    total = sum(cost[-1] for cost, _ in known)
+    total = math.fsum(cost[-1] for cost, _ in known)
     # From the first cost by which every order has reached an error.
     at = np.geomspace(max(curve.cost[0] for curve in drawn), total, STEPS)
     table = np.array([[best_by(curve, cost) for cost in at] for curve in drawn], dtype=np.float64)
@@ -265,16 +307,14 @@ def _anytime(variant: str, unit: Unit, rows: Sequence[Row]) -> AnytimeCurve | No
     return AnytimeCurve(variant, unit, tuple(at.tolist()), tuple(median), tuple(low), tuple(high))
 
 
-def _trace(row: Row, unit: Unit) -> tuple[list[float], list[float]] | None:
+def _trace(row: Row, unit: Unit) -> tuple[Array, Array] | None:
     """Return cost and error of a run after each epoch; None if the cost was not counted."""
-    errors = [epoch.get("top1_error") for epoch in row.history]
-    values = [math.inf if error is None else float(error) for error in errors]
+    errors = row.epochs["top1_error"]
     if unit == "seconds":
-        return list(accumulate(float(epoch["train_s"]) for epoch in row.history)), values
+        return np.cumsum(row.epochs["train_s"]), errors
     if row.flops is None:
         return None
-    count = len(row.history)
-    return [row.flops * epoch / count for epoch in range(1, count + 1)], values
+    return row.flops * np.arange(1, len(errors) + 1) / len(errors), errors
 
 
 def spent(rows: Sequence[Row], points: Sequence[ConfigurationCost]) -> list[VariantCost]:

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
 
 from lowres.comparing.contact_sheet import reopen_store
 from lowres.errors import StudyError, require
@@ -98,32 +102,36 @@ def write_report(
     from lowres.report.analysis import analyse
 
     folder = Path(folder)
-    analysis = analyse(read_rows(folder), bearable)
+    study = folder.name if (folder / "study.json").exists() else ""
+    analysis = analyse(read_rows(folder), bearable, study)
+    numbers = {}
+    if {"html", "csv", "json"} & set(formats):
+        numbers = {"runs.csv": to_csv(analysis.rows), "report.json": to_record(analysis)}
     paths = []
     for name in dict.fromkeys(formats):
-        for path, data in _files(name, folder.resolve(), analysis):
+        for path, data in _files(name, folder.resolve(), analysis, numbers):
             (folder / path).parent.mkdir(exist_ok=True)
             write_bytes(folder / path, data)
             paths.append(folder / path)
     return Report(tuple(paths), tuple(analysis.main_sentences))
 
 
-def _files(name: Format, folder: Path, analysis: Analysis) -> Iterator[tuple[str, bytes]]:
+def _files(
+    name: Format, folder: Path, analysis: Analysis, numbers: dict[str, bytes]
+) -> Iterator[tuple[str, bytes]]:
     """Make the files of a format: path below the folder, contents."""
     title = f"lowres study: {folder.name}"
     if name == "html":
         from lowres.report.headline import headline
         from lowres.report.page import to_html
 
-        inside = {"runs.csv": to_csv(analysis.rows), "report.json": to_record(analysis)}
         first = headline(analysis, folder.name, (folder / "study.json").exists())
-        yield "report.html", to_html(title, analysis, first, inside).encode()
+        yield "report.html", to_html(title, analysis, first, numbers).encode()
     elif name == "md":
         yield "report.md", to_markdown(title, analysis).encode()
-    elif name == "csv":
-        yield "runs.csv", to_csv(analysis.rows).encode()
-    elif name == "json":
-        yield "report.json", json_bytes(to_record(analysis))
+    elif name in ("csv", "json"):
+        path = {"csv": "runs.csv", "json": "report.json"}[name]
+        yield path, numbers[path]
     else:
         from lowres.report import png
         from lowres.report.study_charts import all_charts
@@ -132,7 +140,7 @@ def _files(name: Format, folder: Path, analysis: Analysis) -> Iterator[tuple[str
             yield f"{FIGURES}/{chart.slug}.png", png.draw(chart)
 
 
-def to_csv(rows: Sequence[Row]) -> str:
+def to_csv(rows: Sequence[Row]) -> bytes:
     """Return a table with a line for each run.
 
     Columns are unique: a value of a result that is named as a field of the recipe has the prefix
@@ -148,26 +156,11 @@ def to_csv(rows: Sequence[Row]) -> str:
         writer.writerow(
             (row.name, row.state, *(recipe[name] for name in FIELDS), *values, row.reason)
         )
-    return buffer.getvalue()
+    return buffer.getvalue().encode()
 
 
-def to_record(analysis: Analysis) -> dict[str, Any]:
-    """Return all numbers as JSON values; null stands for a diverged run or an unknown value."""
-    runs = []
-    for row in analysis.rows:
-        names = dict.fromkeys(name for epoch in row.history for name in epoch)
-        epochs = {name: [_rounded(epoch.get(name)) for epoch in row.history] for name in names}
-        runs.append(
-            {
-                "name": row.name,
-                "status": row.state,
-                "reason": row.reason,
-                "recipe": row.recipe.to_record(),
-                "result": row.result,
-                "store": dict(zip(("path", "digest"), row.store, strict=True)),
-                "epochs": epochs,
-            }
-        )
+def to_record(analysis: Analysis) -> bytes:
+    """Return all numbers as JSON, a line for each run; null: diverged, or an unknown value."""
     record = {
         "summary": analysis.summary,
         "verdicts": [*analysis.main_sentences, *analysis.other_sentences],
@@ -175,19 +168,45 @@ def to_record(analysis: Analysis) -> dict[str, Any]:
         "pairs": [asdict(pair) for pair in analysis.pairs],
         "responses": [asdict(curve) for curve in analysis.responses],
         "shifts": [asdict(move) for move in analysis.shifts],
+        "learning_curves": [asdict(curve) for curve in analysis.learning_curves],
+        "law": asdict(analysis.law) if analysis.law else None,
         "costs": [asdict(cost) for cost in analysis.costs],
         "anytime": [asdict(curve) for curve in analysis.anytime],
         "spent": [asdict(spent) for spent in analysis.spent],
         "filters": [asdict(result) for result in analysis.filters],
-        "runs": runs,
+        "images": analysis.images.to_record() if analysis.images else None,
     }
-    plain = _plain(record)
-    assert isinstance(plain, dict)
-    return plain
+    whole = io.BytesIO()
+    whole.write(json_bytes(_plain(record)).removesuffix(b"\n}\n"))
+    for place, row in enumerate(analysis.rows):
+        whole.write(b",\n" if place else b',\n  "runs": [\n')
+        whole.write(_run_line(row))
+    whole.write(b"\n  ]\n}\n")
+    return whole.getvalue()
 
 
-def _rounded(value: object) -> object:
-    return float(f"{value:.{EPOCH_DIGITS}g}") if isinstance(value, float) else value
+def _run_line(row: Row) -> bytes:
+    record = {
+        "name": row.name,
+        "status": row.state,
+        "reason": row.reason,
+        "recipe": row.recipe.to_record(),
+        "result": row.result,
+        "store": {"name": Path(row.store[0]).name, "digest": row.store[1]},
+        "epochs": {name: _rounded(values) for name, values in row.epochs.items()},
+    }
+    return json.dumps(record, ensure_ascii=False, allow_nan=False).encode()
+
+
+def _rounded(values: NDArray[np.float64]) -> list[float | None]:
+    """Round to `EPOCH_DIGITS` significant digits; None for nan and inf."""
+    known = np.isfinite(values)
+    sizes = np.abs(np.where(known & (values != 0), values, 1.0))
+    # Powers of ten from 0 on are exact, so that each result is the nearest to its decimals.
+    digits = EPOCH_DIGITS - 1 - np.floor(np.log10(sizes)).astype(np.int64)
+    up, down = 10.0 ** np.maximum(digits, 0), 10.0 ** np.maximum(-digits, 0)
+    rounded = np.round(np.where(known, values, 0.0) / down * up) / up * down
+    return [value if here else None for value, here in zip(rounded.tolist(), known, strict=True)]
 
 
 def _plain(value: object) -> object:
@@ -217,11 +236,14 @@ def to_markdown(title: str, analysis: Analysis) -> str:
     ]
     for heading, table in (
         ("Proxies and targets", tables.pair_table(analysis)),
+        ("What carries over", tables.carried_table(analysis)),
         ("Best learning rates", tables.optimum_table(analysis)),
         ("How far the best learning rate moves", tables.shift_table(analysis)),
+        ("Error along a training", tables.learning_curve_table(analysis)),
         ("Cost", tables.spent_table(analysis)),
         ("Pareto front of training time and error", tables.front_table(analysis)),
         ("Filters", tables.filter_table(analysis)),
+        ("Classes", tables.class_table(analysis)),
         ("Runs without an error", tables.unfinished_table(analysis)),
     ):
         if table.rows:

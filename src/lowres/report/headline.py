@@ -10,11 +10,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lowres.recipe import FIELDS, RECIPES, Recipe
-from lowres.report.analysis import NOTHING, Analysis, JudgedPair
+from lowres.report.analysis import NOTHING, Analysis, JudgedPair, decide_command, main_pair
 from lowres.report.chart import Chart, Dots, Line, Scale, Series, Style
 from lowres.report.reading import Row, mean
-from lowres.statistics.verdict import BANDS, LIMITS_POINTS, SURE
-from lowres.text import count, number, percent
+from lowres.statistics.answers import BANDS, SURE
+from lowres.statistics.verdict import LIMITS_POINTS
+from lowres.text import count, duration, number, percent
 from lowres.variant import Variant
 
 WORDS = {
@@ -100,27 +101,6 @@ def headline(analysis: Analysis, folder: str, is_study: bool) -> Headline:
         best_note,
         *_next(pair, analysis, folder, is_study, recipe),
     )
-
-
-def main_pair(pairs: Sequence[JudgedPair]) -> JudgedPair | None:
-    """Return the pair that a reader wants first.
-
-    Of the pairs of sizes with the largest target, it is the smallest proxy that stands in; if none
-    does, the one with the largest probability.
-    """
-    sizes = [pair for pair in pairs if pair.kind == "size"]
-    if not sizes:
-        return max(pairs, key=lambda pair: pair.verdict.p_bearable, default=None)
-    largest = max(Variant.parse(pair.verdict.target).size for pair in sizes)
-    of_largest = [pair for pair in sizes if Variant.parse(pair.verdict.target).size == largest]
-
-    def rank(pair: JudgedPair) -> tuple[bool, float, float]:
-        stands_in = pair.verdict.answer == BANDS[0][1]
-        size = Variant.parse(pair.verdict.proxy).size
-        # Of two filters, the one with less error.
-        return stands_in, -size if stands_in else pair.verdict.p_bearable, -min(pair.target_errors)
-
-    return max(of_largest, key=rank)
 
 
 def probability_chart(pair: JudgedPair, pairs: Sequence[JudgedPair]) -> Chart:
@@ -230,17 +210,12 @@ def _next(
     """Return what the next command does, and the command."""
     verdict, of_sizes = pair.verdict, pair.kind == "size"
     if not verdict.sure:
-        if not (is_study and of_sizes):
+        if not is_study:
             seeds = max(2, verdict.seeds[0] + 1)
             return "Repeat the same lowres study command with more seeds", f"--seeds {seeds}"
-        several = len({row.variant.filter for row in analysis.rows}) > 1
-        sides = []
-        for side, name in (("--proxy", verdict.proxy), ("--target", verdict.target)):
-            variant = Variant.parse(name)
-            of_filter = f",filter={variant.filter}" if several else ""
-            sides += [side, f"size={variant.size}{of_filter}"]
-        command = shlex.join(["lowres", "decide", folder, *sides])
-        return "Train further runs until the answer is sure", command
+        command = decide_command(folder, analysis.rows, verdict)
+        price = f"2 at a time, about {duration(pair.round_s)}"
+        return f"Train further runs until the answer is sure, {price}", command
     target = Variant.parse(_target(pair)).size
     sizes = str(target)
     note = f"Search at {target} px itself"

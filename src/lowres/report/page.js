@@ -68,51 +68,81 @@ for (const choice of all("input[name=unit]")) {
   choose();
 }
 
-// Runs: sorted by a heading, filtered by words and status.
-const runs = document.getElementById("run-table");
-const headings = all("th", runs.tHead);
-const sortable = (row, column) => {
-  const cell = row.cells[column];
-  return "value" in cell.dataset ? Number(cell.dataset.value) : cell.textContent.toLowerCase();
-};
+// Tables that are wider than the window have a hint; a printed page unfolds everything.
+const hint = () => { for (const box of all(".scroll")) box.classList.toggle("wider", box.scrollWidth > box.clientWidth + 1); };
+addEventListener("resize", hint);
+for (const part of all("details")) part.addEventListener("toggle", hint);
+addEventListener("beforeprint", () => { for (const part of all("details")) part.open = true; });
+
+// The files inside are compressed.
+const files = JSON.parse(document.getElementById("files").textContent);
+async function unpacked(name) {
+  const bytes = Uint8Array.from(atob(files[name]), (letter) => letter.charCodeAt(0));
+  return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).text();
+}
+for (const link of all("a[data-file]")) {
+  const type = link.dataset.file.endsWith(".csv") ? "text/csv" : "application/json";
+  unpacked(link.dataset.file).then((text) => { link.href = URL.createObjectURL(new Blob([text], { type })); });
+}
+
+// Runs: sorted by a heading, filtered by words and status; the first thousands are drawn.
+const table = document.getElementById("run-table"), body = table.tBodies[0];
+const headings = all("th", table.tHead), counted = document.getElementById("run-count");
+const words = document.getElementById("run-words"), status = document.getElementById("run-status");
+const more = document.getElementById("run-more");
+const lower = (texts) => texts.join("\n").toLowerCase();
+const runs = all("tr", body).map((element) => {
+  const texts = all("td", element).map((cell) => cell.textContent);
+  return { element, texts, state: element.className, words: lower(texts) };
+});
+const batch = Math.max(1, runs.length);
+let limit = batch;
+function element(run) {
+  if (!run.element) {
+    run.element = document.createElement("tr");
+    run.element.className = run.state;
+    for (const text of run.texts) run.element.insertCell().textContent = text;
+  }
+  return run.element;
+}
+function draw() {
+  const wanted = words.value.toLowerCase().split(/\s+/).filter(Boolean);
+  const kept = runs.filter((run) =>
+    (!status.value || run.state === status.value) && wanted.every((word) => run.words.includes(word)));
+  body.replaceChildren(...kept.slice(0, limit).map(element));
+  more.hidden = kept.length <= limit;
+  const drawn = more.hidden ? "" : `, ${limit} of them drawn`;
+  hint();
+  counted.textContent = `${kept.length} of ${runs.length} runs match${drawn}`;
+}
 headings.forEach((heading, column) => {
+  const numeric = heading.classList.contains("number");
+  const key = ({ texts }) => {
+    if (!numeric) return texts[column].toLowerCase();
+    const value = parseFloat(texts[column].replaceAll(",", ""));
+    return Number.isNaN(value) ? Infinity : value;
+  };
   heading.querySelector("button").addEventListener("click", () => {
-    const down = heading.getAttribute("aria-sort") === "ascending";
+    const turn = heading.getAttribute("aria-sort") === "ascending" ? -1 : 1;
     headings.forEach((each) => each.removeAttribute("aria-sort"));
-    heading.setAttribute("aria-sort", down ? "descending" : "ascending");
-    const rows = all("tr", runs.tBodies[0]);
-    rows.sort((a, b) => {
-      const [first, second] = [sortable(a, column), sortable(b, column)];
+    heading.setAttribute("aria-sort", turn > 0 ? "ascending" : "descending");
+    const keys = new Map(runs.map((run) => [run, key(run)]));
+    runs.sort((a, b) => {
+      const first = keys.get(a), second = keys.get(b);
       const missing = (first === Infinity) - (second === Infinity);
       if (missing) return missing;
-      return (first < second ? -1 : first > second ? 1 : 0) * (down ? -1 : 1);
+      return (first < second ? -1 : first > second ? 1 : 0) * turn;
     });
-    runs.tBodies[0].append(...rows);
+    limit = batch;
+    draw();
   });
 });
-const words = document.getElementById("run-words");
-const status = document.getElementById("run-status");
-function filter() {
-  const wanted = words.value.toLowerCase().split(/\s+/).filter(Boolean);
-  let count = 0;
-  const rows = all("tr", runs.tBodies[0]);
-  for (const row of rows) {
-    const text = row.textContent.toLowerCase();
-    const kept = wanted.every((word) => text.includes(word)) && (!status.value || row.dataset.status === status.value);
-    row.hidden = !kept;
-    count += kept;
-  }
-  document.getElementById("run-count").textContent = `${count} of ${rows.length} runs shown`;
-}
-words.addEventListener("input", filter);
-status.addEventListener("change", filter);
-filter();
-
-// The files inside.
-const files = JSON.parse(document.getElementById("files").textContent);
-for (const link of all("a[data-file]")) {
-  const contents = files[link.dataset.file];
-  const text = typeof contents === "string" ? contents : JSON.stringify(contents, null, 2);
-  const type = link.dataset.file.endsWith(".csv") ? "text/csv" : "application/json";
-  link.href = URL.createObjectURL(new Blob([text], { type }));
-}
+words.addEventListener("input", draw);
+status.addEventListener("change", draw);
+more.addEventListener("click", () => { limit += batch; draw(); });
+draw();
+if (files["more runs"])
+  unpacked("more runs").then((text) => {
+    for (const [state, texts] of JSON.parse(text)) runs.push({ texts, state, words: lower(texts) });
+    draw();
+  });

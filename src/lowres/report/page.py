@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
+from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import jinja2
 from markupsafe import Markup
 
 from lowres.comparing.contact_sheet import reopen_store
 from lowres.report import study_charts, svg, tables
-from lowres.report.analysis import Analysis
+from lowres.report.analysis import NOTHING, Analysis, JudgedPair, main_pair
 from lowres.report.chart import Chart
 from lowres.report.headline import Headline
 from lowres.report.reading import Row, provenance
 from lowres.store.preview import Sheet, sheet
+
+MOST_DRAWN = 1000
+"""Runs in the table at a time; page.js draws others when they are wanted."""
+
+MOST_INSIDE = 10_000_000
+"""Bytes of a file that the page still holds; it takes about a quarter there, compressed."""
+
+MOST_SHOWN = 4
+"""Sentences of a kind that show at once; the page unfolds the others."""
 
 MOST_REASONS = 20
 """Reasons of runs without an error that are listed above the table of all runs."""
@@ -44,14 +54,14 @@ class LegendEntry:
 Section = tuple[list[DrawnChart], list[LegendEntry]]
 
 
-def to_html(title: str, analysis: Analysis, first: Headline, files: Mapping[str, Any]) -> str:
+def to_html(title: str, analysis: Analysis, first: Headline, files: Mapping[str, bytes]) -> str:
     """Return the page. Nothing in it depends on the time: the same runs give the same bytes.
 
     Args:
         title: of the page.
         analysis: everything that it shows.
         first: its first screen.
-        files: texts and JSON values that a reader can save from it, by file name.
+        files: what a reader can save from it, by file name; large ones stay beside the page.
     """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("lowres.report", "."),
@@ -62,31 +72,59 @@ def to_html(title: str, analysis: Analysis, first: Headline, files: Mapping[str,
     )
     store, reason = reopen_store(*analysis.rows[0].store)
     images = sheet(store, analysis.variants) if store else Sheet(analysis.variants, (), reason)
+    pairs = _in_order(analysis.pairs)
     by_cost = study_charts.cost_charts(analysis)
     sections = {
         "first": _section([first.chart] if first.chart else []),
         "responses": _section(study_charts.response_charts(analysis)),
-        "ranks": _section(study_charts.rank_charts(analysis.pairs)),
+        "ranks": _section(study_charts.rank_charts(pairs)),
+        "epochs": _section(
+            [chart for chart in [study_charts.learning_curve_chart(analysis)] if chart]
+        ),
         "costs": _section([chart for _, chart in by_cost], [unit for unit, _ in by_cost]),
         "filters": _section(study_charts.filter_charts(analysis.filters)),
     }
-    inside = json.dumps(files, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    runs = tables.run_table(analysis)
+    inside = {name: _packed(data) for name, data in files.items() if len(data) <= MOST_INSIDE}
+    if rest := runs.rows[MOST_DRAWN:]:
+        inside["more runs"] = _packed(json.dumps(rest, ensure_ascii=False).encode())
     text: str = environment.get_template("page.html").render(
         title=title,
         analysis=analysis,
         first=first,
         tables=tables,
         answers={pair.sentence: pair.verdict.answer for pair in analysis.pairs},
+        findings=[pair.sentence for pair in pairs] or [NOTHING],
+        most_shown=MOST_SHOWN,
         lost=_by_reason(analysis.rows),
         most_reasons=MOST_REASONS,
         sections=sections,
         images=images,
+        runs=runs,
+        most_drawn=MOST_DRAWN,
+        beside=[name for name in files if name not in inside],
         statuses=list(dict.fromkeys(row.state for row in analysis.rows)),
         made=provenance(analysis.rows, analysis.swept, store),
         most=study_charts.MOST,
-        files=Markup(inside.replace("<", "\\u003c")),  # no text can end the script element
+        files=inside,
     )
     return text
+
+
+def _in_order(pairs: Sequence[JudgedPair]) -> list[JudgedPair]:
+    """Return the pair of the first screen, others of its target, and the rest."""
+    first = main_pair(pairs)
+
+    def distance(pair: JudgedPair) -> int:
+        same = first is not None and pair.verdict.target == first.verdict.target
+        return 0 if pair is first else 1 if same else 2
+
+    return sorted(pairs, key=distance)
+
+
+def _packed(data: bytes) -> str:
+    """Return compressed bytes as text; page.js unpacks them."""
+    return b64encode(gzip.compress(data, mtime=0)).decode()
 
 
 def _by_reason(rows: Sequence[Row]) -> list[tuple[list[Row], str]]:

@@ -6,31 +6,48 @@ Errors are top-1, shares from 0 to 1; +inf stands for a run that diverged.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from lowres.errors import RunError
 from lowres.networks.shape import FLOPS_PER_MAC
 from lowres.recipe import FIELDS, Recipe
 from lowres.store.store import Store
 from lowres.study.study import find_runs
 from lowres.text import value as value_text
-from lowres.training.run import RunSummary
+from lowres.training.run import METRICS_FILE, RunSummary
 from lowres.variant import Variant
 
 MOST_VALUES = 24
 """Values of a swept field that are listed; of more, the first and the last dozen."""
 
 
+Columns = Mapping[str, NDArray[np.float64]]
+"""Values of a run after each epoch, by name; nan where there is none."""
+
+QUOTED = re.compile(r"(?<=['\"])~?/[^'\"\n]*(?=/[^'\"/\n]+['\"])")
+FOLDERS = re.compile(r"(?<![\w.:/~…])~?(?:/[^\s/'\",;:<>|]+)+(?=/[^\s/'\",;:<>|])")
+
+
 @dataclass(frozen=True, slots=True)
 class Row(RunSummary):
-    """One run.
+    """One run; `history` is empty, because `epochs` holds it.
 
     Attributes:
         store: path and digest of its store, as recorded in the run.
+        epochs: the values of `metrics.jsonl`.
+        path: its directory; None if it has none.
     """
 
     store: tuple[str, str] = ("", "")
+    epochs: Columns = field(default_factory=dict)
+    path: Path | None = None
 
     @property
     def variant(self) -> Variant:
@@ -62,11 +79,14 @@ def read_rows(folder: Path) -> list[Row]:
         StudyError: there are no runs, or a study's run is missing.
         RunError: a run is damaged.
     """
-    rows = []
+    rows, same = [], dict[str, Any]()
     for run in find_runs(folder):
         found, store = run.summary(), (str(run.store_path), run.store_digest)
+        # Runs share hardware and software: equal values are kept once.
+        result = {name: same.setdefault(repr(value), value) for name, value in found.result.items()}
+        reason, epochs = without_folders(found.reason), _columns(found.history, run.path)
         rows.append(
-            Row(**{one.name: getattr(found, one.name) for one in fields(found)}, store=store)
+            Row(found.name, found.recipe, found.state, (), result, reason, store, epochs, run.path)
         )
 
     def place(row: Row) -> tuple[Variant, float, float, int, str]:
@@ -74,6 +94,22 @@ def read_rows(folder: Path) -> list[Row]:
         return row.variant, recipe.width, recipe.lr, recipe.seed, row.name
 
     return sorted(rows, key=place)
+
+
+def _columns(history: Sequence[dict[str, Any]], run: Path) -> Columns:
+    try:
+        names = dict.fromkeys(name for epoch in history for name in epoch)
+        return {
+            name: np.array([epoch.get(name) for epoch in history], np.float64) for name in names
+        }
+    except (AttributeError, TypeError, ValueError) as error:
+        file = run / METRICS_FILE
+        raise RunError(f"{file} is damaged: values of an epoch must be numbers: {error}") from error
+
+
+def without_folders(text: str) -> str:
+    """Return a text with `…/name` for absolute paths: a page is made to be shared."""
+    return FOLDERS.sub("…", QUOTED.sub("…", text))
 
 
 def swept_fields(rows: Sequence[Row]) -> tuple[str, ...]:
@@ -166,4 +202,4 @@ def _json_text(value: object) -> str:
         return " ".join(map(_json_text, value))
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return str(value)
+    return without_folders(str(value))

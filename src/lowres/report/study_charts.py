@@ -109,6 +109,34 @@ def _rank_chart(pair: JudgedPair, place: int) -> Chart:
     )
 
 
+def learning_curve_chart(analysis: Analysis) -> Chart | None:
+    """Draw the error after each epoch, for the best configuration of each variant."""
+    styles, series = variant_styles(analysis), []
+    for curve in analysis.learning_curves:
+        line = tuple((epoch, 100 * error) for epoch, error in enumerate(curve.errors, 1))
+        count = len(line)
+        marked = sorted({max(1, n * count // 4) for n in (1, 2, 3, 4)})
+        dots = tuple(
+            (
+                epoch,
+                line[epoch - 1][1],
+                f"{curve.label}: {number(line[epoch - 1][1], 2)} % after epoch {epoch}",
+            )
+            for epoch in marked
+        )
+        series.append(Series(curve.variant, styles[curve.variant], (Line(line), Dots(dots))))
+    if not series:
+        return None
+    x = Scale("epochs", whole=True)
+    return Chart(
+        "learning-curves",
+        "Error along the training of the best configurations",
+        x,
+        ERROR,
+        tuple(series),
+    )
+
+
 def anytime_chart(analysis: Analysis, unit: Unit) -> Chart | None:
     """Draw the best error that a search on each variant has reached by a cost."""
     styles, series = variant_styles(analysis), []
@@ -231,6 +259,7 @@ def all_charts(analysis: Analysis) -> list[Chart]:
     return [
         *response_charts(analysis),
         *rank_charts(analysis.pairs),
+        *filter(None, [learning_curve_chart(analysis)]),
         *(chart for _, chart in cost_charts(analysis)),
         *filter_charts(analysis.filters),
     ]

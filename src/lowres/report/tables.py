@@ -8,31 +8,14 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from lowres.report.analysis import Analysis, JudgedPair
-from lowres.report.reading import Row, field_text, sort_value
+from lowres.report.reading import field_text, sort_value
 from lowres.statistics import Figure, Interval, Shortlist
 from lowres.statistics.verdict import seeds_text
+from lowres.study.validation_images import MOST_CLASSES
 from lowres.text import MISSING, number, points, short, shortened
 from lowres.training.run import RunState
 
 Item = TypeVar("Item")
-
-
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """One cell.
-
-    Attributes:
-        text: the text that it shows.
-        value: the number that it sorts by; None sorts it by its text.
-    """
-
-    text: str
-    value: float | None = None
-
-    @property
-    def sort(self) -> str:
-        """The number as page.js reads it."""
-        return "Infinity" if self.value == math.inf else repr(self.value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +80,7 @@ def pair_table(analysis: Analysis) -> Table:
         ("P", lambda pair: number(pair.verdict.p_bearable, 2)),
         ("limit", lambda pair: points(pair.verdict.bearable)),
         ("at most", lambda pair: points(_first(pair).most)),
+        ("at most, new images", lambda pair: points(pair.verdict.most_new)),
         ("expected", lambda pair: points(_first(pair).expected)),
         ("observed", lambda pair: points(_first(pair).observed)),
         ("alike", lambda pair: "{1} of {0}".format(*pair.verdict.pairs)),
@@ -106,6 +90,26 @@ def pair_table(analysis: Analysis) -> Table:
         (
             "runs",
             lambda pair: f"{pair.verdict.configurations} x {seeds_text(pair.verdict.seeds)}",
+        ),
+    )
+
+
+def carried_table(analysis: Analysis) -> Table:
+    """Return for each pair and swept field whether the proxy's best value carries over."""
+    rows = [(pair.verdict, field) for pair in analysis.pairs for field in pair.verdict.fields]
+    return _table(
+        rows,
+        ("proxy", lambda row: row[0].proxy),
+        ("target", lambda row: row[0].target),
+        ("field", lambda row: row[1].field.replace("_", " ")),
+        ("proxy's best", lambda row: field_text(row[1].value)),
+        ("answer", lambda row: row[1].answer),
+        ("P", lambda row: number(row[1].p_bearable, 2)),
+        ("at most", lambda row: points(row[1].most)),
+        ("best on the target", lambda row: row[1].best_in_words),
+        (
+            "fitted optimum",
+            lambda row: f"{short(row[1].optimum)} {interval(row[1].interval, 1, 3)}".strip(),
         ),
     )
 
@@ -144,6 +148,29 @@ def shift_table(analysis: Analysis) -> Table:
         ("moves by, decades", lambda move: figure(move.decades)),
         ("good regions overlap", lambda move: overlaps[move.overlap]),
         ("remark", lambda move: move.decades.reason),
+    )
+
+
+def learning_curve_table(analysis: Analysis) -> Table:
+    """Return the error after each quarter of the epochs, and what the last quarter gains."""
+    quarters = (
+        "\N{VULGAR FRACTION ONE QUARTER}",
+        "\N{VULGAR FRACTION ONE HALF}",
+        "\N{VULGAR FRACTION THREE QUARTERS}",
+    )
+    curves = [curve for curve in analysis.learning_curves if curve.quarters]
+    rows = [
+        (
+            curve.label,
+            str(len(curve.errors)),
+            *map(points, curve.quarters),
+            points(curve.quarters[2] - curve.quarters[3]),
+        )
+        for curve in curves
+    ]
+    shares = (f"error after {share} of them, %" for share in (*quarters, "all"))
+    return _lean(
+        ("best configuration", "epochs", *shares, "gained by the last quarter, points"), rows
     )
 
 
@@ -196,6 +223,26 @@ def filter_table(analysis: Analysis) -> Table:
     )
 
 
+def class_table(analysis: Analysis) -> Table:
+    """Return the classes that lose most and least on the proxy."""
+    classes = analysis.images.classes if analysis.images else ()
+    if len(classes) > 2 * MOST_CLASSES:
+        classes = (*classes[:MOST_CLASSES], *classes[-MOST_CLASSES:])
+    return _table(
+        classes,
+        ("class", lambda one: one.name),
+        ("images", lambda one: str(one.transfer.images)),
+        ("error on the proxy, %", lambda one: points(one.transfer.proxy, 1)),
+        ("on the target, %", lambda one: points(one.transfer.target, 1)),
+        (
+            "loss beyond other classes, points",
+            lambda one: (
+                f"{points(one.transfer.beyond, 1)} {interval(one.transfer.interval, 100, 1)}"
+            ),
+        ),
+    )
+
+
 def unfinished_table(analysis: Analysis) -> Table:
     """Return the runs without an error, and why."""
     return _table(
@@ -206,38 +253,55 @@ def unfinished_table(analysis: Analysis) -> Table:
     )
 
 
-def run_table(analysis: Analysis) -> tuple[tuple[str, ...], list[tuple[Row, tuple[Cell, ...]]]]:
-    """Return the headings of the table of runs, and the cells of each run, the best first.
+@dataclass(frozen=True, slots=True)
+class RunTable:
+    """The table of all runs, which the page sorts and filters.
 
-    A dash stands for what an older lowres did not record; it sorts last.
+    Attributes:
+        headings: one a column.
+        numbers: whether a column sorts by its numbers; dashes sort last.
+        rows: state and texts of each run, the best first.
     """
-    rows = []
-    for row in sorted(analysis.rows, key=lambda row: row.error if row.finished else math.inf):
-        result, flops = row.result, _teraflops(row.flops) if row.result else None
-        cells = {"run": Cell(row.name), "status": Cell(row.state)}
-        for name in analysis.swept:
-            text = field_text(getattr(row.recipe, name))
-            cells[name.replace("_", " ")] = Cell(text, sort_value(row, name))
-        cells["network"] = Cell(str(result.get("network", MISSING)))
-        for heading, value, written in (
-            ("parameters", result.get("parameters"), lambda value: number(value, 0)),
-            ("top-1 error, %", result.get("top1_error"), points),
-            ("top-5 error, %", result.get("top5_error"), points),
-            ("training, s", result.get("train_s"), lambda value: number(value, 1)),
-            ("training, TFLOP", flops, short),
-            ("images / s", result.get("images_per_s"), lambda value: number(value, 0)),
-        ):
-            cells[heading] = Cell(written(value), math.inf if value is None else float(value))
-        cells["reason"] = Cell(shortened(row.reason))
-        rows.append((row, tuple(cells.values())))
-    kept = [
-        place
-        for place, heading in enumerate(cells)
-        if heading in ("run", "status")
-        or any(each[place].text not in ("", MISSING) for _, each in rows)
-    ]
-    headings = tuple(cells)
-    return (
-        tuple(headings[place] for place in kept),
-        [(row, tuple(each[place] for place in kept)) for row, each in rows],
+
+    headings: tuple[str, ...]
+    numbers: tuple[bool, ...]
+    rows: tuple[tuple[str, tuple[str, ...]], ...]
+
+
+def run_table(analysis: Analysis) -> RunTable:
+    """Return the table of all runs; a dash stands for what an older lowres did not record."""
+    numbers = {name: sort_value(analysis.rows[0], name) is not None for name in analysis.swept}
+    in_order = sorted(analysis.rows, key=lambda row: row.error if row.finished else math.inf)
+    columns: dict[str, list[str]] = {
+        "run": [row.name for row in in_order],
+        "status": [row.state for row in in_order],
+        **{name: [field_text(getattr(r.recipe, name)) for r in in_order] for name in numbers},
+        "network": [str(row.result.get("network", MISSING)) for row in in_order],
+    }
+    for heading, name, written in (
+        ("parameters", "parameters", lambda value: number(value, 0)),
+        ("top-1 error, %", "top1_error", points),
+        ("top-5 error, %", "top5_error", points),
+        ("training, s", "train_s", lambda value: number(value, 1)),
+        ("training, TFLOP", "flops", lambda value: short(_teraflops(value))),
+        ("images / s", "images_per_s", lambda value: number(value, 0)),
+    ):
+        values = (
+            (row.flops if row.result else None) if name == "flops" else row.result.get(name)
+            for row in in_order
+        )
+        columns[heading], numbers[heading] = [written(value) for value in values], True
+    columns["reason"] = [shortened(row.reason) for row in in_order]
+    kept = {
+        heading: texts
+        for heading, texts in columns.items()
+        if heading in ("run", "status") or set(texts) - {"", MISSING}
+    }
+    return RunTable(
+        tuple(heading.replace("_", " ") for heading in kept),
+        tuple(numbers.get(heading, False) for heading in kept),
+        tuple(
+            (row.state, cells)
+            for row, cells in zip(in_order, zip(*kept.values(), strict=True), strict=True)
+        ),
     )

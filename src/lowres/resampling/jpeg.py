@@ -78,6 +78,16 @@ def _is_plain(data: bytes, exif_rotate: bool) -> bool:
     return False
 
 
+def may_be_turned(data: bytes) -> bool:
+    """Return whether a JPEG has EXIF or XMP before its first scan, which may turn it."""
+    at = 2
+    while data[at : at + 1] == b"\xff" and data[at + 1] != SCAN:
+        if data[at + 1] == 0xE1:
+            return True
+        at += 2 + (data[at + 2] << 8 | data[at + 3])
+    return False
+
+
 def _frame_pixels(data: bytes, at: int, end: int) -> int:
     """Return the number of pixels of a frame; 0 for a frame that simplejpeg must not decode."""
     if end > len(data) or end < at + 10:

@@ -7,30 +7,53 @@ estimates and how often its interval contains that. Results are frozen records f
 package needs SciPy.
 """
 
-from lowres.statistics.cost import Curve, anytime, best_by, pareto_front
+from lowres.statistics.answers import FieldVerdict
+from lowres.statistics.cost import Curve, Traces, anytime, best_by, pareto_front
 from lowres.statistics.error_tables import Figure, Interval, Pair, mean_errors, pair_up
+from lowres.statistics.finite_images import (
+    ClassTransfer,
+    ImageNoise,
+    class_transfer,
+    image_covariance,
+    image_noise,
+)
+from lowres.statistics.halving import Halving, halving
+from lowres.statistics.law import Law, learning_rate_law
 from lowres.statistics.optimum import Optimum, Region, optimum, overlap, region, shift
 from lowres.statistics.paired import Comparison, Difference, compare_values
-from lowres.statistics.power import power
+from lowres.statistics.power import chances_of_an_answer, power
 from lowres.statistics.ranking import ceiling, rank_correlation
-from lowres.statistics.verdict import Shortlist, Verdict, judge
+from lowres.statistics.verdict import Shortlist, Verdict, judge, judge_with_draws
 
 __all__ = [
+    "ClassTransfer",
     "Comparison",
     "Curve",
     "Difference",
+    "FieldVerdict",
     "Figure",
+    "Halving",
+    "ImageNoise",
     "Interval",
+    "Law",
     "Optimum",
     "Pair",
     "Region",
     "Shortlist",
+    "Traces",
     "Verdict",
     "anytime",
     "best_by",
     "ceiling",
+    "chances_of_an_answer",
+    "class_transfer",
     "compare_values",
+    "halving",
+    "image_covariance",
+    "image_noise",
     "judge",
+    "judge_with_draws",
+    "learning_rate_law",
     "mean_errors",
     "optimum",
     "overlap",

@@ -5,9 +5,9 @@ A cost is in any unit, the same throughout a call.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -29,6 +29,60 @@ class Curve:
     error: tuple[float, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Traces:
+    """Cost and error of several runs after each epoch, one run behind the other.
+
+    Attributes:
+        cost: `(epochs of all runs,)` costs from the start of its run, rising within a run.
+        error: the same for errors, shares; inf if not measured or diverged.
+        ends: `(runs,)` where each run ends in these.
+    """
+
+    cost: Array
+    error: Array
+    ends: NDArray[np.intp]
+
+    @classmethod
+    def of(cls, costs: Sequence[ArrayLike], errors: Sequence[ArrayLike]) -> Self:
+        """Join the runs; see `anytime`.
+
+        Raises:
+            StudyError: costs and errors do not fit, or costs fall.
+        """
+        if len(costs) != len(errors):
+            raise StudyError(f"{len(costs)} runs have costs and {len(errors)} have errors")
+        runs = [_trace(*each, n) for n, each in enumerate(zip(costs, errors, strict=True))]
+        cost, error = (
+            np.concatenate([run[side] for run in runs]) if runs else np.zeros(0) for side in (0, 1)
+        )
+        ends = np.cumsum([len(run[0]) for run in runs], dtype=np.intp)
+        return cls(cost, np.where(np.isnan(error), np.inf, error), ends)
+
+    def curve(self, order: Sequence[int] | NDArray[np.integer[Any]] | None = None) -> Curve | None:
+        """Return the best error by each cost if the runs are made in this order, else as given."""
+        places = np.arange(len(self.ends)) if order is None else np.asarray(order, dtype=np.intp)
+        sizes = np.diff(self.ends, prepend=0)
+        places = places[sizes[places] > 0]
+        if not len(places):
+            return None
+        taken = sizes[places]
+        behind = np.cumsum(taken)
+        first = np.repeat(self.ends[places] - taken - (behind - taken), taken)
+        rows = first + np.arange(behind[-1])
+        totals = self.cost[self.ends[places] - 1]
+        spent = np.cumsum(totals)
+        cost = self.cost[rows] + np.repeat(spent - totals, taken)
+        best = np.minimum.accumulate(self.error[rows])
+        falls = best < np.concatenate([[np.inf], best[:-1]])
+        if not falls.any():
+            return None
+        steps, reached = cost[falls].tolist(), best[falls].tolist()
+        if steps[-1] < spent[-1]:
+            steps, reached = [*steps, float(spent[-1])], [*reached, reached[-1]]
+        return Curve(tuple(steps), tuple(reached))
+
+
 def anytime(costs: Sequence[ArrayLike], errors: Sequence[ArrayLike]) -> Curve | None:
     """Return the best error reached by each cost if runs are made one after another.
 
@@ -43,22 +97,7 @@ def anytime(costs: Sequence[ArrayLike], errors: Sequence[ArrayLike]) -> Curve | 
     Raises:
         StudyError: costs and errors do not fit, or costs fall.
     """
-    if len(costs) != len(errors):
-        raise StudyError(f"{len(costs)} runs have costs and {len(errors)} have errors")
-    spent, best = 0.0, math.inf
-    steps: list[tuple[float, float]] = []
-    for number, (cost, error) in enumerate(zip(costs, errors, strict=True)):
-        at, value = _trace(cost, error, number)
-        for here, reached in zip(at.tolist(), value.tolist(), strict=True):
-            if reached < best:
-                best = reached
-                steps.append((spent + here, best))
-        spent += float(at[-1]) if len(at) else 0.0
-    if not steps:
-        return None
-    if steps[-1][0] < spent:
-        steps.append((spent, best))
-    return Curve(tuple(cost for cost, _ in steps), tuple(error for _, error in steps))
+    return Traces.of(costs, errors).curve()
 
 
 def best_by(curve: Curve, cost: float) -> float | None:

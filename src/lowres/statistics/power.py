@@ -1,8 +1,9 @@
-"""What a plan can decide before its first run: the verdict on simulated studies on its own grid.
+"""What runs can decide before they are made: of a plan, and of further runs of a study.
 
-Numbers that `axis_distances` compares in logarithms have a skewed dip of the error, with an optimum
-that the proxy moves. Other numbers have a steady gain, and words have small effects. The constants
-are those of bench/verdict.py, which measures the verdict by another generator.
+A plan is judged by the verdict on simulated studies on its own grid. Numbers that `axis_distances`
+compares in logarithms have a skewed dip of the error, with an optimum that the proxy moves. Other
+numbers have a steady gain, and words have small effects. The constants are those of
+bench/verdict.py, which measures the verdict by another generator.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from lowres.errors import StudyError
+from lowres.statistics.answers import SURE
 from lowres.statistics.error_tables import Array
-from lowres.statistics.posterior import LOG_FROM
+from lowres.statistics.posterior import Posterior, in_logarithms, is_number
 from lowres.statistics.verdict import judge
 
 STUDIES = 60
@@ -33,6 +35,13 @@ NOISE_GROWTH = 7.0
 
 WORD_EFFECT = 0.01
 """Standard deviation of the effect of a word, and half of it of the proxy's departure."""
+
+
+MORE_RUNS = (6, 12, 24, 48)
+"""Further runs after which `chances_of_an_answer` looks."""
+
+FUTURES = 100
+"""Futures that it simulates."""
 
 
 def power(
@@ -92,6 +101,54 @@ def power(
     return sure / studies
 
 
+def chances_of_an_answer(
+    found: Posterior, choice: int, bearable: float, *, at_a_time: int = 2, seed: int = 0
+) -> tuple[float, ...]:
+    """Return the chance that an answer is sure by 6, 12, 24 and 48 further runs on the target.
+
+    Each simulated future draws a truth from the posterior, and adds runs as `lowres decide` does:
+    of the choice and of its strongest rival. The draws are weighed by these runs, and not fitted
+    anew, so the true chance differs somewhat (bench/verdict.py compares them).
+
+    Args:
+        found: draws of the target's true errors.
+        choice: row of the proxy's choice.
+        bearable: regret that does not matter, a share.
+        at_a_time: runs of a round, an even number.
+        seed: of the simulation.
+
+    Returns:
+        One chance for each of `MORE_RUNS`; all 0 if the choice is not modelled.
+    """
+    place = np.flatnonzero(found.places == choice)
+    if not len(place):
+        return (0.0,) * len(MORE_RUNS)
+    random = np.random.default_rng(seed)
+    errors, own = found.errors, int(place[0])
+    best = errors.argmin(axis=1)
+    holds = errors[:, own] - errors.min(axis=1) <= bearable
+    truth = errors[random.integers(0, len(errors), FUTURES)]
+    # Which configuration beats the choice in a draw; the choice itself where none does by much.
+    rivals = np.where(holds, own, best)
+    is_rival = np.eye(errors.shape[1])[rivals]
+    is_rival[:, own] = 0.0
+    logs = np.zeros((FUTURES, len(errors)))
+    each = max(1, at_a_time // 2)
+    told_after = np.full(FUTURES, np.inf)
+    for added in range(0, MORE_RUNS[-1] + 1, 2 * each):
+        weights = np.exp(logs - logs.max(axis=1, keepdims=True))
+        weights /= weights.sum(axis=1, keepdims=True)
+        p = weights @ holds
+        sure = (p >= SURE) | (p <= 1 - SURE)
+        told_after = np.where(sure, np.minimum(told_after, added), told_after)
+        rival = (weights @ is_rival).argmax(axis=1)
+        for column in (np.full(FUTURES, own), rival):
+            deviation = found.noise / np.sqrt(each)
+            seen = truth[np.arange(FUTURES), column] + deviation * random.standard_normal(FUTURES)
+            logs -= 0.5 * ((seen[:, None] - errors.T[column]) / deviation) ** 2
+    return tuple(float((told_after <= runs).mean()) for runs in MORE_RUNS)
+
+
 def _world(axes: Sequence[Sequence[object]], random: np.random.Generator) -> tuple[Array, Array]:
     """Draw the true errors of all configurations on proxy and target."""
     count = len(axes[0])
@@ -129,9 +186,9 @@ def _coordinates(
     for values in axes:
         if len(set(values)) < 2:
             continue
-        if all(isinstance(v, int | float) and not isinstance(v, bool) for v in values):
+        if all(map(is_number, values)):
             x = np.asarray(values, np.float64)
-            if x.min() > 0 and x.max() / x.min() >= LOG_FROM:
+            if in_logarithms(values):
                 logs.append(np.log10(x))
             else:
                 steps = min(len(set(values)) - 1, 2)

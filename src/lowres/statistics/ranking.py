@@ -171,11 +171,16 @@ def _order(values: Array) -> Array:
 
 def _weighted_kendall(weights: Array, x: Array, y: Array) -> Array:
     first, second = _order(x), _order(y)
-    agreement, untied_x, untied_y = (
-        ((weights @ pairs) * weights).sum(axis=1)
-        for pairs in (first * second, first * first, second * second)
-    )
-    return _divided(agreement, np.sqrt(untied_x * untied_y))
+    agreement = ((weights @ (first * second)) * weights).sum(axis=1)
+    return _divided(agreement, np.sqrt(_untied(weights, first) * _untied(weights, second)))
+
+
+def _untied(weights: Array, order: Array) -> Array:
+    """Count the pairs with an order in each sample, twice."""
+    pairs = order * order
+    if pairs.sum() == len(order) ** 2 - len(order):  # no tie: the usual case, without a product
+        return np.asarray(weights.sum(axis=1) ** 2 - (weights**2).sum(axis=1))
+    return np.asarray(((weights @ pairs) * weights).sum(axis=1))
 
 
 def _weighted_spearman(weights: Array, x: Array, y: Array) -> Array:

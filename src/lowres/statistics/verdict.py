@@ -8,37 +8,20 @@ than the best of these configurations? The answer is the probability that this r
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from lowres.errors import StudyError
+from lowres.statistics.answers import SURE, Answer, FieldVerdict, answer_of, carried_fields
 from lowres.statistics.error_tables import Array, checked, has_runs
-from lowres.statistics.posterior import FEW, Posterior, axis_distances, posterior
+from lowres.statistics.finite_images import on_new_images
+from lowres.statistics.posterior import FEW, MOST, Posterior, axis_distances, posterior
 from lowres.text import count
 
-Answer = Literal[
-    "stands in",
-    "probably stands in",
-    "cannot tell yet",
-    "probably does not stand in",
-    "does not stand in",
-]
-
-BANDS: tuple[tuple[float, Answer], ...] = (
-    (0.95, "stands in"),
-    (0.8, "probably stands in"),
-    (0.2, "cannot tell yet"),
-    (0.05, "probably does not stand in"),
-    (0.0, "does not stand in"),
-)
-"""From which probability of a bearable regret on each answer holds. The first and the last are
-sure answers; bench/verdict.py measures how often each of the five is true."""
-
-SURE = 0.95
 LIMITS_POINTS = (0.0, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0)
 """Regrets whose probabilities are recorded, in points of error."""
 
@@ -48,6 +31,9 @@ than the noise of one training matters to nobody."""
 
 MOST_TRIED = 3
 """Of the proxy's best configurations, tried on the target."""
+
+Axes: TypeAlias = Mapping[str, Sequence[object]] | Sequence[Sequence[object]]
+"""The values of each swept field, one a configuration, by the field's name if it has one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +77,10 @@ class Verdict:
         pairs: pairs of configurations, and how many both sides order alike.
         noise: standard deviation of one run on the target, a share; None without a posterior.
         smooth: whether neighbours informed each other.
+        fields: for each swept field whether the proxy's best value carries over; empty without a
+            posterior.
         reason: why there is no posterior; empty where there is one.
+        most_new: as `most` of the proxy's best, on new validation images; None if not known.
     """
 
     proxy: str
@@ -109,7 +98,9 @@ class Verdict:
     pairs: tuple[int, int]
     noise: float | None
     smooth: bool
+    fields: tuple[FieldVerdict, ...]
     reason: str
+    most_new: float | None = None
 
     @property
     def sure(self) -> bool:
@@ -123,7 +114,8 @@ class Verdict:
             choice: the proxy's choice, in words.
             rival: its strongest rival, in words.
         """
-        limit = f"{100 * self.bearable:.2g} point{'' if self.bearable == 0.01 else 's'}"
+        limit = f"{100 * self.bearable:.2g}"
+        limit += " point" if limit == "1" else " points"
         first = self.shortlists[0] if self.shortlists else None
         if self.answer == "cannot tell yet":
             why = f" ({self.reason})" if self.reason else f" (P = {self.p_bearable:.2f})"
@@ -137,9 +129,10 @@ class Verdict:
             opening = f"{subject}{within}."
         parts = [opening]
         if first and first.most is not None and first.expected is not None:
+            most, expected = (max(0.1, 100 * share) for share in (first.most, first.expected))
             parts.append(
-                f"Its choice ({choice}) costs at most {100 * first.most:.1f} points of error "
-                f"(95 %; expected {100 * first.expected:.1f})."
+                f"Its choice ({choice}) costs at most {most:.1f} points of error "
+                f"(95 %; expected {expected:.1f}{' or less' if expected == 0.1 else ''})."
             )
         elif self.choice is not None and self.answer == "does not stand in":
             parts.append(f"Its choice ({choice}) diverged on the target.")
@@ -164,9 +157,11 @@ def judge(
     target: ArrayLike,
     names: tuple[str, str] = ("the proxy", "the target"),
     *,
-    axes: Sequence[Sequence[object]] = (),
+    axes: Axes = (),
+    scores: ArrayLike | None = None,
     bearable: float | None = None,
     floor: float = 0.0,
+    image_covariance: Array | None = None,
     seed: int = 0,
 ) -> Verdict:
     """Decide whether a proxy stands in for a target.
@@ -181,37 +176,78 @@ def judge(
         names: of proxy and target, for sentences.
         axes: the values of each swept field, one a configuration: numbers or words. Neighbours
             inform each other along them; without axes configurations are exchangeable.
+        scores: `(configurations, seeds)` another metric of the proxy's runs in any unit, smaller is
+            better, nan for missing. The choice is then the least mean score, not the least error.
         bearable: regret that does not matter, a share; by default the larger of 0.01 and the
             standard deviation of a run on the target.
         floor: certain variance of one run; see `posterior`.
+        image_covariance: `(configurations, configurations)`, as `finite_images.image_covariance`
+            returns it for the target; nan where it is not known.
         seed: of the draws.
 
     Raises:
         StudyError: the arrays do not fit, or `bearable` is no share.
     """
+    return judge_with_draws(
+        proxy,
+        target,
+        names,
+        axes=axes,
+        scores=scores,
+        bearable=bearable,
+        floor=floor,
+        image_covariance=image_covariance,
+        seed=seed,
+    )[0]
+
+
+def judge_with_draws(
+    proxy: ArrayLike,
+    target: ArrayLike,
+    names: tuple[str, str] = ("the proxy", "the target"),
+    *,
+    axes: Axes = (),
+    scores: ArrayLike | None = None,
+    bearable: float | None = None,
+    floor: float = 0.0,
+    image_covariance: Array | None = None,
+    seed: int = 0,
+) -> tuple[Verdict, Posterior | None]:
+    """Decide as `judge`, and return the draws of the target's true errors, too.
+
+    Raises:
+        StudyError: as `judge`.
+    """
     first, second = checked(proxy, "proxy errors"), checked(target, "target errors")
-    if len(first) != len(second) or any(len(values) != len(first) for values in axes):
+    if not isinstance(axes, Mapping):
+        axes = {f"axis {number}": values for number, values in enumerate(axes, 1)}
+    ranked = first if scores is None else np.asarray(scores, np.float64)
+    if ranked.ndim != 2 or any(
+        len(values) != len(first) for values in (second, ranked, *axes.values())
+    ):
+        lengths = [len(first), len(second), len(ranked), *map(len, axes.values())]
         raise StudyError(
-            f"proxy errors, target errors and axes must have the same configurations, had "
-            f"{[len(first), len(second), *map(len, axes)]}"
+            "proxy errors, target errors, scores and axes must have the same configurations, had "
+            f"{lengths}"
         )
     if bearable is not None and not 0 <= bearable <= 1:
         raise StudyError(f"bearable must be a share from 0 to 1, was {bearable}")
-    both = np.flatnonzero(has_runs(first) & has_runs(second))
-    x, y = _means(first), _means(second)
+    both = np.flatnonzero(has_runs(first) & has_runs(second) & has_runs(ranked))
+    x, y = _means(ranked), _means(second)
     order = [int(row) for row in both[np.argsort(x[both], kind="stable")] if np.isfinite(x[row])]
     counts = (~np.isnan(second[both])).sum(axis=1)
     found = None
     if len(both):
-        tables = (
-            np.where(np.isfinite(m)[:, None], t, np.nan) for m, t in ((y, second), (x, first))
+        of_target, of_proxy = (
+            np.where(np.isfinite(means)[:, None], table, np.nan)
+            for means, table in ((y, second), (_means(first), first))
         )
-        of_target, of_proxy = tables
         kept = np.isin(np.arange(len(second)), both)[:, None]
         found = posterior(
             np.where(kept, of_target, np.nan),
-            axis_distances(axes),
+            axis_distances(list(axes.values())),
             alike=of_proxy,
+            wanted=order[: MOST // 2],
             floor=floor,
             seed=seed,
         )
@@ -223,7 +259,7 @@ def judge(
     )
     answer, p, reason = _answer(shortlists, order, y, found)
     regrets = _regrets(order[:1], found) if order and np.isfinite(y[order[0]]) else None
-    return Verdict(
+    verdict = Verdict(
         *names,
         answer=answer,
         p_bearable=p,
@@ -241,8 +277,25 @@ def judge(
         pairs=_pairs(x[both], y[both]),
         noise=found.noise if found else None,
         smooth=bool(found and found.smooth),
+        fields=carried_fields(axes, order[0], second, found, bearable) if found and order else (),
         reason=reason,
+        most_new=_most_new(order[:1], found, image_covariance) if regrets is not None else None,
     )
+    return verdict, found
+
+
+def _most_new(
+    rows: Sequence[int], found: Posterior | None, image_covariance: Array | None
+) -> float | None:
+    """Return the regret on new images that is not exceeded with probability 0.95."""
+    if found is None or image_covariance is None:
+        return None
+    covariance = image_covariance[np.ix_(found.places, found.places)]
+    if np.isnan(covariance).any():
+        return None
+    errors = on_new_images(found.errors, covariance)
+    regrets = errors[:, found.places == rows[0]].min(axis=1) - errors.min(axis=1)
+    return float(np.quantile(regrets, SURE))
 
 
 def _means(table: Array) -> Array:
@@ -273,7 +326,6 @@ def _shortlist(
     observed = float(best - np.nanmin(y)) if math.isfinite(best) else None
     regrets = _regrets(rows, found) if observed is not None else None
     if regrets is None:
-        # Rows beyond those that are modelled are far from the best.
         return Shortlist(len(rows), tuple(rows), observed, 0.0, None, None)
     return Shortlist(
         len(rows),
@@ -301,11 +353,7 @@ def _answer(
             f"a choice needs two configurations on both, {trained} trained",
         )
     p = shortlists[0].p_bearable
-    answer = next(answer for least, answer in BANDS if p >= least)
-    if len(found.places) < FEW and answer in (BANDS[0][1], BANDS[-1][1]):
-        # So few configurations say too little of their spread for a sure answer.
-        answer = BANDS[1][1] if p > 0.5 else BANDS[-2][1]
-    return answer, p, ""
+    return answer_of(p, found), p, ""
 
 
 def _rival(

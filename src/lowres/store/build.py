@@ -24,6 +24,7 @@ from lowres.progress import Track, silent
 from lowres.resampling.decode import TOO_LARGE, quiet_decoder
 from lowres.store.arrays import Key, part_path
 from lowres.store.cluster import build_on_ray
+from lowres.store.findings import equal_images
 from lowres.store.manifest import (
     FILE_NAME,
     KEYS,
@@ -86,6 +87,11 @@ def build(
     if working.executor == "ray":
         require("ray", "ray")  # before anything is written
     prepared = prepare(Path(source), store, options, skip=working.on_error == "skip")
+    return build_prepared(store, prepared, working, track)
+
+
+def build_prepared(store: Path, prepared: Prepared, working: Working, track: Track) -> Manifest:
+    """Build a store of what was prepared, or resume that; as `build`."""
     with _at_work(working), work_directory(store).lock(BUILDING):
         if (store / FILE_NAME).exists():
             return _already_built(store, prepared)
@@ -320,6 +326,9 @@ def _finish(staging: Staging, threads: int, track: Track) -> Manifest:
         files[f"{split}/{KEYS}"] = _write(path / split / KEYS, keys)
     if (mean := prepared.source.mean()) is not None:
         files[SOURCE_MEAN] = _write(path / SOURCE_MEAN, mean)
+    largest = max(staging.variants)
+    digests = {split: _digests(staging, (split, largest), rows) for split, rows in kept.items()}
+    equal = equal_images(digests, labels)
     manifest = Manifest(
         source=prepared.plan["source"],
         options=prepared.plan["options"],
@@ -335,6 +344,7 @@ def _finish(staging: Staging, threads: int, track: Track) -> Manifest:
         contents=_contents(staging, labels, kept),
         files=dict(sorted(files.items())),
         versions=prepared.plan["versions"],
+        findings={**staging.findings(), **equal},
     )
     for folder in (*(path / split for split in kept), path):
         sync(folder)
@@ -401,7 +411,11 @@ def _contents(
     for variant in staging.variants:
         splits = {}
         for split, rows in kept.items():
-            digests = staging.digests[split, variant].read_range(0, staging.rows[split])
-            splits[split] = labels[split], digests[rows]
+            splits[split] = labels[split], _digests(staging, (split, variant), rows)
         contents[str(variant)] = content_hash(variant.size, splits, staging.index.classes)
     return contents
+
+
+def _digests(staging: Staging, key: Key, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """Read the SHA-256 of some images: (len(rows), 32) uint8."""
+    return staging.digests[key].read_range(0, staging.rows[key[0]])[rows]

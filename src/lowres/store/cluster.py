@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import cast
 
 from lowres.errors import StoreBusyError, StoreError, require
+from lowres.formats.containers.remote import url_of
 from lowres.progress import Track
 from lowres.store.options import Working
 from lowres.store.prepare import Prepared
@@ -106,7 +107,8 @@ def _shard_job(
             flags.append(flag)
         elif value != field.default:
             flags.append(f"{flag}={value}")
-    paths = str(prepared.source.path.absolute()), str(store.absolute())
+    source = prepared.source.path
+    paths = url_of(source) or str(source.absolute()), str(store.absolute())
     command = (sys.executable, "-P", "-m", "lowres", "build", *paths, *flags)
     return Job(f"shard {shard}", command, store / f"{shard.name}.log")
 

@@ -56,6 +56,9 @@ def export(
         raise StoreError(f"{to} has one split: choose one --split, was {', '.join(splits)}")
     if writer.one_split and not splits:
         chosen = ["train"] if "train" in store.splits else chosen[:1]
+    if not (store.labelled or writer.takes_unlabelled):
+        names = ", ".join(name for name, one in known.items() if one.takes_unlabelled)
+        raise StoreError(f"{store.path} has no labels, and {to} needs them: choose --to {names}")
     arrays = {split: store.rows(split, variant) for split in chosen}
     counts = {split: len(images) for split, images in arrays.items()}
     outline = Outline(
@@ -64,6 +67,7 @@ def export(
         classes=store.classes,
         splits=counts,
         content=store.manifest.contents[str(variant)],
+        labelled=store.labelled,
     )
     sink = writer(destination, outline)
     try:
@@ -99,3 +103,9 @@ def notes(store: Store, written: Collection[str], to: str) -> Iterator[str]:
                 f"{split} has no images of {empty} of the {len(store.classes)} classes, so "
                 "readers that number the folders number the others differently"
             )
+    if to == "folder" and list(store.classes) != sorted(store.classes):
+        yield (
+            "the labels are not in the order of the sorted names: readers that sort names as text, "
+            "such as torchvision's ImageFolder, number the classes differently; classes.txt has "
+            "the store's order, and lowres reads it"
+        )

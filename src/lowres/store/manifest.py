@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
 
 from lowres.errors import LowresError, StoreError
+from lowres.store.findings import notes
 from lowres.variant import Variant
 from lowres.work.files import write_json
 
@@ -56,6 +57,9 @@ class Manifest:
         contents: the content hash of each variant (`content.py`).
         files: SHA-256 (hexadecimal) of every file, by its path in the store.
         versions: the software that built it.
+        findings: number of images by what the build found in them (`findings.py`).
+        added: the variants that were added later; the digest leaves them out, so that runs and
+            studies of the store continue.
     """
 
     source: dict[str, Any]
@@ -68,16 +72,36 @@ class Manifest:
     contents: dict[str, str]
     files: dict[str, str]
     versions: dict[str, str]
+    findings: dict[str, int] = field(default_factory=dict)
+    added: tuple[str, ...] = ()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the store leaves out, and what the build found in the images, a sentence each."""
+        return (*self.source["notes"], *self.finding_notes)
+
+    @property
+    def finding_notes(self) -> tuple[str, ...]:
+        """What the build found in the images."""
+        px = max(Variant.parse(name).size for name in self.variants)
+        return tuple(notes(self.findings, self.splits, self.options, px))
 
     @property
     def digest(self) -> str:
-        """SHA-256 over the names and checksums of the files; equal digests mean equal contents."""
-        lines = "".join(f"{path} {sha256}\n" for path, sha256 in sorted(self.files.items()))
+        """SHA-256 over the names and checksums of the files of the first build.
+
+        Equal digests mean equal contents.
+        """
+        later = {array_path(split, variant) for split in self.splits for variant in self.added}
+        named = sorted((path, sha256) for path, sha256 in self.files.items() if path not in later)
+        lines = "".join(f"{path} {sha256}\n" for path, sha256 in named)
         return hashlib.sha256(lines.encode()).hexdigest()
 
     def write(self, folder: Path) -> None:
         """Write to `folder`; after a crash or a power cut, the file is whole or missing."""
         record = {"format": FORMAT, "format_version": FORMAT_VERSION, **asdict(self)}
+        if not self.added:
+            del record["added"]
         write_json(folder / FILE_NAME, record)
 
     @classmethod
@@ -102,7 +126,10 @@ class Manifest:
                 f"version {FORMAT_VERSION}: use the lowres that built it, or build it again"
             )
         try:
-            values = {field.name: record[field.name] for field in fields(cls)}
+            needed = [f.name for f in fields(cls) if f.default is f.default_factory is MISSING]
+            values = {name: record[name] for name in needed}
+            values["findings"] = record.get("findings", {})  # older stores have none
+            values["added"] = tuple(map(str, record.get("added", [])))
             values["classes"] = tuple(map(str, values["classes"]))
             values["variants"] = tuple(map(str, values["variants"]))
             values["skipped"] = tuple(Skipped(**skipped) for skipped in values["skipped"])

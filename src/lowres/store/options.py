@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 from lowres.errors import SourceError, StoreError, VariantError
+from lowres.formats.source import Reading
 from lowres.resampling import MAX_PIXELS
-from lowres.variant import FILTERS, FITS, RULES, Filter, Fit, Rule, Variant
+from lowres.variant import FILTERS, FITS, RULES, Depth, Filter, Fit, Rule, Variant
 from lowres.work.threads import available_cores
 
 DEFAULT_SIZES_PX = (16, 32, 64)
@@ -47,15 +48,15 @@ def preset_of(variant: Variant) -> PresetName | None:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class BuildOptions:
+class BuildOptions(Reading):
     """What to make of a source: every size with every filter, fit and rule.
 
     A list field also takes one value: `BuildOptions(size=8, filter="box")`.
     """
 
     size: tuple[int, ...] = ()
-    """Sides of the squares in pixels. Default: 16, 32 and 64; a source of small images (released
-    batches, CIFAR) keeps its own size."""
+    """Sides of the squares in pixels. Default: those of 16, 32 and 64 that do not enlarge most
+    images; a source of small images (released batches, CIFAR) keeps its own size."""
     filter: tuple[FilterChoice, ...] = ()
     """Names of Pillow's filters, or all for all six. Default: box."""
     fit: tuple[Fit, ...] = ()
@@ -78,6 +79,12 @@ class BuildOptions:
     """Take this fraction of a source without splits as val, by a hash of each key."""
     exif_rotate: bool = False
     """Rotate images by their EXIF orientation; the released data does not."""
+    depth: Depth | None = None
+    """What to do with images of more than 8 bits; without it they stop the build. scale: 65535 (of
+    floats 1.0) becomes 255. clip: values above 255 become 255, as Pillow does it."""
+    background: str | None = None
+    """Colour behind transparent pixels, such as white or '#7f7f7f'. Default: alpha is dropped, as
+    Pillow does it, so that the colours under transparent pixels show."""
 
     if TYPE_CHECKING:  # what may be given is wider than what the fields contain
 
@@ -93,6 +100,13 @@ class BuildOptions:
             class_order: ClassOrder = "source",
             val_fraction: float | None = None,
             exif_rotate: bool = False,
+            depth: Depth | None = None,
+            background: str | None = None,
+            paths: str | None = None,
+            labels: str | None = None,
+            split: str | None = None,
+            unlabelled: bool = False,
+            class_level: int | None = None,
         ) -> None: ...
 
     def __post_init__(self) -> None:
@@ -106,16 +120,16 @@ class BuildOptions:
             several = isinstance(given, Iterable) and not isinstance(given, str)
             object.__setattr__(self, name, tuple(given) if several else (given,))
 
-    def variants(self, native_px: int | None = None) -> tuple[Variant, ...]:
+    def variants(self, default_px: Sequence[int] = DEFAULT_SIZES_PX) -> tuple[Variant, ...]:
         """List size x filter x fit x rule, sizes first.
 
         Args:
-            native_px: the size to make if no size was chosen; None for the default sizes.
+            default_px: the sizes to make if none was chosen.
 
         Raises:
             VariantError: a part does not exist, or a preset is chosen beside a part of it.
         """
-        sizes = self.size or (DEFAULT_SIZES_PX if native_px is None else (native_px,))
+        sizes = self.size or default_px
         named = tuple(name for name in self.filter if name != "all") or (DEFAULT_FILTER,)
         filters = FILTERS if "all" in self.filter else named
         chosen = product(filters, self.fit or FITS[:1], self.rule or RULES[:1])
@@ -134,9 +148,17 @@ class BuildOptions:
         return tuple(dict.fromkeys(Variant(size, *part) for size in sizes for part in parts))
 
     def to_record(self) -> dict[str, Any]:
-        """Return the fields that choose what is taken from the source, as JSON values."""
+        """Return the fields that choose what is taken from the source, as JSON values.
+
+        How the source is read is left out where it is the default.
+        """
         of_variants = ("size", "preset", *Preset._fields)
-        return {name: value for name, value in asdict(self).items() if name not in of_variants}
+        usual = {field.name: field.default for field in fields(Reading)}
+        return {
+            name: value
+            for name, value in asdict(self).items()
+            if name not in of_variants and not (name in usual and value == usual[name])
+        }
 
 
 OnError = Literal["stop", "skip"]

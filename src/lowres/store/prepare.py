@@ -21,11 +21,14 @@ from numpy.typing import NDArray
 from lowres import formats
 from lowres.errors import SourceError, StoreError
 from lowres.formats.indexing import select_classes, split_by_hash
-from lowres.formats.source import Entry, Index, Source, file_stamp
+from lowres.formats.source import Entry, Index, Reading, Source, file_stamp
+from lowres.formats.unlabelled import index_of
 from lowres.imagenet import devkit_ids, expanded
+from lowres.resampling.decode import background_of
 from lowres.store.manifest import FILE_NAME
-from lowres.store.options import PRESETS, BuildOptions
+from lowres.store.options import DEFAULT_SIZES_PX, PRESETS, BuildOptions
 from lowres.store.rows import RowFile
+from lowres.store.sample import default_sizes, short_side
 from lowres.store.store import Store
 from lowres.variant import Variant
 
@@ -105,9 +108,14 @@ class StoreSource(Source):
                 for split in self.store.splits
             },
             layout=", ".join(map(str, self.variants)),
-            notes=(*manifest.source["notes"], origin),
+            notes=(
+                *manifest.source["notes"],
+                *(f"in the store that was copied: {note}" for note in manifest.finding_notes),
+                origin,
+            ),
             native_px=sizes.pop() if len(sizes) == 1 else None,
             is_variant=True,
+            labelled=self.store.labelled,
         )
 
     def read(self, entry: Entry) -> NDArray[np.uint8]:
@@ -150,12 +158,15 @@ class StoreSource(Source):
         return mean if fits else None
 
 
-def open_source(path: Path | str, variant: Variant | str | None = None) -> Source:
+def open_source(
+    path: Path | str, variant: Variant | str | None = None, reading: Reading | None = None
+) -> Source:
     """Open a labelled set of images: a store, or any format that lowres reads.
 
     Args:
         path: a store; or a folder or file in one of the formats of docs/formats.md.
         variant: which variant of a store, such as `32-box`; all of them by default.
+        reading: what the source does not say itself, such as the columns of a table.
 
     Raises:
         SourceError: nothing is there, no format fits, or the set has no labels.
@@ -167,7 +178,7 @@ def open_source(path: Path | str, variant: Variant | str | None = None) -> Sourc
         return StoreSource(path, () if variant is None else (Variant.parse(str(variant)),))
     if variant is not None:
         raise SourceError(f"{path} is not a store, so it has no variant {variant}: leave it out")
-    return formats.open_source(path)
+    return formats.open_source(path, reading)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -217,6 +228,20 @@ def _in_devkit_order(index: Index) -> Index:
     return replace(index, classes=tuple(index.classes[old] for old in order), splits=splits)
 
 
+def _default_sizes(source: Source, index: Index) -> tuple[tuple[int, ...], Index]:
+    """Return the default sizes that do not enlarge most images, and the index with a note."""
+    side = short_side(source, index)
+    sizes = default_sizes(side)
+    left_out = [str(size) for size in DEFAULT_SIZES_PX if size not in sizes]
+    if not left_out:
+        return sizes, index
+    note = (
+        f"no {' or '.join(left_out)} px by default, which would enlarge most images: "
+        f"their shorter side is {side} px (median of a sample)"
+    )
+    return sizes, replace(index, notes=(*index.notes, note))
+
+
 def prepare(
     path: Path, store: Path, options: BuildOptions | None, *, skip: bool = False
 ) -> Prepared:
@@ -237,13 +262,15 @@ def prepare(
 
     options = options or BuildOptions()
     options.variants()  # raises before anything is read
+    if options.background is not None:
+        options = replace(options, background=background_of(options.background))
     if store.resolve().is_relative_to(path.resolve()):
         raise StoreError(f"store {store} must not lie inside the source {path}: choose another")
-    source = open_source(path)
+    source = open_source(path, reading=options)
     if isinstance(source, StoreSource):
         source = source.choose(options)
     source.skips = skip
-    index = source.index()
+    index = index_of(source, options)
     options = replace(options, classes=expanded(options.classes, index.classes))
     if options.classes:
         index = select_classes(index, options.classes)
@@ -252,7 +279,11 @@ def prepare(
     if options.val_fraction is not None:
         index = split_by_hash(index, options.val_fraction)
     copies = source.variants if isinstance(source, StoreSource) else ()
-    variants = sorted(copies or options.variants(index.native_px))
+    fixed = copies or options.size or index.native_px is not None
+    sizes: tuple[int, ...] = (index.native_px or DEFAULT_SIZES_PX[0],)
+    if not fixed:
+        sizes, index = _default_sizes(source, index)
+    variants = sorted(copies or options.variants(sizes))
     others = {variant.size for variant in variants} - {index.native_px}
     if index.is_variant and others and not copies:
         raise StoreError(
@@ -272,6 +303,7 @@ def prepare(
             "images": {split: len(entries) for split, entries in index.splits.items()},
             "index_sha256": index.digest(),
             "notes": list(index.notes),
+            **({} if index.labelled else {"labelled": False}),
         },
         "options": {
             "variants": list(map(str, variants)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,9 +12,10 @@ from numpy.typing import NDArray
 
 from lowres.errors import ImageError, SourceError, reason
 from lowres.formats.source import Entry, Source
-from lowres.resampling.decode import decode_for
+from lowres.resampling.decode import Decoded, decode_for
 from lowres.resampling.resampler import resampler, warm_up
 from lowres.store.arrays import Chunk, add_levels
+from lowres.store.findings import enlarged
 from lowres.store.prepare import Prepared, StoreSource
 from lowres.store.staging import Staging
 from lowres.variant import Rule
@@ -38,6 +40,7 @@ class Rendering:
     def __init__(self, staging: Staging, *, skip: bool = False) -> None:
         self.staging, self.skip, self.prepared = staging, skip, staging.prepared
         self.source, self.variants = self.prepared.source, self.prepared.variants
+        self.sizes = sorted({variant.size for variant in self.variants})
         self.stopping = threading.Event()
         # Looked up once: a look-up by variants takes as long as a small image.
         self._resampler = resampler(self.variants)
@@ -58,17 +61,19 @@ class Rendering:
         entries = self.staging.entries(chunk)
         stamps = stamps_of(self.source, entries)
         if isinstance(self.source, StoreSource):
-            self.staging.keep(chunk, stamps, {}, self.source.copies(entries))
+            self.staging.keep(chunk, stamps, {}, {}, self.source.copies(entries))
             return
         pixels, places = self.space(len(chunk))
-        skipped = {}
+        skipped, findings = {}, Counter[str]()
         for row, entry in enumerate(entries):
             if self.stopping.is_set():
                 return
             self.staging.reads(chunk.split, chunk.start + row)
             try:
-                images = decoded(self.prepared, self.source.read(entry))
-                self.resample(images, pixels, places[row])
+                found = decoded(self.prepared, self.source.read(entry))
+                self.resample(found.images, pixels, places[row])
+                findings.update(found.findings)
+                findings.update(enlarged(next(iter(found.images.values())).shape, self.sizes))
             except MemoryError as error:
                 raise SourceError(
                     f"{self.source.describe(entry)} needs more memory than is free: run the same "
@@ -83,7 +88,7 @@ class Rendering:
                     ) from error
                 skipped[chunk.start + row] = why
         self.staging.reads(chunk.split, None)
-        self.staging.keep(chunk, stamps, skipped, pixels)
+        self.staging.keep(chunk, stamps, skipped, findings, pixels)
 
     def space(self, rows: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
         """Make space for the pixels of some rows.
@@ -113,22 +118,25 @@ class Rendering:
             resampler(tuple(self.variants[i] for i in chosen)).into(image, pixels, places[chosen])
 
 
-def decoded(prepared: Prepared, read: bytes | NDArray[np.uint8]) -> dict[Rule, NDArray[np.uint8]]:
-    """Decode an encoded image, or take pixels as they are: (H, W, 3) uint8 for each rule.
+def decoded(prepared: Prepared, read: bytes | NDArray[np.uint8]) -> Decoded:
+    """Decode an encoded image as the options say, or take pixels as they are.
 
     Raises:
         ImageError: it cannot be decoded, or is not of the size that all images have.
     """
-    rules = dict.fromkeys(variant.rule for variant in prepared.variants)
+    rules, options = dict.fromkeys(variant.rule for variant in prepared.variants), prepared.options
     if isinstance(read, bytes):
-        images = decode_for(read, rules, exif_rotate=prepared.options.exif_rotate)
+        found = decode_for(
+            read, rules, exif_rotate=options.exif_rotate, depth=options.depth,
+            background=options.background,
+        )  # fmt: skip
     else:
-        images = dict.fromkeys(rules, read)
+        found = Decoded(dict.fromkeys(rules, read))
     if (side := prepared.native_px) is not None:
-        height, width, _ = next(iter(images.values())).shape
+        height, width, _ = next(iter(found.images.values())).shape
         if (height, width) != (side, side):
             raise ImageError(f"it has {width} x {height} pixels, and the set {side} x {side}")
-    return images
+    return found
 
 
 def stamps_of(source: Source, entries: Sequence[Entry]) -> str:

@@ -203,11 +203,11 @@ def _build_chunk(rendering: Rendering, chunk: Chunk, seconds: dict[str, float]) 
         with _timed(seconds, "read"):
             read = rendering.source.read(entry)
         with _timed(seconds, "decode"):
-            images = decoded(rendering.prepared, read)
+            found = decoded(rendering.prepared, read)
         with _timed(seconds, "resample"):
-            rendering.resample(images, pixels, places[row])
+            rendering.resample(found.images, pixels, places[row])
     with _timed(seconds, "write"):
-        rendering.staging.keep(chunk, stamps, {}, pixels)
+        rendering.staging.keep(chunk, stamps, {}, {}, pixels)
 
 
 @contextmanager

@@ -25,9 +25,10 @@ import shutil
 import threading
 import uuid
 from array import array
-from collections.abc import Collection, Iterator, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -116,7 +117,7 @@ def work_directory(path: Path) -> WorkDirectory:
         own=OWN_FILES,
         ignored=frozenset({"notes"}),
         check=_checked,
-        advice="choose another folder",
+        advice="choose another folder; lowres build --add adds variants to a finished store",
     )
 
 
@@ -176,6 +177,7 @@ class Built:
             of their squares.
         digest: SHA-256 over the SHA-256 of each row, all rows of the first variant, then of the
             next; it proves that the rows on the disk are those of the journal.
+        findings: number of images by what was found in them (`findings.py`).
     """
 
     chunk: Chunk
@@ -183,11 +185,12 @@ class Built:
     skipped: dict[int, str]
     sums: array[int]
     digest: str
+    findings: dict[str, int] = field(default_factory=dict)
 
     def line(self) -> str:
         """Return the line of a journal."""
         record = {**asdict(self.chunk), "stamps": self.stamps, "skipped": self.skipped}
-        record |= {"sums": self.sums.tolist(), "digest": self.digest}
+        record |= {"sums": self.sums.tolist(), "digest": self.digest, "findings": self.findings}
         return f"{json.dumps({**record, 'check': _check(record)})}\n"
 
     @classmethod
@@ -200,7 +203,7 @@ class Built:
             chunk = Chunk(record["split"], record["start"], record["stop"])
             skipped = {int(row): reason for row, reason in record["skipped"].items()}
             sums = array("q", record["sums"])
-            return cls(chunk, record["stamps"], skipped, sums, record["digest"])
+            return cls(chunk, record["stamps"], skipped, sums, record["digest"], record["findings"])
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
             return None
 
@@ -429,7 +432,12 @@ class Staging:
         return self.index.splits[chunk.split][chunk.start : chunk.stop]
 
     def keep(
-        self, chunk: Chunk, stamps: str, skipped: dict[int, str], pixels: NDArray[np.uint8]
+        self,
+        chunk: Chunk,
+        stamps: str,
+        skipped: dict[int, str],
+        findings: Mapping[str, int],
+        pixels: NDArray[np.uint8],
     ) -> None:
         """Write the rows of a chunk, and then a line of the journal; safe in several threads.
 
@@ -448,8 +456,8 @@ class Staging:
             digest.update(digests.data)
             add_levels(pixels[start:stop], total)
             start = stop
-        all_sums = array("q", sums.tobytes())
-        built = Built(chunk, stamps, skipped, all_sums, digest.hexdigest())
+        all_sums, found = array("q", sums.tobytes()), dict(findings)
+        built = Built(chunk, stamps, skipped, all_sums, digest.hexdigest(), found)
         with self._lock:
             if self._journal is None:
                 self._journal = Journal(self._own)
@@ -518,3 +526,10 @@ class Staging:
         for built in self.built:
             by_split[built.chunk.split].update(built.skipped)
         return {split: dict(sorted(rows.items())) for split, rows in by_split.items()}
+
+    def findings(self) -> dict[str, int]:
+        """Count the images by what was found in them, over all splits."""
+        counts: Counter[str] = Counter()
+        for built in self.built:
+            counts.update(built.findings)
+        return dict(sorted(counts.items()))

@@ -64,6 +64,20 @@ class Store:
         return self.manifest.classes
 
     @property
+    def labelled(self) -> bool:
+        """Whether the classes mean something; a set without labels has one, for all images."""
+        return bool(self.manifest.source.get("labelled", True))
+
+    def require_labels(self) -> None:
+        """Raise StoreError if the store has no labels to train or measure a classifier with."""
+        if not self.labelled:
+            raise StoreError(
+                f"{self.path} has no labels (it was built with --unlabelled), and a classifier "
+                "needs them: build a store with labels; or, for a generative model, run: lowres "
+                f"export {self.path} FOLDER --to folder"
+            )
+
+    @property
     def devkit_ids(self) -> tuple[int, ...] | None:
         """The devkit id of each class (the labels of the released data), if all are ImageNet's."""
         return devkit_ids(self.classes)

@@ -19,16 +19,11 @@ from lowres.errors import StudyError
 from lowres.progress import Track, silent
 from lowres.recipe import Recipe
 from lowres.study.axes import Axis, changed
-from lowres.study.results_table import (
-    COST,
-    SEED,
-    Judgement,
-    ResultsTable,
-    Value,
-    decisions,
-    judge_table,
-)
-from lowres.study.study import Study
+from lowres.study.judgement import Judgement
+from lowres.study.judging import judge_table
+from lowres.study.results_of_runs import decisions, of_runs
+from lowres.study.results_table import Value
+from lowres.study.study import Study, cost as cost_of
 from lowres.training.run import RunSummary
 from lowres.work.executor import Executor
 from lowres.work.files import write_json
@@ -47,14 +42,14 @@ class Look:
         target_runs: finished runs on the target.
         added: runs that this call has added so far.
         next_runs: recipes of the next round; empty where the decision ends.
-        cost: multiply-adds of the next round.
+        seconds: of training in the next round, by the runs that exist; None where none is like it.
     """
 
     judgement: Judgement | None
     target_runs: int
     added: int
     next_runs: tuple[Recipe, ...]
-    cost: float
+    seconds: float | None
 
 
 def default_sides(study: Study) -> tuple[str, str]:
@@ -166,12 +161,12 @@ def _look(
     lacking = _lacking(runs, of_target, proxy, changes)
     if lacking and left > 0:
         chosen = tuple(lacking[:left])
-        return Look(None, len(of_target), added, chosen, _cost(of_target, len(chosen)))
-    judgement = judge_table(ResultsTable.of_runs(study.path), proxy, target, bearable=bearable)
+        return Look(None, len(of_target), added, chosen, _seconds(runs, chosen))
+    judgement = judge_table(of_runs(study.path), proxy, target, bearable=bearable)
     chosen = ()
     if not judgement.verdict.sure and not judgement.verdict.reason and left > 0:
         chosen = _round(of_target, judgement, min(at_a_time, left))
-    return Look(judgement, len(of_target), added, chosen, _cost(of_target, len(chosen)))
+    return Look(judgement, len(of_target), added, chosen, _seconds(runs, chosen))
 
 
 def _lacking(
@@ -214,9 +209,17 @@ def _round(
 
 def _is(recipe: Recipe, wanted: dict[str, Value]) -> bool:
     found = decisions(recipe)
-    return all(found[name] == value for name, value in wanted.items() if name not in (SEED, COST))
+    return all(found[name] == value for name, value in wanted.items())
 
 
-def _cost(of_target: Sequence[RunSummary], runs: int) -> float:
-    costs = [one.result["train_macs"] for one in of_target if "train_macs" in one.result]
-    return runs * float(np.mean(costs)) if costs else 0.0
+def _seconds(runs: Sequence[RunSummary], recipes: Sequence[Recipe]) -> float | None:
+    """Estimate the time of runs: of runs of the same size, else by cost from all that finished."""
+    known = [one for one in runs if one.spent_s > 0]
+    if not known:
+        return None
+    total = 0.0
+    for recipe in recipes:
+        alike = [one for one in known if one.recipe.size == recipe.size] or known
+        each = [one.spent_s * cost_of(recipe) / cost_of(one.recipe) for one in alike]
+        total += float(np.mean(each))
+    return total

@@ -121,8 +121,7 @@ class Forecast:
 
 def speed_group(recipe: Recipe) -> tuple[Any, ...]:
     """Return what the speed of a run depends on: in equal groups a step takes equal seconds."""
-    record = recipe.to_record()
-    others = (str(value) for name, value in record.items() if name not in SAME_SPEED)
+    others = (str(getattr(recipe, name)) for name in FIELDS if name not in SAME_SPEED)
     return (recipe.size, *others)
 
 

@@ -20,6 +20,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Self, TypeAlias
 
@@ -280,14 +281,18 @@ def find_runs(folder: Path) -> list[Run]:
         StudyError: there is none, or a run of a study is missing.
         RunError: one is damaged.
     """
-    if _work(folder).planned:
-        Study.open(folder)  # which refuses a study whose runs are missing
-    runs = [Run.open(path.parent) for path in sorted(folder.glob("**/recipe.json"))]
+    # A study refuses to open if one of its runs is missing.
+    planned = Study.open(folder).runs if _work(folder).planned else []
+    runs = {run.path: run for run in planned}
+    for path in sorted(folder.glob("**/recipe.json")):
+        if path.parent not in runs:
+            runs[path.parent] = Run.open(path.parent)
     if not runs:
         raise StudyError(f"{folder} holds no runs: expected a study, a run or a folder of runs")
-    return runs
+    return [runs[path] for path in sorted(runs)]
 
 
+@lru_cache(maxsize=65_536)  # a large study asks for each of its runs several times
 def cost(recipe: Recipe) -> float:
     """Return the cost of a run, in multiply-adds of training it on ImageNet.
 
@@ -314,6 +319,7 @@ def _train_command(runs: Sequence[Run], arguments: Sequence[str]) -> tuple[str, 
 
 def _recipes(store: Store, base: Recipe, axes: Axes, points: Points) -> dict[str, Recipe]:
     """Return the recipes of a study by the names of their runs."""
+    store.require_labels()
     recipes = expand(base, axes, points)
     for variant in dict.fromkeys(recipe.variant for recipe in recipes):
         store.images("train", variant)

@@ -10,7 +10,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
 
@@ -48,6 +50,9 @@ class BatchLoader(Protocol):
 
     def batches(self, epoch: int, first: int = 0) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """Yield the batches of an epoch from batch `first` on."""
+
+    def positions(self, epoch: int, first: int = 0) -> Iterator[NDArray[np.int64]]:
+        """Yield the rows of each batch of this process, (B,) int64."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ from lowres.text import percent
 from lowres.training import checkpoint
 from lowres.training.device import describe_hardware
 from lowres.training.distributed import Team
+from lowres.training.outcomes import in_rows
 from lowres.training.run import WEIGHTS_FILE, Execution, Log, Run
 from lowres.training.session import Resident, Session, Stop, open_session
 from lowres.training.step import Step, side_by_side
@@ -309,7 +310,7 @@ def _train_epoch(group: Sequence[Step], take: Callable[[], None], display: Displ
 
 
 def _measure_epoch(session: Session, epoch: int) -> dict[str, Any]:
-    """Measure errors after an epoch and return its record."""
+    """Measure errors after an epoch and return its record; after the last, write outcomes."""
     began, partial = time.perf_counter(), session.progress.partial
     loss, last_step = partial.loss / partial.steps, (epoch + 1) * len(session.train_loader) - 1
     record: dict[str, Any] = {
@@ -330,6 +331,10 @@ def _measure_epoch(session: Session, epoch: int) -> dict[str, Any]:
         session.precision,
         session.team,
     )
+    if epoch + 1 == session.recipe.epochs:
+        wrong = in_rows(errors.right, session.eval_loader, session.team)
+        if session.team.first:  # before the checkpoint that ends training
+            session.run.write_outcomes(wrong)
     return record | {
         "top1_error": errors.top1,
         "top5_error": errors.top5,
@@ -401,11 +406,13 @@ class Errors:
         top5: share of images whose class is not among the five highest logits; 0 for at most five
             classes.
         loss: mean cross-entropy in nats.
+        right: for each batch of this process, (B,) bool: whether the highest logit is right.
     """
 
     top1: float
     top5: float
     loss: float
+    right: tuple[torch.Tensor, ...]
 
 
 @torch.no_grad()
@@ -428,6 +435,7 @@ def evaluate(
     model.eval()
     counts = torch.zeros(3, dtype=torch.int64, device=device)  # right, among five, all
     loss = torch.zeros((), dtype=torch.float64, device=device)
+    right = []
     for images, labels in batches:
         if not len(labels):  # more processes than images in the last batch
             continue
@@ -436,12 +444,13 @@ def evaluate(
             logits = model(images)
         logits = logits.float()  # (B, K)
         hits = logits.topk(min(TOP_K, logits.shape[1])).indices == labels[:, None]
+        right.append(hits[:, 0])
         counts += torch.stack([hits[:, 0].sum(), hits.sum(), torch.ones_like(labels).sum()])
         loss += functional.cross_entropy(logits, labels, reduction="sum").double()
     if team is not None:
         counts, loss = team.sum(counts), team.sum(loss)
     right1, right5, count = counts.tolist()
-    return Errors(1 - right1 / count, 1 - right5 / count, float(loss) / count)
+    return Errors(1 - right1 / count, 1 - right5 / count, float(loss) / count, tuple(right))
 
 
 @contextmanager

@@ -9,6 +9,7 @@
     RUN/checkpoint-earlier.pt    the one before, for the case that checkpoint.pt is damaged
     RUN/error.json               why the last attempt failed
     RUN/weights.safetensors      the weights at the end
+    RUN/outcomes.npz             one bit an image of the split for errors: wrong at the end
     RUN/result.json              written last: its presence means finished
 
 `lowres train RUN` finishes any such directory, so that a study, a queue of a cluster and a shell
@@ -17,8 +18,10 @@ loop all work the same way.
 
 from __future__ import annotations
 
+import io
 import json
 import traceback
+import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -26,11 +29,14 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal, Self, TypeAlias, get_args
 
+import numpy as np
+from numpy.typing import NDArray
+
 from lowres.errors import LowresError, RunBusyError, RunError
 from lowres.recipe import Recipe
 from lowres.store.store import Store
 from lowres.text import percent
-from lowres.work.directory import WorkDirectory, read_record
+from lowres.work.directory import DAMAGE, WorkDirectory, read_record
 from lowres.work.files import sha256_of_file, write_bytes, write_json
 
 INITIAL_FILE = "initial.safetensors"
@@ -39,6 +45,7 @@ CHECKPOINT_FILE = "checkpoint.pt"
 EARLIER_CHECKPOINT_FILE = "checkpoint-earlier.pt"
 METRICS_FILE = "metrics.jsonl"
 ERROR_FILE = "error.json"
+OUTCOMES_FILE = "outcomes.npz"
 
 Compile = Literal["auto", "on", "off"]
 CudaGraph = Literal["auto", "on", "off"]
@@ -216,8 +223,9 @@ class Run:
 
         Raises:
             RunError: the directory holds another run, or other files.
-            StoreError: the store has no such variant.
+            StoreError: the store has no such variant, or no labels.
         """
+        store.require_labels()
         store.images("train", recipe.variant)
         run = cls(path, recipe, store.path, store.manifest.digest)
         if warm_start:
@@ -260,7 +268,7 @@ class Run:
     def state(self) -> RunState:
         """The state by the run's files; `summary` sees in addition whether a process trains it."""
         if self.finished:
-            return RunState.DIVERGED if self.result()["status"] == "diverged" else RunState.TRAINED
+            return _state_of(self.result())
         if (self.path / ERROR_FILE).exists():
             return RunState.FAILED
         checkpoints = (self.path / CHECKPOINT_FILE, self.path / EARLIER_CHECKPOINT_FILE)
@@ -273,11 +281,10 @@ class Run:
             RunError: a file is damaged.
         """
         busy = self.busy  # before the state: the process may write the result meanwhile
-        state, reason, result = self.state, "", {}
-        if state.finished:
+        reason, result = "", self.result() if self.finished else {}
+        state = _state_of(result) if result else RunState.RUNNING if busy else self.state
+        if state.finished and not result:  # written meanwhile
             result = self.result()
-        elif busy:
-            state = RunState.RUNNING
         if state is RunState.FAILED:
             reason = "{type}: {message}".format(**self.error())
         if state is RunState.DIVERGED:
@@ -296,7 +303,8 @@ class Run:
         """Read the epochs so far, oldest first."""
         path = self.path / METRICS_FILE
         try:
-            return [json.loads(line) for line in path.read_text().splitlines()]
+            found: list[dict[str, Any]] = json.loads(f"[{','.join(path.read_text().splitlines())}]")
+            return found
         except FileNotFoundError:
             return []
         except (OSError, ValueError) as error:
@@ -316,6 +324,39 @@ class Run:
                 f"{store.manifest.digest[:12]}, the run was planned for {self.store_digest[:12]}"
             )
         return store
+
+    @staticmethod
+    def outcomes_in(path: Path) -> NDArray[np.bool_] | None:
+        """Return which images of the split for errors a run has wrong at its end, (N,) by row.
+
+        Args:
+            path: the run's directory.
+
+        Returns:
+            None if the run diverged, is not finished, or is of an older lowres.
+
+        Raises:
+            RunError: the file is damaged.
+        """
+        path /= OUTCOMES_FILE
+        try:
+            with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
+                packed, images = file["wrong"], int(file["images"])
+            if packed.dtype != np.uint8 or packed.shape != (-(-images // 8),):
+                raise ValueError(f"{images} images need {-(-images // 8)} bytes of bits")
+            return np.unpackbits(packed, count=images).astype(np.bool_)
+        except FileNotFoundError:
+            return None
+        except (*DAMAGE, EOFError, zipfile.BadZipFile) as error:
+            raise RunError(
+                f"{path} is damaged: {error}; remove it, and reports do without it"
+            ) from error
+
+    def write_outcomes(self, wrong: NDArray[np.bool_]) -> None:
+        """Write `images`, their number, and `wrong`, a bit each, eight a byte (`np.packbits`)."""
+        buffer = io.BytesIO()
+        np.savez(buffer, images=np.int64(len(wrong)), wrong=np.packbits(wrong))
+        write_bytes(self.path / OUTCOMES_FILE, buffer.getvalue())
 
     def write_metrics(self, epochs: Sequence[dict[str, Any]]) -> None:
         """Write all epochs so far, so that the lines never disagree with the checkpoint."""
@@ -376,6 +417,10 @@ def _checked(record: dict[str, Any]) -> dict[str, Any]:
     if "start" in record:
         found["start"] = {name: str(record["start"][name]) for name in ("run", "sha256")}
     return found
+
+
+def _state_of(result: dict[str, Any]) -> RunState:
+    return RunState.DIVERGED if result["status"] == "diverged" else RunState.TRAINED
 
 
 def why_diverged(result: dict[str, Any]) -> str:

@@ -83,6 +83,20 @@ def test_a_tar_inside_a_tar(tmp_path):
     assert found == CONTENTS
 
 
+@pytest.mark.parametrize("form", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_members_are_those_of_the_standard_library(tmp_path, form):
+    names = [
+        "a.jpg", "b/c.jpg", "b/.hidden.jpg", "with blank.jpg", "x" * 99, "y" * 100,
+        "d/" * 49 + "e", "d/" * 55 + "e.jpg", "ü.jpg", "a[1]~{}.jpg", "dots...jpg", "b/..c.jpg",
+        "-dash", "./front.jpg", "last.jpg",
+    ]  # fmt: skip
+    names += ["z" * 101] if form != tarfile.USTAR_FORMAT else []
+    path = write(tmp_path / "x.tar", packed({name: b"." * n for n, name in enumerate(names)}, form))
+    with tarfile.open(path) as archive:
+        expected = [(Path(m.name).as_posix(), m.offset_data, m.size) for m in archive]
+    assert [tuple(member) for member in members(path)] == expected
+
+
 def test_bodies_are_not_read(tmp_path, monkeypatch):
     path = write(tmp_path / "x.tar", packed({"a": bytes(3_000_000), "b": bytes(3_000_000)}))
     taken = []

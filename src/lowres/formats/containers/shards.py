@@ -9,10 +9,11 @@ import re
 from pathlib import Path
 
 from lowres.errors import SourceError
-from lowres.formats.indexing import SPLIT_NAMES, missing_number, split_of
+from lowres.formats.indexing import missing_number
+from lowres.formats.names import by_split, is_system, split_of
 
-SPLIT_FOLDERS = frozenset({*SPLIT_NAMES, "data"})
-"""Names of folders of shards: those of splits, and `data` as on the Hub."""
+DATA = "data"
+"""A folder of shards that is no split, as on the Hub."""
 
 MOST_SHARDS = 100_000
 """The most that a pattern may stand for: a typo such as `{0..99999999}` must not fill memory."""
@@ -29,19 +30,20 @@ def is_pattern(path: Path) -> bool:
 def is_sharded(folder: Path) -> bool:
     """Return whether a folder holds shards, at its top or in folders named like splits."""
     with os.scandir(folder) as children:
-        is_folder = {c.name: c.is_dir() for c in children if not c.name.startswith(".")}
+        is_folder = {c.name: c.is_dir() for c in children if not is_system(c.name)}
     folders = [folder / name for name, found in is_folder.items() if found]
-    splits = (below for below in folders if below.name.lower() in SPLIT_FOLDERS)
+    splits = (below for below in folders if _may_hold_shards(below))
     if any(any(map(_is_shard, split.iterdir())) for split in splits):
         return True
     # A tar beside class folders is a copy of them.
     return not folders and any(_is_shard(folder / name) for name in is_folder)
 
 
-def shards_of(path: Path) -> list[tuple[str, Path]]:
-    """List split and path of the shards that a folder, a tar or a pattern stands for, sorted.
+def shards_of(path: Path) -> tuple[dict[str, list[Path]], list[Path]]:
+    """Return the shards of each split that a folder, a tar or a pattern stands for, sorted.
 
-    The split comes from the name of the folder, else from the name of the file, else it is train.
+    The split comes from the name of the folder, else from that of the file (`names.by_split`).
+    Shards whose names mean no split beside shards of splits are returned apart, to leave out.
     """
     if is_pattern(path):
         paths = [Path(text) for text in expanded(str(path))]
@@ -50,23 +52,20 @@ def shards_of(path: Path) -> list[tuple[str, Path]]:
                 raise SourceError(
                     f"{shard}, a shard of {path}, is missing; fetch it, or name fewer shards"
                 )
-        return sorted((_split(shard), shard) for shard in paths)
+        return by_split([(s, [s.parent.name, s.stem]) for s in sorted(paths)], path)
     if not path.is_dir():
-        return [(split_of(path.stem) or "train", path)]
-    splits = [c for c in path.iterdir() if c.name.lower() in SPLIT_FOLDERS and c.is_dir()]
-    shards: list[tuple[str, Path]] = []
-    for folder in (path, *sorted(splits)):
+        return {split_of(path.stem) or "train": [path]}, []
+    files: list[tuple[Path, list[str]]] = []
+    below = [c for c in path.iterdir() if c.is_dir() and not is_system(c.name)]
+    for folder in (path, *sorted(below)):
         found = [child for child in sorted(folder.iterdir()) if _is_shard(child)]
         if (missing := missing_number(shard.stem for shard in found)) is not None:
             raise SourceError(
                 f"{folder / missing}.tar is missing among the shards; fetch it, or choose shards "
                 "by a pattern with braces"
             )
-        shards += [
-            ((split_of(shard.stem) or "train") if folder == path else _split(shard), shard)
-            for shard in found
-        ]
-    return sorted(shards)
+        files += [(shard, _names(shard, path)) for shard in found]
+    return by_split(files, path)
 
 
 def expanded(pattern: str) -> list[str]:
@@ -110,6 +109,13 @@ def _is_shard(path: Path) -> bool:
     return path.suffix.lower() == ".tar" and not hidden and path.is_file()
 
 
-def _split(shard: Path) -> str:
-    """Return the split of a shard, by the name of its folder or its own."""
-    return SPLIT_NAMES.get(shard.parent.name.lower()) or split_of(shard.stem) or "train"
+def _names(shard: Path, root: Path) -> list[str]:
+    """Return the names that may mean the split of a shard: that of its folder, and its own."""
+    folder = shard.parent
+    if folder == root or folder.name.lower() == DATA:
+        return [shard.stem]
+    return [folder.name, shard.stem] if split_of(folder.name) else [folder.name]
+
+
+def _may_hold_shards(folder: Path) -> bool:
+    return folder.name.lower() == DATA or split_of(folder.name) is not None

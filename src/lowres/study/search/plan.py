@@ -195,8 +195,9 @@ class Allotment:
         Raises:
             StudyError: the space holds what is no recipe, or the budget is too small.
             RecipeError: the store has too few images, or no split to measure errors on.
-            StoreError: the store lacks a variant.
+            StoreError: the store lacks a variant or has no labels.
         """
+        store.require_labels()
         means = []
         for rung in range(len(plan.sizes)):
             recipes = [plan.recipe(labels, rung) for labels in sample(plan.dimensions)]
