@@ -116,6 +116,11 @@ def require(module: str, extra: str) -> ModuleType:
         ) from error
 
 
+def reason(error: BaseException) -> str:
+    """Return why something failed, in words and without a path."""
+    return (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
+
+
 def install_command(extra: str) -> str:
     """Return the shell command that adds an extra to lowres from where lowres was installed.
 

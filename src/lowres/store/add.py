@@ -71,7 +71,8 @@ def add(
         raise StoreError("--add builds in threads on this machine: leave --executor out")
     opened = Store(path)
     adding = path / ADDING
-    prepared = prepare(Path(source), adding, _completed(options or BuildOptions(), opened.manifest))
+    completed = _completed(options or BuildOptions(), opened.manifest)
+    prepared = prepare(Path(source), adding, completed, skip=working.on_error == "skip")
     wanted = [variant for variant in prepared.variants if variant not in opened.variants]
     _check_same(opened, prepared)
     with work_directory(path).lock(BUILDING):

@@ -22,7 +22,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from lowres.work.files import claim
+from lowres.work.files import claim, named, sync_data
 
 BLOCK_BYTES = 1 << 23
 """Bytes of pixels that are read together."""
@@ -80,12 +80,16 @@ class RowFile:
         """
         header = {"descr": "|u1", "fortran_order": False, "shape": shape}
         temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex[:12]}.tmp")
-        with temporary.open("wb") as file:
-            np.lib.format.write_array_header_1_0(file, header)
-            size = file.tell() + math.prod(shape)
-            file.truncate(size)
-            if hasattr(os, "posix_fallocate"):
-                os.posix_fallocate(file.fileno(), 0, size)
+        try:
+            with named(path), temporary.open("wb") as file:
+                np.lib.format.write_array_header_1_0(file, header)
+                size = file.tell() + math.prod(shape)
+                file.truncate(size)
+                if hasattr(os, "posix_fallocate"):
+                    os.posix_fallocate(file.fileno(), 0, size)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
         claim(temporary, path)
         return cls(path, writable=True, dimensions=len(shape))
 
@@ -132,9 +136,15 @@ class RowFile:
         """Write adjacent rows, the first one at `start`."""
         left = np.ascontiguousarray(images).reshape(-1).data
         offset = self._offset + start * self.row_bytes
-        while left:
-            written = os.pwrite(self._descriptor, left, offset)
-            left, offset = left[written:], offset + written
+        with named(self.path):
+            while left:
+                written = os.pwrite(self._descriptor, left, offset)
+                left, offset = left[written:], offset + written
+
+    def sync(self) -> None:
+        """Wait until the rows that are written have reached the disk."""
+        with named(self.path):
+            sync_data(self._descriptor)
 
     def close(self) -> None:
         self._close()

@@ -37,7 +37,7 @@ from lowres.training.run import Run, RunState, RunSummary
 from lowres.variant import Variant
 from lowres.work.directory import WorkDirectory, differences
 from lowres.work.executor import BUSY_STATUS, Executor, Job
-from lowres.work.files import write_json
+from lowres.work.files import make_folder, write_json
 from lowres.work.records import FileName, StorePlace, typed
 
 Axes: TypeAlias = Sequence[Axis | Together]
@@ -124,7 +124,7 @@ class Study:
         work = _work(path)
         with work.lock("being planned", wait_s=PLANNING_S):
             record = _grown(work, store, base, axes, points, recipes)
-            (path / "runs").mkdir(exist_ok=True)
+            make_folder(path / "runs")
             write_json(path / work.plan_name, record)
             for name, recipe in recipes.items():
                 Run.plan(path / "runs" / name, recipe, store)

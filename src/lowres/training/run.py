@@ -6,6 +6,7 @@
     RUN/initial.safetensors      the weights of a warm start
     RUN/metrics.jsonl            one line an epoch
     RUN/checkpoint.pt            the state after the last epoch or at the interrupt, to resume from
+    RUN/checkpoint-earlier.pt    the one before, for the case that checkpoint.pt is damaged
     RUN/error.json               why the last attempt failed
     RUN/weights.safetensors      the weights at the end
     RUN/outcomes.npz             one bit an image of the split for errors: wrong at the end
@@ -51,6 +52,8 @@ from lowres.work.records import (
 
 INITIAL_FILE = "initial.safetensors"
 WEIGHTS_FILE = "weights.safetensors"
+CHECKPOINT_FILE = "checkpoint.pt"
+EARLIER_CHECKPOINT_FILE = "checkpoint-earlier.pt"
 METRICS_FILE = "metrics.jsonl"
 ERROR_FILE = "error.json"
 OUTCOMES_FILE = "outcomes.npz"
@@ -358,7 +361,7 @@ class Run:
 
     @property
     def busy(self) -> bool:
-        """Whether a process trains the run; never so on file systems without locks."""
+        """Whether a process trains the run; without locks never so, and a warning says it."""
         return _work(self.path).busy
 
     @property
@@ -368,7 +371,8 @@ class Run:
             return _state_of(self.result())
         if (self.path / ERROR_FILE).exists():
             return RunState.FAILED
-        return RunState.STARTED if (self.path / "checkpoint.pt").exists() else RunState.PLANNED
+        checkpoints = (self.path / CHECKPOINT_FILE, self.path / EARLIER_CHECKPOINT_FILE)
+        return RunState.STARTED if any(c.exists() for c in checkpoints) else RunState.PLANNED
 
     def summary(self) -> RunSummary:
         """Read everything that the directory says about the run.
@@ -483,6 +487,7 @@ class Run:
     def finish(self, result: dict[str, Any]) -> None:
         """Write the result, which declares the run finished."""
         _work(self.path).finish(result)
+        (self.path / EARLIER_CHECKPOINT_FILE).unlink(missing_ok=True)
 
     def clear_error(self) -> None:
         """Remove the error of an earlier attempt."""

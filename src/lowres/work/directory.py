@@ -34,7 +34,7 @@ from pathlib import Path
 from typing import Any
 
 from lowres.errors import LowresError
-from lowres.work.files import held, write_json, write_json_once
+from lowres.work.files import held, make_folder, write_json, write_json_once
 from lowres.work.records import Record, decoded, read_record
 
 DAMAGE = (OSError, LowresError, LookupError, TypeError, ValueError, AttributeError)
@@ -90,7 +90,7 @@ class WorkDirectory:
 
     @property
     def busy(self) -> bool:
-        """Whether a process holds the lock; never so on file systems without locks."""
+        """Whether a process holds the lock; without locks never so, and a warning says it."""
         if not self._locked.exists():
             return False
         with held(self._locked) as free:
@@ -104,7 +104,7 @@ class WorkDirectory:
         """Write the plan, or refuse a directory with other files or another plan."""
         if not self.planned:
             self.refuse_foreign()
-            self.path.mkdir(parents=True, exist_ok=True)
+            make_folder(self.path)
             write_json_once(self.path / self.plan_name, plan)
         self.refuse(differences(self.read(), plan, self.ignored))
 
@@ -177,7 +177,7 @@ class WorkDirectory:
         deadline = time.monotonic() + wait_s
         while True:
             # Made in each round: the other process may have removed the empty directory.
-            self.path.mkdir(parents=True, exist_ok=True)
+            make_folder(self.path)
             if path.suffix == ".lock":
                 path.touch()
             with held(path, shared=shared) as free:

@@ -39,6 +39,7 @@ from lowres.study.search.result import Configuration, Evaluation, Found, confirm
 from lowres.study.study import Study, why_failed
 from lowres.training.run import Run, RunState, WarmStart
 from lowres.work.executor import Executor
+from lowres.work.files import named
 
 WORST_ERROR = 1.0
 """Top-1 error of a run that diverged."""
@@ -127,7 +128,7 @@ class Search:
             MissingExtraError: optuna is not installed.
         """
         work = work_directory(self.path)
-        with work.lock("being run"), quiet() as optuna:
+        with named(self.path), work.lock("being run"), quiet() as optuna:
             if work.finished:
                 return self.result()
             trials = Trials(optuna, self.path, self.plan.dimensions)
