@@ -14,6 +14,7 @@ from lowres import cli
 from lowres.cli.info import describe
 from lowres.errors import RunError, UntrustedError
 from lowres.networks.imported import refuse_untrusted, trust_flags
+from lowres.networks.make import make_network
 from lowres.recipe import Recipe
 from lowres.study.axes import Axis
 from lowres.study.forecast import forecast
@@ -57,7 +58,7 @@ def run(*words: str) -> int:
     return ended.value.code
 
 
-@pytest.mark.parametrize("field", ["model", "optimizer"])
+@pytest.mark.parametrize("field", ["model", "optimizer", "schedule"])
 def test_a_run_of_a_stranger_is_refused_in_one_sentence(here, store, capsys, field):
     recipe = dataclasses.replace(BASE, **{field: "strange:net"})
     Run.plan(Path("given run"), recipe, store)
@@ -216,3 +217,18 @@ def test_a_changed_name_is_another_name(here, store):
     (path / "recipe.json").write_text(json.dumps(record))
     with pytest.raises(UntrustedError):
         refuse_untrusted([Run.open(path).recipe])
+
+
+def test_trust_is_in_a_function_with_any_arguments(here):
+    recipe = dataclasses.replace(BASE, model="strange:net(depth=2)", schedule="strange:net(a='b')")
+    with pytest.raises(UntrustedError) as refused:
+        refuse_untrusted([recipe])
+    assert refused.value.names == ("strange:net",)
+    assert not ran(here)
+
+
+def test_a_stranger_cannot_make_timm_read_files():
+    pytest.importorskip("timm")
+    recipe = dataclasses.replace(BASE, model="timm:resnet18(checkpoint_path='weights.pt')")
+    with pytest.raises(RunError, match="must not set checkpoint_path: a recipe reads no weights"):
+        make_network(recipe, 4)

@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from lowres.errors import RunError
+from lowres.networks.imported import trust
 from lowres.recipe import Recipe
 from lowres.training.loop import train
 from lowres.training.run import Execution
@@ -29,6 +30,7 @@ def own(tmp_path, monkeypatch):
     (tmp_path / "own_schedules.py").write_text(OWN)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
+    trust(*(f"own_schedules:{name}" for name in ("halves", "negative", "text", "halve")))
     yield tmp_path
     sys.modules.pop("own_schedules", None)
 

@@ -216,7 +216,7 @@ def _rounded(values: NDArray[np.float64]) -> list[float | None]:
     sizes = np.abs(np.where(known & (values != 0), values, 1.0))
     # Powers of ten from 0 on are exact, so that each result is the nearest to its decimals.
     digits = EPOCH_DIGITS - 1 - np.floor(np.log10(sizes)).astype(np.int64)
-    up, down = 10.0 ** np.maximum(digits, 0), 10.0 ** np.maximum(-digits, 0)
+    up, down = 10.0 ** np.clip(digits, 0, 300), 10.0 ** np.maximum(-digits, 0)
     rounded = np.round(np.where(known, values, 0.0) / down * up) / up * down
     return [value if here else None for value, here in zip(rounded.tolist(), known, strict=True)]
 
