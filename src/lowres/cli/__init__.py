@@ -11,15 +11,15 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from lowres.cli import fid, runs, search, stores, studies, verdicts
+from lowres.cli import fid, reproduce, runs, search, stores, studies, verdicts
 from lowres.cli.app import app, err
 from lowres.errors import LowresError, RunBusyError, StoreBusyError
 from lowres.work.executor import BUSY_STATUS
 
-__all__ = ["fid", "main", "runs", "search", "stores", "studies", "verdicts"]
+__all__ = ["fid", "main", "reproduce", "runs", "search", "stores", "studies", "verdicts"]
 
 INTERRUPTED_STATUS = 130
-RESUMABLE = frozenset({"build", "train", "study", "decide", "search", "demo"})
+RESUMABLE = frozenset({"build", "train", "study", "decide", "search", "demo", "reproduce"})
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
