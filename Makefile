@@ -26,7 +26,7 @@ PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 # Python compiles what it imports by itself, and only that.
 PIP := $(BIN)/python -m pip install --no-compile --disable-pip-version-check
 
-.PHONY: demo quick test test-all test-gpu lint clean
+.PHONY: demo quick test test-all test-gpu lint site clean
 
 demo: $(DEMO_READY)
 	$(BIN)/lowres demo
@@ -49,6 +49,11 @@ lint: $(READY)
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
+
+# The site, in build/site. It fails at any link that leads nowhere.
+site: $(DEMO_READY)
+	$(PIP) --quiet --editable ".[docs]"
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 $(DEMO_READY): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
