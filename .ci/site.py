@@ -14,7 +14,7 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = ("CONTRIBUTING.md", "CHANGELOG.md")
+PAGES = ("CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md")
 NAMED_AFTER_FILE = re.compile(r"\[[\w/-]+\.md\](?=\(([^)#\s]+\.md)\))")
 MENTION = re.compile(r"docs/([\w/-]+\.md)(?![^<]*>)")
 LINK = re.compile(r"(?<=\]\()(?!https?:|#|mailto:)([^)#\s]+)")

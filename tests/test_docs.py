@@ -120,7 +120,7 @@ def test_every_page_has_one_place_on_the_site():
     yaml = pytest.importorskip("yaml")
     listed = entries_of(yaml.safe_load((ROOT / "mkdocs.yml").read_text())["nav"])
     pages = {path.relative_to(ROOT / "docs").as_posix() for path in ROOT.glob("docs/**/*.md")}
-    assert sorted(listed) == sorted(pages | {"CONTRIBUTING.md", "CHANGELOG.md"})
+    assert sorted(listed) == sorted(pages | {"CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md"})
 
 
 def test_the_reference_has_every_verb_and_every_public_name():
