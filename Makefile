@@ -31,7 +31,7 @@ LOWEST ?= .venv-lowest
 # Without ray and timm: the oldest ones that work are named in pyproject.toml.
 LOWEST_EXTRAS := train,report,study,parquet,tensorboard,demo
 
-.PHONY: demo quick test test-all test-gpu lint lowest audit clean
+.PHONY: demo quick test test-all test-gpu lint site lowest audit clean
 
 demo: $(DEMO_READY)
 	$(BIN)/lowres demo
@@ -54,6 +54,11 @@ lint: $(READY)
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
+
+# The site, in build/site. It fails at any link that leads nowhere.
+site: $(DEMO_READY)
+	$(PIP) --quiet --editable ".[docs]"
+	PATH="$(BIN):$$PATH" NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 lowest: $(LOWEST)/.lowres-ready
 	$(LOWEST)/bin/python -m pytest --numprocesses auto --dist loadfile -m "not slow and not full"

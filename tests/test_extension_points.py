@@ -1,6 +1,6 @@
 """What lowres promises to extend: a toy of each kind goes through every verb.
 
-The toy format is the code block of CONTRIBUTING.md, installed as a package of its own.
+The toy format is the code block of docs/how-to/own-format.md, installed as a package of its own.
 """
 
 import os
@@ -26,7 +26,7 @@ from lowres.testing import ExecutorContract, SinkContract, SourceContract
 from lowres.variant import FILTERS
 from lowres.work.executor import Result
 
-PAGE = Path(__file__).parents[1] / "CONTRIBUTING.md"
+PAGE = Path(__file__).parents[1] / "docs/how-to/own-format.md"
 
 pytestmark = pytest.mark.skipif(not PAGE.exists(), reason="the documents are not here")
 

@@ -11,7 +11,7 @@ import lowres
 
 SOURCE = Path(lowres.__file__).parent
 ROOT = SOURCE.parents[1]
-PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")] if (ROOT / "README.md").exists() else []
+PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")] if (ROOT / "README.md").exists() else []
 
 BANNED = {
     r"(?<!cannot )(?<!until-)\b(tells?|told|telling)\b": "say, show, report, decide",

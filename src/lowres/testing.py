@@ -1,7 +1,7 @@
 """Contracts of the extension points, as classes of tests for pytest.
 
 Subclass one beside your implementation and add the fixtures that its docstring names
-(CONTRIBUTING.md shows a format and its tests).
+(docs/how-to/own-format.md shows a format and its tests).
 """
 
 from __future__ import annotations

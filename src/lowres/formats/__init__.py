@@ -1,7 +1,7 @@
 """The formats that lowres reads images from and writes them to: one file a format, one table here.
 
 Another package adds a format by an entry point of the group `lowres.formats` that names a `Format`
-(CONTRIBUTING.md has a whole one).
+(docs/how-to/own-format.md has a whole one).
 """
 
 from __future__ import annotations
