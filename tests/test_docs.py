@@ -162,3 +162,11 @@ def test_the_page_of_results_quotes_the_verdict_on_its_table():
         sentence = sentence.replace(side, name)
     page = (ROOT / "docs" / "results.md").read_text().replace("\n>  ", "")
     assert sentence in page
+
+
+def test_the_readme_quotes_the_verdict_of_the_page_of_results():
+    quotes = [line for line in README.read_text().splitlines() if line.startswith(">")]
+    sentence = " ".join(line.removeprefix("> ") for line in quotes)
+    page = (ROOT / "docs" / "results.md").read_text().replace("\n>  ", "")
+    assert sentence in page
+    assert sentence.startswith("size=8 stands in")
