@@ -17,13 +17,13 @@ import itertools
 import os
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lowres.errors import SourceError, StoreError
+from lowres.errors import SourceError, StoreError, reason
 from lowres.formats.containers.streams import read_at
 from lowres.formats.indexing import Labelled, assembled
 from lowres.formats.names import (
@@ -35,8 +35,9 @@ from lowres.formats.names import (
     wnid_in,
 )
 from lowres.formats.sink import Outline, Sink, png
-from lowres.formats.source import Entry, Index, Source, check_name, file_stamp
+from lowres.formats.source import Entry, Index, Source, check_name, file_stamp, refused
 from lowres.formats.tree import ANNOTATIONS, ClassFolder, Folder, understood
+from lowres.text import count
 
 CLASSES = "classes.txt"
 """Beside the splits: one class name a line, in the order of the labels."""
@@ -64,7 +65,7 @@ class FolderSource(Source):
         return path.is_dir()
 
     def index(self) -> Index:
-        scan = FolderScan(self.path)
+        scan = FolderScan(self.path, self.leave_out)
         tree = scan.tree()
         if not tree.count:
             names = sorted(child.name for child in self.path.iterdir())
@@ -77,7 +78,7 @@ class FolderSource(Source):
         order = class_list(self.path)
         if set(order) != {row.name for rows in found.values() for row in rows}:
             order = []  # a list of other things
-        return assembled(found, read.layout, [*read.notes, *scan.notes()], order)
+        return assembled(found, read.layout, [*read.notes, *scan.notes(), *self.left_out], order)
 
     def read(self, entry: Entry) -> bytes:
         # Without the objects that Python makes for a file: there are a million.
@@ -124,10 +125,15 @@ def class_list(root: Path) -> list[str]:
 
 
 class FolderScan:
-    """One pass through a folder on disk; it counts the files that are no images."""
+    """One pass through a folder on disk; it counts the files that are no images.
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    Args:
+        root: the folder.
+        leave_out: `Source.leave_out`, called with each name and folder that cannot be taken.
+    """
+
+    def __init__(self, root: Path, leave_out: Callable[[str, str], None] = refused) -> None:
+        self.root, self.leave_out = root, leave_out
         self.others: Counter[str] = Counter()
 
     def tree(self) -> Folder:
@@ -141,7 +147,14 @@ class FolderScan:
     def _listed(self, path: str, below: str, above: tuple[os.stat_result, ...]) -> Folder:
         folder = Folder(below)
         inner, others = [], []
-        with os.scandir(path) as children:
+        try:
+            children = os.scandir(path)
+        except PermissionError as error:
+            what = f"the folder {path!r} cannot be read: {reason(error)}"
+            self.leave_out(what, "change its permission")
+            folder.is_closed = True
+            return folder
+        with children:
             for child in children:
                 name = child.name
                 if name.startswith("."):
@@ -180,15 +193,20 @@ class FolderScan:
                 location = str(self.root / folder.path)
                 prefix = f"{folder.path.removeprefix(base.path).removeprefix('/')}/".lstrip("/")
                 for image in folder.images:
-                    _check_line(prefix + image, location)
+                    key = prefix + image
+                    # Names that are not UTF-8 come with halves of surrogate pairs.
+                    if "\n" in key or (not key.isascii() and re.search("[\ud800-\udfff]", key)):
+                        what = f"a file name must be UTF-8 in one line, was {key!r} in {location!r}"
+                        self.leave_out(what, "rename the file")
+                        continue
                     if listed:
                         name = self.annotated(names, image, location, label)
-                        rows.append(Labelled(prefix + image, name, location))
+                        rows.append(Labelled(key, name, location))
                     elif label is None:
                         wnid = str(wnid_in(image))
                         rows.append(Labelled(f"{wnid}/{image}", wnid, location))
                     else:
-                        rows.append(Labelled(prefix + image, label, location))
+                        rows.append(Labelled(key, label, location))
                 folder.images = []
         if listed and names:
             raise SourceError(
@@ -230,7 +248,8 @@ class FolderScan:
             return []
         counts = sorted(self.others.items())
         kinds = ", ".join(f"{suffix or 'no suffix'} {n}" for suffix, n in counts)
-        return [f"left out {self.others.total()} files that are no images: {kinds}"]
+        number = count(self.others.total(), "file that is no image", "files that are no images")
+        return [f"left out {number}: {kinds}"]
 
 
 class FolderSink(Sink):
@@ -292,11 +311,3 @@ def _is_image(path: str) -> bool:
             return is_image_data(file.read(MAGIC_BYTES))
     except OSError:
         return False
-
-
-def _check_line(key: str, location: str) -> None:
-    # Names that are not UTF-8 come with halves of surrogate pairs.
-    if "\n" in key or (not key.isascii() and re.search("[\ud800-\udfff]", key)):
-        raise SourceError(
-            f"a file name must be UTF-8 in one line, was {key!r} in {location!r}; rename the file"
-        )
