@@ -230,3 +230,11 @@ def test_the_page_of_results_quotes_the_comparison_of_filters():
     page = (ROOT / "docs" / "results.md").read_text()
     assert found.first == "nearest"
     assert f"by {100 * found.mean:.1f} [{low:.1f}, {high:.1f}] points" in page
+
+
+def test_the_readme_quotes_the_verdict_of_the_page_of_results():
+    quotes = [line for line in README.read_text().splitlines() if line.startswith(">")]
+    sentence = " ".join(line.removeprefix("> ") for line in quotes)
+    page = (ROOT / "docs" / "results.md").read_text().replace("\n>  ", "")
+    assert sentence in page
+    assert sentence.startswith("size=8 stands in")

@@ -101,3 +101,10 @@ def test_torch_is_imported_only_where_it_belongs(path):
     }
     uses_torch = any(name.partition(".")[0] == "torch" for name in names)
     assert not uses_torch or own in TORCH_ALLOWED
+
+
+def test_version_and_types_are_in_the_package():
+    from importlib.metadata import version
+
+    assert lowres.__version__ == version("lowres")
+    assert (Path(lowres.__file__).parent / "py.typed").is_file()

@@ -81,6 +81,10 @@ __all__ = list(_HOMES)
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401  any public name
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("lowres")
     if name not in _HOMES:
         raise AttributeError(f"module 'lowres' has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)

@@ -145,7 +145,7 @@ def test_what_is_left_out_is_noted(tmp_path):
     write(tmp_path, "extra/x/4.jpg", "train/a/.hidden.jpg", "__MACOSX/a/1.jpg")
     (tmp_path / "train" / "a" / "list.txt").write_text("")
     notes = "; ".join(FolderSource(tmp_path).index().notes)
-    assert "left out 1 files that are no images: .txt 1" in notes
+    assert "left out 1 file that is no image: .txt 1" in notes
     assert "left out 1 images in val without a class folder" in notes
     assert "beside the splits: extra" in notes
     assert "val has no images of 1 of the 2 classes, b first" in notes

@@ -47,7 +47,7 @@ try:
         history = run.metrics()
         while not run.finished and len(history) < run.recipe.epochs:
             time.sleep(0.2)
-            history.append({"epoch": len(history) + 1})
+            history.append({"epoch": len(history) + 1, "train_s": 1.0, "eval_s": 0.1})
             run.write_metrics(history)
             print(f"epoch {len(history)}", flush=True)
         run.finish({"status": "trained", "top1_error": 0.5, "train_s": 1.0})

@@ -37,6 +37,7 @@ from lowres.formats.names import (
 from lowres.formats.sink import Outline, Sink, png
 from lowres.formats.source import Entry, Index, Source, check_name, file_stamp, refused
 from lowres.formats.tree import ANNOTATIONS, ClassFolder, Folder, understood
+from lowres.text import count
 
 CLASSES = "classes.txt"
 """Beside the splits: one class name a line, in the order of the labels."""
@@ -247,7 +248,8 @@ class FolderScan:
             return []
         counts = sorted(self.others.items())
         kinds = ", ".join(f"{suffix or 'no suffix'} {n}" for suffix, n in counts)
-        return [f"left out {self.others.total()} files that are no images: {kinds}"]
+        number = count(self.others.total(), "file that is no image", "files that are no images")
+        return [f"left out {number}: {kinds}"]
 
 
 class FolderSink(Sink):
