@@ -26,7 +26,12 @@ PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 # Python compiles what it imports by itself, and only that.
 PIP := $(BIN)/python -m pip install --no-compile --disable-pip-version-check
 
-.PHONY: demo quick test test-all test-gpu lint clean
+# The oldest versions that pyproject.toml allows, in an environment of their own.
+LOWEST ?= .venv-lowest
+# Without ray and timm: the oldest ones that work are named in pyproject.toml.
+LOWEST_EXTRAS := train,report,study,parquet,tensorboard,demo
+
+.PHONY: demo quick test test-all test-gpu lint lowest audit clean
 
 demo: $(DEMO_READY)
 	$(BIN)/lowres demo
@@ -50,6 +55,21 @@ lint: $(READY)
 	$(BIN)/ruff check
 	$(BIN)/mypy
 
+lowest: $(LOWEST)/.lowres-ready
+	$(LOWEST)/bin/python -m pytest --numprocesses auto --dist loadfile -m "not slow and not full"
+
+audit: $(READY)
+	$(PIP) --quiet "pip-audit>=2.7"
+	$(BIN)/pip-audit --skip-editable
+
+$(LOWEST)/.lowres-ready: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) --quiet "uv>=0.5"
+	$(BIN)/uv venv --quiet --clear --python $(PYTHON) $(LOWEST)
+	$(BIN)/uv pip install --quiet --python $(LOWEST)/bin/python --resolution lowest-direct \
+	  --editable ".[$(LOWEST_EXTRAS)]" "pytest>=8.3" "pytest-xdist>=3.6" "hypothesis>=6.100"
+	touch $@
+
 $(DEMO_READY): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -c "import torch" 2>/dev/null || $(PIP) $(TORCH)
@@ -61,4 +81,4 @@ $(READY): $(DEMO_READY)
 	touch $@
 
 clean:
-	rm -rf .venv demo
+	rm -rf .venv .venv-lowest demo

@@ -14,6 +14,12 @@ from lowres.store.build import build
 from lowres.store.options import BuildOptions
 
 
+@pytest.fixture(autouse=True)
+def _nothing_is_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test names the code that it trusts; the next test starts without it."""
+    monkeypatch.setattr("lowres.networks.imported._trusted", set())
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Hide GPUs unless `-m gpu` asks for their tests: results there are not equal to the bit."""
     if config.option.markexpr != "gpu":

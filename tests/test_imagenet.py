@@ -128,3 +128,15 @@ def test_names_in_words_are_recognised_in_their_order_only():
     assert imagenet.recognised(synsets) == imagenet.wnids()
     assert imagenet.recognised(synsets[::-1]) == tuple(synsets[::-1])
     assert imagenet.recognised(synsets[:10]) == tuple(synsets[:10])
+
+
+def test_a_few_names_may_differ():
+    words = [known.word for known in imagenet.imagenet_classes()]
+    most = round((1 - imagenet.RECOGNISED_SHARE) * len(words))
+    assert imagenet.recognised(["?"] * most + words[most:]) == imagenet.wnids()
+    assert imagenet.recognised(["?"] * (most + 1) + words[most + 1 :]) != imagenet.wnids()
+
+
+def test_a_wnid_is_shown_with_its_word():
+    assert imagenet.with_word("n01440764") == "n01440764 tench"
+    assert imagenet.with_word("tench") == "tench"

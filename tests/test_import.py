@@ -13,7 +13,8 @@ ROOT = Path(lowres.__file__).parent
 HEAVY = ("numpy", "PIL", "numba", "torch", "scipy", "matplotlib", "jinja2", "skimage", "rich")
 
 RANKS = {
-    "errors": 0, "progress": 0, "text": 0, "jit": 0,
+    "text": -1,
+    "errors": 0, "progress": 0, "jit": 0,
     "variant": 1, "imagenet": 1,
     "work": 2, "statistics": 2,
     "recipe": 3, "resampling": 3,

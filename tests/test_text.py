@@ -6,6 +6,7 @@ import pytest
 
 from lowres.text import (
     MISSING,
+    cell,
     count,
     duration,
     number,
@@ -15,6 +16,8 @@ from lowres.text import (
     shortened,
     table,
     value as value_text,
+    visible,
+    without_folders,
 )
 
 
@@ -66,3 +69,45 @@ def test_a_table_has_aligned_columns():
 def test_long_texts_are_cut():
     assert shortened("abc", 3) == "abc"
     assert shortened("abcd", 3) == "abc…"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("bee\tant\nfly é 蜂 \N{EN DASH}", "bee\tant\nfly é 蜂 \N{EN DASH}"),
+        ("\x1b[31mred\x1b[0m", r"\u001b[31mred\u001b[0m"),
+        ("a\rb\x08\x7f\x9b", r"a\u000db\u0008\u007f\u009b"),
+        ("gnp.\u202etxt\u2066", r"gnp.\u202etxt\u2066"),
+        ("not\udcffutf", r"not\udcffutf"),
+    ],
+)
+def test_control_characters_are_escaped(text, shown):
+    assert visible(text) == shown
+    shown.encode()
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@x", "\t=1", "\r=1"])
+def test_no_cell_begins_a_formula(text):
+    assert cell(text) == f"'{text}"
+
+
+@pytest.mark.parametrize("value", ["", "a=1", -1.5, 3, None, "'=1"])
+def test_other_cells_stay(value):
+    assert cell(value) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "shared"),
+    [
+        ("/home/ann/runs/a/result.json is damaged", "…/result.json is damaged"),
+        (
+            "no file: '/data/x/y.tar' (see /tmp/log.txt)",
+            "no file: '…/y.tar' (see …/log.txt)",
+        ),
+        ("/home/ann/my runs/a is gone", "…/a is gone"),
+        ("see https://example.org/a/b, and/or 1/2 and ../x/y", ""),
+        ("12 images/s at /dev", ""),
+    ],
+)
+def test_shared_texts_name_no_folder_of_the_machine(text, shared):
+    assert without_folders(text, ["/home/ann/my runs", "/"]) == (shared or text)

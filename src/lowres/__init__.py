@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         torch_loader as torch_loader,
     )
     from lowres.loading.torch_dataset import torch_dataset as torch_dataset
+    from lowres.networks.imported import trust as trust
     from lowres.recipe import Recipe as Recipe
     from lowres.report.files import write_report as write_report
     from lowres.resampling.resampler import resample as resample
@@ -69,6 +70,7 @@ _HOMES = {
     "torch_dataset": "lowres.loading.torch_dataset",
     "torch_loader": "lowres.loading.loaders",
     "train": "lowres.training.loop",
+    "trust": "lowres.networks.imported",
     "write_report": "lowres.report.files",
 }
 """Public names and the modules that hold them."""

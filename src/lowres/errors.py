@@ -10,7 +10,8 @@ All errors inherit from `LowresError`, and from the built-in that fits::
     │   └── StoreBusyError (ValueError)    another process is building or writing it
     ├── RecipeError        (ValueError)    a training decision outside its range
     ├── RunError           (RuntimeError)  a run cannot be started or resumed
-    │   └── RunBusyError   (RuntimeError)  another process is training it
+    │   ├── RunBusyError   (RuntimeError)  another process is training it
+    │   └── UntrustedError (RuntimeError)  a recipe names code that you did not trust
     ├── StudyError         (ValueError)    a study's plan or directory does not fit
     └── MissingExtraError  (ImportError)   an optional dependency is not installed
 """
@@ -21,7 +22,7 @@ import difflib
 import importlib
 import json
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -67,6 +68,26 @@ class RunBusyError(RunError):
     """Another process is training the run."""
 
 
+class UntrustedError(RunError):
+    """A recipe names code that the user did not trust, so nothing was imported.
+
+    Attributes:
+        names: each `package.module:function`.
+        fact: what would be run, without what to do about it.
+    """
+
+    def __init__(self, fields: Mapping[str, str]) -> None:
+        """Describe the code that recipes name: the field of each name."""
+        self.names = tuple(fields)
+        calls = (
+            f"{field} {name} (import {name.partition(':')[0]}, call {name.partition(':')[2]})"
+            for name, field in fields.items()
+        )
+        self.fact = f"the recipe would run code that you have not trusted: {', '.join(calls)}"
+        asked = ", ".join(map(repr, self.names))
+        super().__init__(f"{self.fact}; if you trust it, call lowres.trust({asked}) first")
+
+
 class StudyError(LowresError, ValueError):
     """A study's plan or directory does not fit."""
 
@@ -93,6 +114,11 @@ def require(module: str, extra: str) -> ModuleType:
         raise MissingExtraError(
             f"this needs {module}, which is not installed; run: {install_command(extra)}"
         ) from error
+
+
+def reason(error: BaseException) -> str:
+    """Return why something failed, in words and without a path."""
+    return (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
 
 
 def install_command(extra: str) -> str:

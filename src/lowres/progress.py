@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Protocol
 
+from lowres.text import visible
+
 if TYPE_CHECKING:
     from rich.progress import Progress
 
@@ -90,10 +92,10 @@ class _Lines(Display):
             )
 
     def note(self, text: str) -> None:
-        self.noted = text
+        self.noted = visible(text)
 
     def say(self, text: str) -> None:
-        print(text, file=sys.stderr, flush=True)  # noqa: T201
+        print(visible(text), file=sys.stderr, flush=True)  # noqa: T201
 
 
 class _Bar(_Lines):
@@ -108,10 +110,10 @@ class _Bar(_Lines):
         self.progress.update(self.task, completed=self.done, rate=_rate(per_s))
 
     def note(self, text: str) -> None:
-        self.progress.update(self.task, noted=text)
+        self.progress.update(self.task, noted=visible(text))
 
     def say(self, text: str) -> None:
-        self.progress.console.print(text, markup=False, highlight=False)
+        self.progress.console.print(visible(text), markup=False, highlight=False)
 
 
 def _rate(per_s: float) -> str:

@@ -15,6 +15,7 @@ from typing import Any, Literal, Self, get_args
 
 from lowres.errors import RecipeError, VariantError, nearest
 from lowres.variant import Variant
+from lowres.work.records import RecordError, typed
 
 Precision = Literal["auto", "float32", "bfloat16"]
 Flip = Literal["both", "random", "alternating", "none"]
@@ -41,6 +42,8 @@ LR_DROPS = (0.2, (0.25, 0.5, 0.75))
 OPTIMIZERS = ("momentum", "nesterov", "muon")
 OPTIMIZER_FORMS = f"{', '.join(OPTIMIZERS)} or package.module:function, such as torch.optim:AdamW"
 MODEL_FORMS = "wrn, timm:NAME or package.module:function"
+CODE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
+"""How a field names code: `package.module:function`."""
 
 CHOICES: dict[str, tuple[str, ...]] = {
     "precision": get_args(Precision),
@@ -161,11 +164,11 @@ class Recipe:
             Variant.parse(self.variant)
         except VariantError as error:
             raise RecipeError(f"variant: {error}") from error
-        _check("width", self.width, self.width >= 1 / 16, "at least 0.0625")
-        _check("blocks", self.blocks, self.blocks >= 1, "at least 1")
-        _check("epochs", self.epochs, self.epochs >= 1, "at least 1")
-        _check("batch_size", self.batch_size, self.batch_size >= 2, "at least 2")
-        _check("lr", self.lr, self.lr > 0, "above 0")
+        _check("width", self.width, 1 / 16 <= self.width <= 1024, "from 0.0625 to 1024")
+        _check("blocks", self.blocks, 1 <= self.blocks <= 1024, "from 1 to 1024")
+        _check("epochs", self.epochs, 1 <= self.epochs <= 10**6, "from 1 to 1000000")
+        _check("batch_size", self.batch_size, 2 <= self.batch_size <= 10**6, "from 2 to 1000000")
+        _check("lr", self.lr, 1e-30 <= self.lr <= 1e30, "from 1e-30 to 1e30")
         _check("lr_drop", self.lr_drop, 0 < self.lr_drop <= 1, "above 0 and at most 1")
         drops = self.lr_drop_at
         rising = all(0 < a < 1 for a in drops) and list(drops) == sorted(set(drops))
@@ -173,18 +176,19 @@ class Recipe:
         unused = self.schedule == "steps" or (self.lr_drop, drops) == LR_DROPS
         _check("schedule", self.schedule, unused, "steps where lr_drop or lr_drop_at is set")
         _check("momentum", self.momentum, 0 <= self.momentum < 1, "at least 0 and below 1")
-        _check("weight_decay", self.weight_decay, self.weight_decay >= 0, "at least 0")
+        _check("weight_decay", self.weight_decay, 0 <= self.weight_decay <= 1e6, "from 0 to 1e6")
         alone = self.optimizer == "muon" or self.adam_lr == ADAM_LR
         _check("adam_lr", self.adam_lr, alone, f"{ADAM_LR} unless the optimizer is muon")
-        _check("adam_lr", self.adam_lr, self.adam_lr > 0, "above 0")
+        _check("adam_lr", self.adam_lr, 1e-30 <= self.adam_lr <= 1e30, "from 1e-30 to 1e30")
         _check("warmup", self.warmup, 0 <= self.warmup <= 1, "from 0 to 1")
         _check("cooldown", self.cooldown, 0 <= self.cooldown <= 1, "from 0 to 1")
         smoothing = self.label_smoothing
         _check("label_smoothing", smoothing, 0 <= smoothing < 1, "at least 0 and below 1")
-        _check("model", self.model, self.model == "wrn" or ":" in self.model, MODEL_FORMS)
-        known = self.optimizer in OPTIMIZERS or ":" in self.optimizer
+        named = self.model.startswith("timm:") or CODE.fullmatch(self.model)
+        _check("model", self.model, self.model == "wrn" or bool(named), MODEL_FORMS)
+        known = self.optimizer in OPTIMIZERS or bool(CODE.fullmatch(self.optimizer))
         _check("optimizer", self.optimizer, known, OPTIMIZER_FORMS)
-        _check("shift_px", self.shift_px, self.shift_px >= 0, "at least 0")
+        _check("shift_px", self.shift_px, 0 <= self.shift_px <= 1024, "from 0 to 1024")
         for name, choices in CHOICES.items():
             value = getattr(self, name)
             _check(name, value, value in choices, f"one of {', '.join(choices)}")
@@ -201,19 +205,17 @@ class Recipe:
 
     @classmethod
     def from_record(cls, record: dict[str, Any]) -> Self:
-        """Read fields from JSON values.
+        """Read fields from JSON values; fields that are missing have their defaults.
 
         Raises:
             RecipeError: a field is unknown, has another type or is outside its range.
         """
         for name in record:
             check_field(name)
-        values = dict(record)
         try:
-            values["lr_drop_at"] = tuple(values["lr_drop_at"])
-            return cls(**values)
-        except (KeyError, TypeError) as error:
-            raise RecipeError(f"recipe cannot be read: {error!r}") from error
+            return typed(record, cls)
+        except RecordError as error:
+            raise RecipeError(str(error)) from error
 
     def digest(self, store_digest: str) -> str:
         """Hash recipe and store contents (8 hexadecimal digits): equal digests, same run."""

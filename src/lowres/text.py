@@ -6,7 +6,22 @@ A missing or infinite number is written as a dash.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
+
+QUOTED = re.compile(r"(?<=['\"])~?/[^'\"\n]*(?=/[^'\"/\n]+['\"])")
+"""The folders of an absolute path in quotation marks, which may have blanks in its name."""
+
+FOLDERS = re.compile(r"(?<![\w.:/~…])~?(?:/[^\s/'\",;:<>|]+)+(?=/[^\s/'\",;:<>|])")
+"""The folders of any other absolute path."""
+
+CONTROL = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+"""Characters that move a cursor, reorder text or cannot be written; not tab and line feed."""
+
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""With these a cell begins that a spreadsheet would compute."""
 
 MISSING = "\N{EN DASH}"
 
@@ -80,6 +95,31 @@ def table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         yield "  ".join(map(str.rjust, row, widths)).rstrip()
+
+
+def visible(text: str) -> str:
+    r"""Return a text for a terminal: control characters as `\u001b`; tab and line feed stay.
+
+    Names of files and classes may hold them, and a terminal would obey.
+    """
+    return CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def cell(value: object) -> object:
+    """Return a value for a CSV file: a text that would be a formula begins with an apostrophe."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
+
+
+def without_folders(text: str, known: Iterable[str] = ()) -> str:
+    """Return a text with `…/name` for absolute paths, for pages that are shared.
+
+    Args:
+        text: such as the message of an error.
+        known: folders that occur in it; they may have blanks in their names.
+    """
+    for folder in sorted(known, key=len, reverse=True):
+        text = text.replace(f"{folder}/", "…/") if folder.count("/") > 1 else text
+    return FOLDERS.sub("…", QUOTED.sub("…", text))
 
 
 def shortened(text: str, most: int = 400) -> str:

@@ -28,6 +28,8 @@ FILTERS: tuple[Filter, ...] = get_args(Filter)
 FITS: tuple[Fit, ...] = get_args(Fit)
 RULES: tuple[Rule, ...] = get_args(Rule)
 MAX_SIZE_PX = 1024
+MOST_DIGITS = 9
+"""Digits of a size that are read as a number at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +73,9 @@ class Variant:
             VariantError: the name has another form.
         """
         size, dash, rest = name.partition("-")
-        if not dash or not size.isascii() or not size.isdigit():
+        if not dash or not size.isascii() or not size.isdigit() or len(size) > MOST_DIGITS:
             raise VariantError(
-                f"a variant is named SIZE-FILTER[-FIT][-RULE], such as 32-box; was {name!r}"
+                f"a variant is named SIZE-FILTER[-FIT][-RULE], such as 32-box; was {name[:80]!r}"
             )
         rule = next((r for r in RULES[1:] if rest.endswith(f"-{r}")), RULES[0])
         rest = rest.removesuffix(f"-{rule}")

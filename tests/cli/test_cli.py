@@ -1,6 +1,8 @@
 """The command line as users meet it: output, exit status, words of errors."""
 
+import errno
 import json
+import os
 import re
 import shlex
 import shutil
@@ -89,7 +91,7 @@ def test_a_typo_in_a_name_leaves_nothing_behind(call, store_path, tmp_path, verb
             1,
             "it has 8-box, 8-lanczos, 16-box, 16-lanczos: choose one, such as --variant 16-lanczos",
         ),
-        (["train", "{store}", "--lr", "0"], 1, "lr must be above 0"),
+        (["train", "{store}", "--lr", "0"], 1, "lr must be from 1e-30"),
         (["train", "{store}", "--lr", "fast"], 2, "lr"),
         (["study", "{store}", "--axis", "lr"], 1, "an axis is written FIELD=VALUE"),
         (["study", "{store}", "--axis", "lr=1", "--seeds", "0"], 1, "--seeds must be at least 1"),
@@ -466,6 +468,53 @@ def test_a_search_resumes_and_refuses_flags_that_would_change_nothing(call, stor
     assert call(*same)[1] == shown
     assert "4 trained" in call("status", tmp_path / "search")[1]
     assert call("report", tmp_path / "search")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (errno.EMFILE, "Allow more open files, such as by: ulimit -n 4096"),
+        (errno.EROFS, "Choose a folder on a disk that can be written"),
+        (errno.EACCES, "Change the permission, or choose another folder"),
+    ],
+)
+def test_errors_of_the_system_name_the_path_what_is_kept_and_what_to_do(
+    call, source, store_path, tmp_path, monkeypatch, number, words
+):
+    def refused(*_):
+        raise OSError(number, os.strerror(number), "/some/file")
+
+    monkeypatch.setattr("lowres.store.staging.Staging.sync", refused)
+    status, _, said = call("build", source, tmp_path / "store", "--size", "8")
+    kept = "What is finished is kept"
+    end = f"{kept}. {words}; then run the same command, which resumes\n"
+    assert (status, said.splitlines(keepends=True)[-1]) == (
+        1,
+        f"lowres: /some/file: {os.strerror(number)}. {end}",
+    )
+    monkeypatch.setattr("lowres.formats.sink.sync_tree", refused)
+    export = ["export", store_path, tmp_path / "set", "--variant", "8-box", "--to", "folder"]
+    status, _, said = call(*export)
+    assert status == 1
+    assert said.endswith(
+        f"Nothing was finished. {words}; then run the same command, which begins again\n"
+    )
+    assert not list(tmp_path.glob("set*"))
+
+
+def test_a_file_system_without_locks_is_noted_once(source, tmp_path):
+    program = (
+        "import errno, fcntl, sys\n"
+        "from lowres.cli import main\n"
+        "def refused(*_): raise OSError(errno.ENOLCK, 'No locks available')\n"
+        "fcntl.flock = refused\n"
+        f"main(['build', {str(source)!r}, {str(tmp_path / 'store')!r}, '--size', '8', '-q'])\n"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert run.stderr.count("has no locks (No locks available)") == 1
+    assert run.stderr.startswith("note: the file system of ")
 
 
 def test_train_takes_several_runs(call, store, tmp_path):

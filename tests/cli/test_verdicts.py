@@ -6,7 +6,7 @@ RATES = (0.003, 0.01, 0.03, 0.1, 0.3)
 
 
 def test_the_verbs_decide_and_study_until_it_is_sure(call, store_path, tmp_path, monkeypatch):
-    executor = MadeUp(noise=0.02, moved=0.3)
+    executor = MadeUp(noise=0.03, moved=0.3)  # so noisy that no answer is sure
     for module in ("studies", "verdicts"):
         monkeypatch.setattr(f"lowres.cli.{module}.make_executor", lambda *_: executor)
     path = tmp_path / "study"

@@ -15,6 +15,7 @@ import lowres
 from lowres.errors import SourceError
 from lowres.formats import open_source
 from lowres.formats.cifar import CifarSource
+from lowres.formats.containers import streams
 from lowres.store.export import export
 from lowres.testing import SourceContract
 
@@ -255,6 +256,16 @@ def test_damaged_archives(tmp_path):
     del files["test_batch"]
     pack(path, "x", files)
     with pytest.raises(SourceError, match=r"tar\.gz: test_batch is missing; CIFAR-10 is"):
+        CifarSource(path).index()
+
+
+def test_archives_that_unpack_to_gigabytes_are_refused_early(tmp_path, monkeypatch):
+    monkeypatch.setattr(streams, "UNPACKED_FREELY", 1 << 20)
+    path = tmp_path / "cifar-10-python.tar.gz"
+    member = tarfile.TarInfo("a/other")
+    member.size = 1 << 34
+    path.write_bytes(gzip.compress(member.tobuf() + bytes(1 << 24)))
+    with pytest.raises(SourceError, match="unpacks to more than 50 times its size"):
         CifarSource(path).index()
 
 

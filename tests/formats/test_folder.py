@@ -315,3 +315,37 @@ def test_export_keeps_names_apart_that_differ_by_suffix(tmp_path):
     written = sorted(p.relative_to(tmp_path / "png").as_posix() for p in tmp_path.glob("png/*/*/*"))
     assert written == ["train/a/1.png", "train/a/1.png.png", "train/b/1.png"]
     shutil.rmtree(tmp_path / "png")
+
+
+def test_bad_names_and_closed_folders_are_refused_or_skipped(tmp_path, monkeypatch):
+    source = draw_source(tmp_path / "animals")
+    first = source / "train" / "ant" / "00.jpg"
+    for name in (b"a\nb.jpg", b"\xff.jpg"):
+        (first.parent / os.fsdecode(name)).write_bytes(first.read_bytes())
+    closed = source / "train" / "bee" / "more"
+    closed.mkdir()
+    scandir = os.scandir
+
+    def refusing(path):
+        if str(path) == str(closed):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    store, options = tmp_path / "store", lowres.BuildOptions(size=(8,))
+    with pytest.raises(SourceError, match=r"Permission denied;.* skip it: --on-error skip"):
+        lowres.build(source, store, options)
+    working = lowres.Working(on_error="skip")
+    manifest = lowres.build(source, store, options, working=working)
+    skipped = [note for note in manifest.source["notes"] if note.startswith("skipped: ")]
+    assert len(skipped) == 3
+    assert f"the folder '{closed}' cannot be read: Permission denied" in skipped[0]
+    assert manifest.splits == {"train": 24, "val": 12}
+    monkeypatch.undo()
+    closed.rmdir()
+    with pytest.raises(SourceError, match=r"must be UTF-8 in one line.* skip it: --on-error skip"):
+        lowres.build(source, tmp_path / "other", options)
+    for name in (b"a\nb.jpg", b"\xff.jpg"):
+        (first.parent / os.fsdecode(name)).unlink()
+    whole = lowres.build(source, tmp_path / "whole", options)
+    assert whole.digest == manifest.digest

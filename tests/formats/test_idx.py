@@ -10,6 +10,7 @@ import pytest
 import lowres
 from lowres.errors import SourceError
 from lowres.formats import open_source
+from lowres.formats.containers import streams
 from lowres.formats.idx import FASHION, IdxSource
 from lowres.store.export import export
 from lowres.testing import SourceContract
@@ -169,3 +170,12 @@ def test_damaged_gzip(folder):
         path.write_bytes(data)
         with pytest.raises(SourceError, match=r"train-images-idx3-ubyte\.gz is (damaged|cut)"):
             IdxSource(folder).index()
+
+
+def test_gzip_that_unpacks_to_gigabytes_is_refused_early(folder, monkeypatch):
+    monkeypatch.setattr(streams, "UNPACKED_FREELY", 1 << 20)
+    path = lay(folder, drawn(), packed=True) / "train-images-idx3-ubyte.gz"
+    header = bytes([0, 0, 8, 3]) + struct.pack(">3I", 1 << 22, 28, 28)
+    path.write_bytes(gzip.compress(header + bytes(1 << 24)))
+    with pytest.raises(SourceError, match="unpacks to more than 50 times its size"):
+        IdxSource(folder).index()

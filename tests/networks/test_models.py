@@ -42,6 +42,8 @@ def own(tmp_path, monkeypatch):
     (tmp_path / "own_networks.py").write_text(OWN)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
+    names = ("small", "no_module", "too_few", "other_size", "broken", "number")
+    lowres.trust("nowhere.at_all:net", *(f"own_networks:{name}" for name in names))
     yield
     sys.modules.pop("own_networks", None)
 
@@ -83,7 +85,6 @@ def test_your_own_function(own, store, tmp_path):
         ("own_networks:other_size", r"does not take images of \(B, 3, 8, 8\)"),
         ("own_networks:broken", "cannot be made for 4 classes at 8 px: no such depth"),
         ("own_networks:number", "has no function 'number'; it has .*small"),
-        ("own_networks:", "has no function ''"),
         ("nowhere.at_all:net", "module nowhere.at_all cannot be imported"),
     ],
 )
@@ -92,11 +93,14 @@ def test_functions_that_return_no_network(own, model, words):
         make_network(Recipe(variant="8-box", model=model), 4)
 
 
-def test_models_are_named_in_one_of_three_ways():
+@pytest.mark.parametrize("name", ["resnet50", "own:", ":net", "a b:c", "a:b\n", "a..b:c", "1:2"])
+def test_models_are_named_in_one_of_three_ways(name):
     with pytest.raises(
         RecipeError, match=r"model must be wrn, timm:NAME or package.module:function"
     ):
-        Recipe(model="resnet50")
+        Recipe(model=name)
+    with pytest.raises(RunError, match=r"must be package.module:function, was"):
+        lowres.trust(name)
 
 
 def test_timm_gets_the_size_if_a_family_needs_it(monkeypatch):

@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+import lowres
 from lowres.networks.shape import NetworkSize, Shape, training_macs
 from lowres.recipe import Recipe
 
@@ -31,6 +32,7 @@ def stubs(tmp_path, monkeypatch):
     (tmp_path / "stub_networks.py").write_text(STUBS)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
+    lowres.trust("stub_networks:small", "stub_networks:large")
     yield
     sys.modules.pop("stub_networks", None)
 

@@ -10,8 +10,9 @@ import pytest
 from lowres.errors import StudyError
 from lowres.recipe import Recipe
 from lowres.report.analysis import NOTHING, analyse
-from lowres.report.reading import Row, label, read_rows, swept_fields, without_folders
+from lowres.report.reading import Row, label, read_rows, swept_fields
 from lowres.report.tables import carried_table
+from lowres.text import without_folders
 from lowres.training.run import RunState
 from made_runs import fail_run, write_run, write_study
 
@@ -81,7 +82,7 @@ def test_widths_are_decided_within_their_variant():
 
 
 def test_what_carries_over_is_a_row_for_each_pair_and_field(tmp_path):
-    found = analyse(read_rows(write_study(tmp_path)))
+    found = analyse(read_rows(write_study(tmp_path))[0])
     table = carried_table(found)
     assert table.headings[2:5] == ("field", "proxy's best", "answer")
     of_sizes = [one for one in table.rows if one[:2] == ("8-box", "32-box")]
@@ -135,7 +136,7 @@ def test_an_unfinished_larger_size_does_not_hide_the_verdict():
 
 
 def test_the_optimum_and_its_shift(tmp_path):
-    found = analyse(read_rows(write_study(tmp_path, sizes=(8, 16), seeds=3)))
+    found = analyse(read_rows(write_study(tmp_path, sizes=(8, 16), seeds=3))[0])
     # made_runs puts the best learning rate at 0.05 + 0.001 x size.
     for curve in found.responses:
         true = 0.05 + 0.001 * int(curve.variant.partition("-")[0])
@@ -155,7 +156,7 @@ def test_an_optimum_at_the_edge_is_flagged():
 def test_filters(tmp_path):
     filters = ("nearest", "box", "bilinear", "lanczos")
     folder = write_study(tmp_path, sizes=(8,), filters=filters, widths=(1.0,), seeds=3)
-    (found,) = analyse(read_rows(folder)).filters
+    (found,) = analyse(read_rows(folder)[0]).filters
     start = "Filters at 8 px: nearest is worse than the mean of the other 3 by "
     assert found.sentence.startswith(start)
     assert re.search(r"by \d\.\d \xb1 \d\.\d points \(", found.sentence)
@@ -204,7 +205,7 @@ def test_what_an_older_lowres_did_not_keep_is_not_needed(tmp_path):
     for size in (8, 16):
         for lr in (0.1, 0.2, 0.3):
             write_run(tmp_path, Recipe(variant=f"{size}-box", lr=lr, epochs=2), lr, **gone)
-    found = analyse(read_rows(tmp_path))
+    found = analyse(read_rows(tmp_path)[0])
     assert found.pairs[0].saving is None
     assert {curve.unit for curve in found.anytime} == {"seconds"}
     assert found.costs[0].flops is None
@@ -222,7 +223,7 @@ def test_fields_in_words(tmp_path):
 def test_statuses_and_reasons(tmp_path):
     write_run(tmp_path, Recipe(lr=1.0), None)
     fail_run(tmp_path / "broken", Recipe(lr=2.0), "disk full")
-    rows = {row.state: row for row in read_rows(tmp_path)}
+    rows = {row.state: row for row in read_rows(tmp_path)[0]}
     assert rows["failed"].reason == "OSError: disk full"
     assert "from step 7 on" in rows["diverged"].reason
     assert analyse(list(rows.values())).main_sentences == [NOTHING]
@@ -239,7 +240,7 @@ def test_learning_curves_are_of_the_best_configuration_of_each_variant(tmp_path)
             for seed in (0, 1):
                 recipe = Recipe(variant=f"{size}-box", lr=lr, epochs=8, seed=seed)
                 write_run(tmp_path, recipe, error - 0.01 * size + 0.02 * seed)
-    first, second = analyse(read_rows(tmp_path)).learning_curves
+    first, second = analyse(read_rows(tmp_path)[0]).learning_curves
     assert [first.label, second.label] == ["16-box, lr 0.2", "8-box, lr 0.2"]
     # made_runs halves the distance to the end with each epoch; the last one is the end.
     end = 0.4 - 0.16 + 0.01
@@ -250,7 +251,7 @@ def test_learning_curves_are_of_the_best_configuration_of_each_variant(tmp_path)
 @pytest.mark.parametrize("epochs", [1, 2, 3])
 def test_short_trainings_have_no_quarters(tmp_path, epochs):
     write_run(tmp_path, Recipe(epochs=epochs), 0.5)
-    curves = analyse(read_rows(tmp_path)).learning_curves
+    curves = analyse(read_rows(tmp_path)[0]).learning_curves
     assert [len(curve.errors) for curve in curves] == [epochs] * (epochs > 1)
     assert all(curve.quarters == () for curve in curves)
 

@@ -16,7 +16,7 @@ from made_runs import fail_run, write_run, write_study
 
 @pytest.fixture(scope="module")
 def analysis(tmp_path_factory):
-    return analyse(read_rows(write_study(tmp_path_factory.mktemp("studies") / "study")))
+    return analyse(read_rows(write_study(tmp_path_factory.mktemp("studies") / "study"))[0])
 
 
 def test_the_smallest_proxy_that_stands_in_for_the_largest_size_comes_first(analysis):
@@ -31,14 +31,14 @@ def test_the_smallest_proxy_that_stands_in_for_the_largest_size_comes_first(anal
 
 def test_of_two_filters_the_one_with_less_error_comes_first(tmp_path):
     folder = write_study(tmp_path, sizes=(8, 16), filters=("box", "nearest"), widths=(1.0,))
-    assert main_pair(analyse(read_rows(folder)).pairs).verdict.proxy == "8-box"
+    assert main_pair(analyse(read_rows(folder)[0]).pairs).verdict.proxy == "8-box"
 
 
 def test_an_unsure_pair_is_decided_next(tmp_path):
     for size, errors in ((8, (0.5, 0.6)), (16, (0.41, 0.42))):
         for lr, error in zip((0.01, 0.1), errors, strict=True):
             write_run(tmp_path, Recipe(variant=f"{size}-box", lr=lr), error)
-    unsure = analyse(read_rows(tmp_path))
+    unsure = analyse(read_rows(tmp_path)[0])
     first = headline(unsure, "a study", True)
     assert not unsure.pairs[0].verdict.sure
     assert first.next_command == "lowres decide 'a study' --proxy size=8 --target size=16"
@@ -47,7 +47,7 @@ def test_an_unsure_pair_is_decided_next(tmp_path):
 
 def test_without_a_pair_a_study_of_two_sizes_is_next(tmp_path):
     fail_run(tmp_path / "run", Recipe(), "no")
-    first = headline(analyse(read_rows(tmp_path)), "runs", False)
+    first = headline(analyse(read_rows(tmp_path)[0]), "runs", False)
     assert (first.word, first.best, first.chart) == ("Unknown", "", None)
     assert "--axis size=16,32" in first.next_command
 

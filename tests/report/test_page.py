@@ -95,7 +95,7 @@ def test_page_shows_images_of_the_store_at_every_size(study):
 def test_page_says_that_a_store_is_gone(tmp_path):
     write_run(tmp_path, Recipe(epochs=1), 0.5)
     report = lowres.write_report(tmp_path)
-    assert "store /nowhere/store does not exist" in report.files[0].read_text()
+    assert "store …/store does not exist" in report.files[0].read_text()
 
 
 def test_nothing_names_a_folder_of_the_machine(study, place):
@@ -203,11 +203,24 @@ def test_damaged_runs_are_named(tmp_path, name, text):
         lowres.write_report(tmp_path)
 
 
-def test_a_study_whose_run_is_gone_is_refused(store, tmp_path):
+@pytest.mark.parametrize("file", ["recipe.json", "result.json", "metrics.jsonl", "error.json"])
+def test_a_damaged_run_is_a_row_with_its_reason(store, tmp_path, file):
     planned = Study.plan(tmp_path / "study", store, BASE, [Axis("lr", (0.1, 0.2))])
-    shutil.rmtree(planned.runs[0].path)
-    with pytest.raises(StudyError, match=r"is not a run.*plan the study again"):
-        lowres.write_report(tmp_path / "study")
+    lost, kept = (run.path for run in planned.runs)
+    (lost / file).write_text('{"status": 3}')
+    page, table, numbers = lowres.write_report(tmp_path / "study").files
+    assert "2 runs: 1 planned, 1 damaged." in page.read_text()
+    assert f"<b>{lost.name}</b> damaged: …/runs/{lost.name}/{file} is damaged" in page.read_text()
+    lines = list(csv.DictReader(table.read_text().splitlines()))
+    assert [line["run"] for line in lines] == [kept.name, lost.name]
+    assert lines[1]["status"] == "damaged"
+    assert lines[1]["lr"] == ""
+    assert file in lines[1]["reason"]
+    assert json.loads(numbers.read_text())["runs"][1]["status"] == "damaged"
+    lowres.write_report(tmp_path / "study", ("md", "png"))
+    shutil.rmtree(lost)
+    page, *_ = lowres.write_report(tmp_path / "study").files
+    assert "it has no recipe.json" in page.read_text()
 
 
 BASE = Recipe(variant="8-box", width=0.5, blocks=1, epochs=1, batch_size=8)

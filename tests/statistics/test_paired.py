@@ -6,6 +6,7 @@ from scipy import stats
 
 from lowres import statistics
 from lowres.errors import StudyError
+from lowres.statistics import paired
 
 NAMES = ("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos")
 TRUTH = np.array([0.02, 0.0, 0.0, 0.001, 0.0, 0.0])
@@ -109,6 +110,19 @@ def test_one_configuration_and_one_block():
     none = statistics.compare_values(table[:, :, :1], NAMES)
     assert none.differences == none.findings == ()
     assert none.reason == "1 block with a run of every value, and differences need two"
+
+
+@pytest.mark.parametrize(("sure_of", "found"), [((1,), []), ((1, 2), ["a"])])
+def test_a_finding_differs_surely_from_more_than_half_of_the_others(sure_of, found):
+    def difference(second: str, *, sure: bool) -> paired.Difference:
+        interval = statistics.Interval(0.1 if sure else -0.1, 0.3)
+        return paired.Difference("a", second, 0.1, interval, 0.01, 0.02)
+
+    names = ("a", "b", "c")
+    pairs = tuple(difference(names[row], sure=row in sure_of) for row in (1, 2))
+    others = (difference("the others", sure=True),)
+    comparison = paired.Comparison(names, pairs, others, 6, 2, 0, "blocks")
+    assert [each.first for each in comparison.findings] == found
 
 
 def test_equal_values_differ_by_nothing():

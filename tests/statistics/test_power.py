@@ -45,3 +45,8 @@ def test_wrong_input_is_refused():
     for seeds, noise in (((0, 1), 0.01), ((1, 1), 0.0), ((1, 1), 1.0)):
         with pytest.raises(StudyError, match="1 or more seeds"):
             power([[1, 2, 3, 4, 5]], seeds, noise)
+
+
+def test_an_axis_that_begins_with_zero_has_steps_and_no_decades():
+    """A logarithm of 0 would warn, and warnings are errors here."""
+    assert 0 <= power([[0.0, 0.001, 0.1, 1.0] * 3], (2, 2), 0.002, studies=10) <= 1

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,6 +18,7 @@ import pytest
 from PIL import Image
 
 import lowres
+from hooks import hooked
 from images import contents, draw_image, draw_source, encoded
 from lowres.errors import SourceError, StoreError
 from lowres.progress import Display
@@ -364,3 +366,56 @@ def test_an_image_beyond_the_memory_is_named_and_never_skipped(
     working = Working(on_error=on_error, workers=1)
     with pytest.raises(SourceError, match=r"ant/00\.jpg needs more memory .* fewer --workers"):
         builder.build(source, tmp_path / "store", OPTIONS, working=working)
+
+
+def test_images_that_are_too_large_stop_or_are_skipped_before_they_are_decoded(tmp_path):
+    source = draw_source(tmp_path / "animals")
+    large = source / "train" / "cat" / "00.png"
+    Image.new("RGB", (300, 200)).save(large)
+    Image.new("RGB", (250, 200)).save(source / "val" / "cat" / "00.jpg")
+    limit = Working(max_pixels=50_000)
+    words = r"00\.png cannot be read: has 60,000 pixels, more than --max-pixels 50,000"
+    with pytest.raises(SourceError, match=words):
+        builder.build(source, tmp_path / "store", OPTIONS, working=limit)
+    skip = Working(max_pixels=50_000, on_error="skip")
+    manifest = builder.build(source, tmp_path / "store", OPTIONS, working=skip)
+    assert [skipped.key for skipped in manifest.skipped] == ["cat/00.png"]
+    assert Image.MAX_IMAGE_PIXELS > 50_000, "Pillow has its own limit again"
+    manifest = builder.build(
+        source, tmp_path / "all", OPTIONS, working=Working(max_pixels="none", on_error="skip")
+    )
+    assert not manifest.skipped
+
+
+def test_another_limit_decides_anew_when_a_build_resumes(tmp_path):
+    source = draw_source(tmp_path / "animals")
+    Image.new("RGB", (300, 200)).save(source / "train" / "ant" / "00.jpg")
+    store, part = tmp_path / "store", staging.Shard(1, 2)
+    skip = Working(max_pixels=50_000, on_error="skip")
+    builder.build_shard(source, store, OPTIONS, shard=part, working=skip)
+    more = Working(max_pixels=60_000, on_error="skip")
+    assert not builder.build(source, store, OPTIONS, working=more).skipped
+    builder.build(source, tmp_path / "fresh", OPTIONS)
+    assert contents(store) == contents(tmp_path / "fresh")
+
+
+def test_the_image_at_which_a_build_was_killed_is_named(tmp_path, source, monkeypatch):
+    """As by the kernel, when memory runs out."""
+    store = tmp_path / "store"
+    child = os.fork()
+    if not child:
+        decode, left = rendering.decode_for, iter(range(5))
+        kill = partial(os.kill, os.getpid(), signal.SIGKILL)
+        rendering.decode_for = lambda *a, **k: (
+            kill() if next(left, None) is None else decode(*a, **k)
+        )
+        builder.build(source, store, OPTIONS, working=ALONE)
+    assert os.WIFSIGNALED(os.waitpid(child, 0)[1])
+    said = []
+    builder.build(source, store, OPTIONS, track=hooked(say=said.append))
+    words = f"the last build was killed while it read {source}/train/ant/05.jpg. If memory ran out"
+    assert said[0].startswith(words)
+    assert not list(store.glob("build*"))
+    again = []
+    builder.build(source, tmp_path / "other", OPTIONS, track=hooked(say=again.append))
+    assert not again

@@ -13,7 +13,7 @@ from lowres.store.staging import MAIN_JOURNAL, Built, Journal, read_journal, rea
 def built(start: int, stop: int, split: str = "train") -> Built:
     skipped = {start: "is\u2028cut\nshort"}
     return Built(
-        Chunk(split, start, stop), "0123abcd" * (stop - start), skipped, array("q", [start])
+        Chunk(split, start, stop), "0123abcd" * (stop - start), skipped, array("q", [start]), "ab"
     )
 
 

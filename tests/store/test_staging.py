@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import kills
+from hooks import hooked
 from images import contents, draw_source
 from lowres.errors import SourceError, StoreError
 from lowres.store import build as builder, manifest, staging
@@ -117,3 +118,69 @@ def test_images_with_odd_names_that_came_or_went_are_named(tmp_path):
     )
     with pytest.raises(StoreError, match=words):
         builder.build(source, tmp_path / "store", BuildOptions(size=(8,)))
+
+
+@pytest.fixture
+def half(tmp_path):
+    """A source, and a store that was stopped at one of its last images; all of them are whole."""
+    source = draw_source(tmp_path / "animals")
+    last = source / "val" / "dog" / "02.jpg"
+    whole = last.read_bytes()
+    last.write_bytes(b"")
+    with pytest.raises(SourceError):
+        builder.build(source, tmp_path / "store", kills.OPTIONS, working=Working(workers=1))
+    last.write_bytes(whole)
+    return source, tmp_path / "store"
+
+
+@pytest.mark.parametrize("what", ["rows", "digests", "both, of other images"])
+def test_rows_that_did_not_reach_the_disk_are_built_again(tmp_path, half, what):
+    """As after a power cut, which may keep the journal and lose any page of any array."""
+    source, store = half
+    rows = RowFile(store / "train" / "16-box.npy.part", writable=True)
+    digests = RowFile(store / "train" / "16-box.digests.part", writable=True, dimensions=2)
+    if what == "both, of other images":
+        rows.write(0, rows.read_range(5, 8))
+        digests.write(0, digests.read_range(5, 8))
+    else:
+        lost = rows if what == "rows" else digests
+        lost.write(4, lost.read_range(0, 3) * 0)
+    said = []
+    builder.build(source, store, kills.OPTIONS, track=hooked(say=said.append))
+    assert said[0] == "3 rows had not reached the disk whole: lowres builds them again"
+    builder.build(source, tmp_path / "fresh", kills.OPTIONS)
+    assert contents(store) == contents(tmp_path / "fresh")
+
+
+def test_shards_whose_rows_were_lost_are_not_finished(tmp_path, source):
+    store, shard = tmp_path / "store", staging.Shard(1, 1)
+    builder.build_shard(source, store, kills.OPTIONS, shard=shard)
+    rows = RowFile(store / "train" / "8-box.npy.part", writable=True)
+    rows.write(7, rows.read_range(7, 8) ^ 1)
+    with pytest.raises(StoreError, match="1 of 36 images are missing"):
+        builder.finish_shards(source, store, kills.OPTIONS)
+    builder.build_shard(source, store, kills.OPTIONS, shard=shard)
+    builder.finish_shards(source, store, kills.OPTIONS)
+    builder.build(source, tmp_path / "fresh", kills.OPTIONS)
+    assert contents(store) == contents(tmp_path / "fresh")
+
+
+def test_a_disk_that_fails_while_rows_are_synced_ends_the_build(tmp_path, source, monkeypatch):
+    def failing(*_):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(staging.Staging, "sync", failing)
+    with pytest.raises(OSError, match="Input/output error"):
+        builder.build(source, tmp_path / "store", kills.OPTIONS)
+    assert not (tmp_path / "store" / "manifest.json").exists()
+
+
+@pytest.mark.parametrize("name", ["train/labels.npy", "val/8-box.npy", "val/keys.txt"])
+@pytest.mark.parametrize("how", ["empty", "missing"])
+def test_a_finished_store_that_is_damaged_is_refused(tmp_path, source, name, how):
+    store = tmp_path / "store"
+    builder.build(source, store, kills.OPTIONS)
+    (store / name).unlink() if how == "missing" else os.truncate(store / name, 0)
+    words = rf"is finished, but damaged: .*{name}.*remove the folder .*run the same command"
+    with pytest.raises(StoreError, match=words):
+        builder.build(source, store, kills.OPTIONS)

@@ -1,6 +1,8 @@
 """Opening and verifying stores."""
 
+import hashlib
 import json
+import os
 import shutil
 
 import numpy as np
@@ -34,6 +36,30 @@ def test_one_flipped_bit_is_found(copy, name):
     (copy / name).write_bytes(data)
     problems = list(lowres.open_store(copy).problems())
     assert any(name in p and "SHA-256" in p for p in problems)
+
+
+def test_images_that_were_never_built_are_found(copy):
+    """Black rows whose SHA-256 went into the manifest, as once after a power cut."""
+    file = copy / "train" / "8-box.npy"
+    black = np.load(file)
+    black[3:9] = 0
+    np.save(file, black)
+    sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
+    edit(copy, lambda record: record["files"].update({"train/8-box.npy": sha256}))
+    problems = list(lowres.open_store(copy).problems())
+    assert len(problems) == 1
+    assert problems[0].startswith("8-box has other images than those that were built")
+
+
+def test_a_file_that_cannot_be_read_is_a_problem_among_others(copy, monkeypatch):
+    def refused(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("lowres.store.store.sha256_of_file", refused)
+    os.truncate(copy / "train" / "16-box.npy", 3000)
+    problems = list(lowres.open_store(copy).problems())
+    assert "val/keys.txt cannot be read: Permission denied" in problems
+    assert "train/16-box.npy cannot be read: its size does not fit its shape" in problems
 
 
 def test_missing_and_misshapen_files_are_found(copy):

@@ -125,7 +125,7 @@ def test_export_as_parquet(unlabelled, tmp_path):
     pytest.importorskip("yaml")
     export(unlabelled, tmp_path / "set", "8-box", to="parquet")
     table = parquet.read_table(next((tmp_path / "set" / "data").iterdir()))
-    assert table.column_names == ["image"]
+    assert table.column_names == ["image", "key"]
     from PIL import Image
 
     images = [np.array(Image.open(io.BytesIO(one["bytes"]))) for one in table["image"].to_pylist()]

@@ -83,7 +83,7 @@ def test_expansion_is_the_product_with_the_last_axis_fastest():
 def test_an_axis_given_twice_and_a_bad_value():
     with pytest.raises(LowresError, match="axis lr is swept twice"):
         expand(Recipe(), [Axis("lr", (0.1,)), Axis("lr", (0.2,))])
-    with pytest.raises(LowresError, match="lr must be above 0"):
+    with pytest.raises(LowresError, match="lr must be from 1e-30"):
         expand(Recipe(), [Axis("lr", (0.1, -1.0))])
 
 

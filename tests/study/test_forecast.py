@@ -4,6 +4,7 @@ import sys
 
 import pytest
 
+import lowres
 from lowres.errors import StudyError
 from lowres.networks.shape import NetworkSize, Shape
 from lowres.recipe import Recipe
@@ -162,5 +163,6 @@ def net(classes, size):
     (tmp_path / "forecast_network.py").write_text(code)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
+    lowres.trust("forecast_network:net")
     size = NetworkSize.of(Recipe(variant="8-box", model="forecast_network:net"), 4)
     assert (size.name, size.parameters, size.macs) == ("forecast_network:net", 772, 768)

@@ -333,19 +333,28 @@ def test_a_study_against_another_study(tmp_path):
     assert judge_table(both, "store=a", "store=b").verdict.configurations == 12
 
 
+LEVELS = {"mean": [0.0, 0.0, 0.0], "std": [1.0, 1.0, 1.0]}
+
+
 def test_a_share_of_the_images_as_the_proxy(tmp_path):
     for images in (500, 5000):
         folder = tmp_path / f"store{images}"
         folder.mkdir()
         manifest = Manifest(
-            source={},
+            source={
+                "kind": "folder",
+                "layout": "",
+                "name": "set",
+                "index_sha256": "",
+                "notes": [],
+            },
             options={},
             classes=("a", "b"),
             splits={"train": images, "val": 10},
-            variants=(),
-            statistics={},
+            variants=("8-box",),
+            statistics={split: {"8-box": LEVELS} for split in ("train", "val")},
             skipped=(),
-            contents={},
+            contents={"8-box": ""},
             files={"train/labels.npy": str(images)},
             versions={},
         )

@@ -50,7 +50,7 @@ def runs(study):
 
 def standing(study):
     found = status.standings(study.path)
-    return {(one.run.recipe.width, one.run.recipe.seed): one for one in found}
+    return {(one.recipe.width, one.recipe.seed): one for one in found}
 
 
 def test_every_state(study, runs):
@@ -119,8 +119,26 @@ def test_a_run_and_a_folder_of_runs(study, runs, tmp_path):
     for path in (tmp_path / "empty", tmp_path / "missing", study.path / "study.json"):
         with pytest.raises(StudyError, match="holds no runs"):
             status.standings(path)
+
+
+def test_damaged_runs_are_listed_with_their_reasons(study, runs):
+    finish(runs[SMALL, 0], 2.0)
     shutil.rmtree(runs[SMALL, 1].path)
-    with pytest.raises(StudyError, match="plan the study again with the same axes"):
+    (runs[SMALL, 2].path / "recipe.json").write_text("{")
+    finish(runs[SMALL, 3], 2.0)
+    (runs[SMALL, 3].path / "result.json").write_text('{"status": 5}')
+    found = status.standings(study.path)
+    assert status.summary(found).startswith("1 trained, 4 planned, 3 damaged; about ")
+    words = "\n".join(status.lines(found))
+    assert "damaged: " in words
+    assert "it has no recipe.json" in words
+    assert "recipe.json is damaged: Input data was truncated" in words
+    assert "result.json is damaged: status must be text, was a whole number" in words
+    damaged = [one for one in status.record(study.path, found)["runs"] if one["recipe"] is None]
+    assert len(damaged) == 3
+    for run in runs.values():
+        (run.path / "recipe.json").unlink(missing_ok=True)
+    with pytest.raises(StudyError, match=r"holds damaged runs only; the first: .*recipe\.json"):
         status.standings(study.path)
 
 
@@ -139,6 +157,7 @@ def test_the_record_is_json(study, runs):
     record = json.loads(json.dumps(status.record(study.path, status.standings(study.path))))
     assert record["counts"] == {
         "trained": 1, "diverged": 0, "failed": 0, "running": 0, "started": 0, "planned": 7,
+        "damaged": 0,
     }  # fmt: skip
     assert record["left_s"] == pytest.approx(3 * 8 + 4 * 8 * RATIO)
     one = next(one for one in record["runs"] if one["state"] == "trained")

@@ -66,6 +66,7 @@ def test_the_most_costly_networks_come_first(store, tmp_path, monkeypatch):
     """Networks of the user's are made and counted; equal costs would be ordered by name."""
     (tmp_path / "sized_networks.py").write_text(NETWORKS)
     monkeypatch.syspath_prepend(tmp_path)
+    lowres.trust("sized_networks:a_small", "sized_networks:z_large")
     models = ("sized_networks:a_small", "wrn", "sized_networks:z_large")
     study = Study.plan(tmp_path / "study", store, BASE, [Axis("model", models)])
     order = ["wrn", "sized_networks:z_large", "sized_networks:a_small"]

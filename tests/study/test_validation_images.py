@@ -53,7 +53,7 @@ def labelled(monkeypatch):
 
 
 def test_classes_noise_and_new_images(tmp_path, labelled):
-    found = analyse(read_rows(write_outcomes(tmp_path)))
+    found = analyse(read_rows(write_outcomes(tmp_path))[0])
     images = found.images
     assert (images.proxy, images.target) == ("8-box", "16-box")
     assert images.noise.images == IMAGES
@@ -81,15 +81,15 @@ def test_the_page_and_the_files_have_them(tmp_path, labelled):
 
 
 def test_a_run_without_outcomes_leaves_the_rest_valid(tmp_path, labelled):
-    found = analyse(read_rows(write_outcomes(tmp_path, without={(16, 0.08, 1)})))
+    found = analyse(read_rows(write_outcomes(tmp_path, without={(16, 0.08, 1)}))[0])
     assert found.pairs[0].verdict.most_new is None
     assert found.pairs[0].verdict.p_bearable == pytest.approx(
-        analyse(read_rows(write_outcomes(tmp_path / "whole"))).pairs[0].verdict.p_bearable
+        analyse(read_rows(write_outcomes(tmp_path / "whole"))[0]).pairs[0].verdict.p_bearable
     )
 
 
 def test_without_the_store_there_are_no_classes(tmp_path):
-    found = analyse(read_rows(write_outcomes(tmp_path)))
+    found = analyse(read_rows(write_outcomes(tmp_path))[0])
     assert found.images.classes == ()
     assert len(found.images.sentences) == 1
 

@@ -23,7 +23,7 @@ from lowres.loading.loaders import NumpyLoader, TorchLoader
 from lowres.networks.make import make_network
 from lowres.networks.shape import training_macs
 from lowres.recipe import Recipe, named_recipe
-from lowres.training import checkpoint, loop
+from lowres.training import loop
 from lowres.training.loop import evaluate
 from lowres.training.run import Execution, Run
 
@@ -228,19 +228,6 @@ def test_a_run_is_trained_by_one_process_at_a_time(store, tmp_path):
     assert run.state == "planned"
 
 
-def test_a_damaged_checkpoint_is_an_error_not_code(store, tmp_path):
-    run = Run.plan(tmp_path / "run", TINY, store)
-
-    class Evil:
-        def __reduce__(self):
-            return os.mkdir, (str(tmp_path / "pwned"),)
-
-    torch.save({"model": Evil()}, tmp_path / "run" / checkpoint.FILE_NAME)
-    with pytest.raises(RunError, match="damaged or of another network"):
-        loop.finish(run)
-    assert not (tmp_path / "pwned").exists()
-
-
 @pytest.mark.parametrize("name", ["gpu", "cuda:99", "mps"])
 def test_unknown_devices(store, tmp_path, name):
     with pytest.raises(RunError, match="device"):
@@ -317,6 +304,7 @@ def test_an_optimizer_of_your_own_follows_the_mode_of_the_network(store, tmp_pat
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
     recipe = dataclasses.replace(TINY, optimizer="switching:Switching", epochs=2)
+    lowres.trust(recipe.optimizer)
     result = lowres.train(store, recipe, tmp_path / "run", execution=CPU)
     assert sys.modules["switching"].Switching.calls == ["train", "eval"] * 2
     network = lowres.load_network(tmp_path / "run")
@@ -329,7 +317,7 @@ def test_a_recipe_that_cannot_be_read(store, tmp_path):
     record = json.loads((run.path / "recipe.json").read_text())
     record["recipe"]["lr"] = -1
     (run.path / "recipe.json").write_text(json.dumps(record))
-    with pytest.raises(RunError, match=r"recipe\.json is damaged: lr must be above 0"):
+    with pytest.raises(RunError, match=r"recipe\.json is damaged: lr must be from 1e-30"):
         Run.open(run.path)
     assert issubclass(RecipeError, ValueError)
 

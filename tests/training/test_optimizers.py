@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from lowres.errors import RunError
+from lowres.networks.imported import trust
 from lowres.networks.shape import Shape
 from lowres.networks.wrn import WideResNet
 from lowres.recipe import Recipe
@@ -219,6 +220,7 @@ def test_parameters_without_gradient_stay(name):
     ],
 )
 def test_names_that_make_no_optimizer(name, words):
+    trust(name)
     with pytest.raises(RunError, match=words):
         make_optimizer(Recipe(optimizer=name), network(), 4)
 
@@ -232,5 +234,6 @@ def test_a_function_that_makes_an_lbfgs_is_refused(tmp_path, monkeypatch):
     )
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
+    trust("own_lbfgs:make")
     with pytest.raises(RunError, match="optimizer own_lbfgs:make needs a closure"):
         make_optimizer(Recipe(optimizer="own_lbfgs:make"), network(), 4)

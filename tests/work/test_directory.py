@@ -1,17 +1,25 @@
 """Directories of resumable work: planned once, locked, refused if another plan is there."""
 
+import errno
 import json
 import subprocess
 import sys
 import threading
+import warnings
+from typing import TypedDict
 
 import pytest
 
 from lowres.errors import RunBusyError, StudyError
+from lowres.work import files
 from lowres.work.directory import WorkDirectory, differences
 from lowres.work.files import held
 
 PLAN = {"store": {"path": "a", "digest": "1"}, "sizes": [8, 16], "budget": 2.0}
+
+
+class Best(TypedDict):
+    best: int
 
 
 def directory(path, **others):
@@ -31,7 +39,7 @@ def test_a_plan_is_written_once_and_the_result_last(tmp_path):
     assert work.read() == PLAN
     work.finish({"best": 1})
     assert work.finished
-    assert work.result(("best",)) == {"best": 1}
+    assert work.result(Best) == {"best": 1}
     assert sorted(child.name for child in work.path.iterdir()) == ["result.json", "search.json"]
 
 
@@ -83,13 +91,13 @@ def test_damaged_plans_and_results(tmp_path, text):
         work.read()
     work.begin({"sizes": [8]})
     with pytest.raises(StudyError, match=r"result\.json is missing"):
-        work.result()
+        work.result(Best)
     for name in ("search.json", "result.json"):
         (work.path / name).write_text(text)
     with pytest.raises(StudyError, match=r"search\.json is damaged: "):
         work.read()
     with pytest.raises(StudyError, match=r"result\.json is damaged: .*; remove it and start"):
-        work.result(("best",))
+        work.result(Best)
 
 
 def test_a_lock_keeps_others_out_and_parts_share_it(tmp_path):
@@ -170,3 +178,42 @@ def test_of_many_that_begin_at_once_one_writes_the_plan(tmp_path):
     assert sorted(ended) == [0, 3, 3]
     (plan,) = (tmp_path / "work").iterdir()
     assert json.loads(plan.read_text()) == {"n": "123"[ended.index(0)]}
+
+
+def test_without_locks_lowres_says_so_once(tmp_path, monkeypatch):
+    def refused(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", refused)
+    monkeypatch.setattr(files, "_without_locks", set())
+    (tmp_path / "file").touch()
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        for path in (tmp_path, tmp_path / "file"):
+            with files.held(path) as free:
+                assert free
+    assert [warning.category for warning in said] == [files.NoLocksWarning]
+    assert "has no locks (No locks available)" in str(said[0].message)
+
+
+def test_errors_of_a_full_disk_name_the_file_and_leave_no_other(tmp_path, monkeypatch):
+    def full(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match=r"No space left on device: '.*/x\.json"):
+        files.write_json(tmp_path / "x.json", {})
+    assert not list(tmp_path.iterdir())
+
+
+def test_many_files_are_synced_by_one_call(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "MANY_FILES", 2)
+    for name in "abc":
+        (tmp_path / name).write_text(name)
+    synced = []
+    monkeypatch.setattr("os.fsync", synced.append)
+    files.sync_tree(tmp_path)
+    if sys.platform == "linux":
+        assert not synced
+    files.sync_tree(tmp_path / "a")
+    assert synced

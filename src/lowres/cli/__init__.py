@@ -6,20 +6,39 @@ Exit status: 0 success; 1 failed, or what was checked is wrong; 2 the command ca
 
 from __future__ import annotations
 
+import errno
+import shlex
 import signal
 import sys
+import warnings
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 from lowres.cli import fid, runs, search, stores, studies, verdicts
 from lowres.cli.app import app, err
-from lowres.errors import LowresError, RunBusyError, StoreBusyError
+from lowres.errors import LowresError, RunBusyError, StoreBusyError, UntrustedError, reason
 from lowres.work.executor import BUSY_STATUS
+from lowres.work.files import NoLocksWarning
 
 __all__ = ["fid", "main", "runs", "search", "stores", "studies", "verdicts"]
 
 INTERRUPTED_STATUS = 130
+SHOW_WARNING = warnings.showwarning
 RESUMABLE = frozenset({"build", "train", "study", "decide", "search", "demo"})
+
+
+REMEDIES = {
+    errno.ENOSPC: "Free some space on that disk",
+    errno.EDQUOT: "Free some space: your quota is used up",
+    errno.EROFS: "Choose a folder on a disk that can be written",
+    errno.EACCES: "Change the permission, or choose another folder",
+    errno.EPERM: "Change the permission, or choose another folder",
+    errno.EMFILE: "Allow more open files, such as by: ulimit -n 4096",
+    errno.ENFILE: "Close other programs, which have too many files open",
+    errno.ENOENT: "Find out who removed it",
+    errno.EIO: "Check the disk, which may be failing",
+}
+"""What to do about errors of the system."""
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -29,16 +48,24 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         arguments: what follows the program's name; the process's own if not given.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
+    warnings.showwarning = _show_warning
     for name in ("SIGTERM", "SIGHUP"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), _interrupt)
     try:
         status = app(words) or 0
     except (RunBusyError, StoreBusyError) as error:
-        err.print(f"lowres: {error}")
+        err.print(f"lowres: {_indented(error)}")
         status = BUSY_STATUS
-    except (LowresError, OSError) as error:
-        err.print(f"lowres: {error}")
+    except UntrustedError as error:
+        command = shlex.join(["lowres", *words, "--trust", ",".join(error.names)])
+        err.print(f"lowres: {error.fact}; if you trust it, run: {command}")
+        status = 1
+    except LowresError as error:
+        err.print(f"lowres: {_indented(error)}")
+        status = 1
+    except OSError as error:
+        err.print(f"lowres: {explained(error, resumes=next(iter(words), '') in RESUMABLE)}")
         status = 1
     except KeyboardInterrupt as interrupt:  # a verb that knows a shorter command names it
         verb, again = next(iter(words), ""), interrupt.args and interrupt.args[0]
@@ -48,6 +75,37 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         )
         status = INTERRUPTED_STATUS
     sys.exit(status)
+
+
+def _indented(error: Exception) -> str:
+    """Return an error whose further lines cannot look like lines of lowres."""
+    return str(error).replace("\n", "\n  ")
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Show a warning of lowres as a note, and any other as Python does."""
+    if category is NoLocksWarning:
+        err.print(f"note: {message}")
+    else:
+        SHOW_WARNING(message, category, filename, lineno, file, line)
+
+
+def explained(error: OSError, *, resumes: bool) -> str:
+    """Return what failed, what is kept, and what to do."""
+    if error.errno is None:
+        return str(error)
+    where = f"{error.filename}: " if error.filename else ""
+    remedy = REMEDIES.get(error.errno, "Find out why")
+    kept = "What is finished is kept" if resumes else "Nothing was finished"
+    again = "which resumes" if resumes else "which begins again"
+    return f"{where}{reason(error)}. {kept}. {remedy}; then run the same command, {again}"
 
 
 def _interrupt(_signal: int, _frame: object) -> NoReturn:

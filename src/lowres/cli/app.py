@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 from cyclopts import App, CycloptsError, Group, Parameter, UnknownOptionError
 from cyclopts.exceptions import MissingArgumentError, UnusedCliTokensError
@@ -10,6 +11,7 @@ from rich.console import Console, ConsoleOptions
 from rich.text import Text
 
 from lowres.errors import LowresError, nearest
+from lowres.text import visible
 
 if TYPE_CHECKING:
     from cyclopts.help import HelpPanel
@@ -62,11 +64,23 @@ def error_text(error: CycloptsError) -> Text:
         if error.keyword is not None:
             words = f"{error.keyword} needs a value"
     command = " ".join(("lowres", *(error.command_chain or ()), "--help"))
-    return Text(f"lowres: {words}\nfor help, run: {command}")
+    return Text(f"lowres: {visible(words)}\nfor help, run: {command}")
 
 
-err = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
-out = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
+class PlainConsole(Console):
+    """Prints texts as they are, and control characters in them escaped: names may hold any."""
+
+    def print(self, *objects: Any, **options: Any) -> None:  # noqa: ANN401  as rich has it
+        super().print(*(visible(o) if isinstance(o, str) else o for o in objects), **options)
+
+    def lines(self, texts: Iterable[str]) -> None:
+        """Print each text as one line: a line feed in it is escaped, too."""
+        for text in texts:
+            self.print(text.replace("\n", r"\u000a"))
+
+
+err = PlainConsole(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
+out = PlainConsole(highlight=False, markup=False, emoji=False, soft_wrap=True)
 app = App(
     name="lowres",
     help="Small-pixel variants of labelled image sets: build, load, train, and judge how far "

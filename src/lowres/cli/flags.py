@@ -78,6 +78,16 @@ Quiet: TypeAlias = Annotated[
     Parameter(name=("--quiet", "-q"), help="Show no progress, only results, notes and errors."),
 ]
 
+Trusted: TypeAlias = Annotated[
+    tuple[str, ...],
+    Parameter(
+        name="--trust",
+        converter=split_at_commas,
+        help="Code that a recipe in a file may import and run: package.module:function, as the "
+        "refusal lists it. What you name in other flags is trusted without it.",
+    ),
+]
+
 
 def flags_of(record: type, group: Group, *, without: Collection[str] = (), **more: Any) -> Any:  # noqa: ANN401
     """Make the annotation of a parameter that takes a flag for each field of a record.

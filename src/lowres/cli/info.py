@@ -24,7 +24,7 @@ from lowres.store.sample import described
 from lowres.store.store import open_store
 from lowres.study.search.plan import work_directory
 from lowres.study.status import standings, summary
-from lowres.study.study import Study
+from lowres.study.study import planned_axes
 from lowres.text import count
 from lowres.training.run import Run, RunState
 
@@ -113,9 +113,9 @@ def _study(path: Path) -> Iterator[str]:
     found = standings(path)
     yield f"study {path}: {count(len(found), 'run')}"
     yield summary(found)
-    for name, values in Study.open(path).axes.items():
+    for name, values in planned_axes(path).items():
         yield f"axis {name}: {', '.join(map(str, values))}"
-    if any(not one.run.finished for one in found):
+    if any(not one.state.finished for one in found):
         yield f"for each run: lowres status {path}; to finish: lowres study {path}"
 
 

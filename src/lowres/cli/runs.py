@@ -16,6 +16,7 @@ from lowres.cli.flags import (
     Output,
     Quiet,
     RecipeFlags,
+    Trusted,
     flags_of,
     given_values,
     recipe_of,
@@ -43,6 +44,7 @@ def train(
     execution: ExecutionFlags = None,
     out_directory: Annotated[Path | None, Output] = None,
     store: LocalPath | None = None,
+    trust: Trusted = (),
     quiet: Quiet = False,
 ) -> int:
     """Train a network on a store, or finish a run that was planned or interrupted.
@@ -59,14 +61,17 @@ def train(
         execution: How the training works.
         out_directory: Directory of the run. Default: runs/NAME, where NAME lists the recipe.
         store: Where the store of an existing run is now, if it has moved.
+        trust: Code that the recipe of an existing run may import.
         quiet: Show no progress.
     """
     require("torch", "train")
+    from lowres.networks import imported
     from lowres.training.device import local_device
     from lowres.training.distributed import joined
     from lowres.training.run import Run, result_line
     from lowres.training.together import finish_all
 
+    imported.trust(*trust)
     chosen = Execution(**given_values(execution))
     chosen = replace(chosen, device=local_device(chosen.device))
     with joined(chosen.device) as team:
@@ -74,13 +79,14 @@ def train(
         run = _run_at(path, recipe, out_directory, store) if team.first else None
         team.wait()
         runs = [run or _run_at(path, recipe, out_directory, store), *map(Run.open, others)]
+        imported.refuse_untrusted(one.recipe for one in runs if not one.finished)
         track = silent if quiet else shown
         try:
             ends = finish_all(runs, store=store, execution=chosen, team=team, track=track)
         except KeyboardInterrupt:
-            raise KeyboardInterrupt(
-                f"lowres train {shlex.join(str(r.path) for r in runs)}"
-            ) from None
+            flags = imported.trust_flags(one.recipe for one in runs)
+            again = ("lowres", "train", *(str(one.path) for one in runs), *flags)
+            raise KeyboardInterrupt(shlex.join(again)) from None
     errors = [end for end in ends if isinstance(end, Exception)]
     for one, end in zip(runs, ends, strict=True) if team.first else ():
         if isinstance(end, Exception):
@@ -97,7 +103,7 @@ def train(
 
 def _run_at(path: Path, recipe: RecipeFlags, out_directory: Path | None, store: Path | None) -> Run:
     """Open the run at a path, or plan one on the store at the path."""
-    from lowres.networks.imported import check_named
+    from lowres.networks.imported import check_named, trust_given
     from lowres.store.store import open_store
     from lowres.training.run import Run
 
@@ -109,7 +115,8 @@ def _run_at(path: Path, recipe: RecipeFlags, out_directory: Path | None, store: 
             )
         return Run.open(path)
     opened, chosen = open_store(store or path), recipe_of(recipe)
-    check_named(chosen.model, chosen.optimizer)
+    trust_given(given_values(recipe).items())
+    check_named([chosen])
     names = [str(variant) for variant in opened.variants]
     if chosen.variant not in names:
         raise LowresError(
@@ -148,8 +155,7 @@ def report(
     written = write_report(
         folder, format or FORMATS, bearable=share_of_points(bearable, "--bearable")
     )
-    for line in (*written.sentences, *written.files):
-        out.print(str(line))
+    out.lines(map(str, (*written.sentences, *written.files)))
 
 
 @app.command(group=MORE)
@@ -164,7 +170,6 @@ def demo(folder: LocalPath = Path("demo"), /, *, quiet: Quiet = False) -> int:
 
     found = run_demo(folder, track=silent if quiet else shown)
     out.print(f"\n{found.finished} runs trained, {len(found.failed)} failed")
-    for line in (*found.failed.values(), *found.verdicts):
-        out.print(line)
+    out.lines((*found.failed.values(), *found.verdicts))
     out.print(f"\nLook at {found.page}\nand at  {folder / 'contact-sheet.png'}")
     return int(bool(found.failed))

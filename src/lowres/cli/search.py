@@ -13,15 +13,17 @@ from lowres.cli.flags import (
     Output,
     Quiet,
     RecipeFlags,
+    Trusted,
     flags_of,
     given_values,
     recipe_of,
 )
 from lowres.cli.studies import StudyWorking, WorkingFlags, make_executor, workers_of
 from lowres.errors import StudyError, require
-from lowres.networks.imported import check_named
+from lowres.networks.imported import check_named, trust as trust_names, trust_given
 from lowres.progress import shown, silent
 from lowres.study.search.plan import SearchPlan
+from lowres.study.search.space import Choice, sample
 
 if TYPE_CHECKING:
     SearchFlags: TypeAlias = Any
@@ -39,6 +41,7 @@ def search(
     out_directory: Annotated[Path, Output] = Path("search"),
     confirm: int = 0,
     working: WorkingFlags = None,
+    trust: Trusted = (),
     quiet: Quiet = False,
 ) -> int:
     """Search recipe fields: many configurations on small images, the best on large ones.
@@ -59,6 +62,7 @@ def search(
             be confirmed later.
         working: How the runs are spread. How many are chosen at a time changes the choices of tpe
             and gp; nothing else changes a result on one kind of machine.
+        trust: Code that an existing search may import.
         quiet: Show no progress.
     """
     require("torch", "train")
@@ -70,6 +74,7 @@ def search(
 
     if confirm < 0:
         raise StudyError(f"--confirm must be 0 or more, was {confirm}")
+    trust_names(*trust)
     ways = StudyWorking(**given_values(working))
     if ways.executor == "ray" and ways.jobs is None:
         raise StudyError(
@@ -81,7 +86,10 @@ def search(
         planned = Search.open(path)
     else:
         plan = _plan(given_values(wanted), recipe)
-        check_named(plan.base.model, plan.base.optimizer)
+        trust_given(given_values(recipe).items())
+        choices = [one for one in plan.dimensions if isinstance(one, Choice)]
+        trust_given((one.name, value) for one in choices for value in one.values)
+        check_named(plan.recipe(labels, 0) for labels in sample(plan.dimensions))
         planned = Search.start(out_directory, open_store(path), plan)
     counts = planned.allotment.counts
     executor = make_executor(ways, counts[0])
@@ -99,8 +107,7 @@ def search(
     except KeyboardInterrupt:
         again = f" --confirm {confirm}" if confirm else ""
         raise KeyboardInterrupt(f"lowres search {planned.path}{again}") from None
-    for line in lines(result):
-        out.print(line)
+    out.lines(lines(result))
     if result["best"] and "confirmation" not in result:
         out.print(
             "the error of the best is of one seed, by which it may have been chosen, so it is too "

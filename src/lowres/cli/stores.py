@@ -105,12 +105,10 @@ def build(
         raise LowresError("--finish builds nothing: leave --executor and --on-change out")
     make = add_variants if add else builder.finish_shards if finish else builder.build
     manifest = make(source, store, chosen, working=ways, track=track)
-    for note in manifest.notes:
-        err.print(f"note: {note}")
+    err.lines(f"note: {note}" for note in manifest.notes)
     if skipped := manifest.skipped:
         err.print(f"note: skipped {len(skipped):,} images that cannot be decoded:")
-        for one in skipped[:SHOWN_SKIPPED]:
-            err.print(f"  {one.split}/{one.key}: {one.reason}")
+        err.lines(f"  {one.split}/{one.key}: {one.reason}" for one in skipped[:SHOWN_SKIPPED])
         if len(skipped) > SHOWN_SKIPPED:
             err.print(
                 f"  and {len(skipped) - SHOWN_SKIPPED:,} more: {store / FILE_NAME} lists them all"
@@ -141,10 +139,9 @@ def info(path: SourcePath, /, *, reading: ReadingFlags = None, quiet: Quiet = Fa
     """
     from lowres.cli.info import describe
 
-    for line in describe(
-        path, reading=Reading(**given_values(reading)), track=silent if quiet else shown
-    ):
-        out.print(line)
+    out.lines(
+        describe(path, reading=Reading(**given_values(reading)), track=silent if quiet else shown)
+    )
 
 
 @app.command(group=STORES)
@@ -182,8 +179,7 @@ def verify(
     if variant is not None or out_file is not None or split:
         raise LowresError("--variant, --split and --out are for a comparison: add --against PATH")
     problems = list(opened.problems(track))
-    for problem in problems:
-        out.print(f"  {problem}")
+    out.lines(f"  {problem}" for problem in problems)
     count = len(opened.manifest.files)
     if problems:
         out.print(
@@ -214,8 +210,7 @@ def _compare(
     status = 0
     for one, other in pairs:
         comparison = compare_sets(one, other, splits=splits, track=track)
-        for line in comparison.lines():
-            out.print(line)
+        out.lines(comparison.lines())
         if out_file is not None:
             out.print(f"{out_file}: {comparison.write_csv(out_file):,} lines")
         status = max(status, int(not comparison.same))
@@ -334,8 +329,7 @@ def export(
     chosen = chosen_variant(opened, variant)
     track = silent if quiet else shown
     counts = exporter.export(opened, destination, chosen, to=to, splits=split, track=track)
-    for note in exporter.notes(opened, counts, to):
-        err.print(f"note: {note}")
+    err.lines(f"note: {note}" for note in exporter.notes(opened, counts, to))
     out.print(f"{destination}: {_counts(counts)}")
 
 
@@ -449,5 +443,4 @@ def bench_build(
         source, _options(options, reading), sample=sample, rounds=rounds, workers=workers,
         scratch=scratch, track=silent if quiet else shown,
     )  # fmt: skip
-    for line in lines(speed, images):
-        out.print(line)
+    out.lines(lines(speed, images))

@@ -12,11 +12,26 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 from cyclopts import Group, Parameter
 
 from lowres.cli.app import TRAINING, app, out
-from lowres.cli.flags import LocalPath, Output, Quiet, RecipeFlags, flags_of, given_values
+from lowres.cli.flags import (
+    LocalPath,
+    Output,
+    Quiet,
+    RecipeFlags,
+    Trusted,
+    flags_of,
+    given_values,
+)
 from lowres.errors import LowresError, StudyError, require
-from lowres.networks.imported import check_named
+from lowres.networks.imported import (
+    check_named,
+    refuse_untrusted,
+    trust as trust_names,
+    trust_flags,
+    trust_given,
+)
 from lowres.progress import shown, silent
 from lowres.recipe import Recipe, named_recipe
+from lowres.text import visible
 
 if TYPE_CHECKING:
     from lowres.progress import Track
@@ -90,6 +105,7 @@ def study(
     noise: float | None = None,
     print_commands: bool = False,
     until_told: bool = False,
+    trust: Trusted = (),
     quiet: Quiet = False,
 ) -> int:
     """Train every combination of some recipe fields, or resume a study.
@@ -118,14 +134,17 @@ def study(
             not finished, for a queue.
         until_told: Then add runs as lowres decide does, until the verdict on the smallest and the
             largest size is sure, with at most 24 further runs.
+        trust: Code that a study or a plan file may import.
         quiet: Show no progress.
     """
     ways = StudyWorking(**given_values(working))
     _check_ways(ways, dry_run=dry_run, print_commands=print_commands, until_told=until_told)
     deviation = _deviation(noise, dry_run=dry_run)
     from lowres.store.store import open_store
+    from lowres.study.axes import expand
     from lowres.study.study import Study
 
+    trust_names(*trust)
     track = silent if quiet else shown
     if (path / "study.json").exists():
         if axis or plan or recipe or seeds is not None:
@@ -141,8 +160,10 @@ def study(
     else:
         store = open_store(path)
         base, axes, points = _wanted(path, axis, plan, seeds, given_values(recipe))
+        recipes = expand(base, axes, points)
+        refuse_untrusted(recipes)
         if not print_commands:  # the machines of a queue may have what this one lacks
-            check_named(base.model, base.optimizer)
+            check_named(recipes)
         if dry_run:
             return _forecast(
                 store,
@@ -160,9 +181,10 @@ def study(
             executor, ways.training_flags, workers=workers_of(executor), track=track
         )
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"lowres study {planned.path}") from None
-    for name, reason in summary.failed.items():
-        out.print(f"  {name}: {reason}")
+        flags = trust_flags(run.recipe for run in planned.runs)
+        again = shlex.join(("lowres", "study", str(planned.path), *flags))
+        raise KeyboardInterrupt(again) from None
+    out.lines(f"  {name}: {reason}" for name, reason in summary.failed.items())
     whole = summary.finished == len(planned.runs)
     again = "" if whole else f"; to try again, run: lowres study {planned.path}"
     out.print(
@@ -216,10 +238,13 @@ def _wanted(
     from lowres.study.axes import Axis, changed
     from lowres.study.plan_file import PlanFile, read_plan
 
+    flagged = [*map(Axis.parse, axis)]
+    trust_given(values.items())
+    trust_given((one.name, value) for one in flagged for value in one.values)
     planned = read_plan(plan) if plan else PlanFile()
     named = named_recipe(values.pop("recipe", None) or planned.recipe or "paper")
     base = changed(changed(named, planned.base), values)
-    axes = [*map(Axis.parse, axis), *planned.axes]
+    axes = [*flagged, *planned.axes]
     count = planned.seeds if seeds is None else seeds
     if not (axes or planned.points or count):
         raise StudyError(
@@ -278,8 +303,10 @@ def _print_commands(planned: Study, working: StudyWorking) -> int:
     flags += [] if working.callback is None else ["--callback", working.callback]
     flags += ["--threads", str(working.threads)] if working.threads is not None else []
     commands = [shlex.join(command) for command in planned.commands(flags)]
-    if any("\n" in command for command in commands):
-        raise StudyError(f"the path of study {planned.path} has a line break: choose another --out")
+    if any("\n" in command or visible(command) != command for command in commands):
+        raise StudyError(
+            f"the path of study {planned.path} has a control character: choose another --out"
+        )
     for command in commands:
         out.print(command)
     return 0
@@ -298,11 +325,9 @@ def _forecast(
 
     executor = make_executor(working, sum(not draft.finished for draft in drafts))
     assert isinstance(executor, LocalProcesses)
-    for line in lines(forecast(store, drafts, executor, ("--device", working.device), track=track)):
-        out.print(line)
+    out.lines(lines(forecast(store, drafts, executor, ("--device", working.device), track=track)))
     images = store.splits.get(drafts[0].recipe.measured_split(store.splits), 0)
-    for line in chances(drafts, images, noise) if images else ():
-        out.print(line)
+    out.lines(chances(drafts, images, noise) if images else ())
     return 0
 
 
@@ -326,8 +351,7 @@ def status(
         out.print(json.dumps(record(folder, found), indent=2))
         return
     out.print(f"{folder}: {summary(found)}")
-    for line in lines(found):
-        out.print(f"  {line}")
+    out.lines(f"  {line}" for line in lines(found))
     plans = {"study.json": "study", "search.json": "search", "recipe.json": "train"}
     verb = next((verb for plan, verb in plans.items() if (folder / plan).exists()), None)
     if verb and not all(one.state.finished for one in found):

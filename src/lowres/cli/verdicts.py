@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 from cyclopts import Parameter
 
 from lowres.cli.app import TRAINING, app, err, out
-from lowres.cli.flags import Commas, LocalPath, Quiet, given_values, share_of_points
+from lowres.cli.flags import Commas, LocalPath, Quiet, Trusted, given_values, share_of_points
 from lowres.cli.studies import StudyWorking, WorkingFlags, make_executor, workers_of
 from lowres.errors import StudyError
+from lowres.networks.imported import trust as trust_names
 from lowres.progress import shown, silent
 from lowres.text import count, duration
 
@@ -120,6 +121,7 @@ def decide(
     at_most: int = 24,
     working: WorkingFlags = None,
     dry_run: bool = False,
+    trust: Trusted = (),
     quiet: Quiet = False,
 ) -> int:
     """Train the runs that decide soonest, until the verdict on a study is sure.
@@ -141,6 +143,7 @@ def decide(
         working: How the runs are spread.
         dry_run: Train nothing. Print the verdict so far, the next runs, their time, and the chance
             of a sure answer by 6, 12, 24 and 48 further runs.
+        trust: Code that the study may import.
         quiet: Show no progress.
     """
     from lowres.study.decide import decide as looks_of, default_sides
@@ -148,6 +151,7 @@ def decide(
 
     if at_most < 0:
         raise StudyError(f"--at-most must be 0 or more, was {at_most}")
+    trust_names(*trust)
     ways = StudyWorking(**given_values(working))
     study = Study.open(path)
     if proxy is None or target is None:

@@ -22,7 +22,7 @@ from lowres.errors import StoreError
 from lowres.imagenet import devkit_ids, devkit_wnids, wnids
 from lowres.progress import Track, silent
 from lowres.store.rows import content_hash
-from lowres.text import count
+from lowres.text import cell, count
 
 ALIKE_LEVELS = 16.0
 """Mean absolute difference above which a pair is not the same image; other decoders and filters
@@ -168,7 +168,7 @@ class Comparison:
             table = csv.writer(file)
             table.writerow(("split", "found", "key", "other_key", "largest", "mean"))
             for line in self._csv_lines():
-                table.writerow(line)
+                table.writerow(map(cell, line))
                 written += 1
         return written
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from lowres.errors import SourceError
 from lowres.formats.containers.pickle import load_plain
-from lowres.formats.containers.streams import damage_named, read_exactly
+from lowres.formats.containers.streams import Gunzipped, damage_named, read_exactly
 from lowres.formats.indexing import indexed
 from lowres.formats.source import Entry, Index, Source, check_name, interleaved
 
@@ -223,7 +223,11 @@ def _is_of(kind: Kind, folder: Path) -> bool:
 def _from_archive(path: Path, names: set[str]) -> dict[str, tuple[str, Any]]:
     """Read the wanted members in one pass; going back in a tar.gz means unpacking it again."""
     found: dict[str, tuple[str, Any]] = {}
-    with damage_named(str(path)), tarfile.open(path, "r:gz") as archive:
+    with (
+        damage_named(str(path)),
+        path.open("rb") as raw,
+        tarfile.open(fileobj=Gunzipped(raw, str(path)), mode="r|") as archive,
+    ):
         for member in archive:
             name = check_name(member.name, str(path)).rpartition("/")[2]
             if name not in names or not member.isreg():

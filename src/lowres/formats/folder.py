@@ -17,13 +17,13 @@ import itertools
 import os
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lowres.errors import SourceError, StoreError
+from lowres.errors import SourceError, StoreError, reason
 from lowres.formats.containers.streams import read_at
 from lowres.formats.indexing import Labelled, assembled
 from lowres.formats.names import (
@@ -36,7 +36,7 @@ from lowres.formats.names import (
     wnid_in,
 )
 from lowres.formats.sink import Outline, Sink, png
-from lowres.formats.source import Entry, Index, Source, check_name, file_stamp
+from lowres.formats.source import Entry, Index, Source, check_name, file_stamp, refused
 from lowres.formats.tree import ANNOTATIONS, ClassFolder, Folder, understood
 
 CLASSES = "classes.txt"
@@ -67,7 +67,7 @@ class FolderSource(Source):
         return path.is_dir()
 
     def index(self) -> Index:
-        scan = FolderScan(self.path)
+        scan = FolderScan(self.path, self.leave_out)
         tree = scan.tree()
         if not tree.count:
             names = sorted(child.name for child in self.path.iterdir())
@@ -82,7 +82,7 @@ class FolderSource(Source):
         order = class_list(self.path)
         if set(order) != {row.name for rows in found.values() for row in rows}:
             order = []  # a list of other things
-        return assembled(found, read.layout, [*read.notes, *scan.notes()], order)
+        return assembled(found, read.layout, [*read.notes, *scan.notes(), *self.left_out], order)
 
     def read(self, entry: Entry) -> bytes:
         # Without the objects that Python makes for a file: there are a million.
@@ -131,13 +131,17 @@ def class_list(root: Path) -> list[str]:
 class FolderScan:
     """One pass through a folder on disk; it counts the files that are no images.
 
+    Args:
+        root: the folder.
+        leave_out: `Source.leave_out`, called with each name and folder that cannot be taken.
+
     Attributes:
         others: the number of these files by suffix.
         other_names: names of some, `NAMES_KEPT` or fewer of each folder.
     """
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, root: Path, leave_out: Callable[[str, str], None] = refused) -> None:
+        self.root, self.leave_out = root, leave_out
         self.others: Counter[str] = Counter()
         self.other_names: set[str] = set()
 
@@ -152,7 +156,14 @@ class FolderScan:
     def _listed(self, path: str, below: str, above: tuple[os.stat_result, ...]) -> Folder:
         folder = Folder(below)
         inner, others = [], []
-        with os.scandir(path) as children:
+        try:
+            children = os.scandir(path)
+        except PermissionError as error:
+            what = f"the folder {path!r} cannot be read: {reason(error)}"
+            self.leave_out(what, "change its permission")
+            folder.is_closed = True
+            return folder
+        with children:
             for child in children:
                 name = child.name
                 if name.startswith("."):
@@ -192,15 +203,20 @@ class FolderScan:
                 location = str(self.root / folder.path)
                 prefix = f"{folder.path.removeprefix(base.path).removeprefix('/')}/".lstrip("/")
                 for image in folder.images:
-                    _check_line(prefix + image, location)
+                    key = prefix + image
+                    # Names that are not UTF-8 come with halves of surrogate pairs.
+                    if "\n" in key or (not key.isascii() and re.search("[\ud800-\udfff]", key)):
+                        what = f"a file name must be UTF-8 in one line, was {key!r} in {location!r}"
+                        self.leave_out(what, "rename the file")
+                        continue
                     if listed:
                         name = self.annotated(names, image, location, label)
-                        rows.append(Labelled(prefix + image, name, location))
+                        rows.append(Labelled(key, name, location))
                     elif label is None:
                         wnid = str(wnid_in(image))
                         rows.append(Labelled(f"{wnid}/{image}", wnid, location))
                     else:
-                        rows.append(Labelled(prefix + image, label, location))
+                        rows.append(Labelled(key, label, location))
                 folder.images = []
         if listed and names:
             raise SourceError(
@@ -304,11 +320,3 @@ def _is_image(path: str) -> bool:
             return is_image_data(file.read(MAGIC_BYTES))
     except OSError:
         return False
-
-
-def _check_line(key: str, location: str) -> None:
-    # Names that are not UTF-8 come with halves of surrogate pairs.
-    if "\n" in key or (not key.isascii() and re.search("[\ud800-\udfff]", key)):
-        raise SourceError(
-            f"a file name must be UTF-8 in one line, was {key!r} in {location!r}; rename the file"
-        )

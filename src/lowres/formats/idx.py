@@ -8,7 +8,6 @@ lie in a folder of its own name, as Kaggle unpacks them.
 
 from __future__ import annotations
 
-import gzip
 import io
 import math
 import os
@@ -22,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowres.errors import SourceError
-from lowres.formats.containers.streams import damage_named, read_exactly
+from lowres.formats.containers.streams import Gunzipped, damage_named, read_exactly
 from lowres.formats.indexing import indexed
 from lowres.formats.source import Entry, Index, Source
 from lowres.variant import MAX_SIZE_PX
@@ -139,7 +138,7 @@ def _array(path: Path, axes: int) -> NDArray[np.uint8]:
     """Read a whole idx file."""
     with damage_named(str(path)), path.open("rb") as raw:
         packed = path.suffix == ".gz"
-        file = io.BufferedReader(gzip.GzipFile(fileobj=raw)) if packed else raw
+        file = io.BufferedReader(Gunzipped(raw, str(path))) if packed else raw
         magic = read_exactly(file, 4, str(path))
         if magic != bytes([0, 0, UINT8, axes]):
             raise SourceError(

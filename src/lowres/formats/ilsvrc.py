@@ -21,6 +21,7 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from lowres.errors import SourceError
+from lowres.formats.containers.streams import Gunzipped
 from lowres.formats.containers.tar import Member, members
 from lowres.formats.folder import FolderScan, FolderSource, split_folders
 from lowres.formats.indexing import Labelled, assembled
@@ -371,7 +372,10 @@ def _truth_beside(folder: Path) -> tuple[Path, Truth] | None:
 
 def _packed_truth(path: Path) -> Truth:
     try:
-        with tarfile.open(path, "r:gz") as archive:
+        with (
+            path.open("rb") as raw,
+            tarfile.open(fileobj=Gunzipped(raw, str(path)), mode="r|") as archive,
+        ):
             for member in archive:
                 if member.isreg() and member.name.endswith(f"data/{GROUND_TRUTH}"):
                     file = archive.extractfile(member)

@@ -6,7 +6,7 @@ import io
 import os
 import shutil
 from abc import ABC, abstractmethod
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from lowres.errors import StoreBusyError, StoreError
 from lowres.variant import Variant
-from lowres.work.files import held
+from lowres.work.files import held, make_folder, sync, sync_tree
 
 EARLIEST = (1980, 1, 1, 0, 0, 0)
 """Date of every member of a written ZIP, the first that one can hold: equal sets, equal bytes."""
@@ -55,8 +55,9 @@ class Outline:
 class Sink(ABC):
     """A destination for the images of one variant.
 
-    It receives every image once, split by split. Then `finish` renames `partial` to `path`, so a
-    stopped export leaves nothing that looks whole. An export does not resume: the next one begins
+    It receives every image once, split by split. Then `finish` brings `partial` to the disk and
+    renames it to `path`, so an export that was stopped or lost power leaves nothing that looks
+    whole. An export does not resume: the next one begins
     with an empty `partial`.
 
     Attributes:
@@ -88,7 +89,7 @@ class Sink(ABC):
         self.path = path
         self.outline = outline
         self.partial = path.with_name(f"{path.name}.lowres-partial")
-        self.partial.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(self.partial.parent)
         busy = StoreBusyError(f"another process writes {path}: wait for it, or choose a new path")
         if self.partial.exists():
             with held(self.partial) as free:
@@ -112,15 +113,19 @@ class Sink(ABC):
         """Write what comes last, and close every file."""
 
     def finish(self) -> None:
-        """Complete the set and rename it to `path`."""
+        """Complete the set, bring it to the disk, and rename it to `path`."""
         self.complete()
+        sync_tree(self.partial)
         self.partial.rename(self.path)
+        with suppress(PermissionError):  # the right to list the folder above is not needed
+            sync(self.path.parent)
         self.closing.close()
 
     def abandon(self) -> None:
-        """Remove what was written."""
+        """Remove what was written; errors of files that are closed with it do not matter."""
         self._remove()
-        self.closing.close()
+        with suppress(OSError, ValueError):
+            self.closing.close()
 
     def _remove(self) -> None:
         if self.partial.is_dir():

@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -115,6 +115,8 @@ class Source(ABC):
         path: what was opened.
         ranges: reads members of archives in their place.
         label_order: how the files themselves label their images, one line for `lowres info`.
+        skips: leave out names and folders that cannot be taken, instead of raising.
+        left_out: what was left out, one sentence each.
     """
 
     kind: ClassVar[str]
@@ -124,6 +126,18 @@ class Source(ABC):
     def __init__(self, path: Path) -> None:
         self.path = path
         self.ranges = ByteRanges()
+        self.skips = False
+        self.left_out: list[str] = []
+
+    def leave_out(self, what: str, remedy: str) -> None:
+        """Leave out a name or folder that `index` cannot take.
+
+        Raises:
+            SourceError: the source does not skip such names and folders.
+        """
+        if not self.skips:
+            refused(what, f"{remedy}, or skip it: --on-error skip")
+        self.left_out.append(f"skipped: {what}")
 
     @classmethod
     @abstractmethod
@@ -159,6 +173,11 @@ class Source(ABC):
     def mean(self) -> NDArray[np.float64] | None:
         """Return the mean image of train that came with the source, (H, W, 3) in levels."""
         return None
+
+
+def refused(what: str, remedy: str) -> NoReturn:
+    """Raise SourceError for a name or folder that cannot be taken."""
+    raise SourceError(f"{what}; {remedy}")
 
 
 def file_stamp(path: Path | str) -> str:

@@ -49,12 +49,14 @@ class Folder:
         images: names of the images directly inside.
         folders: the folders inside, by name, sorted.
         lists: names of files inside that may label images: tables, and Tiny ImageNet's list.
+        is_closed: it cannot be listed, so nobody knows whether it has images.
     """
 
     path: str
     images: list[str] = field(default_factory=list)
     folders: dict[str, Folder] = field(default_factory=dict)
     lists: list[str] = field(default_factory=list)
+    is_closed: bool = False
 
     @property
     def name(self) -> str:
@@ -324,7 +326,7 @@ class _Tree:
             if loose:
                 name = base.name or self.where.name
                 self.notes.append(f"left out {loose} images in {name} without a class folder")
-            empty = [below for below in base.folders.values() if not below.count]
+            empty = [b for b in base.folders.values() if not (b.count or b.is_closed)]
             if empty and base.filled and level == 1 and split == "train":
                 raise SourceError(
                     f"{self.path(empty[0])} holds no images, so it is no class; without it, the "

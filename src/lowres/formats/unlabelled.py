@@ -29,8 +29,9 @@ class UnlabelledSource(FolderSource):
     label_order = "none"
 
     def index(self) -> Index:
-        scan = FolderScan(self.path)
-        return unlabelled_tree(scan.tree(), scan, self.path)
+        scan = FolderScan(self.path, self.leave_out)
+        index = unlabelled_tree(scan.tree(), scan, self.path)
+        return replace(index, notes=(*index.notes, *self.left_out))
 
 
 def unlabelled_tree(tree: Folder, scan: FolderScan, where: Path) -> Index:

@@ -1,14 +1,80 @@
-"""`package.module:function` in a recipe: your own code, imported by its name."""
+"""`package.module:function` in a recipe: code that is imported by its name, if you trust it.
+
+A recipe in a file may be a stranger's, and to import a module is to run it. So a process imports
+only what `trust` has named to it: the command line passes the names in its flags and in `--trust`.
+Nothing else can add a name, whatever a file says. Optimizers of `torch.optim` need no trust.
+"""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from lowres.errors import RunError
+from lowres.errors import RunError, UntrustedError
+from lowres.recipe import CODE, Recipe
+
+INSTALLED = {"model": "timm:", "optimizer": "torch.optim:"}
+"""Fields that may name code; names that begin so run an installed library, not a stranger's."""
+
+_trusted: set[str] = set()
+
+
+def trust(*names: str) -> None:
+    """Allow this process to import and call functions that a recipe may name.
+
+    Args:
+        names: each `package.module:function`, as recipes write them.
+
+    Raises:
+        RunError: a name has another form.
+    """
+    for name in names:
+        if not CODE.fullmatch(name):
+            raise RunError(f"a name to trust must be package.module:function, was {name!r}")
+    _trusted.update(names)
+
+
+def trust_given(values: Iterable[tuple[str, object]]) -> None:
+    """Trust the code that the user named in flags: pairs of a recipe field and its value.
+
+    Raises:
+        RunError: as `trust`.
+    """
+    trust(*(str(value) for field, value in values if _needs_trust(field, str(value))))
+
+
+def code_of(recipes: Iterable[Recipe]) -> dict[str, str]:
+    """Return the names of foreign code in recipes, each with the field that names it."""
+    return {
+        getattr(recipe, field): field
+        for recipe in recipes
+        for field in INSTALLED
+        if _needs_trust(field, getattr(recipe, field))
+    }
+
+
+def _needs_trust(field: str, name: str) -> bool:
+    return field in INSTALLED and ":" in name and not name.startswith(INSTALLED[field])
+
+
+def refuse_untrusted(recipes: Iterable[Recipe]) -> None:
+    """Refuse recipes with code that nobody trusted; import nothing.
+
+    Raises:
+        UntrustedError: a name was not passed to `trust`.
+    """
+    unknown = {name: field for name, field in code_of(recipes).items() if name not in _trusted}
+    if unknown:
+        raise UntrustedError(unknown)
+
+
+def trust_flags(recipes: Iterable[Recipe]) -> tuple[str, ...]:
+    """Return the flags that pass this process's trust in the code of recipes to `lowres train`."""
+    names = [name for name in code_of(recipes) if name in _trusted]
+    return ("--trust", ",".join(names)) if names else ()
 
 
 def imported(specification: str, field: str) -> Callable[..., Any]:
@@ -19,8 +85,11 @@ def imported(specification: str, field: str) -> Callable[..., Any]:
         field: name of the field, for the message.
 
     Raises:
+        UntrustedError: the name was not passed to `trust`.
         RunError: the module does not exist, cannot be imported, or has no such function.
     """
+    if _needs_trust(field, specification) and specification not in _trusted:
+        raise UntrustedError({specification: field})
     module_name, _, name = specification.partition(":")
     here = str(Path.cwd())
     if here not in sys.path:
@@ -42,12 +111,13 @@ def imported(specification: str, field: str) -> Callable[..., Any]:
     return function
 
 
-def check_named(model: str, optimizer: str) -> None:
-    """Import the functions that a recipe names, so that a typo fails before anything is written.
+def check_named(recipes: Iterable[Recipe]) -> None:
+    """Import the functions that recipes name, so that a typo fails before anything is written.
 
     Raises:
-        RunError: as `imported`.
+        UntrustedError, RunError: as `imported`.
     """
-    for field, value in (("model", model), ("optimizer", optimizer)):
-        if ":" in value and not value.startswith("timm:"):
-            imported(value, field)
+    used = {(field, getattr(recipe, field)) for recipe in recipes for field in INSTALLED}
+    for field, name in sorted(used):
+        if ":" in name and not name.startswith("timm:"):
+            imported(name, field)

@@ -46,6 +46,7 @@ from lowres.statistics import (
 )
 from lowres.statistics.answers import BANDS
 from lowres.statistics.law import FEWEST_SIZES
+from lowres.study.study import Damaged
 from lowres.study.validation_images import ImageFindings, covariance, image_findings
 from lowres.text import count, duration, value as value_text
 from lowres.variant import Variant
@@ -124,6 +125,7 @@ class Analysis:
         spent: cost and best error of each variant.
         filters: filters, and values of other fields in words, against each other.
         images: what single validation images say about the pair of the first screen.
+        damaged: runs that are left out, because a file of theirs is damaged or missing.
     """
 
     rows: list[Row]
@@ -138,6 +140,7 @@ class Analysis:
     spent: list[VariantCost]
     filters: list[FieldResult]
     images: ImageFindings | None
+    damaged: Sequence[Damaged] = ()
 
     @property
     def variants(self) -> tuple[str, ...]:
@@ -147,9 +150,10 @@ class Analysis:
     @property
     def summary(self) -> str:
         """The number of runs in each status."""
-        counts = Counter(row.state for row in self.rows)
+        runs: list[Row | Damaged] = [*self.rows, *self.damaged]
+        counts = Counter(run.state for run in runs)
         listed = ", ".join(f"{number} {status}" for status, number in counts.items())
-        return f"{count(len(self.rows), 'run')}: {listed}."
+        return f"{count(len(runs), 'run')}: {listed}."
 
     @property
     def main_sentences(self) -> list[str]:
@@ -180,12 +184,18 @@ class Analysis:
         return pair.kind == "size" and Variant.parse(pair.verdict.target).size == sizes[0]
 
 
-def analyse(rows: list[Row], bearable: float | None = None, study: str = "") -> Analysis:
+def analyse(
+    rows: list[Row],
+    bearable: float | None = None,
+    damaged: Sequence[Damaged] = (),
+    study: str = "",
+) -> Analysis:
     """Compute everything that a report shows.
 
     Args:
         rows: the runs.
         bearable: regret that does not matter, a share; None for the default of `judge`.
+        damaged: runs that are shown with their reason, and left out of everything else.
         study: the folder that `lowres decide` can add runs to; empty if it is no study.
     """
     swept = swept_fields(rows)
@@ -206,6 +216,7 @@ def analyse(rows: list[Row], bearable: float | None = None, study: str = "") -> 
         anytime=anytime_curves(rows),
         spent=spent(rows, points),
         filters=field_results(rows, swept),
+        damaged=damaged,
         images=images,
     )
 

@@ -16,6 +16,9 @@ of 3:1 or more with white; page.css has lighter ones for a dark page."""
 MARKERS = ("circle", "square", "triangle", "diamond", "down", "plus", "star")
 DASHES = ("", "6 3", "2 3", "8 3 2 3")
 
+LEAST = 1e-100
+"""Smaller values are drawn as this one on a logarithmic scale."""
+
 MOST_TICKS = 9
 """On a logarithmic scale."""
 
@@ -127,6 +130,7 @@ class Scale:
             return -0.6, len(self.names) - 0.4
         low, high = (min(values), max(values)) if values else (1.0, 2.0)
         if self.logarithmic:
+            low, high = max(low, LEAST), max(high, LEAST)
             margin = max(0.06 * math.log(high / low), 0.05)
             return low / math.exp(margin), high * math.exp(margin)
         margin = 0.06 * (high - low) or 0.5
@@ -136,7 +140,7 @@ class Scale:
         """Return the position of a value: 0 at the lower end, 1 at the upper end."""
         low, high = domain
         if self.logarithmic:
-            value, low, high = (math.log(max(each, 1e-300)) for each in (value, low, high))
+            value, low, high = (math.log(max(each, LEAST)) for each in (value, low, high))
         return (value - low) / (high - low)
 
     def ticks(self, domain: tuple[float, float]) -> list[tuple[float, str]]:

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,8 @@ from lowres.comparing.contact_sheet import reopen_store
 from lowres.errors import StudyError, require
 from lowres.recipe import FIELDS
 from lowres.report.reading import Row, provenance, read_rows
+from lowres.study.study import Damaged
+from lowres.text import cell
 from lowres.work.files import json_bytes, write_bytes
 
 if TYPE_CHECKING:
@@ -90,8 +92,8 @@ def write_report(
         to 1, times are seconds.
 
     Raises:
-        StudyError: the folder holds no runs, a format is unknown, or `bearable` is no share.
-        RunError: a run is damaged.
+        StudyError: the folder holds no run that can be read, a format is unknown, or `bearable` is
+            no share.
         MissingExtraError: jinja2, SciPy, or for png matplotlib, is not installed.
     """
     for name in formats:
@@ -103,10 +105,11 @@ def write_report(
 
     folder = Path(folder)
     study = folder.name if (folder / "study.json").exists() else ""
-    analysis = analyse(read_rows(folder), bearable, study)
+    rows, damaged = read_rows(folder)
+    analysis = analyse(rows, bearable, damaged, study)
     numbers = {}
     if {"html", "csv", "json"} & set(formats):
-        numbers = {"runs.csv": to_csv(analysis.rows), "report.json": to_record(analysis)}
+        numbers = {"runs.csv": to_csv(analysis), "report.json": to_record(analysis)}
     paths = []
     for name in dict.fromkeys(formats):
         for path, data in _files(name, folder.resolve(), analysis, numbers):
@@ -140,8 +143,8 @@ def _files(
             yield f"{FIGURES}/{chart.slug}.png", png.draw(chart)
 
 
-def to_csv(rows: Sequence[Row]) -> bytes:
-    """Return a table with a line for each run.
+def to_csv(analysis: Analysis) -> bytes:
+    """Return a table with a line for each run; a spreadsheet computes none of its cells.
 
     Columns are unique: a value of a result that is named as a field of the recipe has the prefix
     `result_`. A cell is empty if an older lowres did not record the value.
@@ -150,12 +153,14 @@ def to_csv(rows: Sequence[Row]) -> bytes:
     writer = csv.writer(buffer, lineterminator="\n")
     results = [f"result_{name}" if name in FIELDS else name for name in RESULT_COLUMNS]
     writer.writerow(("run", "status", *FIELDS, *results, "reason"))
-    for row in rows:
+    for row in analysis.rows:
         recipe = row.recipe.to_record()
         values = (row.result.get(name) for name in RESULT_COLUMNS)
-        writer.writerow(
-            (row.name, row.state, *(recipe[name] for name in FIELDS), *values, row.reason)
-        )
+        line = (row.name, row.state, *(recipe[name] for name in FIELDS), *values, row.reason)
+        writer.writerow(map(cell, line))
+    for run in analysis.damaged:
+        empty = [None] * (len(FIELDS) + len(results))
+        writer.writerow(map(cell, (run.name, run.state, *empty, run.reason)))
     return buffer.getvalue().encode()
 
 
@@ -178,23 +183,23 @@ def to_record(analysis: Analysis) -> bytes:
     }
     whole = io.BytesIO()
     whole.write(json_bytes(_plain(record)).removesuffix(b"\n}\n"))
-    for place, row in enumerate(analysis.rows):
+    runs: list[Row | Damaged] = [*analysis.rows, *analysis.damaged]
+    for place, run in enumerate(runs):
         whole.write(b",\n" if place else b',\n  "runs": [\n')
-        whole.write(_run_line(row))
+        whole.write(_run_line(run))
     whole.write(b"\n  ]\n}\n")
     return whole.getvalue()
 
 
-def _run_line(row: Row) -> bytes:
-    record = {
-        "name": row.name,
-        "status": row.state,
-        "reason": row.reason,
-        "recipe": row.recipe.to_record(),
-        "result": row.result,
-        "store": {"name": Path(row.store[0]).name, "digest": row.store[1]},
-        "epochs": {name: _rounded(values) for name, values in row.epochs.items()},
-    }
+def _run_line(run: Row | Damaged) -> bytes:
+    record: dict[str, Any] = {"name": run.name, "status": run.state, "reason": run.reason}
+    if not isinstance(run, Damaged):
+        record |= {
+            "recipe": run.recipe.to_record(),
+            "result": run.result,
+            "store": {"name": Path(run.store[0]).name, "digest": run.store[1]},
+            "epochs": {name: _rounded(values) for name, values in run.epochs.items()},
+        }
     return json.dumps(record, ensure_ascii=False, allow_nan=False).encode()
 
 

@@ -8,6 +8,7 @@ import re
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import jinja2
 from markupsafe import Markup
@@ -19,6 +20,8 @@ from lowres.report.chart import Chart
 from lowres.report.headline import Headline
 from lowres.report.reading import Row, provenance
 from lowres.store.preview import Sheet, sheet
+from lowres.study.study import Damaged
+from lowres.text import without_folders
 
 MOST_DRAWN = 1000
 """Runs in the table at a time; page.js draws others when they are wanted."""
@@ -71,7 +74,12 @@ def to_html(title: str, analysis: Analysis, first: Headline, files: Mapping[str,
         lstrip_blocks=True,
     )
     store, reason = reopen_store(*analysis.rows[0].store)
-    images = sheet(store, analysis.variants) if store else Sheet(analysis.variants, (), reason)
+    where = Path(analysis.rows[0].store[0]).parent
+    images = (
+        sheet(store, analysis.variants)
+        if store
+        else Sheet(analysis.variants, (), without_folders(reason, [str(where)]))
+    )
     pairs = _in_order(analysis.pairs)
     by_cost = study_charts.cost_charts(analysis)
     sections = {
@@ -96,7 +104,7 @@ def to_html(title: str, analysis: Analysis, first: Headline, files: Mapping[str,
         answers={pair.sentence: pair.verdict.answer for pair in analysis.pairs},
         findings=[pair.sentence for pair in pairs] or [NOTHING],
         most_shown=MOST_SHOWN,
-        lost=_by_reason(analysis.rows),
+        lost=_by_reason([*analysis.rows, *analysis.damaged]),
         most_reasons=MOST_REASONS,
         sections=sections,
         images=images,
@@ -127,9 +135,9 @@ def _packed(data: bytes) -> str:
     return b64encode(gzip.compress(data, mtime=0)).decode()
 
 
-def _by_reason(rows: Sequence[Row]) -> list[tuple[list[Row], str]]:
+def _by_reason(rows: Sequence[Row | Damaged]) -> list[tuple[list[Row | Damaged], str]]:
     """Return the runs without an error, those with one reason together."""
-    groups: dict[str, list[Row]] = {}
+    groups: dict[str, list[Row | Damaged]] = {}
     for row in rows:
         if row.reason:
             groups.setdefault(re.sub(r"\d+", "", f"{row.state} {row.reason}"), []).append(row)

@@ -6,21 +6,20 @@ Errors are top-1, shares from 0 to 1; +inf stands for a run that diverged.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lowres.errors import RunError
+from lowres.errors import RunError, StudyError
 from lowres.networks.shape import FLOPS_PER_MAC
 from lowres.recipe import FIELDS, Recipe
 from lowres.store.store import Store
-from lowres.study.study import find_runs
-from lowres.text import value as value_text
+from lowres.study.study import Damaged, read_runs
+from lowres.text import value as value_text, without_folders
 from lowres.training.run import METRICS_FILE, RunSummary
 from lowres.variant import Variant
 
@@ -30,9 +29,6 @@ MOST_VALUES = 24
 
 Columns = Mapping[str, NDArray[np.float64]]
 """Values of a run after each epoch, by name; nan where there is none."""
-
-QUOTED = re.compile(r"(?<=['\"])~?/[^'\"\n]*(?=/[^'\"/\n]+['\"])")
-FOLDERS = re.compile(r"(?<![\w.:/~…])~?(?:/[^\s/'\",;:<>|]+)+(?=/[^\s/'\",;:<>|])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,28 +68,43 @@ class Row(RunSummary):
         return None if macs is None else float(FLOPS_PER_MAC * macs)
 
 
-def read_rows(folder: Path) -> list[Row]:
+def read_rows(folder: Path) -> tuple[list[Row], list[Damaged]]:
     """Read all runs in a folder, at any depth, sorted by variant, width, learning rate and seed.
 
+    Reasons name files without their folders, because a report is shared.
+
+    Returns:
+        The runs, and those of which a file is damaged or missing.
+
     Raises:
-        StudyError: there are no runs, or a study's run is missing.
-        RunError: a run is damaged.
+        StudyError: there is no run that can be read.
     """
+    runs, damaged = read_runs(folder)
+    known = {str(place) for place in (folder, folder.resolve(), Path.cwd(), Path.home())}
+    known |= {str(run.store_path.parent) for run, _ in runs}
     rows, same = [], dict[str, Any]()
-    for run in find_runs(folder):
-        found, store = run.summary(), (str(run.store_path), run.store_digest)
+    for run, found in runs:
+        store = str(run.store_path), run.store_digest
         # Runs share hardware and software: equal values are kept once.
         result = {name: same.setdefault(repr(value), value) for name, value in found.result.items()}
-        reason, epochs = without_folders(found.reason), _columns(found.history, run.path)
+        try:
+            epochs = _columns(found.history, run.path)
+        except RunError as error:
+            damaged.append(Damaged(run.path, str(error)))
+            continue
+        reason = without_folders(found.reason, known)
         rows.append(
             Row(found.name, found.recipe, found.state, (), result, reason, store, epochs, run.path)
         )
+    if not rows:
+        raise StudyError(f"{folder} holds damaged runs only; the first: {damaged[0].reason}")
+    damaged = [replace(one, reason=without_folders(one.reason, known)) for one in damaged]
 
     def place(row: Row) -> tuple[Variant, float, float, int, str]:
         recipe = row.recipe
         return row.variant, recipe.width, recipe.lr, recipe.seed, row.name
 
-    return sorted(rows, key=place)
+    return sorted(rows, key=place), damaged
 
 
 def _columns(history: Sequence[dict[str, Any]], run: Path) -> Columns:
@@ -105,11 +116,6 @@ def _columns(history: Sequence[dict[str, Any]], run: Path) -> Columns:
     except (AttributeError, TypeError, ValueError) as error:
         file = run / METRICS_FILE
         raise RunError(f"{file} is damaged: values of an epoch must be numbers: {error}") from error
-
-
-def without_folders(text: str) -> str:
-    """Return a text with `…/name` for absolute paths: a page is made to be shared."""
-    return FOLDERS.sub("…", QUOTED.sub("…", text))
 
 
 def swept_fields(rows: Sequence[Row]) -> tuple[str, ...]:

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from lowres.report.analysis import Analysis, JudgedPair
-from lowres.report.reading import field_text, sort_value
+from lowres.report.reading import Row, field_text, sort_value
 from lowres.statistics import Figure, Interval, Shortlist
 from lowres.statistics.verdict import seeds_text
+from lowres.study.study import Damaged
 from lowres.study.validation_images import MOST_CLASSES
 from lowres.text import MISSING, number, points, short, shortened
 from lowres.training.run import RunState
@@ -245,11 +246,12 @@ def class_table(analysis: Analysis) -> Table:
 
 def unfinished_table(analysis: Analysis) -> Table:
     """Return the runs without an error, and why."""
+    runs: list[Row | Damaged] = [*analysis.rows, *analysis.damaged]
     return _table(
-        (row for row in analysis.rows if row.state is not RunState.TRAINED),
-        ("run", lambda row: row.name),
-        ("status", lambda row: row.state),
-        ("reason", lambda row: shortened(row.reason)),
+        (run for run in runs if run.state is not RunState.TRAINED),
+        ("run", lambda run: run.name),
+        ("status", lambda run: run.state),
+        ("reason", lambda run: shortened(run.reason)),
     )
 
 

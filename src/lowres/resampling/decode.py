@@ -6,6 +6,7 @@ What a conversion loses is a finding, so that a build can count it: depth, trans
 from __future__ import annotations
 
 import io
+import re
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -19,8 +20,12 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageColor, ImageOps, UnidentifiedImageError, features
 
 from lowres.errors import ImageError, VariantError, install_command
+from lowres.resampling import MAX_PIXELS
 from lowres.resampling.jpeg import decode_plain, may_be_turned
 from lowres.variant import Depth, Rule
+
+TOO_LARGE = "more than --max-pixels"
+"""Words of the error of an image with too many pixels; the limit follows."""
 
 Finding = Literal["clipped", "scaled", "reduced", "transparent", "turned"]
 """What a conversion changed or lost. clipped, scaled: values beyond 8 bits, by `Depth`. reduced:
@@ -116,6 +121,11 @@ def decode_for(
             return _converted(image, rules, exif_rotate, depth, background)
     except UnidentifiedImageError as error:
         raise ImageError(_unidentified(data)) from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        found = re.search("[0-9]+", str(error))
+        pixels = f"{int(found[0]):,} pixels, " if found else ""
+        limit = Image.MAX_IMAGE_PIXELS or 0
+        raise ImageError(f"has {pixels}{TOO_LARGE} {limit:,}") from error
     except (MemoryError, ImageError):
         raise
     # Pillow does not document what its decoders raise on a damaged file.
@@ -309,11 +319,20 @@ def _unidentified(data: bytes) -> str:
 
 
 @contextmanager
-def quiet_decoder() -> Iterator[None]:
-    """Silence Pillow's warnings (odd EXIF, large images), which do not concern the pixels.
+def quiet_decoder(max_pixels: int | None = MAX_PIXELS) -> Iterator[None]:
+    """Silence Pillow's warnings (such as odd EXIF), and let it refuse images that are too large.
 
-    Enter it once around all decoding, because all threads share the filter.
+    Enter it once around all decoding, because all threads share filter and limit.
+
+    Args:
+        max_pixels: images with more pixels raise an ImageError before they are decoded; None for
+            no limit.
     """
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module=r"PIL\.")
-        yield
+    before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, max_pixels
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"PIL\.")
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = before

@@ -13,7 +13,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from lowres.errors import StoreError
 from lowres.progress import Track, silent
@@ -24,11 +24,20 @@ from lowres.store.prepare import Prepared, StoreSource, prepare
 from lowres.store.staging import BUILDING, PLAN, work_directory
 from lowres.store.store import Store
 from lowres.variant import Variant
-from lowres.work.directory import differences, read_record
+from lowres.work.directory import differences
 from lowres.work.files import sync
+from lowres.work.records import read_record
 
 ADDING = "adding"
 """Folder in the store for the new variants, until they are whole."""
+
+
+class _Options(TypedDict):
+    variants: list[str]
+
+
+class _Plan(TypedDict):
+    options: _Options
 
 
 def add(
@@ -62,7 +71,8 @@ def add(
         raise StoreError("--add builds in threads on this machine: leave --executor out")
     opened = Store(path)
     adding = path / ADDING
-    prepared = prepare(Path(source), adding, _completed(options or BuildOptions(), opened.manifest))
+    completed = _completed(options or BuildOptions(), opened.manifest)
+    prepared = prepare(Path(source), adding, completed, skip=working.on_error == "skip")
     wanted = [variant for variant in prepared.variants if variant not in opened.variants]
     _check_same(opened, prepared)
     with work_directory(path).lock(BUILDING):
@@ -104,7 +114,8 @@ def _check_same(store: Store, prepared: Prepared) -> None:
     """Refuse another source, or the same with other images, before anything is decoded."""
     manifest, work = store.manifest, work_directory(store.path)
     names = ("kind", "layout", "index_sha256")
-    then: dict[str, Any] = {"source": {name: manifest.source[name] for name in names}}
+    source: dict[str, Any] = {**manifest.source}
+    then: dict[str, Any] = {"source": {name: source[name] for name in names}}
     now: dict[str, Any] = {"source": {name: prepared.plan["source"][name] for name in names}}
     for plan, options in ((then, manifest.options), (now, prepared.plan["options"])):
         plan["options"] = {name: value for name, value in options.items() if name != "variants"}
@@ -163,7 +174,7 @@ def _refuse_other(path: Path, prepared: Prepared) -> None:
     begun = path / ADDING / PLAN
     if not begun.exists():
         return
-    then = read_record(begun, ("options",), StoreError)["options"]["variants"]
+    then = read_record(begun, _Plan, StoreError)["options"]["variants"]
     now = prepared.plan["options"]["variants"]
     if then != now:
         raise StoreError(

@@ -26,6 +26,7 @@ from lowres.jit import HAS_NUMBA, compiled
 from lowres.store.manifest import array_path
 from lowres.store.rows import DIGEST_BYTES, RowFile
 from lowres.variant import Variant
+from lowres.work.files import sync
 
 PART = ".part"
 REPAIR = (
@@ -97,6 +98,8 @@ def reserve(
         elif file.exists() and not _is_whole(file, shape):  # no other shard made it meanwhile
             raise StoreError(f"{file} is damaged: {REPAIR}")
         RowFile.create(file, shape).close()
+    for folder in (*(path / split for split in rows), path):
+        sync(folder)
 
 
 def _shapes(

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from lowres.errors import StoreError, require
 from lowres.progress import Track, silent
-from lowres.resampling.decode import quiet_decoder
+from lowres.resampling.decode import TOO_LARGE, quiet_decoder
 from lowres.store.arrays import Key, part_path
 from lowres.store.cluster import build_on_ray
 from lowres.store.findings import equal_images
@@ -30,6 +30,7 @@ from lowres.store.manifest import (
     KEYS,
     LABELS,
     SOURCE_MEAN,
+    Levels,
     Manifest,
     Skipped,
     array_path,
@@ -41,12 +42,15 @@ from lowres.store.rows import RowFile, content_hash
 from lowres.store.staging import (
     BUILDING,
     PLAN,
+    SHOWN,
+    Built,
     Shard,
     Staging,
     clean,
     images_built,
     work_directory,
 )
+from lowres.store.store import Store
 from lowres.work.directory import differences
 from lowres.work.files import sha256_of_file, sync, write_bytes
 from lowres.work.threads import in_threads
@@ -83,15 +87,16 @@ def build(
     store, working = Path(store), working or Working()
     if working.executor == "ray":
         require("ray", "ray")  # before anything is written
-    return build_prepared(store, prepare(Path(source), store, options), working, track)
+    prepared = prepare(Path(source), store, options, skip=working.on_error == "skip")
+    return build_prepared(store, prepared, working, track)
 
 
 def build_prepared(store: Path, prepared: Prepared, working: Working, track: Track) -> Manifest:
     """Build a store of what was prepared, or resume that; as `build`."""
-    with _at_work(), work_directory(store).lock(BUILDING):
+    with _at_work(working), work_directory(store).lock(BUILDING):
         if (store / FILE_NAME).exists():
             return _already_built(store, prepared)
-        with closing(_staged(store, prepared, working)) as staging:
+        with closing(_staged(store, prepared, working, track)) as staging:
             if working.executor == "threads":
                 _build_rows(staging, working, track)
                 return _finish(staging, working.threads, track)
@@ -121,12 +126,12 @@ def build_shard(
         StoreError: as `build`; or another process builds this part.
     """
     store, working = Path(store), working or Working()
-    prepared = prepare(Path(source), store, options)
-    with _at_work(), work_directory(store).lock(BUILDING, part=shard.name):
+    prepared = prepare(Path(source), store, options, skip=working.on_error == "skip")
+    with _at_work(working), work_directory(store).lock(BUILDING, part=shard.name):
         if (store / FILE_NAME).exists():
             _already_built(store, prepared)
             return 0
-        with closing(_staged(store, prepared, working, shard)) as staging:
+        with closing(_staged(store, prepared, working, track, shard)) as staging:
             _build_rows(staging, working, track)
         return prepared.images - images_built(store)
 
@@ -147,18 +152,18 @@ def finish_shards(
         StoreError: parts are missing, or another process is building.
         SourceError: the source cannot be read.
     """
-    store = Path(store)
-    prepared = prepare(Path(source), store, options)
+    store, working = Path(store), working or Working()
+    prepared = prepare(Path(source), store, options, skip=working.on_error == "skip")
     if not (store / FILE_NAME).exists() and not (store / PLAN).exists():
         raise StoreError(f"{store} is not an unfinished store: build its shards first")
-    return _finish_shards(store, prepared, working or Working(), track)
+    return _finish_shards(store, prepared, working, track)
 
 
 @contextmanager
-def _at_work() -> Iterator[None]:
+def _at_work(working: Working) -> Iterator[None]:
     """Silence the decoder; if the disk is full, say that nothing is lost."""
     try:
-        with quiet_decoder():
+        with quiet_decoder(working.pixel_limit):
             yield
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
@@ -176,17 +181,32 @@ def _already_built(store: Path, prepared: Prepared) -> Manifest:
     now = {part: prepared.plan[part] for part in then}
     work = work_directory(store)
     work.refuse(differences(then, now, work.ignored), "is finished and was built")
+    if damage := list(Store(store).misshapen()):
+        raise StoreError(
+            f"{store} is finished, but damaged: {'; '.join(damage[:SHOWN])}. To build it again, "
+            f"remove the folder {store} and run the same command"
+        )
     clean(store)
     return manifest
 
 
 def _staged(
-    store: Path, prepared: Prepared, working: Working, shard: Shard | None = None
+    store: Path,
+    prepared: Prepared,
+    working: Working,
+    track: Track,
+    shard: Shard | None = None,
+    *,
+    retries: bool = True,
 ) -> Staging:
-    """Begin or resume, and drop what must be built again: rows of errors and of changed images."""
+    """Begin or resume, and drop what must be built again.
+
+    These are the rows of errors if it `retries` them, of images that have changed, and of chunks
+    that a power cut or a failing disk has damaged.
+    """
     staging = Staging(store, prepared, shard)
-    if working.on_error == "stop":
-        staging.drop([built.chunk for built in staging.own() if built.skipped])
+    if retries:
+        staging.drop([built.chunk for built in staging.own() if _tried_again(built, working)])
     changed, names = [], []
     for built in staging.own():
         entries = staging.entries(built.chunk)
@@ -206,8 +226,31 @@ def _staged(
             f"{store} and build again"
         )
     staging.drop(changed)
+    own = staging.own()
+    if own:
+        lost = []
+        with track("check rows", sum(len(built.chunk) for built in own)) as display:
+            stopping = threading.Event()
+            for built, whole in in_threads(staging.proves, own, working.threads, stopping):
+                display.advance(len(built.chunk))
+                lost += [] if whole else [built.chunk]
+            if lost:
+                count = sum(map(len, lost))
+                display.say(
+                    f"{count:,} rows had not reached the disk whole: lowres builds them again"
+                )
+        staging.drop(lost)
     staging.checksums.note(built.chunk for built in staging.built)
     return staging
+
+
+def _tried_again(built: Built, working: Working) -> bool:
+    """Return whether the skipped rows of a chunk may have images this time."""
+    if working.on_error == "stop":
+        return bool(built.skipped)
+    limit = working.max_pixels if working.pixel_limit is None else f"{working.pixel_limit:,}"
+    same = f"{TOO_LARGE} {limit}"
+    return any(TOO_LARGE in why and not why.endswith(same) for why in built.skipped.values())
 
 
 def _build_rows(staging: Staging, working: Working, track: Track) -> None:
@@ -219,6 +262,12 @@ def _build_rows(staging: Staging, working: Working, track: Track) -> None:
     rendering = Rendering(staging, skip=working.on_error == "skip")
     try:
         with track("build", left + done, done=done) as display:
+            if staging.killed_at:
+                display.say(
+                    f"the last build was killed while it read {'; '.join(staging.killed_at)}. If "
+                    "memory ran out: build with fewer --workers, or a smaller --max-pixels with "
+                    "--on-error skip"
+                )
             if todo:
                 note = "compiling the resampler, once: a few seconds"
                 compiling = threading.Timer(COMPILING_S, display.say, [note])
@@ -228,18 +277,18 @@ def _build_rows(staging: Staging, working: Working, track: Track) -> None:
                 finally:
                     compiling.cancel()
                 display.restart()
-            for chunk, _ in in_threads(rendering.build, todo, threads, rendering.stopping):
-                display.advance(len(chunk))
+            with staging.syncing():
+                for chunk, _ in in_threads(rendering.build, todo, threads, rendering.stopping):
+                    display.advance(len(chunk))
     finally:
         staging.end_journal()
 
 
 def _finish_shards(store: Path, prepared: Prepared, working: Working, track: Track) -> Manifest:
-    with _at_work(), work_directory(store).lock(BUILDING):
+    with _at_work(working), work_directory(store).lock(BUILDING):
         if (store / FILE_NAME).exists():
             return _already_built(store, prepared)
-        anyway = Working(on_error="skip")  # nothing is dropped here
-        with closing(_staged(store, prepared, anyway)) as staging:
+        with closing(_staged(store, prepared, working, track, retries=False)) as staging:
             skipped = sum(len(built.skipped) for built in staging.built)
             if skipped and working.on_error == "stop":
                 raise StoreError(
@@ -337,9 +386,9 @@ def _finish_array(staging: Staging, kept: Mapping[str, NDArray[np.int64]], key: 
     return sha256
 
 
-def _statistics(staging: Staging, split: str, images: int) -> dict[str, dict[str, list[float]]]:
+def _statistics(staging: Staging, split: str, images: int) -> dict[str, Levels]:
     """Compute mean and standard deviation of each channel over all pixels, in levels."""
-    statistics = {}
+    statistics: dict[str, Levels] = {}
     chunks = [built.sums for built in staging.built if built.chunk.split == split]
     total = np.array(chunks, np.int64).sum(axis=0).reshape(len(staging.variants), 6)
     for variant, sums in zip(staging.variants, total.tolist(), strict=True):

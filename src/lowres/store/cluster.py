@@ -98,6 +98,7 @@ def _shard_job(
     """Return the command that builds a shard with all options of this build."""
     flags = [f"--shard={shard}", f"--workers={threads}"]
     flags += [f"--on-error={working.on_error}", f"--on-change={working.on_change}"]
+    flags.append(f"--max-pixels={working.max_pixels}")
     for field in fields(prepared.options):
         value, flag = getattr(prepared.options, field.name), f"--{field.name.replace('_', '-')}"
         if isinstance(value, tuple):

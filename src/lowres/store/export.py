@@ -13,6 +13,7 @@ from lowres.formats.sink import Outline
 from lowres.progress import Track, silent
 from lowres.store.store import Store
 from lowres.variant import Variant
+from lowres.work.files import named
 
 READ_ROWS = 256
 ORDER_SEED = 0
@@ -78,10 +79,12 @@ def export(
                     order = np.random.default_rng(ORDER_SEED).permutation(len(images))
                 for start in range(0, len(order), READ_ROWS):
                     rows = order[start : start + READ_ROWS]
-                    for row, image in zip(rows.tolist(), images.read(rows), strict=True):
-                        sink.write(split, keys[row], int(labels[row]), image)
+                    with named(sink.partial):
+                        for row, image in zip(rows.tolist(), images.read(rows), strict=True):
+                            sink.write(split, keys[row], int(labels[row]), image)
                     display.advance(len(rows))
-        sink.finish()
+        with named(sink.partial):
+            sink.finish()
     except BaseException:
         sink.abandon()
         raise

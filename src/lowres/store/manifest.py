@@ -7,15 +7,17 @@ absolute paths: the same source and options make the same manifest, byte for byt
 from __future__ import annotations
 
 import hashlib
-import json
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, NotRequired, Self, TypeAlias, TypedDict
 
-from lowres.errors import LowresError, StoreError
+from msgspec import Meta
+
+from lowres.errors import StoreError, VariantError
 from lowres.store.findings import notes
 from lowres.variant import Variant
 from lowres.work.files import write_json
+from lowres.work.records import Count, FileName, RecordError, decoded, typed
 
 FILE_NAME = "manifest.json"
 FORMAT = "lowres store"
@@ -24,6 +26,9 @@ FORMAT_VERSION = 1
 LABELS = "labels.npy"
 KEYS = "keys.txt"
 SOURCE_MEAN = "train/source-mean.npy"
+
+Triple: TypeAlias = Annotated[list[float], Meta(min_length=3, max_length=3)]
+"""A number for each of red, green and blue."""
 
 
 def array_path(split: str, variant: Variant | str) -> str:
@@ -38,6 +43,25 @@ class Skipped:
     split: str
     key: str
     reason: str
+
+
+class SourceRecord(TypedDict):
+    """Where the images of a store come from."""
+
+    kind: str
+    layout: str
+    name: str
+    images: NotRequired[dict[str, Count]]
+    index_sha256: str
+    notes: list[str]
+    labelled: NotRequired[bool]
+
+
+class Levels(TypedDict):
+    """Mean and standard deviation of each channel, in levels."""
+
+    mean: Triple
+    std: Triple
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,17 +86,17 @@ class Manifest:
             studies of the store continue.
     """
 
-    source: dict[str, Any]
+    source: SourceRecord
     options: dict[str, Any]
     classes: tuple[str, ...]
-    splits: dict[str, int]
+    splits: dict[FileName, Count]
     variants: tuple[str, ...]
-    statistics: dict[str, dict[str, dict[str, list[float]]]]
+    statistics: dict[str, dict[str, Levels]]
     skipped: tuple[Skipped, ...]
     contents: dict[str, str]
     files: dict[str, str]
     versions: dict[str, str]
-    findings: dict[str, int] = field(default_factory=dict)
+    findings: dict[str, Count] = field(default_factory=dict)
     added: tuple[str, ...] = ()
 
     @property
@@ -113,12 +137,12 @@ class Manifest:
         """
         path = folder / FILE_NAME
         try:
-            record = json.loads(path.read_text())
+            record = decoded(path.read_bytes())
         except (FileNotFoundError, NotADirectoryError):
             raise StoreError(_missing(folder)) from None
-        except (UnicodeDecodeError, json.JSONDecodeError) as error:
-            raise StoreError(f"{path} is damaged ({error}); build the store again") from error
-        if not isinstance(record, dict) or record.get("format") != FORMAT:
+        except RecordError as error:
+            raise StoreError(f"{path} is damaged: {error}; build the store again") from error
+        if record.get("format") != FORMAT:
             raise StoreError(f"{path} is not the manifest of a lowres store")
         if record.get("format_version") != FORMAT_VERSION:
             raise StoreError(
@@ -126,18 +150,27 @@ class Manifest:
                 f"version {FORMAT_VERSION}: use the lowres that built it, or build it again"
             )
         try:
-            needed = [f.name for f in fields(cls) if f.default is f.default_factory is MISSING]
-            values = {name: record[name] for name in needed}
-            values["findings"] = record.get("findings", {})  # older stores have none
-            values["added"] = tuple(map(str, record.get("added", [])))
-            values["classes"] = tuple(map(str, values["classes"]))
-            values["variants"] = tuple(map(str, values["variants"]))
-            values["skipped"] = tuple(Skipped(**skipped) for skipped in values["skipped"])
-            for name in values["variants"]:
-                Variant.parse(name)
-            return cls(**values)
-        except (KeyError, TypeError, AttributeError, LowresError) as error:
-            raise StoreError(f"{path} is damaged ({error!r}); build the store again") from error
+            manifest = typed(record, cls)
+            manifest._check()
+            return manifest
+        except (RecordError, VariantError) as error:
+            raise StoreError(f"{path} is damaged: {error}; build the store again") from error
+
+    def _check(self) -> None:
+        """Check what types do not say: every split and variant has all that belongs to it."""
+        if not (self.splits and self.variants):
+            raise RecordError("splits and variants must not be empty")
+        for name in self.variants:
+            Variant.parse(name)
+            if name not in self.contents:
+                raise RecordError(f"contents must have a hash of {name}")
+        for split in self.splits:
+            lacking = [name for name in self.variants if name not in self.statistics.get(split, {})]
+            if lacking:
+                raise RecordError(f"statistics must have {split} of {lacking[0]}")
+        for name in self.files:
+            if name.startswith("/") or "\0" in name or ".." in name.split("/"):
+                raise RecordError(f"files must be inside the store, was {name!r}")
 
 
 def _missing(folder: Path) -> str:

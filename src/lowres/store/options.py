@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 from lowres.errors import SourceError, StoreError, VariantError
 from lowres.formats.source import Reading
+from lowres.resampling import MAX_PIXELS
 from lowres.variant import FILTERS, FITS, RULES, Depth, Filter, Fit, Rule, Variant
 from lowres.work.threads import available_cores
 
@@ -174,6 +175,9 @@ class Working:
     default: the cores of the smallest machine."""
     on_error: OnError = "stop"
     """At an image that cannot be decoded: stop, or skip it and record it."""
+    max_pixels: int | Literal["none"] = MAX_PIXELS
+    """An image with more pixels cannot be decoded: stop, or skip it. none: no limit. A thread needs
+    up to 28 bytes of memory for each pixel."""
     on_change: OnChange = "stop"
     """At an image that has changed since an interrupted build took it: stop, or rebuild its
     rows."""
@@ -185,8 +189,15 @@ class Working:
     def __post_init__(self) -> None:
         if self.workers is not None and self.workers < 1:
             raise StoreError(f"--workers must be at least 1, was {self.workers}")
+        if self.max_pixels != "none" and self.max_pixels < 1:
+            raise StoreError(f"--max-pixels must be at least 1, or none, was {self.max_pixels}")
         if self.executor == "threads" and self.address != "auto":
             raise StoreError(f"--address {self.address} is for --executor ray: add that")
+
+    @property
+    def pixel_limit(self) -> int | None:
+        """The most pixels of an image; None for no limit."""
+        return None if self.max_pixels == "none" else self.max_pixels
 
     @property
     def threads(self) -> int:

@@ -242,8 +242,16 @@ def _default_sizes(source: Source, index: Index) -> tuple[tuple[int, ...], Index
     return sizes, replace(index, notes=(*index.notes, note))
 
 
-def prepare(path: Path, store: Path, options: BuildOptions | None) -> Prepared:
+def prepare(
+    path: Path, store: Path, options: BuildOptions | None, *, skip: bool = False
+) -> Prepared:
     """Open and list a source, and plan what is made of it.
+
+    Args:
+        path: the source.
+        store: the folder that will be written.
+        options: what to make.
+        skip: leave out names and folders of the source that cannot be taken, and note them.
 
     Raises:
         SourceError: the source cannot be read.
@@ -261,6 +269,7 @@ def prepare(path: Path, store: Path, options: BuildOptions | None) -> Prepared:
     source = open_source(path, reading=options)
     if isinstance(source, StoreSource):
         source = source.choose(options)
+    source.skips = skip
     index = index_of(source, options)
     options = replace(options, classes=expanded(options.classes, index.classes))
     if options.classes:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from lowres.errors import ImageError, SourceError
+from lowres.errors import ImageError, SourceError, reason
 from lowres.formats.source import Entry, Source
 from lowres.resampling.decode import Decoded, decode_for
 from lowres.resampling.resampler import resampler, warm_up
@@ -68,6 +68,7 @@ class Rendering:
         for row, entry in enumerate(entries):
             if self.stopping.is_set():
                 return
+            self.staging.reads(chunk.split, chunk.start + row)
             try:
                 found = decoded(self.prepared, self.source.read(entry))
                 self.resample(found.images, pixels, places[row])
@@ -79,13 +80,14 @@ class Rendering:
                     "command again with fewer --workers, or on a larger machine"
                 ) from error
             except (ImageError, OSError) as error:
-                reason = error.strerror or str(error) if isinstance(error, OSError) else str(error)
+                why = reason(error)
                 if not (self.skip and isinstance(error, OF_THE_IMAGE)):
                     raise SourceError(
-                        f"{self.source.describe(entry)} cannot be read: {reason}. Fix or remove "
+                        f"{self.source.describe(entry)} cannot be read: {why}. Fix or remove "
                         "it and run the same command again; or skip such images: --on-error skip"
                     ) from error
-                skipped[chunk.start + row] = reason
+                skipped[chunk.start + row] = why
+        self.staging.reads(chunk.split, None)
         self.staging.keep(chunk, stamps, skipped, findings, pixels)
 
     def space(self, rows: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:

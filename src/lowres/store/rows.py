@@ -16,17 +16,22 @@ import uuid
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from tokenize import TokenError
 from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lowres.work.files import claim
+from lowres.work.files import claim, named, sync_data
 
 BLOCK_BYTES = 1 << 23
 """Bytes of pixels that are read together."""
 
 DIGEST_BYTES = 32
+
+HEADER_DAMAGE = (ValueError, EOFError, SyntaxError, TypeError, OverflowError, MemoryError,
+                 RecursionError, TokenError)  # fmt: skip
+"""What NumPy may raise for a damaged header, which it parses as a Python expression."""
 
 
 class RowFile:
@@ -50,10 +55,13 @@ class RowFile:
         self._descriptor = os.open(path, os.O_RDWR if writable else os.O_RDONLY)
         self._close = weakref.finalize(self, os.close, self._descriptor)
         with open(self._descriptor, "rb", closefd=False) as file:
-            version = np.lib.format.read_magic(file)
-            if version != (1, 0):
-                raise ValueError(f"its npy format is {version}, not (1, 0)")
-            shape, by_column, dtype = np.lib.format.read_array_header_1_0(file)
+            try:
+                version = np.lib.format.read_magic(file)
+                if version != (1, 0):
+                    raise ValueError(f"its npy format is {version}, not (1, 0)")
+                shape, by_column, dtype = np.lib.format.read_array_header_1_0(file)
+            except HEADER_DAMAGE as error:
+                raise ValueError(f"its header is damaged: {error}") from error
             self._offset = file.tell()
         if by_column or dtype != np.uint8 or len(shape) != dimensions:
             raise ValueError(f"it is {shape} {dtype}, not an array of rows of bytes")
@@ -72,12 +80,16 @@ class RowFile:
         """
         header = {"descr": "|u1", "fortran_order": False, "shape": shape}
         temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex[:12]}.tmp")
-        with temporary.open("wb") as file:
-            np.lib.format.write_array_header_1_0(file, header)
-            size = file.tell() + math.prod(shape)
-            file.truncate(size)
-            if hasattr(os, "posix_fallocate"):
-                os.posix_fallocate(file.fileno(), 0, size)
+        try:
+            with named(path), temporary.open("wb") as file:
+                np.lib.format.write_array_header_1_0(file, header)
+                size = file.tell() + math.prod(shape)
+                file.truncate(size)
+                if hasattr(os, "posix_fallocate"):
+                    os.posix_fallocate(file.fileno(), 0, size)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
         claim(temporary, path)
         return cls(path, writable=True, dimensions=len(shape))
 
@@ -124,9 +136,15 @@ class RowFile:
         """Write adjacent rows, the first one at `start`."""
         left = np.ascontiguousarray(images).reshape(-1).data
         offset = self._offset + start * self.row_bytes
-        while left:
-            written = os.pwrite(self._descriptor, left, offset)
-            left, offset = left[written:], offset + written
+        with named(self.path):
+            while left:
+                written = os.pwrite(self._descriptor, left, offset)
+                left, offset = left[written:], offset + written
+
+    def sync(self) -> None:
+        """Wait until the rows that are written have reached the disk."""
+        with named(self.path):
+            sync_data(self._descriptor)
 
     def close(self) -> None:
         self._close()

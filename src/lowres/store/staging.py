@@ -5,7 +5,10 @@ the arrays (`arrays.py`) and the journal, with one JSON line for each chunk of r
 A build resumes only if plan and entries are the same.
 
 Every process that writes rows has its own journal, so that two machines never write to one file.
-A line contains its own checksum: a line that is cut short or damaged does not count.
+A line contains its own checksum: a line that is cut short or damaged does not count. It also
+contains a checksum of its rows. Rows and journal are synced every few seconds, and a resumed build
+compares every row that the journal names, because a power cut may have kept a line and lost its
+rows.
 
 Finishing drops the rows of skipped entries. It can be undone as long as there is no manifest, so
 a build that is killed at any moment resumes from its folder.
@@ -16,14 +19,15 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import os
 import re
 import shutil
 import threading
 import uuid
 from array import array
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -48,14 +52,15 @@ from lowres.store.manifest import FILE_NAME
 from lowres.store.prepare import Prepared
 from lowres.store.rows import DIGEST_BYTES, RowFile, image_digests
 from lowres.work.directory import WorkDirectory, differences
-from lowres.work.files import write_bytes, write_json_once
+from lowres.work.files import sync, sync_data, write_bytes, write_json_once
 
 PLAN = "build.json"
 ENTRIES = "build.entries"
 MAIN_JOURNAL = "build.journal"
 JOURNALS = "build*.journal"
 OWN_FILES = (PLAN, f"{PLAN}.*", ENTRIES, f"{ENTRIES}.*", JOURNALS, f"{JOURNALS}.*",
-             "build*.lock", "build*.log")  # fmt: skip
+             "build*.lock", "build*.log", "build*.reading")  # fmt: skip
+READING_BYTES = 8
 CHECK_DIGITS = 8
 BUILDING = "being built"
 SHOWN = 3
@@ -63,6 +68,9 @@ SHOWN = 3
 
 CHUNK_ROWS = 64
 """The most rows that are built together."""
+
+SYNC_S = 3.0
+"""Seconds from one sync of the rows to the next: about what a power cut may cost."""
 
 CHUNKS_PER_WORKER = 150
 """The fewest chunks for each worker. A build that is killed then loses less than 1 % of its work,
@@ -129,6 +137,7 @@ def _begin(work: WorkDirectory, plan: dict[str, Any], index: Index) -> None:
         temporary = work.path / f"{ENTRIES}.{uuid.uuid4().hex[:12]}"
         with temporary.open("wb") as file:
             file.writelines(index.lines())
+        sync(temporary)
         temporary.replace(work.path / ENTRIES)
         write_json_once(work.path / PLAN, plan)
     changes = differences(work.read(), plan, work.ignored)
@@ -166,6 +175,8 @@ class Built:
         skipped: the reason for each row whose image cannot be decoded.
         sums: int64; for each variant the sums of the levels of red, green and blue, then the sums
             of their squares.
+        digest: SHA-256 over the SHA-256 of each row, all rows of the first variant, then of the
+            next; it proves that the rows on the disk are those of the journal.
         findings: number of images by what was found in them (`findings.py`).
     """
 
@@ -173,13 +184,13 @@ class Built:
     stamps: str
     skipped: dict[int, str]
     sums: array[int]
+    digest: str
     findings: dict[str, int] = field(default_factory=dict)
 
     def line(self) -> str:
         """Return the line of a journal."""
         record = {**asdict(self.chunk), "stamps": self.stamps, "skipped": self.skipped}
-        record["sums"] = self.sums.tolist()
-        record["findings"] = self.findings
+        record |= {"sums": self.sums.tolist(), "digest": self.digest, "findings": self.findings}
         return f"{json.dumps({**record, 'check': _check(record)})}\n"
 
     @classmethod
@@ -189,12 +200,12 @@ class Built:
             record = json.loads(line)
             if record.pop("check") != _check(record):
                 return None
-        except (ValueError, KeyError, TypeError, AttributeError):
+            chunk = Chunk(record["split"], record["start"], record["stop"])
+            skipped = {int(row): reason for row, reason in record["skipped"].items()}
+            sums = array("q", record["sums"])
+            return cls(chunk, record["stamps"], skipped, sums, record["digest"], record["findings"])
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
             return None
-        chunk = Chunk(record["split"], record["start"], record["stop"])
-        skipped = {int(row): reason for row, reason in record["skipped"].items()}
-        sums = array("q", record["sums"])
-        return cls(chunk, record["stamps"], skipped, sums, record["findings"])
 
 
 def _check(record: dict[str, Any]) -> str:
@@ -202,7 +213,10 @@ def _check(record: dict[str, Any]) -> str:
 
 
 class Journal:
-    """A journal that is open for new lines. A line that is added outlives the process."""
+    """A journal that is open for new lines. A line that is added outlives the process.
+
+    It outlives a power cut if it was there before the last call of `sync`.
+    """
 
     def __init__(self, path: Path) -> None:
         if path.exists():
@@ -214,6 +228,9 @@ class Journal:
     def add(self, built: Built) -> None:
         self._file.write(built.line())
         self._file.flush()
+
+    def sync(self) -> None:
+        sync_data(self._file.fileno())
 
     def close(self) -> None:
         self._file.close()
@@ -251,6 +268,37 @@ def images_built(path: Path) -> int:
     return sum(len(built.chunk) for built in read_journals(path))
 
 
+class Reading:
+    """Which image each thread reads, on disk: known after the process was killed.
+
+    A process that runs out of memory is killed without a word.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
+        self._slots, self._own = itertools.count(), threading.local()
+
+    def note(self, number: int) -> None:
+        """Note the number of a row, counted from 1 over all splits, or 0 for none."""
+        if not hasattr(self._own, "slot"):
+            self._own.slot = next(self._slots)
+        os.pwrite(
+            self._file, number.to_bytes(READING_BYTES, "little"), self._own.slot * READING_BYTES
+        )
+
+    def close(self) -> None:
+        os.close(self._file)
+        self.path.unlink(missing_ok=True)
+
+    @staticmethod
+    def left(path: Path) -> list[int]:
+        """Read the numbers that a killed process has left."""
+        data = path.read_bytes() if path.exists() else b""
+        found = np.frombuffer(data[: len(data) // READING_BYTES * READING_BYTES], "<u8")
+        return sorted({int(number) for number in found if number})
+
+
 def clean(path: Path) -> None:
     """Remove the files of a build that is finished."""
     for pattern in (*OWN_FILES, "*/*.part", "*/*.tmp"):
@@ -269,6 +317,7 @@ class Staging:
         digests: (N, 32) rows of SHA-256, for each split and variant.
         built: the chunks that are written.
         checksums: the SHA-256 of the arrays, as far as they are written.
+        killed_at: the images that the last process read when it was killed.
     """
 
     def __init__(self, path: Path, prepared: Prepared, shard: Shard | None = None) -> None:
@@ -291,6 +340,9 @@ class Staging:
             for part in path.glob(f"*/*.npy{PART}"):  # its copy without the skipped rows
                 part.with_suffix("").unlink(missing_ok=True)
         self._own = path / (f"{shard.name}.journal" if shard else MAIN_JOURNAL)
+        reading = self._own.with_suffix(".reading")
+        self.killed_at = self._named(Reading.left(reading))
+        self._reading = Reading(reading)
         # Before the arrays: what other shards write into those that are made now is not lost.
         self.built = [
             built
@@ -310,6 +362,7 @@ class Staging:
         }
         self.checksums = RunningChecksums(self.images)
         self._journal: Journal | None = None
+        self._sync_error: OSError | None = None
 
     def _check_space(self) -> None:
         entries = [entry for split in self.index.splits.values() for entry in split]
@@ -364,6 +417,17 @@ class Staging:
                     start = end
         return chunks
 
+    def reads(self, split: str, row: int | None) -> None:
+        """Note the row that this thread reads and makes; None if it does not."""
+        before = itertools.takewhile(lambda name: name != split, self.rows)
+        self._reading.note(0 if row is None else 1 + row + sum(self.rows[s] for s in before))
+
+    def _named(self, numbers: Sequence[int]) -> list[str]:
+        """Return where the images of rows that `Reading` has noted are."""
+        entries = list(itertools.chain.from_iterable(self.index.splits.values()))
+        source = self.prepared.source
+        return [source.describe(entries[n - 1]) for n in numbers if n <= len(entries)]
+
     def entries(self, chunk: Chunk) -> Sequence[Entry]:
         return self.index.splits[chunk.split][chunk.start : chunk.stop]
 
@@ -379,16 +443,21 @@ class Staging:
 
         `pixels` is one-dimensional uint8: all rows of the first variant, then all of the next.
         """
-        sums = np.zeros((len(self.variants), 6), np.int64)
+        if self._sync_error is not None:
+            raise self._sync_error
+        sums, digest = np.zeros((len(self.variants), 6), np.int64), hashlib.sha256()
         start = 0
         for variant, total in zip(self.variants, sums, strict=True):
             stop = start + len(chunk) * 3 * variant.size**2
             block = pixels[start:stop].reshape(len(chunk), variant.size, variant.size, 3)
             self.images[chunk.split, variant].write(chunk.start, block)
-            self.digests[chunk.split, variant].write(chunk.start, image_digests(block))
+            digests = image_digests(block)
+            self.digests[chunk.split, variant].write(chunk.start, digests)
+            digest.update(digests.data)
             add_levels(pixels[start:stop], total)
             start = stop
-        built = Built(chunk, stamps, skipped, array("q", sums.tobytes()), dict(findings))
+        all_sums, found = array("q", sums.tobytes()), dict(findings)
+        built = Built(chunk, stamps, skipped, all_sums, digest.hexdigest(), found)
         with self._lock:
             if self._journal is None:
                 self._journal = Journal(self._own)
@@ -398,8 +467,49 @@ class Staging:
             self.checksums.note([chunk])
             self.checksums.follow()
 
+    def proves(self, built: Built) -> bool:
+        """Return whether the rows of a chunk, and their digests, are those of the journal."""
+        digest, where = hashlib.sha256(), built.chunk
+        for variant in self.variants:
+            images = self.images[where.split, variant].read_range(where.start, where.stop)
+            digests = self.digests[where.split, variant].read_range(where.start, where.stop)
+            if not np.array_equal(image_digests(images), digests):
+                return False
+            digest.update(digests.data)
+        return digest.hexdigest() == built.digest
+
+    def sync(self) -> None:
+        """Bring the rows to the disk, then the lines of the journal that name them."""
+        for rows in (*self.images.values(), *self.digests.values()):
+            rows.sync()
+        if (journal := self._journal) is not None:
+            journal.sync()
+            sync(self.path)
+
+    @contextmanager
+    def syncing(self) -> Iterator[None]:
+        """Sync every few seconds while the block writes rows, and at its end."""
+        ended = threading.Event()
+
+        def follow() -> None:
+            try:
+                while not ended.wait(SYNC_S):
+                    self.sync()
+            except OSError as error:
+                self._sync_error = error  # the next thread that writes rows raises it
+
+        follower = threading.Thread(target=follow, daemon=True)
+        follower.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            follower.join()
+        self.sync()
+
     def close(self) -> None:
         self.end_journal()
+        self._reading.close()
         for rows in (*self.images.values(), *self.digests.values()):
             rows.close()
 

@@ -5,19 +5,22 @@ A store is a folder of plain `.npy` and JSON files (docs/format.md), so NumPy al
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from functools import cached_property, partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lowres.errors import StoreError
+from lowres.errors import StoreError, reason
 from lowres.imagenet import devkit_ids
 from lowres.progress import Track, silent
 from lowres.store.manifest import KEYS, LABELS, SOURCE_MEAN, Manifest, array_path
-from lowres.store.rows import RowFile
+from lowres.store.rows import HEADER_DAMAGE, RowFile, content_hash, image_digests
 from lowres.variant import Variant
 from lowres.work.files import sha256_of_file
 
@@ -175,8 +178,10 @@ class Store:
         path = self.path / name
         try:
             array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
-            raise StoreError(f"{path} is missing or damaged ({error})") from error
+        except OSError as error:
+            raise StoreError(f"{path} is missing or damaged ({reason(error)})") from error
+        except HEADER_DAMAGE as error:  # NumPy advises to load some of them unsafely
+            raise StoreError(f"{path} is damaged: it is not a whole array of numbers") from error
         if shape is not None and (array.shape, str(array.dtype)) != (shape, dtype):
             raise StoreError(
                 f"{path} must be {shape} {dtype}, was {array.shape} {array.dtype}; build the store "
@@ -185,20 +190,62 @@ class Store:
         return array
 
     def problems(self, track: Track = silent) -> Iterator[str]:
-        """Check every file against the manifest: presence, shapes, counts and SHA-256.
+        """Check a store by reading all of it.
+
+        Every file must have the SHA-256 of the manifest, every variant the content hash, and
+        shapes and counts must agree.
 
         Yields:
             A sentence for each problem; nothing if the store is whole.
         """
+        shapes = list(self.misshapen())
+        yield from shapes
+        arrays = {array_path(*key) for key in product(self.splits, self.manifest.variants)}
         with track("verify", len(self.manifest.files)) as display:
             for name, recorded in self.manifest.files.items():
-                path = self.path / name
-                if not path.is_file():
-                    yield f"{name} is missing"
-                elif sha256_of_file(path) != recorded:
-                    yield f"{name} has changed: its SHA-256 is not the one in the manifest"
-                display.advance()
-        # Whether shapes and counts fit together, even where all checksums do.
+                if name not in arrays:
+                    yield from self._changed(name, recorded, sha256_of_file)
+                    display.advance()
+            for variant in self.manifest.variants:  # one at a time, to save memory
+                digests: dict[str, NDArray[np.uint8]] = {}
+                changed: list[str] = []
+                for split in self.splits:
+                    name = array_path(split, variant)
+                    hashed = partial(_hash_images, digests=digests, split=split)
+                    changed += self._changed(name, self.manifest.files.get(name, ""), hashed)
+                    display.advance()
+                yield from changed
+                if not shapes and not changed and len(digests) == len(self.splits):
+                    yield from self._other_images(variant, digests)
+
+    def _changed(self, name: str, recorded: str, hashed: Callable[[Path], str]) -> Iterator[str]:
+        """Yield a problem if a file has another SHA-256 than `recorded`, or cannot be read."""
+        try:
+            if recorded and hashed(self.path / name) != recorded:
+                yield f"{name} has changed: its SHA-256 is not the one in the manifest"
+        except FileNotFoundError:
+            yield f"{name} is missing"
+        except (OSError, ValueError) as error:
+            yield f"{name} cannot be read: {reason(error)}"
+
+    def _other_images(
+        self, variant: str, digests: Mapping[str, NDArray[np.uint8]]
+    ) -> Iterator[str]:
+        """Yield a problem if the images of a variant are not those that its content hash names."""
+        sets = {split: (self.labels(split), digests[split]) for split in self.splits}
+        size = Variant.parse(variant).size
+        if content_hash(size, sets, self.classes) != self.manifest.contents.get(variant):
+            yield (
+                f"{variant} has other images than those that were built: their content hash is "
+                "not the one in the manifest"
+            )
+
+    def misshapen(self) -> Iterator[str]:
+        """Check that all files are there, and that shapes and counts agree, without their images.
+
+        Yields:
+            A sentence for each problem.
+        """
         for split in self.splits:
             checks: dict[str, Callable[[], object]] = {
                 **{array_path(split, v): partial(self.images, split, v) for v in self.variants},
@@ -212,6 +259,17 @@ class Store:
                     check()
                 except StoreError as error:
                     yield str(error)
+
+
+def _hash_images(path: Path, *, digests: dict[str, NDArray[np.uint8]], split: str) -> str:
+    """Read an array of images once; return its SHA-256, and note (N, 32) uint8 of its images."""
+    with closing(RowFile(path)) as rows:
+        whole, each = hashlib.sha256(rows.header), []
+        for block in rows.blocks():
+            whole.update(block.data)
+            each.append(image_digests(block))
+    digests[split] = np.concatenate(each)
+    return whole.hexdigest()
 
 
 def open_store(path: Path | str) -> Store:

@@ -7,11 +7,10 @@ an interrupted decision resumes.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 
@@ -27,10 +26,26 @@ from lowres.study.study import Study, cost as cost_of
 from lowres.training.run import RunSummary
 from lowres.work.executor import Executor
 from lowres.work.files import write_json
+from lowres.work.records import Amount, read_record
 
 LOOKS_FILE = "decide.json"
 AT_MOST = 24
 """Further runs that a decision may take, unless the user sets another number."""
+
+
+class RecordedLook(TypedDict):
+    """A look in `decide.json`, beside the record of its judgement."""
+
+    proxy: str
+    target: str
+    bearable_points: Amount
+    bearable_given: bool
+
+
+class Looks(TypedDict):
+    """What `decide.json` holds."""
+
+    looks: list[RecordedLook]
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,15 +148,8 @@ def _earlier_looks(study: Study) -> list[dict[str, Any]]:
     path = study.path / LOOKS_FILE
     if not path.exists():
         return []
-    try:
-        looks = json.loads(path.read_text())["looks"]
-        for one in looks:
-            float(one["bearable_points"]), one["proxy"], one["target"], one["bearable_given"]
-        return list(looks)
-    except (OSError, ValueError, LookupError, TypeError) as error:
-        raise StudyError(
-            f"{path} is damaged ({error!r}): remove it, it is a record only"
-        ) from error
+    looks: list[dict[str, Any]] = read_record(path, Looks, StudyError)["looks"]
+    return looks
 
 
 def _look(

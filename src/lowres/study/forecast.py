@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from lowres.errors import StudyError
+from lowres.networks.imported import refuse_untrusted, trust_flags
 from lowres.networks.shape import FLOPS_PER_MAC, NetworkSize, training_macs
 from lowres.progress import Track, silent
 from lowres.recipe import FIELDS, Recipe
@@ -161,7 +162,9 @@ def forecast(
 
     Raises:
         StudyError: a network could not be trained.
+        UntrustedError: a recipe names code that was not passed to `lowres.trust`.
     """
+    refuse_untrusted(draft.recipe for draft in drafts if not draft.finished)
     classes, images = len(store.classes), store.splits["train"]
     sizes = [NetworkSize.of(draft.recipe, classes) for draft in drafts]
     networks: dict[tuple[Any, ...], Network] = {}
@@ -276,7 +279,11 @@ class _Prober:
             runs.append(self._plan(networks[number].recipe, steps[number]))
         command = (sys.executable, "-P", "-m", "lowres", "train")
         asked = [
-            Job(run.path.name, (*command, str(run.path), *self.arguments), run.path / "train.log")
+            Job(
+                run.path.name,
+                (*command, str(run.path), *self.arguments, *trust_flags([run.recipe])),
+                run.path / "train.log",
+            )
             for run in runs
         ]
         speeds: list[Speed] = [Speed(0, 0, 0, 0)] * jobs

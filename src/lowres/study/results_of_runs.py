@@ -12,7 +12,7 @@ from lowres.errors import StoreError, StudyError
 from lowres.recipe import FIELDS, Recipe
 from lowres.store.manifest import Manifest
 from lowres.study.results_table import SEED, Point, ResultsTable, Row, Value
-from lowres.study.study import find_runs
+from lowres.study.study import read_runs
 from lowres.study.values import PARTS
 from lowres.text import value as setting_text
 from lowres.training.run import Run, RunSummary
@@ -25,14 +25,14 @@ CURVE_METRICS = ("top5_error", "eval_loss", "train_loss")
 def of_runs(folder: Path) -> ResultsTable:
     """Read the finished runs in a folder, at any depth, with the curves of their trainings.
 
-    Columns: the recipe fields, the parts of the variant, and where the runs are of several stores
-    the store, its train images and its classes. Cost is in multiply-adds of training.
+    Damaged runs are left out. Columns: the recipe fields, the parts of the variant, and where the
+    runs are of several stores the store, its train images and its classes. Cost is in multiply-adds
+    of training.
 
     Raises:
         StudyError: it holds no finished run.
-        RunError: a run is damaged.
     """
-    runs = [(run, summary) for run in find_runs(folder) if (summary := run.summary()).finished]
+    runs = [(run, one) for run, one in read_runs(folder)[0] if one.finished]
     if not runs:
         raise StudyError(f"{folder} holds no finished run: run lowres status {folder}")
     stores = _stores(run for run, _ in runs)

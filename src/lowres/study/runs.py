@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lowres.recipe import FIELDS, Recipe
-from lowres.study.study import find_runs
+from lowres.study.study import read_runs
 from lowres.text import percent, value as value_text
 from lowres.training.run import RunSummary
 from lowres.variant import Variant
@@ -62,7 +62,7 @@ class Runs(list[dict[str, Any]]):
 
 
 def runs(folder: Path | str, *, epochs: bool = False) -> Runs:
-    """Read the runs in a folder, at any depth, as a table.
+    """Read the runs in a folder, at any depth, as a table; damaged ones are left out.
 
     Columns: `run`, `state`, `reason`; `size`, `filter`, `fit` and `rule` of the variant; every
     field of the recipe; and what was measured. Tuples are texts, as the command line takes them.
@@ -73,12 +73,10 @@ def runs(folder: Path | str, *, epochs: bool = False) -> Runs:
             in place of one row a run.
 
     Raises:
-        StudyError: there are no runs, or a run of a study is missing.
-        RunError: a run is damaged.
+        StudyError: there is no run that can be read.
     """
     rows = Runs()
-    for run in find_runs(Path(folder)):
-        found = run.summary()
+    for _, found in read_runs(Path(folder))[0]:
         rows += _epochs(found) if epochs else [_row(found)]
     return rows
 

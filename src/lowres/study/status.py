@@ -11,9 +11,9 @@ from typing import Any
 
 from lowres.recipe import Recipe
 from lowres.study.forecast import makespan, speed_group
-from lowres.study.study import cost, find_runs, why_failed
+from lowres.study.study import cost, read_runs, why_failed
 from lowres.text import duration
-from lowres.training.run import METRICS_FILE, Run, RunState
+from lowres.training.run import METRICS_FILE, RunState
 
 WAITING = (RunState.STARTED, RunState.PLANNED)
 """States of runs that a study still has to train."""
@@ -24,61 +24,69 @@ class Standing:
     """How one run stands.
 
     Attributes:
-        run: the run.
+        path: the run's directory.
+        recipe: what it trains; None if a file of the run is damaged.
         state: its state.
         epochs: number of finished epochs.
         spent_s: seconds of training and evaluation in these epochs.
         idle_s: seconds since the last epoch ended, or 0 if there is none.
-        reason: why the run failed or where it diverged; empty otherwise.
+        reason: why the run failed, where it diverged, or what is damaged; empty otherwise.
         left_s: seconds that the run still needs, at the speed of the runs so far; None if unknown.
     """
 
-    run: Run
+    path: Path
+    recipe: Recipe | None
     state: RunState
-    epochs: int
-    spent_s: float
-    idle_s: float
+    epochs: int = 0
+    spent_s: float = 0.0
+    idle_s: float = 0.0
     reason: str = ""
     left_s: float | None = None
 
 
 def standings(folder: Path) -> list[Standing]:
-    """Return how every run in a folder stands, at any depth, the most costly first.
+    """Return how every run in a folder stands, at any depth: the most costly first, damaged last.
 
     Raises:
-        StudyError: the folder holds no runs, or a study's run is missing.
-        RunError: a run is damaged.
+        StudyError: the folder holds no run that can be read.
     """
-    runs = sorted(find_runs(folder), key=lambda run: (-cost(run.recipe), run.path.name))
+    runs, damaged = read_runs(folder)
     found = []
-    for run in runs:
-        one = run.summary()
+    for run, one in sorted(runs, key=lambda pair: (-cost(pair[0].recipe), pair[0].path.name)):
         reason = why_failed(run) if one.state is RunState.FAILED else one.reason
         metrics = run.path / METRICS_FILE
         idle_s = max(0.0, time.time() - metrics.stat().st_mtime) if metrics.exists() else 0.0
-        found.append(Standing(run, one.state, len(one.history), one.spent_s, idle_s, reason))
+        epochs = len(one.history)
+        found.append(Standing(run.path, run.recipe, one.state, epochs, one.spent_s, idle_s, reason))
     speeds = _Speeds(found)
-    return [replace(one, left_s=speeds.left_s(one)) for one in found]
+    return [
+        *(replace(one, left_s=speeds.left_s(one)) for one in found),
+        *(Standing(one.path, None, RunState.DAMAGED, reason=one.reason) for one in damaged),
+    ]
 
 
 class _Speeds:
     """Seconds of an epoch: measured on runs of the same speed group, else estimated by cost."""
 
     def __init__(self, found: Sequence[Standing]) -> None:
-        measured = [one for one in found if one.epochs and one.spent_s > 0]
         self.groups: dict[tuple[Any, ...], list[float]] = {}
-        for one in measured:
-            sums = self.groups.setdefault(speed_group(one.run.recipe), [0.0, 0.0])
+        spent_s = work = 0.0
+        for one in found:
+            if one.recipe is None or not one.epochs or one.spent_s <= 0:
+                continue
+            sums = self.groups.setdefault(speed_group(one.recipe), [0.0, 0.0])
             sums[0] += one.spent_s
             sums[1] += one.epochs
-        work = sum(one.epochs * _epoch_cost(one.run.recipe) for one in measured)
-        self.rate = sum(one.spent_s for one in measured) / work if work else None
+            spent_s += one.spent_s
+            work += one.epochs * _epoch_cost(one.recipe)
+        self.rate = spent_s / work if work else None
 
     def left_s(self, one: Standing) -> float | None:
         """Return the seconds that a run still needs; None if no run has finished an epoch."""
-        if one.state.finished:
+        recipe = one.recipe
+        if recipe is None or one.state.finished:
             return 0.0
-        recipe, group = one.run.recipe, speed_group(one.run.recipe)
+        group = speed_group(recipe)
         if group in self.groups:
             spent_s, epochs = self.groups[group]
             epoch_s = spent_s / epochs
@@ -125,16 +133,17 @@ def summary(found: Sequence[Standing]) -> str:
 
 
 def lines(found: Sequence[Standing]) -> Iterator[str]:
-    """Return a line for each run that is running, was stopped, failed or diverged."""
+    """Return a line for each run that is running, was stopped, failed, diverged or is damaged."""
     for one in found:
-        progress = f"epoch {one.epochs} of {one.run.recipe.epochs} finished"
+        of = f" of {one.recipe.epochs}" if one.recipe else ""
+        progress = f"epoch {one.epochs}{of} finished"
         if one.state is RunState.RUNNING:
             left = "" if one.left_s is None else f", about {duration(one.left_s)} left"
-            yield f"{one.run.path.name}: running, {progress}{left}"
+            yield f"{one.path.name}: running, {progress}{left}"
         elif one.state is RunState.STARTED:
-            yield f"{one.run.path.name}: started and stopped, {progress}"
+            yield f"{one.path.name}: started and stopped, {progress}"
         elif one.reason:
-            yield f"{one.run.path.name}: {one.state}: {one.reason}"
+            yield f"{one.path.name}: {one.state}: {one.reason}"
 
 
 def record(folder: Path, found: Sequence[Standing]) -> Mapping[str, Any]:
@@ -145,15 +154,15 @@ def record(folder: Path, found: Sequence[Standing]) -> Mapping[str, Any]:
         "left_s": left_s(found),
         "runs": [
             {
-                "name": one.run.path.name,
-                "path": str(one.run.path),
+                "name": one.path.name,
+                "path": str(one.path),
                 "state": one.state,
                 "epochs_done": one.epochs,
-                "epochs": one.run.recipe.epochs,
+                "epochs": one.recipe.epochs if one.recipe else None,
                 "spent_s": one.spent_s,
                 "left_s": one.left_s,
                 "reason": one.reason,
-                "recipe": one.run.recipe.to_record(),
+                "recipe": one.recipe.to_record() if one.recipe else None,
             }
             for one in found
         ],

@@ -22,21 +22,23 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Self, TypeAlias
+from typing import Any, NotRequired, Self, TypeAlias, TypedDict
 
 from lowres.errors import LowresError, RunError, StudyError
+from lowres.networks.imported import refuse_untrusted, trust_flags
 from lowres.networks.shape import training_macs
 from lowres.progress import Display, Track, silent
 from lowres.recipe import FIELDS, Recipe
 from lowres.store.store import Store
 from lowres.study.axes import Axis, Together, expand, refuse_mixture
-from lowres.study.values import PARTS
+from lowres.study.values import PARTS, check_name
 from lowres.text import percent
 from lowres.training.run import Run, RunState, RunSummary
 from lowres.variant import Variant
 from lowres.work.directory import WorkDirectory, differences
 from lowres.work.executor import BUSY_STATUS, Executor, Job
-from lowres.work.files import write_json
+from lowres.work.files import make_folder, write_json
+from lowres.work.records import FileName, StorePlace, typed
 
 Axes: TypeAlias = Sequence[Axis | Together]
 Points: TypeAlias = Sequence[Mapping[str, Any]]
@@ -71,6 +73,17 @@ class StudySummary:
 
     finished: int
     failed: dict[str, str]
+
+
+class Plan(TypedDict):
+    """What `study.json` holds."""
+
+    store: StorePlace
+    base: dict[str, Any]
+    axes: dict[str, list[Any]]
+    together: NotRequired[list[list[str]]]
+    points: NotRequired[list[dict[str, Any]]]
+    runs: list[FileName]
 
 
 class Study:
@@ -111,7 +124,7 @@ class Study:
         work = _work(path)
         with work.lock("being planned", wait_s=PLANNING_S):
             record = _grown(work, store, base, axes, points, recipes)
-            (path / "runs").mkdir(exist_ok=True)
+            make_folder(path / "runs")
             write_json(path / work.plan_name, record)
             for name, recipe in recipes.items():
                 Run.plan(path / "runs" / name, recipe, store)
@@ -180,11 +193,17 @@ class Study:
         return [run.summary() for run in self.runs]
 
     def commands(self, arguments: Sequence[str] = ()) -> list[tuple[str, ...]]:
-        """Return the `lowres train` of each run that is not finished, the most costly first."""
+        """Return the `lowres train` of each run that is not finished, the most costly first.
+
+        Raises:
+            UntrustedError: a run names code that was not passed to `lowres.trust`.
+        """
+        todo = [run for run in self.runs if not run.finished]
+        refuse_untrusted(run.recipe for run in todo)
+        train = ("lowres", "train")
         return [
-            ("lowres", "train", str(run.path.resolve()), *arguments)
-            for run in self.runs
-            if not run.finished
+            (*train, str(run.path.resolve()), *arguments, *trust_flags([run.recipe]))
+            for run in todo
         ]
 
     def finish(
@@ -207,8 +226,12 @@ class Study:
                 no other trains. What a process leaves behind that crashes is trained run by run.
                 None: a process for each run.
             track: shows progress, one line a run.
+
+        Raises:
+            UntrustedError: a run names code that was not passed to `lowres.trust`.
         """
         todo = [run for run in self.runs if not run.finished]
+        refuse_untrusted(run.recipe for run in todo)
         elsewhere: list[Run] = []
         with track("study", len(self.runs), done=len(self.runs) - len(todo)) as display:
             while todo or elsewhere:
@@ -274,22 +297,60 @@ class Study:
         return list(pending)
 
 
-def find_runs(folder: Path) -> list[Run]:
-    """Open all runs in a folder, at any depth: of a study, a run itself, or any others.
+@dataclass(frozen=True, slots=True)
+class Damaged:
+    """A run of which a file is damaged or missing.
+
+    Attributes:
+        path: its directory.
+        reason: which file, and why.
+        state: always the same.
+    """
+
+    path: Path
+    reason: str
+    state: RunState = RunState.DAMAGED
+
+    @property
+    def name(self) -> str:
+        """Name of the directory."""
+        return self.path.name
+
+
+def read_runs(folder: Path) -> tuple[list[tuple[Run, RunSummary]], list[Damaged]]:
+    """Read all runs in a folder, at any depth: of a study, a run itself, or any others.
+
+    Returns:
+        The runs with their summaries, and the runs that cannot be read, each sorted by path.
 
     Raises:
-        StudyError: there is none, or a run of a study is missing.
-        RunError: one is damaged.
+        StudyError: there is none, all are damaged, or `study.json` is damaged.
     """
-    # A study refuses to open if one of its runs is missing.
-    planned = Study.open(folder).runs if _work(folder).planned else []
-    runs = {run.path: run for run in planned}
-    for path in sorted(folder.glob("**/recipe.json")):
-        if path.parent not in runs:
-            runs[path.parent] = Run.open(path.parent)
+    paths = {path.parent for path in folder.glob("**/recipe.json")}
+    if _work(folder).planned:
+        paths |= {folder / "runs" / name for name in _work(folder).read()["runs"]}
+    runs, damaged = [], []
+    for path in sorted(paths):
+        try:
+            run = Run.open(path)
+            runs.append((run, run.summary()))
+        except (LowresError, OSError) as error:
+            damaged.append(Damaged(path, str(error)))
+    if damaged and not runs:
+        raise StudyError(f"{folder} holds damaged runs only; the first: {damaged[0].reason}")
     if not runs:
         raise StudyError(f"{folder} holds no runs: expected a study, a run or a folder of runs")
-    return [runs[path] for path in sorted(runs)]
+    return runs, damaged
+
+
+def planned_axes(path: Path) -> dict[str, list[Any]]:
+    """Return the values of each swept field of a study, without opening its runs.
+
+    Raises:
+        StudyError: there is no study, or it is damaged.
+    """
+    axes: dict[str, list[Any]] = _work(path).read()["axes"]
+    return axes
 
 
 @lru_cache(maxsize=65_536)  # a large study asks for each of its runs several times
@@ -314,7 +375,8 @@ def why_failed(run: Run) -> str:
 
 def _train_command(runs: Sequence[Run], arguments: Sequence[str]) -> tuple[str, ...]:
     paths = (str(run.path.resolve()) for run in runs)
-    return (sys.executable, "-P", "-m", "lowres", "train", *paths, *arguments)
+    trusted = trust_flags(run.recipe for run in runs)
+    return (sys.executable, "-P", "-m", "lowres", "train", *paths, *arguments, *trusted)
 
 
 def _recipes(store: Store, base: Recipe, axes: Axes, points: Points) -> dict[str, Recipe]:
@@ -339,14 +401,12 @@ def _work(path: Path) -> WorkDirectory:
 
 
 def _checked(record: dict[str, Any]) -> dict[str, Any]:
-    """Validate `study.json`."""
-    if not all(isinstance(record["store"][name], str) for name in ("path", "digest")):
-        raise TypeError("its store must have a path and a digest")
-    for name, kind in (("axes", dict), ("runs", list), ("base", dict)):
-        if not isinstance(record[name], kind):
-            raise TypeError(f"{name} must be a {kind.__name__}")
-    base = Recipe.from_record(record["base"]).to_record()
-    return {"together": [], "points": [], **record, "base": base}
+    """Validate `study.json`, and complete its recipe from before a field was added."""
+    plan = typed(record, Plan)
+    for name in {*plan["axes"], *(name for point in plan.get("points", ()) for name in point)}:
+        check_name(name)
+    base = Recipe.from_record(plan["base"]).to_record()
+    return {"together": [], "points": [], **plan, "base": base}
 
 
 def _grown(
@@ -431,7 +491,7 @@ def _report_end(run: Run, display: Display) -> None:
         result = run.result()
         line = f"top-1 error {percent(result['top1_error'])}, {result['train_s']:.1f} s"
         if result["status"] == "diverged":
-            line = f"diverged in epoch {result['epochs']}"
+            line = f"diverged in epoch {result.get('epochs', 1)}"
     display.say(f"{run.path.name}: {line}")
     display.advance()
 

@@ -1,8 +1,13 @@
-"""The state of a run between two steps, on disk."""
+"""The state of a run between two steps, on disk.
+
+A checkpoint is a file of `torch.save` that ends in the SHA-256 of its bytes. The last two are kept.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import io
+import struct
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from pickle import PickleError
@@ -11,11 +16,18 @@ from typing import Any
 import torch
 from torch import nn
 
-from lowres.errors import RunError
+from lowres.errors import RunError, reason
 from lowres.training.optimizers import Optimizer
+from lowres.training.run import CHECKPOINT_FILE, EARLIER_CHECKPOINT_FILE
 from lowres.work.files import write_bytes
 
-FILE_NAME = "checkpoint.pt"
+SEAL = b"sha256 "
+SEAL_BYTES = len(SEAL) + 64
+REMEDY = (
+    f"to train the run from its beginning, remove {CHECKPOINT_FILE} and {EARLIER_CHECKPOINT_FILE}"
+)
+MISFITS = (RuntimeError, LookupError, TypeError, ValueError, EOFError, PickleError)
+"""What loading a state of another network may raise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +54,12 @@ class Progress:
     Attributes:
         history: one record for each finished epoch.
         partial: the epoch in progress.
+        note: what the user should know of the checkpoint that was loaded; empty if nothing.
     """
 
     history: list[dict[str, Any]] = field(default_factory=list)
     partial: Partial = field(default_factory=Partial)
+    note: str = ""
 
     def pause(self, partial: Partial) -> None:
         """Note how far the epoch in progress is."""
@@ -75,45 +89,64 @@ class Numerics:
 def save(
     folder: Path, model: nn.Module, optimizer: Optimizer, progress: Progress, numerics: Numerics
 ) -> None:
-    """Write a checkpoint; after a crash the file is the new one or the earlier one."""
+    """Write a checkpoint, and keep the one before; after a crash, at least one of them is whole."""
     buffer = io.BytesIO()
     state = {
         "model": model.state_dict(),
         "optimizer": optimizer.state(),
-        **asdict(progress),
+        "history": progress.history,
+        "partial": asdict(progress.partial),
         **asdict(numerics),
     }
     torch.save(state, buffer)
-    write_bytes(folder / FILE_NAME, buffer.getvalue())
+    data = sealed(buffer.getvalue())
+    write_bytes(folder / CHECKPOINT_FILE, data, earlier=folder / EARLIER_CHECKPOINT_FILE)
 
 
 def load(folder: Path, model: nn.Module, optimizer: Optimizer) -> tuple[Progress, Numerics | None]:
     """Load what `save` wrote into network and optimizer; without a file, start from the beginning.
 
-    It reads tensors and plain values only, so a checkpoint cannot run code.
+    If the last checkpoint is missing or damaged, the one before is loaded. A checkpoint is used
+    only if its SHA-256 is right. It is read as tensors and plain values, so it cannot run code.
 
     Raises:
-        RunError: the checkpoint is damaged or of another network.
+        RunError: no checkpoint is whole, or it is of another network.
     """
-    path = folder / FILE_NAME
-    if not path.exists():
-        return Progress(), None
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        model.load_state_dict(state["model"])
-        optimizer.load(state["optimizer"])
-        progress = Progress(state["history"], Partial(**state["partial"]))
-        return progress, Numerics(state["precision"], state["threads"], state["compiled"])
-    except (
-        OSError,
-        RuntimeError,
-        LookupError,
-        TypeError,
-        ValueError,
-        EOFError,
-        PickleError,
-    ) as error:
-        raise RunError(
-            f"{path} is damaged or of another network ({type(error).__name__}); remove it to "
-            "train the run from its beginning"
-        ) from error
+    damage: list[str] = []
+    for path in (folder / CHECKPOINT_FILE, folder / EARLIER_CHECKPOINT_FILE):
+        try:
+            data = unsealed(path.read_bytes())
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError) as error:
+            damage.append(f"{path} is damaged ({reason(error)})")
+            continue
+        try:
+            state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+            model.load_state_dict(state["model"])
+            optimizer.load(state["optimizer"])
+            progress = Progress(state["history"], Partial(**state["partial"]))
+            numerics = Numerics(state["precision"], state["threads"], state["compiled"])
+        except MISFITS as error:
+            raise RunError(
+                f"{path} is of another network ({type(error).__name__}: {error}); {REMEDY}"
+            ) from error
+        progress.note = "".join(f"{one}: resumed from {path.name}" for one in damage)
+        return progress, numerics
+    if damage:
+        raise RunError(f"{'; '.join(damage)}; {REMEDY}")
+    return Progress(), None
+
+
+def sealed(data: bytes) -> bytes:
+    """Return a file of torch.save, which is a ZIP without a comment, with its SHA-256 as one."""
+    body = data[:-2] + struct.pack("<H", SEAL_BYTES)
+    return body + SEAL + hashlib.sha256(body).hexdigest().encode()
+
+
+def unsealed(data: bytes) -> bytes:
+    """Check the SHA-256 of a checkpoint; raise ValueError if it is not the right one."""
+    body, seal = data[:-SEAL_BYTES], data[-SEAL_BYTES:]
+    if seal != SEAL + hashlib.sha256(body).hexdigest().encode():
+        raise ValueError("its SHA-256 does not fit its bytes")
+    return data

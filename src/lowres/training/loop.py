@@ -242,8 +242,8 @@ def _begun(
         session.run.write_metrics(history)
     if forward.compiled:
         display.say(f"compiled in {forward.compile_s:.0f} s, not counted as training")
-    if forward.note:
-        display.say(forward.note)
+    for note in filter(None, (forward.note, session.progress.note)):
+        display.say(note)
     path, writes = session.run.path, session.team.first
     with event_files(path, log, len(history), writes=writes) as write:
 

@@ -6,6 +6,7 @@
     RUN/initial.safetensors      the weights of a warm start
     RUN/metrics.jsonl            one line an epoch
     RUN/checkpoint.pt            the state after the last epoch or at the interrupt, to resume from
+    RUN/checkpoint-earlier.pt    the one before, for the case that checkpoint.pt is damaged
     RUN/error.json               why the last attempt failed
     RUN/weights.safetensors      the weights at the end
     RUN/outcomes.npz             one bit an image of the split for errors: wrong at the end
@@ -26,7 +27,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Literal, Self, TypeAlias, get_args
+from typing import Any, Literal, NotRequired, Required, Self, TypeAlias, TypedDict, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,12 +35,24 @@ from numpy.typing import NDArray
 from lowres.errors import LowresError, RunBusyError, RunError
 from lowres.recipe import Recipe
 from lowres.store.store import Store
-from lowres.text import percent
-from lowres.work.directory import DAMAGE, WorkDirectory, read_record
+from lowres.text import count, percent
+from lowres.work.directory import DAMAGE, WorkDirectory
 from lowres.work.files import sha256_of_file, write_bytes, write_json
+from lowres.work.records import (
+    Amount,
+    Count,
+    RecordError,
+    Share,
+    StorePlace,
+    decoded,
+    read_record,
+    typed,
+)
 
 INITIAL_FILE = "initial.safetensors"
 WEIGHTS_FILE = "weights.safetensors"
+CHECKPOINT_FILE = "checkpoint.pt"
+EARLIER_CHECKPOINT_FILE = "checkpoint-earlier.pt"
 METRICS_FILE = "metrics.jsonl"
 ERROR_FILE = "error.json"
 OUTCOMES_FILE = "outcomes.npz"
@@ -99,9 +112,77 @@ class Execution:
             raise RunError(f"callback must be package.module:function, was {self.callback!r}")
 
 
+class Plan(TypedDict):
+    """What `recipe.json` holds."""
+
+    store: StorePlace
+    recipe: dict[str, Any]
+    start: NotRequired[Start]
+
+
+class Start(TypedDict):
+    """The weights of a warm start: the run that they are of, and the SHA-256 of their file."""
+
+    run: str
+    sha256: str
+
+
+class Epoch(TypedDict, total=False):
+    """A line of `metrics.jsonl`; what may be missing, an older lowres did not record."""
+
+    epoch: Required[Count]
+    train_s: Required[Amount]
+    eval_s: Required[Amount]
+    top1_error: Share | None
+    top5_error: Share | None
+    lr: Amount
+    train_loss: float | None
+    eval_loss: float | None
+    bad_step: int
+    bad_lr: Amount
+
+
+class Outcome(TypedDict, total=False):
+    """What `result.json` holds; what may be missing, an older lowres did not record."""
+
+    status: Required[Literal["trained", "diverged"]]
+    top1_error: Required[Share | None]
+    train_s: Required[Amount]
+    top5_error: Share | None
+    eval_split: str
+    eval_loss: float | None
+    train_loss: float | None
+    epochs: Count
+    bad_step: int | None
+    bad_lr: Amount | None
+    network: str
+    parameters: Count
+    macs: Amount
+    train_macs: Amount
+    weights_sha256: str
+    precision: str
+    compiled: bool
+    compile_s: Amount
+    processes: Count
+    eval_s: Amount
+    images_per_s: Amount
+    hardware: dict[str, Any]
+    versions: dict[str, str]
+
+
+class Failure(TypedDict):
+    """What `error.json` holds."""
+
+    type: str
+    message: str
+    traceback: NotRequired[str]
+
+
 class RunState(StrEnum):
     """The state of a run."""
 
+    DAMAGED = "damaged"
+    """A file of it is damaged or missing; only a listing of several runs has this state."""
     PLANNED = "planned"
     """It has a recipe."""
     STARTED = "started"
@@ -258,7 +339,7 @@ class Run:
 
     @property
     def busy(self) -> bool:
-        """Whether a process trains the run; never so on file systems without locks."""
+        """Whether a process trains the run; without locks never so, and a warning says it."""
         return _work(self.path).busy
 
     @property
@@ -268,7 +349,8 @@ class Run:
             return _state_of(self.result())
         if (self.path / ERROR_FILE).exists():
             return RunState.FAILED
-        return RunState.STARTED if (self.path / "checkpoint.pt").exists() else RunState.PLANNED
+        checkpoints = (self.path / CHECKPOINT_FILE, self.path / EARLIER_CHECKPOINT_FILE)
+        return RunState.STARTED if any(c.exists() for c in checkpoints) else RunState.PLANNED
 
     def summary(self) -> RunSummary:
         """Read everything that the directory says about the run.
@@ -289,21 +371,25 @@ class Run:
 
     def result(self) -> dict[str, Any]:
         """Read the result of a finished run."""
-        return _work(self.path).result(("status", "top1_error", "train_s"))
+        result = _work(self.path).result(Outcome)
+        if result["status"] == "trained" and result["top1_error"] is None:
+            raise RunError(f"{self.path / 'result.json'} is damaged: a trained run has no error")
+        return result
 
     def error(self) -> dict[str, Any]:
         """Read why the last attempt failed: `type`, `message` and `traceback`."""
-        return read_record(self.path / ERROR_FILE, ("type", "message"), RunError)
+        return read_record(self.path / ERROR_FILE, Failure, RunError)
 
     def metrics(self) -> list[dict[str, Any]]:
         """Read the epochs so far, oldest first."""
         path = self.path / METRICS_FILE
         try:
-            found: list[dict[str, Any]] = json.loads(f"[{','.join(path.read_text().splitlines())}]")
-            return found
+            epochs = [decoded(line) for line in path.read_bytes().splitlines()]
+            typed(epochs, list[Epoch])
+            return epochs
         except FileNotFoundError:
             return []
-        except (OSError, ValueError) as error:
+        except (OSError, RecordError) as error:
             raise RunError(f"{path} is damaged: {error}") from error
 
     def open_store(self, path: Path | None = None) -> Store:
@@ -362,6 +448,7 @@ class Run:
     def finish(self, result: dict[str, Any]) -> None:
         """Write the result, which declares the run finished."""
         _work(self.path).finish(result)
+        (self.path / EARLIER_CHECKPOINT_FILE).unlink(missing_ok=True)
 
     def clear_error(self) -> None:
         """Remove the error of an earlier attempt."""
@@ -407,11 +494,8 @@ def _work(path: Path) -> WorkDirectory:
 
 def _checked(record: dict[str, Any]) -> dict[str, Any]:
     """Validate a run's plan, and complete a recipe from before a field was added."""
-    store = {name: str(record["store"][name]) for name in ("path", "digest")}
-    found = {"store": store, "recipe": Recipe.from_record(record["recipe"]).to_record()}
-    if "start" in record:
-        found["start"] = {name: str(record["start"][name]) for name in ("run", "sha256")}
-    return found
+    plan = typed(record, Plan)
+    return {**plan, "recipe": Recipe.from_record(plan["recipe"]).to_record()}
 
 
 def _state_of(result: dict[str, Any]) -> RunState:
@@ -427,11 +511,15 @@ def why_diverged(result: dict[str, Any]) -> str:
 
 def result_line(result: dict[str, Any]) -> str:
     """Return the result of a run in one sentence."""
-    network = f"{result['network']} ({result['parameters']:,} parameters)"
+    network = str(result.get("network", "network"))
+    if "parameters" in result:
+        network += f" ({count(result['parameters'], 'parameter')})"
     if result["status"] == "diverged":
-        return f"{network} diverged in epoch {result['epochs']}: {why_diverged(result)}"
+        when = f" in epoch {result['epochs']}" if "epochs" in result else ""
+        return f"{network} diverged{when}: {why_diverged(result)}"
+    speed = f", {result['images_per_s']:,.0f} images/s" if "images_per_s" in result else ""
     return (
-        f"{network}: {result['eval_split']} top-1 error {percent(result['top1_error'])}, top-5 "
-        f"error {percent(result['top5_error'])}; {result['train_s']:.1f} s of training, "
-        f"{result['images_per_s']:,.0f} images/s"
+        f"{network}: {result.get('eval_split', 'measured')} top-1 error "
+        f"{percent(result['top1_error'])}, top-5 error {percent(result.get('top5_error'))}; "
+        f"{result['train_s']:.1f} s of training{speed}"
     )

@@ -21,20 +21,30 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypedDict
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from lowres.errors import RunError, require
+from lowres.errors import RunError, UntrustedError, require
 from lowres.networks.make import make_network
 from lowres.recipe import Recipe
 from lowres.training.run import WEIGHTS_FILE, Run
 from lowres.work.files import sha256_of_file, write_bytes
+from lowres.work.records import decoded, typed
 
 METADATA = "lowres"
 MEAN, STD = "input.mean", "input.std"
+
+
+class Published(TypedDict):
+    """The metadata of a file of weights."""
+
+    recipe: dict[str, Any]
+    classes: tuple[str, ...]
+    store: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,21 +102,23 @@ class TrainedNetwork:
 def load_network(path: Path | str) -> TrainedNetwork:
     """Load the network of a finished run, or of its weights.safetensors alone.
 
-    If the recipe names a function of yours, that function must be importable.
+    If the recipe names a function as its model, that function is imported only if you passed its
+    name to `lowres.trust`.
 
     Args:
         path: the directory of a run, or the file.
 
     Raises:
         RunError: the weights are missing, damaged, or of another network.
+        UntrustedError: the recipe names code that you did not trust.
     """
     file = Path(path) / WEIGHTS_FILE if Path(path).is_dir() else Path(path)
     safetensors = require("safetensors", "train")
     try:
         with safetensors.safe_open(file, framework="pt") as opened:
-            record = json.loads((opened.metadata() or {})[METADATA])
+            record = typed(decoded((opened.metadata() or {})[METADATA]), Published)
             tensors = {name: opened.get_tensor(name) for name in sorted(opened.keys())}
-        recipe, classes = Recipe.from_record(record["recipe"]), tuple(record["classes"])
+        recipe, classes = Recipe.from_record(record["recipe"]), record["classes"]
         mean, std = (tensors.pop(name).numpy() for name in (MEAN, STD))
         module = make_network(recipe, len(classes)).module
         module.load_state_dict(tensors)
@@ -115,6 +127,8 @@ def load_network(path: Path | str) -> TrainedNetwork:
             f"{file} does not exist: weights are written at the end of a run; finish it with: "
             f"lowres train {file.parent}"
         ) from None
+    except UntrustedError:
+        raise
     except (OSError, RuntimeError, LookupError, ValueError, safetensors.SafetensorError) as error:
         raise RunError(f"{file} is damaged or of another network: {error}") from error
     return TrainedNetwork(module.eval(), recipe, classes, mean, std)

@@ -34,9 +34,8 @@ from pathlib import Path
 from typing import Any
 
 from lowres.errors import LowresError
-from lowres.work.files import held, write_json, write_json_once
-
-Record = dict[str, Any]
+from lowres.work.files import held, make_folder, write_json, write_json_once
+from lowres.work.records import Record, decoded, read_record
 
 DAMAGE = (OSError, LowresError, LookupError, TypeError, ValueError, AttributeError)
 """What reading and checking a damaged JSON file may raise."""
@@ -91,7 +90,7 @@ class WorkDirectory:
 
     @property
     def busy(self) -> bool:
-        """Whether a process holds the lock; never so on file systems without locks."""
+        """Whether a process holds the lock; without locks never so, and a warning says it."""
         if not self._locked.exists():
             return False
         with held(self._locked) as free:
@@ -105,7 +104,7 @@ class WorkDirectory:
         """Write the plan, or refuse a directory with other files or another plan."""
         if not self.planned:
             self.refuse_foreign()
-            self.path.mkdir(parents=True, exist_ok=True)
+            make_folder(self.path)
             write_json_once(self.path / self.plan_name, plan)
         self.refuse(differences(self.read(), plan, self.ignored))
 
@@ -113,13 +112,14 @@ class WorkDirectory:
         """Read the plan; raise `error` if there is none or it is damaged."""
         file = self.path / self.plan_name
         try:
-            return self.check(_read_object(file))
+            return self.check(decoded(file.read_bytes()))
         except (FileNotFoundError, NotADirectoryError):
             raise self.error(
                 f"{self.path} is not a {self.kind}: it has no {self.plan_name}"
             ) from None
         except DAMAGE as error:
-            raise self.error(f"{file} is damaged: {_reason(error)}") from error
+            reason = f"it has no {error}" if isinstance(error, KeyError) else error
+            raise self.error(f"{file} is damaged: {reason}") from error
 
     def refuse(self, changes: Sequence[str], verb: str = "was planned") -> None:
         """Raise `error`, which names all changes, if there are any; see `differences`."""
@@ -177,7 +177,7 @@ class WorkDirectory:
         deadline = time.monotonic() + wait_s
         while True:
             # Made in each round: the other process may have removed the empty directory.
-            self.path.mkdir(parents=True, exist_ok=True)
+            make_folder(self.path)
             if path.suffix == ".lock":
                 path.touch()
             with held(path, shared=shared) as free:
@@ -195,32 +195,9 @@ class WorkDirectory:
         """Write the result, which declares the work finished."""
         write_json(self.path / self.result_name, result)
 
-    def result(self, needed: Collection[str] = ()) -> Record:
-        """Read the result; raise `error` if it is missing, damaged or lacks a name `needed`."""
-        return read_record(self.path / self.result_name, needed, self.error)
-
-
-def read_record(file: Path, needed: Collection[str], error: type[LowresError]) -> Record:
-    """Read a JSON object; raise `error` if it is missing, damaged or lacks a name `needed`."""
-    try:
-        record = _read_object(file)
-        _ = [record[name] for name in needed]
-        return record
-    except FileNotFoundError:
-        raise error(f"{file} is missing") from None
-    except DAMAGE as reason:
-        raise error(f"{file} is damaged: {_reason(reason)}; remove it and start again") from reason
-
-
-def _read_object(file: Path) -> Record:
-    record = json.loads(file.read_bytes())
-    if not isinstance(record, dict):
-        raise TypeError(f"it must hold a JSON object, and holds a {type(record).__name__}")
-    return record
-
-
-def _reason(error: BaseException) -> str:
-    return f"it has no {error}" if isinstance(error, KeyError) else str(error)
+    def result(self, kind: type[Any]) -> Record:
+        """Read the result; raise `error` if it is missing or does not fit the `TypedDict`."""
+        return read_record(self.path / self.result_name, kind, self.error)
 
 
 def differences(

@@ -328,7 +328,7 @@ def test_another_plan_is_refused_by_name(store, tmp_path):
         ({"sampler": "grid"}, "--sampler must be one of tpe, gp, qmc, random, was grid"),
         ({"sampler_seed": -1}, "--sampler-seed must be at least 0"),
         ({"sizes": (16,), "carry_weights": True}, "--carry-weights carries from size to size"),
-        ({"space": ["lr=lin:-1:1"]}, "which is no recipe: lr must be above 0"),
+        ({"space": ["lr=lin:-1:1"]}, "which is no recipe: lr must be from 1e-30"),
         ({"space": ["filter=box,bicubic"]}, "has no variant 8-bicubic"),
         ({"space": ["batch_size=8,1000"]}, "fewer than a batch of 1000"),
         ({"space": ["optimizer=momentum,muon", "adam_lr=0.1,0.2"]}, "unless the optimizer is muon"),

@@ -8,6 +8,7 @@ from any number of threads.
 from __future__ import annotations
 
 import errno
+import gzip
 import io
 import os
 import struct
@@ -25,6 +26,12 @@ from lowres.errors import SourceError
 
 PIECE_BYTES = 1 << 20
 """Read at once; also the most memory that a false length can take."""
+
+UNPACKED_TIMES = 50
+"""A gzip file may unpack to this many times its size; the sets in these formats to 2 to 5 times."""
+
+UNPACKED_FREELY = 1 << 26
+"""Bytes that a gzip file may unpack to in any case."""
 
 OPEN_FILES = 64
 """Files kept open at once; a set of a thousand shards would reach the limit of a process."""
@@ -66,6 +73,30 @@ def read_bytearray(stream: IO[bytes], count: int, where: str) -> bytearray:
     for piece in _pieces(stream, count, where):
         gathered += piece
     return gathered
+
+
+class Gunzipped(gzip.GzipFile):
+    """A gzip file, unpacked piece by piece; refuses to become far larger than images do.
+
+    Args:
+        raw: the file, open for reading.
+        where: its path, for the message.
+    """
+
+    def __init__(self, raw: IO[bytes], where: str) -> None:
+        super().__init__(fileobj=raw, mode="rb")
+        self._where, self._unpacked = where, 0
+        self._most = max(UNPACKED_FREELY, UNPACKED_TIMES * os.fstat(raw.fileno()).st_size)
+
+    def read(self, size: int | None = -1) -> bytes:
+        data = super().read(size)
+        self._unpacked += len(data)
+        if self._unpacked > self._most:
+            raise SourceError(
+                f"{self._where} unpacks to more than {UNPACKED_TIMES} times its size: it is no set "
+                "of images, but damaged or hostile; fetch it again"
+            )
+        return data
 
 
 def drain(stream: IO[bytes]) -> int:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, Self, get_args
+from typing import Any, Literal, Self, TypedDict, get_args
 
 from lowres.errors import RecipeError, RunBusyError, StudyError, VariantError
 from lowres.networks import shape
@@ -29,11 +29,29 @@ from lowres.study.search.space import (
     sample,
 )
 from lowres.work.directory import WorkDirectory
+from lowres.work.records import Amount, Count, RecordError, StorePlace, typed
 
 Sampler = Literal["tpe", "gp", "qmc", "random"]
 
 TOLERANCE = 1e-9
 """Fraction of a budget that rounding may exceed it by."""
+
+
+class Planned(TypedDict):
+    """What `search.json` holds."""
+
+    store: StorePlace
+    base: dict[str, Any]
+    sizes: list[int]
+    space: dict[str, str]
+    budget: Amount
+    rung_epochs: list[int]
+    one_in: int
+    sampler: str
+    sampler_seed: int
+    carry_weights: bool
+    run_macs: list[Amount]
+    counts: list[Count]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,7 +161,7 @@ class SearchPlan:
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Self:
-        """Read the plan from JSON values; damaged ones raise any of `directory.DAMAGE`."""
+        """Read the plan from JSON values of the types of `Planned`."""
         values = {one.name: record[one.name] for one in fields(cls)}
         values["base"] = Recipe.from_record(record["base"])
         values["space"] = tuple(f"{name}={spec}" for name, spec in record["space"].items())
@@ -171,9 +189,10 @@ def work_directory(path: Path) -> WorkDirectory:
 
 def _checked(record: dict[str, Any]) -> dict[str, Any]:
     """Validate `search.json`."""
-    if not all(isinstance(record["store"][name], str) for name in ("path", "digest")):
-        raise TypeError("its store must have a path and a digest")
-    return {**record, **SearchPlan.from_record(record).to_record()}
+    plan = typed(record, Planned)
+    if not len(plan["counts"]) == len(plan["run_macs"]) == len(plan["sizes"]):
+        raise RecordError("sizes, counts and run_macs must be equally long")
+    return {**plan, **SearchPlan.from_record(plan).to_record()}
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,13 +5,93 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from statistics import fmean, stdev
-from typing import Any
+from typing import Annotated, Any, NotRequired, TypedDict
+
+from msgspec import Meta
 
 from lowres.store.store import Store
 from lowres.study.search.plan import Allotment, SearchPlan, training_macs
 from lowres.study.search.space import Plain, changes
 from lowres.text import count, duration, percent, points, table, value as value_text
 from lowres.training.run import Run, RunState
+from lowres.work.records import Amount, Count, Share
+
+
+class FoundBest(TypedDict):
+    """The best configuration in `result.json`."""
+
+    configuration: Count
+    changes: dict[str, Any]
+    top1_error: Share
+    run: str
+    recipe: dict[str, Any]
+
+
+class FoundRung(TypedDict):
+    """A size in `result.json`."""
+
+    size: Count
+    epochs: Count
+    configurations: Count
+    diverged: Count
+    failed: Count
+    best_error: Share | None
+    train_s: Amount
+
+
+class FoundCost(TypedDict):
+    """Cost in `result.json`."""
+
+    runs: Count
+    train_s: Amount
+    train_macs: Amount
+    full_size_runs: Amount
+
+
+class FoundSame(TypedDict):
+    """Cost of all configurations at the largest size in `result.json`."""
+
+    runs: Count
+    train_s: Amount | None
+    train_macs: Amount
+    times_as_costly: Amount | None
+
+
+class FoundEvaluation(TypedDict):
+    """A configuration at a size in `result.json`."""
+
+    status: str
+    error: Share | None
+    reason: str
+
+
+class FoundConfiguration(TypedDict):
+    """A line of the trace in `result.json`."""
+
+    configuration: Count
+    changes: dict[str, Any]
+    rungs: Annotated[list[FoundEvaluation], Meta(min_length=1)]
+
+
+class FoundConfirmation(TypedDict):
+    """The errors with new seeds in `result.json`."""
+
+    runs: list[dict[str, Any]]
+    diverged: Count
+    mean_error: Share | None
+    std_error: Amount | None
+    cost: FoundCost
+
+
+class Found(TypedDict):
+    """What `result.json` of a search holds."""
+
+    best: FoundBest | None
+    cost: FoundCost
+    same_size: FoundSame
+    rungs: Annotated[list[FoundRung], Meta(min_length=1)]
+    trace: Annotated[list[FoundConfiguration], Meta(min_length=1)]
+    confirmation: NotRequired[FoundConfirmation]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +195,7 @@ def confirmation(chains: Mapping[int, Sequence[Run]], allotment: Allotment) -> d
         for seed, ends in results.items()
     ]
     errors = [run["top1_error"] for run in runs if run["top1_error"] is not None]
-    macs = sum(one["train_macs"] for ends in results.values() for one in ends)
+    macs = sum(one.get("train_macs", 0) for ends in results.values() for one in ends)
     return {
         "runs": runs,
         "diverged": len(runs) - len(errors),
@@ -224,7 +304,8 @@ def _cost_lines(result: Mapping[str, Any]) -> Iterator[str]:
     cost, same, size = result["cost"], result["same_size"], result["rungs"][-1]["size"]
     work = f"{cost['train_macs']:.3g}, as many as {cost['full_size_runs']:.2f} runs at {size} px"
     time = duration(cost["train_s"])
-    if len(result["rungs"]) > 1 and same["train_s"] is not None and cost["train_s"] > 0:
+    compared = None not in (same["train_s"], same["times_as_costly"])
+    if len(result["rungs"]) > 1 and compared and cost["train_s"] > 0:
         others = f"{count(same['runs'], 'configuration')} at {size} px"
         work += f"; {others}: {same['train_macs']:.3g}, {same['times_as_costly']:.1f} times as many"
         longer = same["train_s"] / cost["train_s"]
@@ -254,7 +335,7 @@ def _trace_rows(result: Mapping[str, Any]) -> list[list[str]]:
             percent(rung["error"]) if rung["status"] == "trained" else str(rung["status"])
             for rung in one["rungs"]
         ]
-        values = (value_text(one["changes"][name], 4) for name in names)
+        values = (value_text(one["changes"].get(name), 4) for name in names)
         blank = [""] * (len(sizes) - len(ends))
         rows.append([str(one["configuration"]), *values, *ends, *blank])
     return rows

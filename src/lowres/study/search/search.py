@@ -35,10 +35,11 @@ from lowres.study.search.plan import (
     training_macs,
     work_directory,
 )
-from lowres.study.search.result import Configuration, Evaluation, confirmation, summed_up
+from lowres.study.search.result import Configuration, Evaluation, Found, confirmation, summed_up
 from lowres.study.study import Study, why_failed
 from lowres.training.run import Run, RunState, WarmStart
 from lowres.work.executor import Executor
+from lowres.work.files import named
 
 WORST_ERROR = 1.0
 """Top-1 error of a run that diverged."""
@@ -127,7 +128,7 @@ class Search:
             MissingExtraError: optuna is not installed.
         """
         work = work_directory(self.path)
-        with work.lock("being run"), quiet() as optuna:
+        with named(self.path), work.lock("being run"), quiet() as optuna:
             if work.finished:
                 return self.result()
             trials = Trials(optuna, self.path, self.plan.dimensions)
@@ -222,7 +223,13 @@ class Search:
         Raises:
             StudyError: it is missing or damaged.
         """
-        return work_directory(self.path).result(("best", "cost", "rungs", "trace"))
+        work = work_directory(self.path)
+        found = work.result(Found)
+        too_long = any(len(one["rungs"]) > len(found["rungs"]) for one in found["trace"])
+        if too_long or ("confirmation" in found and found["best"] is None):
+            file = self.path / work.result_name
+            raise StudyError(f"{file} is damaged: its parts contradict each other; remove it")
+        return found
 
 
 @dataclass
@@ -318,7 +325,7 @@ class _Progress:
             if state.finished:
                 result = run.result()
                 error = WORST_ERROR if state is RunState.DIVERGED else result["top1_error"]
-                times = result["train_s"], result["train_macs"]
+                times = result["train_s"], result.get("train_macs", 0)
                 one.evaluations.append(Evaluation(*where, state, error, *times))
                 self.trials.report(one.number, size, error, run.path.name)
             else:
