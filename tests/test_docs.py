@@ -162,3 +162,37 @@ def test_the_page_of_results_quotes_the_verdict_on_its_table():
         sentence = sentence.replace(side, name)
     page = (ROOT / "docs" / "results.md").read_text().replace("\n>  ", "")
     assert sentence in page
+
+
+def test_the_page_of_results_quotes_the_verdicts_on_small_sets():
+    from lowres.study.judging import judge_table
+    from lowres.study.results_files import Columns, read_results
+
+    page = " ".join((ROOT / "docs" / "results.md").read_text().replace("\n> ", "\n").split())
+    results = ROOT / "bench" / "results"
+    table = read_results(results / "tiny-imagenet-20-h100.csv", Columns())
+    assert judge_table(table, "size=8", "size=64", images=1000).sentence() in page
+    columns = Columns(axes=("lr", "weight_decay"), sides=("side",))
+    table = read_results(results / "clothing-10-proxies.csv", columns)
+    for proxy, loss in (("size", "2.1"), ("width", "2.0"), ("epochs", "2.0"), ("images", "5.2")):
+        verdict = judge_table(table, f"side={proxy}", "side=target", images=713).sentence()
+        assert f"costs at most {loss} points" in verdict
+        assert re.search(rf"\| {proxy}: [^|]*\|[^|]*\|[^|]*\|[^|]*\| {loss} \|", page)
+
+
+def test_the_page_of_results_quotes_the_comparison_of_filters():
+    import csv
+
+    import numpy as np
+
+    from lowres.statistics.paired import compare_values
+
+    with (ROOT / "bench" / "results" / "clothing-10-filters.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    names = sorted({row["filter"] for row in rows})
+    errors = np.array([float(row["error"]) for row in rows]).reshape(len(names), 2, 4)
+    (found,) = compare_values(errors, names).findings
+    low, high = 100 * found.interval.low, 100 * found.interval.high
+    page = (ROOT / "docs" / "results.md").read_text()
+    assert found.first == "nearest"
+    assert f"by {100 * found.mean:.1f} [{low:.1f}, {high:.1f}] points" in page

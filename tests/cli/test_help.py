@@ -17,7 +17,7 @@ from lowres.training.run import Execution
 
 PAGES = Path(__file__).parent / "help"
 VERBS = ("build", "info", "verify", "check", "show", "export", "publish", "fid", "train", "study",
-         "status", "search", "report", "judge", "decide", "demo", "bench build",
+         "status", "search", "report", "judge", "decide", "reproduce", "demo", "bench build",
          "help")  # fmt: skip
 
 

@@ -14,17 +14,17 @@ import warnings
 from collections.abc import Sequence
 from typing import NoReturn, TextIO
 
-from lowres.cli import fid, runs, search, stores, studies, verdicts
+from lowres.cli import fid, reproduce, runs, search, stores, studies, verdicts
 from lowres.cli.app import app, err
 from lowres.errors import LowresError, RunBusyError, StoreBusyError, UntrustedError, reason
 from lowres.work.executor import BUSY_STATUS
 from lowres.work.files import NoLocksWarning
 
-__all__ = ["fid", "main", "runs", "search", "stores", "studies", "verdicts"]
+__all__ = ["fid", "main", "reproduce", "runs", "search", "stores", "studies", "verdicts"]
 
 INTERRUPTED_STATUS = 130
 SHOW_WARNING = warnings.showwarning
-RESUMABLE = frozenset({"build", "train", "study", "decide", "search", "demo"})
+RESUMABLE = frozenset({"build", "train", "study", "decide", "search", "demo", "reproduce"})
 
 
 REMEDIES = {
