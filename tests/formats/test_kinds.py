@@ -9,6 +9,7 @@ import pickle
 import struct
 import tarfile
 import unicodedata
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -16,15 +17,17 @@ import pytest
 
 import lowres
 from images import draw_image, encoded
-from lowres.errors import SourceError
+from lowres.errors import ImageError, SourceError
 from lowres.formats import open_source
 from lowres.formats.folder import FolderSource
 from lowres.formats.names import class_order, is_image_data, is_system, split_of
 from lowres.formats.source import Index, Reading
+from lowres.resampling.decode import decode
 from lowres.store.export import notes
 
 JPEG = encoded(draw_image(1, 20, 20))
 PNG = encoded(draw_image(2, 20, 20), "PNG")
+JP2, J2K, JXL = b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51", b"\0\0\0\x0cJXL \r\n\x87\n"
 PPM = encoded(draw_image(3, 20, 20), "PPM")
 
 
@@ -98,6 +101,13 @@ READ = {
         ("{n00000001,n00000002}_{1,2}.JPEG",),
         "n00000001 n00000002",
         {"train": 4},
+    ),
+    "neighbour: numbered classes": (("class_{1,2}/1.jpg",), "class_1 class_2", {"train": 2}),
+    "neighbour: letter and number": (("c{0,1}/1.jpg",), "c0 c1", {"train": 2}),
+    "neighbour: classes with a word of parts": (
+        ("{image of a cat,images_dog}/1.jpg",),
+        "image of a cat|images_dog",
+        {"train": 2},
     ),
     "neighbour: folders in some classes": (
         ("dog/{small,big}/1.jpg", "cat/1.jpg"),
@@ -180,6 +190,22 @@ REFUSED = {
     "no train": (("{val,test}/{a,b}/1.jpg",), "no train: name a folder train"),
     "no train, but another": (("images/1.jpg", "val/{a,b}/1.jpg"), "no train"),
     "train and another": (("{train,extra}/{a,b}/1.jpg",), "beside extra, which may be splits or"),
+    "numbered parts": (("images_{001,002}/images/{1,2}.png",), "images_001 2, images_002 2"),
+    "parts with a table": (
+        ("X_images_part_{1,2}/1.jpg", "X_metadata.csv"),
+        r"lowres build .*X_metadata\.csv STORE .*--class-level 1",
+    ),
+    "folds": (("fold{1,2,3}/1.jpg",), "--class-level 1"),
+    "drawn on them": (
+        ("images/{1,2}.jpg", "annotations/trimaps/{1,2}.png"),
+        "a folder annotations, which is no class by its name",
+    ),
+    "images and what they show": (
+        ("JPEGImages/1.jpg", "SegmentationClass/1.png"),
+        "JPEGImages, which is no class",
+    ),
+    "masks of classes": (("{images,masks}/{cat,dog}/1.jpg",), "a folder images, which is no class"),
+    "one flat folder with a table": (("pictures/1.jpg", "list.csv"), "if list.csv labels them"),
     "stations": (("{train_station,bus_station}/{x,y}/1.jpg",), "beside bus_station, which may"),
 }
 
@@ -207,6 +233,29 @@ def test_class_level(tmp_path, paths, level, classes):
     assert index.classes == classes
     names = {index.classes[e.label] for e in index.splits["train"]}
     assert names == set(classes)
+
+
+@pytest.mark.parametrize("form", ["zip", "tar"])
+def test_an_archive_is_not_told_to_build_from_a_folder_inside(tmp_path, form):
+    def pack(*names: str) -> Path:
+        path = tmp_path / f"set.{form}"
+        if form == "tar":
+            shard(path, *((name, JPEG) for name in names))
+        else:
+            with zipfile.ZipFile(path, "w") as archive:
+                for name in names:
+                    archive.writestr(name, JPEG)
+        return path
+
+    path = pack("a/b/cat/1.jpg", "a/b/dog/1.jpg")
+    with pytest.raises(SourceError, match=r"are the classes, add --class-level 3; else"):
+        read(path)
+    assert read(path, 3).classes == ("cat", "dog")
+    path = pack("photo/cat/1.jpg", "photo/dog/1.jpg", "sketch/cat/1.jpg")
+    with pytest.raises(SourceError, match=rf"or unpack set\.{form} and build from its folder ph"):
+        read(path)
+    # Names of some programs begin with `./`.
+    assert counts(read(pack("./train/cat/1.jpg", "./train/dog/1.jpg"))) == {"train": 2}
 
 
 def test_class_levels_that_do_not_exist(tmp_path):
@@ -251,14 +300,39 @@ def pair(key: str) -> list[tuple[str, bytes]]:
     return [member for k, n in both for member in ((f"{k}.jpg", JPEG), (f"{k}.cls", n))]
 
 
-def table(path: Path) -> None:
+def table(path: Path, **columns: list[str]) -> None:
     arrow = pytest.importorskip("pyarrow")
     import pyarrow.parquet
 
     path.parent.mkdir(parents=True, exist_ok=True)
     kind = arrow.struct([("bytes", arrow.binary()), ("path", arrow.string())])
     images = arrow.array([{"bytes": JPEG, "path": None}] * 2, kind)
-    pyarrow.parquet.write_table(arrow.table({"image": images, "label": [0, 1]}), path)
+    pyarrow.parquet.write_table(arrow.table({"image": images, "label": [0, 1], **columns}), path)
+
+
+@pytest.mark.parametrize(
+    ("name", "column", "values", "images"),
+    [
+        ("train-0", "split", ["train", "test"], {"train": 1, "test": 1}),
+        ("all", "split", ["validation", "train"], {"train": 1, "val": 1}),
+        ("all", "subset", ["train", "extra"], {"train": 1}),
+        ("all", "split", ["test", "test"], {"test": 2}),
+        ("test", "split", ["test", "test"], {"test": 2}),
+        ("train", "split", ["north", "south"], {"train": 2}),
+    ],
+)
+def test_a_column_of_splits_in_parquet(tmp_path, name, column, values, images):
+    table(tmp_path / f"{name}.parquet", **{column: values})
+    index = read(tmp_path)
+    assert counts(index) == images
+    noted = any(f"splits by its column {column} ({values[0]} " in note for note in index.notes)
+    assert noted == (name != "test" and values[0] != "north")
+
+
+def test_a_column_of_splits_that_denies_the_name_of_the_file(tmp_path):
+    table(tmp_path / "val.parquet", split=["train", "val"])
+    with pytest.raises(SourceError, match=r"means the split val by its name, .* train 1, val 1"):
+        read(tmp_path)
 
 
 SPLITS = {
@@ -328,9 +402,33 @@ def test_the_bytes_of_a_file_decide_whether_it_is_an_image(tmp_path):
     assert "left out 3 files that are no images: no suffix 1, .txt 1, .xml 1" in index.notes
 
 
+@pytest.mark.parametrize(
+    ("name", "data", "form"),
+    [
+        ("2.jp2", JP2, "JPEG 2000"),
+        ("2.j2k", J2K, "JPEG 2000"),
+        ("2", JP2, "JPEG 2000"),
+        ("2.jxl", JXL, "JPEG XL"),
+        ("2.dcm", b"\0" * 128 + b"DICM", "DICOM"),
+        ("2.tif", b"II*\0" + b"\x08\0\0\0" + b"\0" * 40, "a TIFF of a kind"),
+    ],
+)
+def test_an_image_that_is_not_read_is_named(tmp_path, name, data, form):
+    lay(tmp_path / "set", "{a,b}/1.jpg")
+    (tmp_path / "set" / "a" / name).write_bytes(data)
+    assert counts(read(tmp_path / "set")) == {"train": 3}
+    with pytest.raises(ImageError, match=f"is {form}.*convert it"):
+        decode(data)
+
+
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "GIF", "WEBP", "TIFF", "BMP", "PPM"])
 def test_first_bytes(form):
     assert is_image_data(encoded(draw_image(1, 20, 20), form)[:16])
+
+
+def test_first_bytes_of_large_tiffs_and_of_images_that_are_not_read():
+    for data in (b"II+\0\x08\0\0\0", b"MM\0+\0\x08\0\0", JP2, J2K, JXL):
+        assert is_image_data(data.ljust(16, b"\0"))
 
 
 @pytest.mark.parametrize("data", [b"", b"\x89PNG", b"{'a': 1}", b"BM is a word", b"Patent"])
@@ -415,6 +513,12 @@ def test_names_that_look_alike_are_refused(tmp_path, one, other):
         read(tmp_path / "set")
     assert f"{one!a} in" in str(error.value)
     assert f"{other!a} in" in str(error.value)
+
+
+@pytest.mark.parametrize("paths", ["{1,01,2}/1.jpg", "train/{1,2}/1.jpg val/{01,02}/1.jpg"])
+def test_equal_numbers_are_refused(tmp_path, paths):
+    with pytest.raises(SourceError, match=r"look alike: '0\d' in (train|val) and '\d' in train"):
+        read(lay(tmp_path, *paths.split()))
 
 
 def test_letters_of_both_cases_are_classes(tmp_path):
@@ -539,6 +643,30 @@ def test_batches_that_count_from_0(tmp_path):
     assert any("do not show whether" in n for n in read(batches(tmp_path / "part", 1, 999)).notes)
     whole = read(batches(tmp_path / "whole", 1, 1000))
     assert whole.notes == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "form"),
+    [
+        ("train_32x32.mat", "MATLAB"),
+        ("stl10_binary/train_X.bin", "binary records"),
+        ("pathmnist.npz", "NumPy arrays"),
+        ("train-00000-of-00002", "TFRecord"),
+        ("set.tfrecord-00000-of-00002", "TFRecord"),
+        ("train.h5", "HDF5"),
+        ("data.mdb", "LMDB"),
+        ("train/cat.zip", "unpack the archives such as cat.zip"),
+    ],
+)
+def test_forms_of_sets_that_are_not_read_are_named(tmp_path, name, form):
+    path = tmp_path / "set" / name
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"?" * 100)
+    with pytest.raises(SourceError, match=rf"holds no labelled images: .*{form}"):
+        read(tmp_path / "set")
+    if path.suffix in (".mat", ".h5"):
+        with pytest.raises(SourceError, match=rf"cannot be read: .* is {form}.*Parquet"):
+            read(path)
 
 
 def test_sets_saved_to_disk_say_how_to_convert_them(tmp_path):

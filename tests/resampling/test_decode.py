@@ -86,6 +86,22 @@ def test_other_modes_are_the_same_image_under_both_rules():
         assert both.images["pillow"] is both.images["release-2017"]
 
 
+@pytest.mark.parametrize(("kind", "words"), [(1, None), (2, "signed 8-bit integers")])
+def test_signed_bytes_of_a_tiff_are_not_read_as_unsigned(kind, words):
+    values = bytes(range(100, 200)) * 4
+    tags = {
+        256: 20, 257: 20, 258: 8, 259: 1, 262: 1, 273: 8, 277: 1, 278: 20, 279: 400, 339: kind,
+    }  # fmt: skip
+    entries = b"".join(struct.pack("<HHIHH", tag, 3, 1, value, 0) for tag, value in tags.items())
+    data = b"II*\0" + struct.pack("<I", 408) + values + struct.pack("<H", len(tags)) + entries
+    data += bytes(4)
+    if words is None:
+        assert decode(data)[0, 0].tolist() == [100] * 3
+    else:
+        with pytest.raises(ImageError, match=words):
+            decode(data)
+
+
 def test_first_frame_of_a_gif():
     second = Image.fromarray(255 - ARRAY)
     data = saved(RGB, "GIF", save_all=True, append_images=[second])

@@ -23,6 +23,7 @@ from lowres.formats.edm import EdmSink, EdmSource
 from lowres.formats.folder import FolderSink, FolderSource
 from lowres.formats.idx import IdxSource
 from lowres.formats.ilsvrc import IlsvrcSource, small_imagenet
+from lowres.formats.names import unread_form
 from lowres.formats.parquet import ParquetSink, ParquetSource
 from lowres.formats.sink import Sink
 from lowres.formats.source import Reading, Source
@@ -124,6 +125,8 @@ def open_source(path: Path, reading: Reading | None = None) -> Source:
             return _with(reading, row.reader, path)
     if message := unpack_first(path):
         raise SourceError(message)
+    if path.is_file() and (message := unread_form([path.name])):
+        raise SourceError(f"source {path} cannot be read: {message}")
     raise SourceError(
         f"source {path} must be a folder of images, or a tar, zip, Parquet or batch file that "
         "lowres reads (docs/formats.md); it is another file"

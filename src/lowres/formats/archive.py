@@ -17,9 +17,16 @@ from lowres.errors import SourceError
 from lowres.formats.containers.tar import Member, members
 from lowres.formats.containers.zip import read_member, zip_members
 from lowres.formats.edm import LABELS
-from lowres.formats.folder import CLASSES, LISTS, FolderScan
+from lowres.formats.folder import CLASSES, LISTS, NAMES_KEPT, FolderScan
 from lowres.formats.indexing import Labelled, assembled
-from lowres.formats.names import MAGIC_BYTES, is_image_data, is_image_name, is_system, split_of
+from lowres.formats.names import (
+    MAGIC_BYTES,
+    is_image_data,
+    is_image_name,
+    is_system,
+    split_of,
+    unread_form,
+)
 from lowres.formats.source import Entry, Index, Reading, Source
 from lowres.formats.tree import ANNOTATIONS, ClassFolder, Folder, understood
 from lowres.formats.unlabelled import unlabelled_tree
@@ -122,9 +129,12 @@ class MembersScan(FolderScan):
         if reading.unlabelled:
             return unlabelled_tree(tree, self, self.root)
         if not tree.count:
+            why = self.notes() or ["it holds no files"]
+            if hint := unread_form(sorted(self.other_names)):
+                why.append(hint)
             raise SourceError(
                 f"{self.root} holds no labelled images: expected class/image.jpg or "
-                f"train/class/image.jpg; {'; '.join(self.notes()) or 'it holds no files'}"
+                f"train/class/image.jpg; {'; '.join(why)}"
             )
         read = understood(tree, self.root, reading.class_level)
         found = {split: self.labelled(folders) for split, folders in read.splits.items()}
@@ -158,6 +168,8 @@ class MembersScan(FolderScan):
                 self.members[member.name] = member
                 continue
             self.others[PurePosixPath(name).suffix.lower()] += 1
+            if len(self.other_names) < NAMES_KEPT:
+                self.other_names.add(name)
             if name in (ANNOTATIONS, CLASSES) or name.lower().endswith(LISTS):
                 self.members[member.name] = member
                 folder.lists += [name] if name != CLASSES else []

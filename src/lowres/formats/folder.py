@@ -32,6 +32,7 @@ from lowres.formats.names import (
     is_image_name,
     is_system,
     split_of,
+    unread_form,
     wnid_in,
 )
 from lowres.formats.sink import Outline, Sink, png
@@ -44,6 +45,8 @@ CLASSES = "classes.txt"
 
 LISTS = (".csv", ".tsv", ".jsonl", ".parquet")
 """Suffixes of files that may label the images beside them."""
+
+NAMES_KEPT = 20
 
 LONGEST_NAME_BYTES = 255
 """The limit of one name in a path, in all common file systems."""
@@ -69,9 +72,11 @@ class FolderSource(Source):
         tree = scan.tree()
         if not tree.count:
             names = sorted(child.name for child in self.path.iterdir())
+            hint = unread_form(sorted(scan.other_names))
             raise SourceError(
                 f"{self.path} holds no labelled images: expected class/image.jpg or "
                 f"train/class/image.jpg; found {', '.join(names[:5]) or 'nothing'}"
+                f"{'; ' if hint else ''}{hint or ''}"
             )
         read = understood(tree, self.path, self.class_level)
         found = {split: scan.labelled(folders) for split, folders in read.splits.items()}
@@ -130,11 +135,16 @@ class FolderScan:
     Args:
         root: the folder.
         leave_out: `Source.leave_out`, called with each name and folder that cannot be taken.
+
+    Attributes:
+        others: the number of these files by suffix.
+        other_names: names of some, `NAMES_KEPT` or fewer of each folder.
     """
 
     def __init__(self, root: Path, leave_out: Callable[[str, str], None] = refused) -> None:
         self.root, self.leave_out = root, leave_out
         self.others: Counter[str] = Counter()
+        self.other_names: set[str] = set()
 
     def tree(self) -> Folder:
         """List the folder and all folders below.
@@ -169,6 +179,7 @@ class FolderScan:
                         others.append(name)
         others = sorted(name for name in others if not is_system(name))
         self.others.update(PurePosixPath(name).suffix.lower() for name in others)
+        self.other_names.update(others[:NAMES_KEPT])
         folder.lists = [n for n in others if n == ANNOTATIONS or n.lower().endswith(LISTS)]
         inner = [child for child in inner if not is_system(child.name)]
         for child in sorted(inner, key=lambda child: child.name):

@@ -37,10 +37,12 @@ IMAGE_SUFFIXES = frozenset(
     {
         ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff",
         ".ppm", ".pgm", ".pbm", ".pnm", ".pfm", ".avif", ".heic", ".heif",
+        ".jp2", ".j2k", ".jpx", ".jxl", ".tga", ".dcm",
     }
 )  # fmt: skip
 """Suffixes of files that are taken for images, in any case; the bytes decide how to decode. The
-bytes of every other file decide whether it is an image."""
+bytes of every other file decide whether it is an image. An image that lowres cannot decode, such
+as JPEG 2000, stops the build: it must not disappear as a file that is no image."""
 
 SYSTEM_NAMES = frozenset(
     {
@@ -56,11 +58,13 @@ images. Names that begin with a dot are ignored, too."""
 
 MAGIC_BYTES = 16
 _MAGIC = re.compile(
-    rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|GIF8[79]a|RIFF....WEBP|II\*\0|MM\0\*|P[1-6fF][\s#]"
+    rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|GIF8[79]a|RIFF....WEBP|II[*+]\0|MM\0[*+]|P[1-6fF][\s#]"
+    rb"|\0{3}\x0c(?:jP {2}|JXL )\r\n\x87\n|\xff\x4f\xff\x51"
     rb"|BM.{4}\0{4}|....ftyp(?:avif|avis|hei[cmsx]|hev[cmsx]|mif1|msf1)",
     re.DOTALL,
 )
-"""First bytes of JPEG, PNG, GIF, WebP, TIFF, PPM and its kin, BMP, AVIF and HEIC files."""
+"""First bytes of JPEG, PNG, GIF, WebP, TIFF, PPM and its kin, BMP, AVIF and HEIC files, and of
+JPEG 2000 and JPEG XL files, which lowres cannot decode."""
 
 _WORD = re.compile(r"[A-Z]?[^\W\d_A-Z]+|[A-Z]+(?![^\W\d_A-Z])")
 """Letters only: digits and signs separate words, as for `datasets`; so does a capital letter."""
@@ -70,6 +74,24 @@ _FILLED = re.compile(
     r"(?:sets?|data|images?|imgs?|split|folder|dir)"
 )
 """Two words in one, such as `trainset`."""
+
+UNREAD_FORMS = {
+    ".zip": "ZIP", ".mat": "MATLAB", ".h5": "HDF5", ".hdf5": "HDF5", ".npz": "NumPy arrays",
+    ".npy": "NumPy arrays", ".tfrecord": "TFRecord", ".tfrecords": "TFRecord", ".mdb": "LMDB",
+    ".beton": "FFCV", ".rec": "RecordIO", ".bin": "binary records", ".pkl": "a pickle",
+    ".pickle": "a pickle", ".pt": "a file of PyTorch", ".pth": "a file of PyTorch",
+}  # fmt: skip
+"""Suffixes of the files in which people keep sets, and which lowres does not read in a folder."""
+
+_TF_RECORD = re.compile(r"tfrecord|^[^.]*-\d{5}-of-\d{5}$", re.IGNORECASE)
+
+_PARTS = frozenset(
+    {
+        "part", "parts", "shard", "chunk", "batch", "fold", "disc", "disk", "vol", "volume",
+        "img", "image", "imgs", "images",
+    }
+)  # fmt: skip
+"""Words in the names of folders that divide a set by size or by chance, not by class."""
 
 _NUMBER = re.compile(r"\d+")
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.I)
@@ -103,6 +125,14 @@ def split_of(name: str) -> str | None:
 def series(name: str) -> str:
     """Return what numbered names of one series share: the name without numbers and hashes."""
     return _NUMBER.sub("", _COUNT.sub("", _UUID.sub("", name)))
+
+
+def are_parts(names: Sequence[str]) -> bool:
+    """Return whether names are those of numbered parts, such as `images_001` and `images_002`."""
+    kinds = {series(name) for name in names}
+    if len(names) < 2 or len(kinds) > 1 or not all(map(_NUMBER.search, names)):
+        return False
+    return any(word.lower() in _PARTS for word in _WORD.findall(kinds.pop()))
 
 
 def by_split(
@@ -151,6 +181,21 @@ def by_split(
     return {"train": [file for file, _ in others]} if others else {}, []
 
 
+def unread_form(names: Iterable[str]) -> str | None:
+    """Return what to do with files of sets that lowres cannot read, such as HDF5; None if none."""
+    for name in names:
+        suffix = f".{name.rpartition('.')[2].lower()}"
+        form = "TFRecord" if _TF_RECORD.search(name) else UNREAD_FORMS.get(suffix)
+        if form == "ZIP":
+            return f"unpack the archives such as {name}, or build from one of them"
+        if form:
+            return (
+                f"{name} is {form}, which lowres cannot read: write the images as "
+                "split/class/name.png, or fetch the set as Parquet from the Hugging Face Hub"
+            )
+    return None
+
+
 def is_system(name: str) -> bool:
     """Return whether a file or folder was put there by a system, or is hidden by one."""
     return name.startswith(".") or name.lower() in SYSTEM_NAMES
@@ -193,16 +238,19 @@ def same_class(names_in: Mapping[str, AbstractSet[str]]) -> dict[str, str]:
 
     Raises:
         SourceError: two names look alike: they differ by white space or by characters without
-            width; or by case, and no split has both.
+            width; or by case, and no split has both; or all are numbers, and two are equal, such
+            as 1 and 01.
     """
     composed = {
         name: name if name.isascii() else unicodedata.normalize("NFC", name)
         for name in set().union(*names_in.values())
     }
+    are_numbers = all(name.isascii() and name.isdigit() for name in composed)
     alike: dict[str, set[str]] = defaultdict(set)
     for name in set(composed.values()):
         visible = "".join(c for c in name if c.isascii() or unicodedata.category(c) != "Cf")
-        alike[" ".join(visible.split()).casefold()].add(name)
+        text = " ".join(visible.split()).casefold()
+        alike[str(int(text)) if are_numbers else text].add(name)
     for group in alike.values():
         for name, other in ((a, b) for a in sorted(group) for b in sorted(group) if a < b):
             both = any(

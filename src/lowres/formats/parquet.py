@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import math
 from bisect import bisect_right
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from lowres.errors import ImageError, SourceError, require
 from lowres.formats.cards import HUB_SPLITS, Part, class_names_in, croissant, dataset_card
 from lowres.formats.indexing import check_several, indexed, missing_classes
-from lowres.formats.names import class_order, same_class
+from lowres.formats.names import class_order, same_class, split_of
 from lowres.formats.parquet_tables import (
     Arrow,
     Labels,
@@ -97,12 +97,13 @@ class ParquetSource(Source):
         if self.path.is_file() and files_of(self.path) > 1:
             notes.insert(0, f"read {self.path.name} alone, of {files_of(self.path)} files")
         classes, position = self._classes(splits, read, notes)
-        entries = indexed(
-            {
-                split: [e for table in found for e in _entries(table, *read[table.path], position)]
-                for split, found in splits.items()
-            }
-        )
+        found_in: dict[str, list[Entry]] = defaultdict(list)
+        for split, found in splits.items():
+            for table in found:
+                listed = _entries(table, *read[table.path], position)
+                for name, part in _by_column(table, split, listed, notes).items():
+                    found_in[name] += part
+        entries = indexed(found_in)
         if not entries:
             raise SourceError(
                 f"{self.path} holds no labelled images: its tables have no labelled rows"
@@ -176,6 +177,32 @@ class ParquetSource(Source):
 
     def describe(self, entry: Entry) -> str:
         return f"{entry.location}, row {entry.offset}"
+
+
+def _by_column(
+    table: Table, split: str, rows: list[Entry], notes: list[str]
+) -> dict[str, list[Entry]]:
+    """Sort the rows of a table into splits by its column of splits, if it has one.
+
+    Raises:
+        SourceError: the column names another split than the file, which is not train.
+    """
+    names = table.split_names()
+    means = {name: split_of(name) for name in set(names)}
+    if not names or set(means.values()) == {split}:
+        return {split: rows}
+    listed = ", ".join(f"{name or 'nothing'} {times}" for name, times in Counter(names).items())
+    if split != "train":
+        raise SourceError(
+            f"{table.path} means the split {split} by its name, and its column {table.split} has "
+            f"{listed}: rename the file, or write it again without the column"
+        )
+    notes.append(f"{Path(table.path).name}: splits by its column {table.split} ({listed})")
+    found: dict[str, list[Entry]] = defaultdict(list)
+    for row in rows:
+        if known := means[names[row.offset]]:
+            found[known].append(row)
+    return found
 
 
 def _drop_unlabelled(splits: dict[str, list[Table]], read: Read) -> list[str]:

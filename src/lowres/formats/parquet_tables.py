@@ -24,6 +24,7 @@ from lowres.formats.names import by_split, is_system, split_of
 
 IMAGE_COLUMNS = ("image", "img", "picture", "jpg", "png", "jpeg", "webp", "Image")
 LABEL_COLUMNS = ("label", "labels", "fine_label", "cls", "class", "target", "category", "digit")
+SPLIT_COLUMNS = ("split", "subset")
 """Names of columns, in the order of preference."""
 
 SUFFIX = ".parquet"
@@ -58,6 +59,7 @@ class Table:
         name: the column of file names, or None.
         label_is_number: labels are whole numbers, else strings.
         class_names: names of the numbers, if the file has them.
+        split: the column that may name the split of each row, or None.
     """
 
     path: str
@@ -68,6 +70,7 @@ class Table:
     label: str
     label_is_number: bool
     class_names: tuple[str, ...] | None
+    split: str | None
 
     def check_like(self, first: Table) -> None:
         """Check that columns and class names are those of the first table."""
@@ -102,6 +105,15 @@ class Table:
             known: dict[str, str] = {}  # one object for a class, not one a row
             found = [known.setdefault(name, name) for c in labels for name in c.to_pylist()]
         return found, repeat("") if self.name is None else texts
+
+    def split_names(self) -> list[str]:
+        """Read what the column `split` has in each row; nothing if no value means a split."""
+        found: list[str] = []
+        for group in range(len(self.starts) if self.split else 0):
+            column = self._read(group, [str(self.split)]).column(str(self.split))
+            with _arrow_errors(self.path):
+                found += [text or "" for text in column.cast("string").to_pylist()]
+        return found if any(map(split_of, set(found))) else []
 
     def images(self, group: int) -> Arrow:
         """Read the encoded bytes of a row group: a column with a value for each row."""
@@ -255,6 +267,9 @@ def open_table(path: Path) -> Table:
         label=label,
         label_is_number=is_number,
         class_names=_class_names(path, schema, label),
+        split=next(
+            (n for n in SPLIT_COLUMNS if n in schema.names and _is_text(schema.field(n).type)), None
+        ),
     )
 
 
@@ -367,6 +382,12 @@ def _is(kind: Arrow, name: str) -> bool:
     types = require("pyarrow", "parquet").types
     tests = (f"is_{name}", f"is_large_{name}", f"is_{name}_view")
     return kind is not None and any(getattr(types, test)(kind) for test in tests)
+
+
+def _is_text(kind: Arrow) -> bool:
+    """Return whether a type of pyarrow is text, or a dictionary of texts."""
+    is_coded = require("pyarrow", "parquet").types.is_dictionary(kind)
+    return _is(kind.value_type if is_coded else kind, "string")
 
 
 @contextmanager

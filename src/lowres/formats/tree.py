@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lowres.errors import SourceError
-from lowres.formats.names import SPLIT_NAMES, is_wnid, series, split_of, wnid_in
+from lowres.formats.names import SPLIT_NAMES, are_parts, is_wnid, series, split_of, wnid_in
 from lowres.text import count
 
 ANNOTATIONS = "val_annotations.txt"
@@ -23,10 +23,21 @@ ANNOTATIONS = "val_annotations.txt"
 UNLABELLED = frozenset({"unlabeled", "unlabelled", "unsup", "unsupervised"})
 """Names of folders, in any case, of images without labels."""
 
+BESIDE = frozenset(
+    {
+        "images", "image", "imgs", "img", "jpegimages", "jpg", "jpeg", "png", "annotations",
+        "annots", "masks", "trimaps", "segmentationclass", "segmentationobject",
+    }
+)  # fmt: skip
+"""Names of folders, in any case, that hold the images of all classes, or what is drawn on them."""
+
 NAMED = 3
 """Folders named in a message."""
 
 FLAG = "--class-level"
+
+ARCHIVES = (".zip", ".tar")
+"""Suffixes of files that are trees of images; no command can name a folder inside."""
 
 
 @dataclass(eq=False)
@@ -188,11 +199,11 @@ class _Tree:
         exact = {split for below, split in named if below.name.lower() in SPLIT_NAMES}
         names = _names([below for below, _ in named])
         if "train" not in splits:
-            way = f"name a folder train, or build from {self.path(named[0][0])}"
+            way = f"name a folder train, or {self.build_from(named[0][0])}"
             names += " but no train"
         elif others and (splits == {"train"} or (len(exact) < 2 and not _share_classes(named))):
             train = next(below for below, split in named if split == "train")
-            way = f"build from {self.path(train)}, or rename the folders"
+            way = f"{self.build_from(train)}, or rename the folders"
             names += f" beside {_names(others)}, which may be splits or classes"
         else:
             return None
@@ -253,6 +264,11 @@ class _Tree:
         inside = {below.name for top in tops for below in top.filled}
         one_inside = len(inside) == 1 and all(below.is_flat for t in tops for below in t.filled)
         if any(top.images for top in tops) or _all_wnids(tops) or one_inside:
+            if are_parts([top.name for top in tops]):
+                raise SourceError(
+                    f"{self.path(base)} {self.flat(base, tops)}; or, if {_names(tops)} are the "
+                    f"classes, add {FLAG} 1"
+                )
             return 1
         depth = _depth_of_wnids(parts)
         if depth:
@@ -263,19 +279,20 @@ class _Tree:
         """Return why the folders of train may not be the classes, or None."""
         names = {top.name for top in tops}
         if len(names) == 1:
-            return self.one_class(tops[0])
-        if unlabelled := [name for name in sorted(names) if name.lower() in UNLABELLED]:
+            return self.one_class(base, tops[0])
+        no_class = UNLABELLED | BESIDE
+        if found := [name for name in sorted(names) if name.lower() in no_class]:
             return (
-                f"a folder {unlabelled[0]}, which is no class by its name: move it away, or add "
-                f"{FLAG} 1 if it is a class"
+                f"a folder {found[0]}, which is no class by its name: move it away, build from the "
+                f"folder that has the class folders, or add {FLAG} 1 if it is a class"
             )
         for top, below in [(each, below) for each in tops for below in each.filled]:
             inner = f"{top.name}/{below.name}"
             if below.name.lower() in SPLIT_NAMES:
                 return (
                     f"splits inside its folders, such as {inner}: lowres reads split/class/image; "
-                    f"build from one folder such as {self.path(top)}, move the images, or add "
-                    f"{FLAG} 1 if {below.name} is no split"
+                    f"{self.build_from(top)}, move the images, or add {FLAG} 1 if {below.name} is "
+                    "no split"
                 )
             if below.name in names and below.name != top.name:
                 return (
@@ -320,30 +337,45 @@ class _Tree:
     def path(self, folder: Folder) -> Path:
         return self.where / folder.path
 
+    def build_from(self, folder: Folder) -> str:
+        """Return the advice to build from one folder; an archive must be unpacked for that."""
+        if self.where.suffix.lower() in ARCHIVES:
+            return f"unpack {self.where.name} and build from its folder {folder.path}"
+        return f"build from {self.path(folder)}"
+
     def flat(self, base: Folder, folders: Sequence[Folder]) -> str:
         """Return why images without class folders are refused, and what labels them perhaps."""
         held = ", ".join(f"{below.name or self.where.name} {below.count}" for below in folders)
+        advice = self.table(base, folders) or "expected class/image.jpg or train/class/image.jpg"
+        return f"holds no labelled images: its images lie in no class folders ({held}); {advice}"
+
+    def table(self, base: Folder, folders: Sequence[Folder]) -> str | None:
+        """Return the advice to build from a table in or beside the folders, if there is one."""
         tables = [
             self.path(place) / name
             for place in dict.fromkeys((base, *folders))
             for name in place.lists
             if name != ANNOTATIONS
         ]
-        advice = "expected class/image.jpg or train/class/image.jpg"
-        if tables:
-            advice = (
-                f"if {tables[0].name} labels them, run: lowres build {tables[0]} STORE "
-                "--paths COLUMN --labels COLUMN"
-            )
-        return f"holds no labelled images: its images lie in no class folders ({held}); {advice}"
+        if not tables:
+            return None
+        return (
+            f"if {tables[0].name} labels them, run: lowres build {tables[0]} STORE "
+            "--paths COLUMN --labels COLUMN"
+        )
 
-    def one_class(self, top: Folder) -> str:
+    def one_class(self, base: Folder, top: Folder) -> str:
         advice, inner = "add the folders of other classes", top
         while not inner.images and len(inner.filled) == 1:
             inner = inner.filled[0]
-        if len(inner.filled) > 1:
+        if inner.is_flat and (table := self.table(base, list(top.walk()))):
+            advice = f"{table}; else {advice}"
+        elif len(inner.filled) > 1:
             what = f"the {len(inner.filled)} folders in it ({_names(inner.filled)})"
-            advice = f"if {what} are the classes, build from {self.path(inner)}; else {advice}"
+            way = self.build_from(inner)
+            if self.where.suffix.lower() in ARCHIVES:
+                way = f"add {FLAG} {inner.path.count('/') - top.path.count('/') + 2}"
+            advice = f"if {what} are the classes, {way}; else {advice}"
         return (
             f"one class alone, {top.name}, and classification needs two: {advice}; for images "
             "without labels, add --unlabelled"
@@ -363,7 +395,7 @@ class _Tree:
             inner = inner.filled[0]
         return (
             f"{self.path(base)} has folders in folders, so the level of the classes is not clear: "
-            f"add {', or '.join(ways)}; or build from one folder such as {self.path(inner)}"
+            f"add {', or '.join(ways)}; or {self.build_from(inner)}"
         )
 
 

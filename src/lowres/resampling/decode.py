@@ -36,6 +36,18 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "HEIF")
 """The formats that are tried, whatever the name of a file, as far as Pillow is built for them; HEIF
 with the plugin pillow-heif. Some others of Pillow (EPS) start other programs."""
 
+UNREAD = {
+    b"\0\0\0\x0cjP  ": "JPEG 2000",
+    b"\xff\x4f\xff\x51": "JPEG 2000",
+    b"\0\0\0\x0cJXL ": "JPEG XL",
+    b"\xff\x0a": "JPEG XL",
+    b"\0" * 128 + b"DICM": "DICOM",
+}
+"""First bytes of other image formats, and their names for messages."""
+
+SAMPLE_FORMAT, SIGNED = 339, 2
+"""In TIFF: the tag of the types of the channels, and the type of signed integers."""
+
 FULL_SCALE = 65535
 UPRIGHT = 1
 
@@ -164,6 +176,10 @@ def _converted(
     """Convert an opened image to RGB, and list what that loses."""
     findings: list[Finding] = ["reduced"] if _has_deep_colors(image) else []
     image.load()
+    if _is_signed(image):
+        raise ImageError(
+            "its values are signed 8-bit integers, and a store has levels from 0 to 255: convert it"
+        )
     if _orientation(image) != UPRIGHT:
         findings.append("turned")
     if exif_rotate:
@@ -197,6 +213,13 @@ def _has_deep_colors(image: Image.Image) -> bool:
         return isinstance(args, tuple) and isinstance(args[1], int) and args[1] > 255
     raw_mode = args[0] if isinstance(args, tuple) else args
     return isinstance(raw_mode, str) and ";16" in raw_mode
+
+
+def _is_signed(image: Image.Image) -> bool:
+    """Return whether a TIFF has signed bytes, which Pillow reads as if they were unsigned."""
+    found = getattr(image, "tag_v2", {}).get(SAMPLE_FORMAT)
+    kinds = found if isinstance(found, tuple) else (found,)
+    return SIGNED in kinds and not image.mode.startswith(("I", "F"))
 
 
 def _to_8_bits(image: Image.Image, depth: Depth | None) -> tuple[Image.Image, list[Finding]]:
@@ -284,6 +307,14 @@ def _unidentified(data: bytes) -> str:
         if "HEIF" not in _formats():
             return f"is HEIC, which needs pillow-heif; run: {install_command('heif')}"
         return "is HEIC, and damaged"
+    for begins, name in UNREAD.items():
+        if data.startswith(begins):
+            return f"is {name}, which lowres cannot decode: convert it, for example to PNG"
+    if data.startswith((b"II", b"MM")):
+        return (
+            "is a TIFF of a kind that Pillow cannot decode, such as floats in colour or more than "
+            "four channels: convert it to 8 bits and three channels; or it is damaged"
+        )
     return f"is none of {', '.join(_formats())}"
 
 

@@ -6,6 +6,7 @@ entries need no more than offset and length.
 
 from __future__ import annotations
 
+import re
 import struct
 import zipfile
 import zlib
@@ -17,6 +18,8 @@ from lowres.errors import ImageError, SourceError
 from lowres.formats.containers.streams import damage_named
 from lowres.formats.containers.tar import Member
 from lowres.formats.source import check_name
+
+_LEADING = re.compile(r"\A(?:\./)+")
 
 LOCAL_HEADER = struct.Struct("<4s5H3L2H")
 """The header of a member: signature, version, flags, method, time, date, CRC-32, sizes, and the
@@ -52,9 +55,12 @@ def zip_members_in(file: IO[bytes], total: int, where: str) -> Iterator[Member]:
     seen = set()
     with damage_named(where), zipfile.ZipFile(file) as archive:
         for info in archive.infolist():
-            name = check_name(info.filename, where)
+            name = _LEADING.sub("", info.filename)
             if info.is_dir():
+                if name:
+                    check_name(name, where)
                 continue
+            check_name(name, where)
             fault = "comes twice: remove one" if name in seen else _fault(info, total)
             if fault:
                 raise SourceError(f"{where}: {name} {fault}")
