@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+import lowres
 from hooks import hooked
 from lowres.errors import RunBusyError, RunError
 from lowres.loading.device_loader import DeviceLoader
@@ -117,8 +118,8 @@ def test_a_worker_that_crashes_costs_one_run_only(store, tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
     axes = [Axis("model", ("wrn", "crashing:network")), Axis("seed", (0, 1))]
     study = Study.plan(tmp_path / "study", store, TINY, axes)
-    flags = ("--device", "cpu", "--trust", "crashing:network")
-    summary = study.finish(LocalProcesses(1, 1), flags, workers=1)
+    lowres.trust("crashing:network")
+    summary = study.finish(LocalProcesses(1, 1), ("--device", "cpu"), workers=1)
     assert summary.finished == 2
     assert len(summary.failed) == 2
     assert all("ended with status 9" in reason for reason in summary.failed.values())
