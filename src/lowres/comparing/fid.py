@@ -152,7 +152,7 @@ def is_fid_file(path: Path) -> bool:
 
 
 def describe_fid(path: Path) -> Iterator[str]:
-    """Say which set a file of statistics belongs to, a line each, as far as the file says it.
+    """Return which set a file of statistics belongs to, a line each, as far as the file says it.
 
     Raises:
         StoreError: the file is damaged.
