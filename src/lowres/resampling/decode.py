@@ -286,7 +286,8 @@ def _from_cmyk(image: Image.Image, rule: Rule) -> NDArray[np.uint8]:
 @cache
 def _formats() -> tuple[str, ...]:
     """List the formats that this Pillow reads."""
-    missing = set() if features.check("avif") else {"AVIF"}
+    known = features.get_supported()  # an older Pillow warns of a feature that it does not know
+    missing = set() if "avif" in known else {"AVIF"}
     if find_spec("pillow_heif"):
         from pillow_heif import register_heif_opener
 
