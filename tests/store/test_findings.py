@@ -276,7 +276,7 @@ def test_findings_survive_a_kill_and_do_not_depend_on_the_workers(tmp_path, monk
     assert one.findings["turned"] == 1
 
 
-@pytest.mark.skipif("avif" not in features.get_supported(), reason="this Pillow is built without AVIF")
+@pytest.mark.skipif("avif" not in features.get_supported(), reason="no AVIF in this Pillow")
 def test_avif_is_read(tmp_path):
     data = saved(Image.fromarray(COLORS), "AVIF", quality=100)
     assert built(tmp_path, {"a/new.png": data})[0].notes == ()

@@ -3,13 +3,14 @@
 import json
 
 import numpy as np
-import pandas as pd
 import pytest
 
 import lowres
 from lowres.recipe import Recipe
 from lowres.study.benchmark import Benchmark, export_benchmark, module_name
 from made_runs import write_run, write_study
+
+pd = pytest.importorskip("pandas")
 
 pytest.importorskip("pyarrow")
 pytest.importorskip("yaml")

@@ -1,11 +1,12 @@
 """Runs as a table that pandas and polars take."""
 
-import pandas as pd
 import pytest
 
 import lowres
 from lowres.recipe import FIELDS, Recipe
 from made_runs import fail_run, write_run, write_study
+
+pd = pytest.importorskip("pandas")
 
 
 @pytest.fixture(scope="module")
