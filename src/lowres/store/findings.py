@@ -46,7 +46,7 @@ def equal_images(
     found = {}
     for split, own in keys.items():
         if split != "train" and "train" in keys:
-            found[f"{split}{ALSO_IN_TRAIN}"] = int(np.isin(own, keys["train"]).sum())
+            found[f"{split}{ALSO_IN_TRAIN}"] = int(np.isin(own, keys["train"], kind="sort").sum())
     every = np.concatenate(list(keys.values()))
     classes = np.concatenate([labels[split] for split in keys])
     order = np.lexsort((classes, every))
