@@ -21,6 +21,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
+from machine import processor
 
 from lowres.imagenet import wnids
 
@@ -125,14 +126,6 @@ def timed(what: str, count: int, size: int, *command: object) -> None:
         if new:
             table.writeheader()
         table.writerow(row)
-
-
-def processor() -> str:
-    """Return the processor's name."""
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.processor()
 
 
 if __name__ == "__main__":

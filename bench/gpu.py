@@ -28,7 +28,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from table import machine
+from machine import machine
 
 from lowres.loading.device_loader import DeviceLoader
 from lowres.loading.loaders import NumpyLoader

@@ -22,6 +22,7 @@ from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 
+from machine import processor
 from PIL import Image
 
 from lowres.formats.containers.tar import Member, members
@@ -127,14 +128,6 @@ def record(what: str, images: int, cpu_us: float, peak_mb: int | str = "") -> No
         if new:
             table.writeheader()
         table.writerow(row)
-
-
-def processor() -> str:
-    """Return the processor's name."""
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.processor()
 
 
 if __name__ == "__main__":

@@ -23,8 +23,8 @@ from itertools import repeat
 from pathlib import Path
 
 import numpy as np
+from machine import installed, processor
 from simulated import LEARNING_RATES, Design, learning_curve, runs, true_errors
-from table import installed, processor
 
 from lowres import statistics as transfer
 from lowres.statistics.error_tables import mean_errors

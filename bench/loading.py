@@ -26,8 +26,8 @@ from statistics import median
 
 import numpy as np
 import torch
+from machine import machine
 from PIL import Image, ImageOps
-from table import machine
 from torch.utils.data import DataLoader, Dataset
 
 from lowres.loading.augment import draw, gather

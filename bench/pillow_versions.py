@@ -29,7 +29,8 @@ from pathlib import Path
 
 import numba
 import numpy as np
-from pillow_worker import FILTERS, Case, cases, image
+from machine import processor
+from pillow_worker import FILTERS, Case, cases, drawn
 
 from lowres.resampling.resampler import resample
 from lowres.variant import Variant
@@ -56,7 +57,7 @@ def our_checksums(resizes: int) -> list[str]:
     checksums = []
     for case in cases(resizes):
         variants = [Variant(size, name) for size, name in case.variants]
-        for small in resample(image(case), variants):
+        for small in resample(drawn(case), variants):
             checksums.append(hashlib.sha256(small.tobytes()).hexdigest())
     return checksums
 
@@ -97,15 +98,6 @@ def compare(python: Path, version: str, ours: list[str]) -> Tally:
                 if tally.differing.total() <= SHOWN:
                     print(f"  {case._replace(variants=[(size, name)])} differs")
     return tally
-
-
-def processor() -> str:
-    """Return the processor's name."""
-    cpus = Path("/proc/cpuinfo")
-    for line in cpus.read_text().splitlines() if cpus.exists() else ():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.processor()
 
 
 def rows(version: str, tally: Tally) -> Iterator[dict[str, object]]:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import csv
-import os
-import platform
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
+from machine import machine
 from measuring import Corpus, Turns
 
 
@@ -56,30 +54,6 @@ class Row(NamedTuple):
             "load_before": f"{self.turns.load:.2f}",
             "others": f"{self.turns.others:.3f}",
         }
-
-
-def machine() -> dict[str, object]:
-    """Describe what was measured on and with."""
-    packages = {name: installed(name) for name in ("numpy", "numba", "pillow", "simplejpeg")}
-    cores = {"processor": processor(), "cores": os.cpu_count()}
-    return {**cores, "python": platform.python_version(), **packages}
-
-
-def installed(package: str) -> str:
-    """Give a package's version."""
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "none"
-
-
-def processor() -> str:
-    """Give the processor's name."""
-    info = Path("/proc/cpuinfo")
-    for text in info.read_text().splitlines() if info.exists() else ():
-        if text.startswith("model name"):
-            return text.partition(":")[2].strip()
-    return platform.processor()
 
 
 def merge(

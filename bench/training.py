@@ -25,7 +25,7 @@ from statistics import median
 
 import numpy as np
 import torch
-from table import machine
+from machine import machine
 from torch.nn import functional
 from torch.utils.data import DataLoader
 
@@ -40,6 +40,7 @@ from lowres.training.device import choose_precision, describe_hardware
 from lowres.training.distributed import Team
 from lowres.training.optimizers import make_optimizer
 from lowres.training.run import Run
+from lowres.training.schedule import learning_rates
 from lowres.training.session import Session, Stop
 from lowres.training.weights import TrainedNetwork
 
@@ -112,6 +113,7 @@ def session(
         optimizer=optimizer, train_loader=loader,
         eval_loader=loader, eval_split="val", trained=trained, device=device, progress=Progress(),
         numerics=numerics, team=Team(), stop=Stop(), graphed=on_gpu,
+        rates=learning_rates(recipe, len(loader) * recipe.epochs), callback=lambda *_: None,
     )  # fmt: skip
 
 

@@ -24,7 +24,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from table import machine
+from machine import machine
 
 from lowres.statistics.power import MORE_RUNS, chances_of_an_answer
 from lowres.statistics.verdict import judge, judge_with_draws

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from lowres.store.arrays import Chunk
-from lowres.store.staging import MAIN_JOURNAL, Built, Journal, read_journal, read_journals, strike
+from lowres.store.journal import MAIN_JOURNAL, Built, Journal, read_journal, read_journals, strike
 
 
 def built(start: int, stop: int, split: str = "train") -> Built:

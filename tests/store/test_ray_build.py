@@ -19,8 +19,9 @@ from lowres.errors import StoreBusyError, StoreError
 from lowres.progress import Display
 from lowres.store import build as builder
 from lowres.store.cluster import DRIVER
+from lowres.store.journal import images_built
 from lowres.store.options import BuildOptions, Working
-from lowres.store.staging import BUILDING, images_built, work_directory
+from lowres.store.staging import BUILDING, work_directory
 from ray_work import MEMORY, cluster_of
 
 ray = pytest.importorskip("ray", reason="ray is not installed")

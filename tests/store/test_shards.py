@@ -14,7 +14,7 @@ import lowres
 from images import contents, draw_image, draw_source, encoded
 from lowres import cli
 from lowres.errors import SourceError, StoreBusyError, StoreError
-from lowres.store import build as builder, render as rendering, staging
+from lowres.store import build as builder, journal, render as rendering, staging
 from lowres.store.manifest import Manifest
 from lowres.store.options import BuildOptions, Working
 from lowres.store.rows import RowFile
@@ -160,7 +160,7 @@ def test_a_shard_that_is_killed_is_run_again(source, store_path, tmp_path):
         source, store, "--shard", "2/2", "-j", "1", env={**os.environ, "PYTHONPATH": places}
     )
     deadline = time.monotonic() + 60
-    while len(staging.read_journals(store)) < 2:
+    while len(journal.read_journals(store)) < 2:
         assert time.monotonic() < deadline
         time.sleep(0.05)
     killed.kill()

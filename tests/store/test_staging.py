@@ -13,7 +13,7 @@ import kills
 from hooks import hooked
 from images import contents, draw_source
 from lowres.errors import SourceError, StoreError
-from lowres.store import build as builder, manifest, staging
+from lowres.store import build as builder, journal, manifest, staging
 from lowres.store.options import BuildOptions, Working
 from lowres.store.rows import RowFile
 
@@ -75,7 +75,7 @@ def refusing(function, number):
     ("owner", "name", "after"),
     [
         (RowFile, "write", 40),
-        (staging.Journal, "add", 9),
+        (journal.Journal, "add", 9),
         (RowFile, "create", 5),
         (RowFile, "create", 17),
         (builder, "write_bytes", 1),

@@ -25,6 +25,7 @@ from lowres.resampling.decode import TOO_LARGE, quiet_decoder
 from lowres.store.arrays import Key, part_path
 from lowres.store.cluster import build_on_ray
 from lowres.store.findings import equal_images
+from lowres.store.journal import Built, images_built
 from lowres.store.manifest import (
     FILE_NAME,
     KEYS,
@@ -43,11 +44,9 @@ from lowres.store.staging import (
     BUILDING,
     PLAN,
     SHOWN,
-    Built,
     Shard,
     Staging,
     clean,
-    images_built,
     work_directory,
 )
 from lowres.store.store import Store

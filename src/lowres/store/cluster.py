@@ -14,9 +14,10 @@ from typing import cast
 from lowres.errors import StoreBusyError, StoreError, require
 from lowres.formats.containers.remote import url_of
 from lowres.progress import Track
+from lowres.store.journal import images_built
 from lowres.store.options import Working
 from lowres.store.prepare import Prepared
-from lowres.store.staging import BUILDING, Shard, images_built, work_directory
+from lowres.store.staging import BUILDING, Shard, work_directory
 from lowres.work.executor import BUSY_STATUS, Job, Result
 from lowres.work.ray import RayCluster, connected
 

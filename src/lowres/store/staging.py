@@ -1,14 +1,11 @@
 """The unfinished store: where a build keeps its rows until it writes the manifest.
 
 Its folder contains `build.json` (the plan), `build.entries` (a line for each entry of the source),
-the arrays (`arrays.py`) and the journal, with one JSON line for each chunk of rows that is written.
+the arrays (`arrays.py`) and the journal (`journal.py`) of the chunks of rows that are written.
 A build resumes only if plan and entries are the same.
 
-Every process that writes rows has its own journal, so that two machines never write to one file.
-A line contains its own checksum: a line that is cut short or damaged does not count. It also
-contains a checksum of its rows. Rows and journal are synced every few seconds, and a resumed build
-compares every row that the journal names, because a power cut may have kept a line and lost its
-rows.
+Rows and journal are synced every few seconds, and a resumed build compares every row that the
+journal names, because a power cut may have kept a line and lost its rows.
 
 Finishing drops the rows of skipped entries. It can be undone as long as there is no manifest, so
 a build that is killed at any moment resumes from its folder.
@@ -18,8 +15,6 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import json
-import os
 import re
 import shutil
 import threading
@@ -28,7 +23,6 @@ from array import array
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -48,20 +42,26 @@ from lowres.store.arrays import (
     part_path,
     reserve,
 )
+from lowres.store.journal import (
+    JOURNALS,
+    MAIN_JOURNAL,
+    BeingRead,
+    Built,
+    Journal,
+    read_journal,
+    read_journals,
+    strike,
+)
 from lowres.store.manifest import FILE_NAME
 from lowres.store.prepare import Prepared
 from lowres.store.rows import DIGEST_BYTES, RowFile, image_digests
 from lowres.work.directory import WorkDirectory, differences
-from lowres.work.files import sync, sync_data, write_bytes, write_json_once
+from lowres.work.files import sync, write_json_once
 
 PLAN = "build.json"
 ENTRIES = "build.entries"
-MAIN_JOURNAL = "build.journal"
-JOURNALS = "build*.journal"
 OWN_FILES = (PLAN, f"{PLAN}.*", ENTRIES, f"{ENTRIES}.*", JOURNALS, f"{JOURNALS}.*",
              "build*.lock", "build*.log", "build*.reading")  # fmt: skip
-READING_BYTES = 8
-CHECK_DIGITS = 8
 BUILDING = "being built"
 SHOWN = 3
 """Images named in a message."""
@@ -165,140 +165,6 @@ def _changed_entries(path: Path, index: Index) -> str | None:
     return f"its images differ: {'; '.join(parts)}" if parts else None
 
 
-@dataclass(frozen=True, slots=True)
-class Built:
-    """A chunk whose rows are written.
-
-    Attributes:
-        chunk: the rows.
-        stamps: a short hash of each entry's stamp at the time it was read, joined.
-        skipped: the reason for each row whose image cannot be decoded.
-        sums: int64; for each variant the sums of the levels of red, green and blue, then the sums
-            of their squares.
-        digest: SHA-256 over the SHA-256 of each row, all rows of the first variant, then of the
-            next; it proves that the rows on the disk are those of the journal.
-        findings: number of images by what was found in them (`findings.py`).
-    """
-
-    chunk: Chunk
-    stamps: str
-    skipped: dict[int, str]
-    sums: array[int]
-    digest: str
-    findings: dict[str, int] = field(default_factory=dict)
-
-    def line(self) -> str:
-        """Return the line of a journal."""
-        record = {**asdict(self.chunk), "stamps": self.stamps, "skipped": self.skipped}
-        record |= {"sums": self.sums.tolist(), "digest": self.digest, "findings": self.findings}
-        return f"{json.dumps({**record, 'check': _check(record)})}\n"
-
-    @classmethod
-    def parse(cls, line: str) -> Built | None:
-        """Read a line; return None if it is damaged."""
-        try:
-            record = json.loads(line)
-            if record.pop("check") != _check(record):
-                return None
-            chunk = Chunk(record["split"], record["start"], record["stop"])
-            skipped = {int(row): reason for row, reason in record["skipped"].items()}
-            sums = array("q", record["sums"])
-            return cls(chunk, record["stamps"], skipped, sums, record["digest"], record["findings"])
-        except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
-            return None
-
-
-def _check(record: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(record).encode()).hexdigest()[:CHECK_DIGITS]
-
-
-class Journal:
-    """A journal that is open for new lines. A line that is added outlives the process.
-
-    It outlives a power cut if it was there before the last call of `sync`.
-    """
-
-    def __init__(self, path: Path) -> None:
-        if path.exists():
-            text = path.read_bytes()
-            if text and not text.endswith(b"\n"):  # killed while it wrote a line
-                write_bytes(path, text + b"\n")
-        self._file = path.open("a", encoding="utf-8")
-
-    def add(self, built: Built) -> None:
-        self._file.write(built.line())
-        self._file.flush()
-
-    def sync(self) -> None:
-        sync_data(self._file.fileno())
-
-    def close(self) -> None:
-        self._file.close()
-
-
-def read_journal(path: Path) -> list[Built]:
-    """Read the chunks of one journal; none if the file does not exist."""
-    if not path.exists():
-        return []
-    lines = path.read_text("utf-8", "replace").splitlines()
-    return [built for built in map(Built.parse, lines) if built]
-
-
-def read_journals(folder: Path) -> list[Built]:
-    """Read the chunks of all journals of a folder, in row order, each row once."""
-    found = [built for path in sorted(folder.glob(JOURNALS)) for built in read_journal(path)]
-    kept: list[Built] = []
-    for built in sorted(found, key=lambda built: built.chunk):
-        last = kept[-1].chunk if kept else None
-        if last is None or last.split != built.chunk.split or last.stop <= built.chunk.start:
-            kept.append(built)
-    return kept
-
-
-def strike(path: Path, struck: Collection[Chunk]) -> None:
-    """Remove chunks from a journal, before their rows are built again."""
-    built = read_journal(path)
-    kept = [one for one in built if one.chunk not in struck]
-    if len(kept) < len(built):
-        write_bytes(path, "".join(one.line() for one in kept).encode())
-
-
-def images_built(path: Path) -> int:
-    """Count the rows that the journals of all processes name."""
-    return sum(len(built.chunk) for built in read_journals(path))
-
-
-class Reading:
-    """Which image each thread reads, on disk: known after the process was killed.
-
-    A process that runs out of memory is killed without a word.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
-        self._slots, self._own = itertools.count(), threading.local()
-
-    def note(self, number: int) -> None:
-        """Note the number of a row, counted from 1 over all splits, or 0 for none."""
-        if not hasattr(self._own, "slot"):
-            self._own.slot = next(self._slots)
-        os.pwrite(
-            self._file, number.to_bytes(READING_BYTES, "little"), self._own.slot * READING_BYTES
-        )
-
-    def close(self) -> None:
-        os.close(self._file)
-        self.path.unlink(missing_ok=True)
-
-    @staticmethod
-    def left(path: Path) -> list[int]:
-        """Read the numbers that a killed process has left."""
-        data = path.read_bytes() if path.exists() else b""
-        found = np.frombuffer(data[: len(data) // READING_BYTES * READING_BYTES], "<u8")
-        return sorted({int(number) for number in found if number})
-
-
 def clean(path: Path) -> None:
     """Remove the files of a build that is finished."""
     for pattern in (*OWN_FILES, "*/*.part", "*/*.tmp"):
@@ -341,8 +207,8 @@ class Staging:
                 part.with_suffix("").unlink(missing_ok=True)
         self._own = path / (f"{shard.name}.journal" if shard else MAIN_JOURNAL)
         reading = self._own.with_suffix(".reading")
-        self.killed_at = self._named(Reading.left(reading))
-        self._reading = Reading(reading)
+        self.killed_at = self._named(BeingRead.left(reading))
+        self._reading = BeingRead(reading)
         # Before the arrays: what other shards write into those that are made now is not lost.
         self.built = [
             built
@@ -423,7 +289,7 @@ class Staging:
         self._reading.note(0 if row is None else 1 + row + sum(self.rows[s] for s in before))
 
     def _named(self, numbers: Sequence[int]) -> list[str]:
-        """Return where the images of rows that `Reading` has noted are."""
+        """Return where the images of rows that `BeingRead` has noted are."""
         entries = list(itertools.chain.from_iterable(self.index.splits.values()))
         source = self.prepared.source
         return [source.describe(entries[n - 1]) for n in numbers if n <= len(entries)]
