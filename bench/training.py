@@ -8,6 +8,7 @@ contenders in turns, wall time:
 - usual: a common PyTorch script. `loading.Usual` in a `DataLoader` with a worker for
   each core, float32, NCHW, eager, `torch.optim.SGD`.
 - tuned: the same script with channels_last and bfloat16, its two cheapest improvements.
+- bare: the tuned script without loading, on one batch again and again.
 - eager: lowres with `--compile off`.
 - compiled: lowres with `--compile on`; its warm-up is a row of its own.
 
@@ -118,11 +119,12 @@ def session(
 
 
 def usual_steps(
-    recipe: Recipe, store: RandomStore, workers: int, *, tuned: bool
+    recipe: Recipe, store: RandomStore, workers: int, *, tuned: bool, loads: bool = True
 ) -> Callable[[int], float]:
     """Make the usual script; the result measures the seconds of a step.
 
-    If `tuned`, it has the two lines that few scripts have: channels last, and bfloat16.
+    If `tuned`, it has the two lines that few scripts have: channels last, and bfloat16. Unless it
+    `loads`, it trains on one batch again and again.
     """
     model = make_network(recipe, CLASSES).module.train()
     if tuned:
@@ -131,13 +133,16 @@ def usual_steps(
 
     def run(count: int) -> float:
         loader = DataLoader(
-            Usual(store.images), BATCH, shuffle=True, num_workers=workers, drop_last=True
+            Usual(store.stored), BATCH, shuffle=True, num_workers=workers, drop_last=True
         )
         batches = iter(loader)
-        next(batches)  # workers have started
+        images, labels = next(batches)  # workers have started
+        if not loads:
+            del batches, loader
         began = time.perf_counter()
         for _ in range(count):
-            images, labels = next(batches)
+            if loads:
+                images, labels = next(batches)
             optimizer.zero_grad()
             if tuned:
                 images = images.to(memory_format=torch.channels_last)
@@ -180,6 +185,7 @@ def on_cpu(size: int, width: float, rounds: int) -> Iterator[tuple[str, list[flo
     runs = {
         "usual": usual_steps(recipe, store, cores, tuned=False),
         "tuned": usual_steps(recipe, store, cores, tuned=True),
+        "bare": usual_steps(recipe, store, 0, tuned=True, loads=False),
         "eager": lowres_steps(session(recipe, store, cpu, compiled=False)),
         "compiled": lowres_steps(fast),
     }
@@ -194,7 +200,7 @@ def on_cpu(size: int, width: float, rounds: int) -> Iterator[tuple[str, list[flo
     for what, seconds in found.items():
         yield f"{name}, {what}", [BATCH / value for value in seconds], "images/s", ""
     for what in ("eager", "compiled"):
-        for other in ("usual", "tuned"):
+        for other in ("usual", "tuned", "bare"):
             ratios = [a / b for a, b in zip(found[other], found[what], strict=True)]
             yield f"{name}, {what} / {other}", ratios, "x", ""
     yield f"{name}, warm-up of compiling", [fast.forward.compile_s], "s", ""
