@@ -22,7 +22,7 @@ from hooks import hooked
 from images import contents, draw_image, draw_source, encoded
 from lowres.errors import SourceError, StoreError
 from lowres.progress import Display
-from lowres.store import build as builder, render as rendering, staging
+from lowres.store import build as builder, journal, render as rendering, staging
 from lowres.store.manifest import Manifest
 from lowres.store.options import BuildOptions, Working
 
@@ -145,7 +145,7 @@ def stopped(tmp_path, source):
 def test_rows_that_were_lost_are_built_again(stopped, store_path, monkeypatch, killed, how):
     """Also where the process is killed once more before it has built them."""
     animals, store = stopped
-    assert (store / staging.MAIN_JOURNAL).read_text().count("train") == 24
+    assert (store / journal.MAIN_JOURNAL).read_text().count("train") == 24
     part = store / "train" / "16-box.npy.part"
     part.unlink() if how == "missing" else os.truncate(part, 3000)
     monkeypatch.setattr(*killed, lambda *_: 1 / 0)
@@ -167,7 +167,7 @@ def test_a_failing_disk_is_not_skipped(tmp_path, source, monkeypatch):
 
 def test_damaged_records_of_an_unfinished_build(stopped, store_path):
     animals, store = stopped
-    lines = store / staging.MAIN_JOURNAL
+    lines = store / journal.MAIN_JOURNAL
     nowhere = b'{"split":"no","start":0,"stop":64,"stamps":"x","skipped":{},"sums":[]}\n'
     lines.write_bytes(b'\xff garbage\n[]\n{"split": 1}\n' + nowhere + lines.read_bytes() + b'{"sp')
     planned = (store / staging.PLAN).read_bytes()
@@ -277,7 +277,7 @@ def test_interrupt_leaves_an_unfinished_store(tmp_path, source, store_path):
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])},
     )
     deadline = time.monotonic() + 60
-    while staging.images_built(tmp_path / "store") < 2:
+    while journal.images_built(tmp_path / "store") < 2:
         assert time.monotonic() < deadline
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
