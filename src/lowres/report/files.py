@@ -175,7 +175,7 @@ def to_record(analysis: Analysis) -> bytes:
         "summary": analysis.summary,
         "verdicts": [*analysis.main_sentences, *analysis.other_sentences],
         "swept": analysis.swept,
-        "pairs": [asdict(pair) for pair in analysis.pairs],
+        "pairs": [asdict(pair, dict_factory=_without_draws) for pair in analysis.pairs],
         "responses": [asdict(curve) for curve in analysis.responses],
         "shifts": [asdict(move) for move in analysis.shifts],
         "learning_curves": [asdict(curve) for curve in analysis.learning_curves],
@@ -196,6 +196,10 @@ def to_record(analysis: Analysis) -> bytes:
         whole.write(_run_line(run))
     whole.write(b"\n  ]\n}\n")
     return whole.getvalue()
+
+
+def _without_draws(items: list[tuple[str, Any]]) -> dict[str, Any]:
+    return {name: value for name, value in items if name != "draws"}
 
 
 def _run_line(run: Row | Damaged) -> bytes:
