@@ -187,6 +187,8 @@ def to_record(analysis: Analysis) -> bytes:
         "spent": [asdict(spent) for spent in analysis.spent],
         "filters": [asdict(result) for result in analysis.filters],
         "images": analysis.images.to_record() if analysis.images else None,
+        "best": analysis.best.to_record() if analysis.best else None,
+        "halving": asdict(analysis.halved) if analysis.halved else None,
     }
     whole = io.BytesIO()
     whole.write(json_bytes(_plain(record)).removesuffix(b"\n}\n"))
@@ -260,7 +262,9 @@ def to_markdown(title: str, analysis: Analysis) -> str:
         ("Cost", tables.spent_table(analysis)),
         ("Pareto front of training time and error", tables.front_table(analysis)),
         ("Filters", tables.filter_table(analysis)),
-        ("Classes", tables.class_table(analysis)),
+        ("Classes from the target to the proxy", tables.class_table(analysis)),
+        ("Classes with most errors in the best run", tables.worst_table(analysis)),
+        ("Classes that the best run confuses", tables.confused_table(analysis)),
         ("Runs without an error", tables.unfinished_table(analysis)),
     ):
         if table.rows:
