@@ -11,6 +11,7 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import combinations
+from pathlib import Path
 from typing import Literal, TypeVar
 
 import numpy as np
@@ -31,6 +32,7 @@ from lowres.report.curves import (
 )
 from lowres.report.reading import Row, fields_but, label, mean, swept_fields
 from lowres.report.targets import TimeToError, of_rows
+from lowres.report.without import Without, without_listed
 from lowres.statistics import (
     Comparison,
     Difference,
@@ -128,6 +130,7 @@ class Analysis:
         spent: cost and best error of each variant.
         filters: filters, and values of other fields in words, against each other.
         images: what single validation images say about the pair of the first screen.
+        without: errors without the images that a file lists; None if the user named no file.
         damaged: runs that are left out, because a file of theirs is damaged or missing.
     """
 
@@ -145,6 +148,7 @@ class Analysis:
     spent: list[VariantCost]
     filters: list[FieldResult]
     images: ImageFindings | None
+    without: Without | None = None
     damaged: Sequence[Damaged] = ()
 
     @property
@@ -168,6 +172,7 @@ class Analysis:
             *self.learning_rate_sentences,
             *(comparison.sentence for comparison in self.filters),
             *(self.images.sentences if self.images else ()),
+            *([self.without.sentence] if self.without else ()),
         ] or [NOTHING]
 
     @property
@@ -195,6 +200,7 @@ def analyse(
     damaged: Sequence[Damaged] = (),
     study: str = "",
     reach: float | None = None,
+    without: Path | None = None,
 ) -> Analysis:
     """Compute everything that a report shows.
 
@@ -204,6 +210,7 @@ def analyse(
         damaged: runs that are shown with their reason, and left out of everything else.
         study: the folder that `lowres decide` can add runs to; empty if it is no study.
         reach: an error, a share; None to ask for none.
+        without: a file that lists images, see `without.read_listed`.
     """
     swept = swept_fields(rows)
     curves, points = responses(rows, swept), costs(rows, swept)
@@ -227,6 +234,7 @@ def analyse(
         filters=field_results(rows, swept),
         damaged=damaged,
         images=images,
+        without=None if without is None else without_listed(rows, swept, without),
     )
 
 
