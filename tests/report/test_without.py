@@ -109,5 +109,5 @@ def test_lists_that_do_not_fit(found, tmp_path, text, message):
 
 def test_runs_without_outcomes(found, tmp_path):
     write_run(tmp_path / "runs", Recipe(variant="8-box", epochs=2), 0.5)
-    with pytest.raises(StudyError, match="no run has outcomes.npz"):
+    with pytest.raises(StudyError, match=r"no run has outcomes\.npz"):
         write_report(tmp_path / "runs", ("json",), without=tmp_path / "pairs.csv")
