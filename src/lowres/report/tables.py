@@ -284,6 +284,18 @@ def _wrong_columns() -> tuple[tuple[str, Callable[[ClassErrors], str]], ...]:
     )
 
 
+def without_table(analysis: Analysis) -> Table:
+    """Return the error of each configuration without the images that a file lists."""
+    return _table(
+        analysis.without.rows if analysis.without else (),
+        ("configuration", lambda one: one.configuration),
+        ("runs", lambda one: str(one.runs)),
+        ("error on all images, %", lambda one: points(one.error)),
+        ("without the listed ones, %", lambda one: points(one.without)),
+        ("on the listed ones, %", lambda one: points(one.listed)),
+    )
+
+
 def unfinished_table(analysis: Analysis) -> Table:
     """Return the runs without an error, and why."""
     runs: list[Row | Damaged] = [*analysis.rows, *analysis.damaged]
