@@ -14,13 +14,15 @@ import warnings
 from collections.abc import Sequence
 from typing import NoReturn, TextIO
 
-from lowres.cli import fid, reproduce, runs, search, stores, studies, verdicts
+from rich.console import Console
+
+from lowres.cli import exports, reproduce, runs, search, stores, studies, verdicts
 from lowres.cli.app import app, err
 from lowres.errors import LowresError, RunBusyError, StoreBusyError, UntrustedError, reason
 from lowres.work.executor import BUSY_STATUS
 from lowres.work.files import NoLocksWarning
 
-__all__ = ["fid", "main", "reproduce", "runs", "search", "stores", "studies", "verdicts"]
+__all__ = ["exports", "main", "reproduce", "runs", "search", "stores", "studies", "verdicts"]
 
 INTERRUPTED_STATUS = 130
 SHOW_WARNING = warnings.showwarning
@@ -53,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), _interrupt)
     try:
-        status = app(words) or 0
+        status = app(words, console=Console()) or 0  # of the width that the screen has now
     except (RunBusyError, StoreBusyError) as error:
         err.print(f"lowres: {_indented(error)}")
         status = BUSY_STATUS

@@ -109,8 +109,8 @@ app.register_install_completion_command(
 )
 
 
-@app.command(group=MORE)
-def help(*verb: str) -> None:  # noqa: A001
+@app.command(name="help", group=MORE)
+def show_help(*verb: str) -> None:
     """Show this help, or that of a verb: lowres help build.
 
     Args:

@@ -47,9 +47,9 @@ from lowres.statistics import (
 )
 from lowres.statistics.answers import BANDS
 from lowres.statistics.law import FEWEST_SIZES
-from lowres.study.study import Damaged
+from lowres.study.runs import Damaged
 from lowres.study.validation_images import ImageFindings, covariance, image_findings
-from lowres.text import count, duration, value as value_text
+from lowres.text import count, duration, is_number, number_or_word, value as value_text
 from lowres.variant import Variant
 
 Key = TypeVar("Key", bound=Hashable)
@@ -338,7 +338,9 @@ def _judged(
         pair.proxy,
         pair.target,
         called,
-        axes={name: [_on_axis(getattr(recipe, name)) for recipe in recipes] for name in names},
+        axes={
+            name: [number_or_word(getattr(recipe, name)) for recipe in recipes] for name in names
+        },
         bearable=bearable,
         image_covariance=covariance([target[key] for key in common]),
     )
@@ -357,11 +359,6 @@ def _judged(
         tuple(mean_errors(pair.target).tolist()),
         round_s,
     )
-
-
-def _on_axis(value: object) -> float | str:
-    plain = isinstance(value, int | float) and not isinstance(value, bool)
-    return float(value) if plain else str(value)  # type: ignore[arg-type]
 
 
 def _saving(
@@ -442,7 +439,7 @@ def field_results(rows: Sequence[Row], swept: Sequence[str]) -> list[FieldResult
         cell = label(row.recipe, names), row.recipe.seed
         cells[title][variant.filter][cell] = row.error
     for name in names:
-        if isinstance(_on_axis(getattr(finished[0].recipe, name)) if finished else 0.0, float):
+        if not finished or is_number(getattr(finished[0].recipe, name)):
             continue
         title = name.replace("_", " ").capitalize()
         for row in finished:

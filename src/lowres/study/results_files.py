@@ -9,12 +9,16 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from lowres.errors import StudyError, nearest, require
 from lowres.study.results_of_runs import of_runs
 from lowres.study.results_table import COST, SEED, Point, ResultsTable, Row, Value, value_of
 from lowres.text import value as setting_text
+
+if TYPE_CHECKING:
+    from optuna.study._frozen import FrozenStudy
+    from optuna.trial import FrozenTrial
 
 Unit = Literal["share", "percent", "accuracy", "accuracy-percent"]
 """What the column of errors holds. share: error from 0 to 1. percent: error from 0 to 100.
@@ -261,7 +265,7 @@ def _of_journal(path: Path, columns: Columns) -> ResultsTable:
     return ResultsTable(path, tuple(_same_columns(path, rows, columns)), "step", tuple(notes))
 
 
-def _unit_of_study(path: Path, study: Any, columns: Columns) -> Unit:  # noqa: ANN401  of Optuna
+def _unit_of_study(path: Path, study: FrozenStudy, columns: Columns) -> Unit:
     """Return what the value of Optuna's trials is; a value that is maximised is no error."""
     if columns.error:
         return _unit_of(path, columns.error, columns)
@@ -278,7 +282,7 @@ def _unit_of_study(path: Path, study: Any, columns: Columns) -> Unit:  # noqa: A
     return columns.unit or "share"
 
 
-def _of_trial(where: str, study: str, trial: Any, unit: Unit, columns: Columns) -> Row:  # noqa: ANN401
+def _of_trial(where: str, study: str, trial: FrozenTrial, unit: Unit, columns: Columns) -> Row:
     """Make a row of a trial; one that was pruned has a curve and no error."""
     decided = {name: value_of(value) for name, value in trial.params.items()}
     seed = decided.pop(SEED, None)
