@@ -430,7 +430,7 @@ def test_gpus_and_cores_are_shared_out(monkeypatch, gpus, given, expected):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
     monkeypatch.setattr("lowres.work.processes.available_cores", lambda: 2)
-    executor = studies.make_executor(studies.StudyWorking(**given), 6)
+    executor = studies.make_executor(studies.StudyExecution(**given), 6)
     assert (executor.jobs, executor.gpus) == expected
 
 

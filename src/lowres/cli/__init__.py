@@ -26,6 +26,16 @@ __all__ = ["exports", "main", "reproduce", "runs", "search", "stores", "studies"
 
 INTERRUPTED_STATUS = 130
 SHOW_WARNING = warnings.showwarning
+
+IN_ORDER = (
+    "build", "info", "verify", "check", "show", "export", "publish", "fid",
+    "train", "study", "status", "search", "report", "judge", "decide", "reproduce", "demo",
+)  # fmt: skip
+"""The verbs as the help lists them: in the order of the work."""
+
+for place, verb in enumerate(IN_ORDER):
+    app[verb].sort_key = place
+
 RESUMABLE = frozenset({"build", "train", "study", "decide", "search", "demo", "reproduce"})
 
 

@@ -114,7 +114,7 @@ def show_help(*verb: str) -> None:
     """Show this help, or that of a verb: lowres help build.
 
     Args:
-        verb: the verb.
+        verb: Verb to explain. Default: all verbs.
     """
     unknown = app.parse_commands(verb)[2]
     if unknown:

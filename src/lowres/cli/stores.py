@@ -128,7 +128,7 @@ def info(path: SourcePath, /, *, reading: ReadingFlags = None, quiet: Quiet = Fa
     """Describe a store, run, study, search or set of images; say which ImageNet32 a set is.
 
     Args:
-        path: Any of these. Released batches are compared with the published checksums.
+        path: Folder, file or URL. Released batches are compared with the published checksums.
         reading: What the source does not say itself.
         quiet: Show no progress.
     """
@@ -225,8 +225,8 @@ def check(
 ) -> int:
     """Look for duplicates and leaks between splits, blank images and imbalance.
 
-    Equal images and near-duplicates (other brightness, compression, a slight crop) within and
-    across splits; images in two classes. Exit status 1: an image is in two splits or two classes.
+    It finds equal images and near-duplicates (other brightness, compression, a slight crop), within
+    and across splits. Exit status 1: an image is in two splits or in two classes.
 
     Example: lowres check store --out pairs.csv --sheet pairs.png
 

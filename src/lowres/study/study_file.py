@@ -11,7 +11,7 @@ from lowres.errors import StudyError
 from lowres.recipe import Recipe
 from lowres.store.store import Store
 from lowres.study.axes import Axis, Together, refuse_mixture
-from lowres.study.values import PARTS, check_name
+from lowres.study.values import PARTS, check_field
 from lowres.variant import Variant
 from lowres.work.directory import WorkDirectory, differences
 from lowres.work.records import FileName, StorePlace, typed
@@ -20,7 +20,7 @@ Axes: TypeAlias = Sequence[Axis | Together]
 Points: TypeAlias = Sequence[Mapping[str, Any]]
 
 
-class Plan(TypedDict):
+class StudyFile(TypedDict):
     """What `study.json` holds."""
 
     store: StorePlace
@@ -56,9 +56,9 @@ def planned_axes(path: Path) -> dict[str, list[Any]]:
 
 def _checked(record: dict[str, Any]) -> dict[str, Any]:
     """Validate `study.json`, and complete its recipe from before a field was added."""
-    plan = typed(record, Plan)
+    plan = typed(record, StudyFile)
     for name in {*plan["axes"], *(name for point in plan.get("points", ()) for name in point)}:
-        check_name(name)
+        check_field(name)
     base = Recipe.from_record(plan["base"]).to_record()
     return {"together": [], "points": [], **plan, "base": base}
 
