@@ -40,9 +40,8 @@ def local_path(_hint: object, tokens: Sequence[Token]) -> Path:
     text = tokens[0].value
     if "://" in text:
         raise LowresError(
-            f"{text} is a URL, and this is read or written on disk only: what lowres writes must "
-            "survive a crash, and a server promises no order of writes. Name a path on a local or "
-            "mounted disk; only the SOURCE of lowres build and info may be a URL (docs/formats.md)"
+            f"{text} is a URL, and this must be a path on a local or mounted disk; only the SOURCE "
+            "of lowres build and info may be a URL (docs/formats.md)"
         )
     return Path(text)
 

@@ -110,8 +110,8 @@ def search(
     out.lines(lines(result))
     if result["best"] and "confirmation" not in result:
         out.print(
-            "the error of the best is of one seed, by which it may have been chosen, so it is too "
-            f"low on average; for new seeds, run: lowres search {planned.path} --confirm 3"
+            "the best was chosen by its error with one seed, so this error is too low on average; "
+            f"for new seeds, run: lowres search {planned.path} --confirm 3"
         )
     out.print(f"{planned.path}: finished; for its curves, run: lowres report {planned.path}")
     return int(result["best"] is None)

@@ -89,10 +89,10 @@ def build(
             raise LowresError("--shard builds a part in threads: leave --finish and --executor out")
         part = Shard.parse(shard)
         left = builder.build_shard(source, store, chosen, shard=part, working=ways, track=track)
-        rest = f"{left:,} images of other shards are left" if left else "all other shards are built"
+        rest = f"{left:,} images of other shards are left; then" if left else "so are all others;"
         out.print(
-            f"{store}: shard {shard} is built; {rest}. When all are built, run the same command "
-            "with --finish in place of --shard"
+            f"{store}: shard {shard} is built, {rest} run the same command with --finish in place "
+            "of --shard"
         )
         return
     if finish and (ways.executor, ways.on_change) != ("threads", "stop"):

@@ -328,7 +328,7 @@ def _of_timm(folder: Path, columns: Columns) -> ResultsTable:
             values = yaml.safe_load(arguments.read_text("utf-8"))
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
             raise StudyError(
-                f"{arguments} says what the run beside it was: it cannot be read ({error})"
+                f"{arguments}, which says how a run was trained, cannot be read: {error}"
             ) from error
         if not isinstance(values, dict):
             raise StudyError(f"{arguments} must hold the arguments of a run, name by name")

@@ -157,7 +157,7 @@ class ResultsTable:
             if name == self.fidelity:
                 values |= {point for row in of_rest for point in row.curve}
             seen.append(f"{name}: {_listed(values)}")
-        raise StudyError(f"{asked}: no run of {self.path} has that ({'; '.join(seen)})")
+        raise StudyError(f"{asked}: no run of {self.path} has these values ({'; '.join(seen)})")
 
 
 def joined(first: ResultsTable, second: ResultsTable) -> tuple[ResultsTable, str, str]:
