@@ -50,6 +50,8 @@ class Optimizer(Protocol):
 
     graphable: bool
     """Whether a step reads everything from tensors, so that a CUDA graph can repeat it."""
+    in_place: bool
+    """Whether a step changes the weights where they are, so that they may be parts of others."""
 
     def step(self, lr: Rate) -> None:
         """Update the weights by their gradients at a learning rate, and clear the gradients."""
@@ -147,6 +149,7 @@ class Momentum(Optimizer):
     """Classical momentum with the learning rate inside the velocity, or Nesterov's."""
 
     graphable = True
+    in_place = True
 
     def __init__(self, model: nn.Module, recipe: Recipe) -> None:
         names, named = decayed_names(model, recipe.decay_on), dict(model.named_parameters())
@@ -204,6 +207,7 @@ class Muon(Optimizer):
     """Muon for the matrices of hidden layers, Adam for all others; norm scales never decay."""
 
     graphable = True
+    in_place = True
 
     def __init__(self, model: nn.Module, recipe: Recipe, steps: int) -> None:
         named = dict(model.named_parameters())
@@ -300,6 +304,7 @@ class TorchOptimizer(Optimizer):
         on_gpu = any(p.is_cuda for p in named.values())
         known = _parameters_of(make)
         options: dict[str, Any] = {"fused": True} if on_gpu and "fused" in known else {}
+        self.in_place = _is_of_torch(make)
         # Torch's own optimizers with this option keep their state, and the rate, in tensors.
         self.graphable = on_gpu and "capturable" in known and _is_of_torch(make)
         rate: Rate = recipe.lr

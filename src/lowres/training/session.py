@@ -127,14 +127,24 @@ class Session:
         progress = self.progress
         return len(progress.history) * len(self.train_loader) + progress.partial.steps
 
-    def step(self, images: torch.Tensor, labels: torch.Tensor, lr: Rate) -> torch.Tensor:
-        """Train one step on (B, 3, H, W) and (B,) int64 of the device; return the mean loss."""
+    def autocast(self) -> torch.autocast:
+        """Return the context in which the network computes."""
         reduced = self.precision == torch.bfloat16
         # A CUDA graph must not hold weights that a cache has cast outside of it.
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=reduced, cache_enabled=False):
-            logits = self.forward.function(images)
+        return torch.autocast(
+            self.device.type, torch.bfloat16, enabled=reduced, cache_enabled=False
+        )
+
+    def loss(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Return the mean loss of (B, classes) logits and (B,) int64 labels."""
         smoothing = self.recipe.label_smoothing
-        loss = functional.cross_entropy(logits.float(), labels, label_smoothing=smoothing)
+        return functional.cross_entropy(logits.float(), labels, label_smoothing=smoothing)
+
+    def step(self, images: torch.Tensor, labels: torch.Tensor, lr: Rate) -> torch.Tensor:
+        """Train one step on (B, 3, H, W) and (B,) int64 of the device; return the mean loss."""
+        with self.autocast():
+            logits = self.forward.function(images)
+        loss = self.loss(logits, labels)
         torch.autograd.backward(loss)
         self.optimizer.step(lr)
         return loss.detach()
