@@ -41,7 +41,9 @@ class Stacked:
             self._join(layer, [own[name] for own in layers])
             if isinstance(layer, nn.Conv2d):
                 layer.groups = self.count
-        self.module.dense = _Heads(self.module.dense, self.count)
+        dense = self.module.dense
+        assert isinstance(dense, nn.Linear)
+        self.module.dense = _Heads(dense, self.count)
 
     def _join(self, layer: nn.Module, own: Sequence[nn.Module]) -> None:
         """Give a layer the tensors of the layers of all networks, and each of these its part."""
@@ -89,7 +91,6 @@ class _Heads(nn.Module):
         self.weight, self.bias, self.count = dense.weight, dense.bias, count
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        hidden = x.unflatten(1, (self.count, -1)).transpose(0, 1)  # (K, B, C)
-        weight = self.weight.unflatten(0, (self.count, -1)).mT  # (K, C, classes)
-        bias = self.bias.unflatten(0, (self.count, 1, -1))  # (K, 1, classes)
-        return torch.baddbmm(bias, hidden, weight)
+        hidden = x.reshape(len(x), self.count, -1).transpose(0, 1)  # (K, B, C)
+        weight = self.weight.view(self.count, -1, hidden.shape[2]).mT  # (K, C, classes)
+        return torch.baddbmm(self.bias.view(self.count, 1, -1), hidden, weight)

@@ -103,7 +103,7 @@ class WideResNet(nn.Module):
                 incoming = channels
         self.blocks = nn.Sequential(*blocks)
         self.norm = details.norm(incoming)
-        self.dense = nn.Linear(incoming, shape.classes)
+        self.dense: nn.Module = nn.Linear(incoming, shape.classes)
         self.apply(_initialise)
 
     @classmethod

@@ -33,7 +33,7 @@ BUSY_MACS = 6e11
 MOST_STACKED = 8
 """Runs of a pack on the CPU; more are no faster and need more memory (docs/log.md)."""
 
-STACKING_PAYS_TO_MACS = {torch.bfloat16: 2e8, torch.float32: 5e7}
+STACKING_PAYS_TO_MACS = {torch.bfloat16: 3.5e8, torch.float32: 1e8}
 """Multiply-adds of a step of one run up to which a CPU trains stacked networks faster, measured on
 one thread of an AMD EPYC (docs/training.md has the table). Larger networks fill it alone."""
 
