@@ -36,7 +36,7 @@ from lowres.formats.names import (
     wnid_in,
 )
 from lowres.formats.sink import Outline, Sink, png
-from lowres.formats.source import Entry, Index, Source, check_name, file_stamp, refused
+from lowres.formats.source import Entry, Index, Source, check_name, file_stamp, refused, stamp_of
 from lowres.formats.tree import ANNOTATIONS, ClassFolder, Folder, understood
 from lowres.text import count
 
@@ -86,10 +86,14 @@ class FolderSource(Source):
         return assembled(found, read.layout, [*read.notes, *scan.notes(), *self.left_out], order)
 
     def read(self, entry: Entry) -> bytes:
+        return self.read_stamped(entry)[0]
+
+    def read_stamped(self, entry: Entry) -> tuple[bytes, str]:
         # Without the objects that Python makes for a file: there are a million.
         descriptor = os.open(self.describe(entry), os.O_RDONLY)
         try:
-            return read_at(descriptor, 0, os.fstat(descriptor).st_size)
+            status = os.fstat(descriptor)
+            return read_at(descriptor, 0, status.st_size), stamp_of(status)
         finally:
             os.close(descriptor)
 
