@@ -79,6 +79,7 @@ class Rendering:
                 shape = next(iter(found.images.values())).shape
                 for finding in (*found.findings, *enlarged(shape, self.sizes)):
                     findings[finding] += 1
+                del read, found  # the next image is decoded into memory that the cache holds
             except MemoryError as error:
                 raise SourceError(
                     f"{self.source.describe(entry)} needs more memory than is free: run the same "
