@@ -12,6 +12,7 @@ from lowres.errors import MissingExtraError, RecipeError, RunError
 from lowres.networks.make import make_network
 from lowres.recipe import Recipe
 from lowres.training.run import Execution
+from vision import vision
 
 OWN = """
 from torch import nn
@@ -133,7 +134,7 @@ def test_timm_gets_the_size_if_a_family_needs_it(monkeypatch):
 
 
 def test_real_timm():
-    timm = pytest.importorskip("timm", reason="timm is not installed", exc_type=ImportError)
+    timm = vision("timm")
     network = make_network(Recipe(model="timm:resnet18", variant="32-box"), 5)
     expected = timm.create_model("resnet18", num_classes=5)
     assert network.parameters == sum(p.numel() for p in expected.parameters())
@@ -152,6 +153,6 @@ def test_arguments_in_the_name_reach_your_function_and_timm(own):
     assert wide.macs == 3 * 64 * 7 + 7 * 4
     with pytest.raises(RunError, match="unexpected keyword argument 'width'"):
         make_network(Recipe(variant="8-box", model="own_networks:small(width=7)"), 4)
-    pytest.importorskip("timm")
+    vision("timm")
     deep = make_network(Recipe(variant="32-box", model="timm:resnet18(drop_rate=0.25)"), 4)
     assert deep.module.drop_rate == 0.25
