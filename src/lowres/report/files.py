@@ -181,7 +181,7 @@ def to_record(analysis: Analysis) -> bytes:
         "summary": analysis.summary,
         "verdicts": [*analysis.main_sentences, *analysis.other_sentences],
         "swept": analysis.swept,
-        "pairs": [asdict(pair) for pair in analysis.pairs],
+        "pairs": [asdict(pair, dict_factory=_without_draws) for pair in analysis.pairs],
         "responses": [asdict(curve) for curve in analysis.responses],
         "shifts": [asdict(move) for move in analysis.shifts],
         "learning_curves": [asdict(curve) for curve in analysis.learning_curves],
@@ -193,6 +193,8 @@ def to_record(analysis: Analysis) -> bytes:
         "spent": [asdict(spent) for spent in analysis.spent],
         "filters": [asdict(result) for result in analysis.filters],
         "images": analysis.images.to_record() if analysis.images else None,
+        "best": analysis.best.to_record() if analysis.best else None,
+        "halving": asdict(analysis.halved) if analysis.halved else None,
         "without": asdict(analysis.without) if analysis.without else None,
     }
     whole = io.BytesIO()
@@ -203,6 +205,10 @@ def to_record(analysis: Analysis) -> bytes:
         whole.write(_run_line(run))
     whole.write(b"\n  ]\n}\n")
     return whole.getvalue()
+
+
+def _without_draws(items: list[tuple[str, Any]]) -> dict[str, Any]:
+    return {name: value for name, value in items if name != "draws"}
 
 
 def _run_line(run: Row | Damaged) -> bytes:
@@ -263,6 +269,9 @@ def to_markdown(title: str, analysis: Analysis) -> str:
         ("Cost", tables.spent_table(analysis)),
         ("Pareto front of training time and error", tables.front_table(analysis)),
         ("Filters", tables.filter_table(analysis)),
+        ("Classes from the target to the proxy", tables.class_table(analysis)),
+        ("Classes with most errors in the best run", tables.worst_table(analysis)),
+        ("Classes that the best run confuses", tables.confused_table(analysis)),
         ("Classes", tables.class_table(analysis)),
         ("Without some images", tables.without_table(analysis)),
         ("Runs without an error", tables.unfinished_table(analysis)),
