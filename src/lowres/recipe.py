@@ -82,8 +82,8 @@ class Recipe:
     blocks: int = 4
     """Residual blocks in each stage; N = 2 x blocks x stages + 4 (paper: 4)."""
     stages: Stages = "script"
-    """How many stages the size has. script: 2 below 32 px, 3 from 32 px, 4 from 64 px. to-8px: as
-    many as bring the last map to at most 8 x 8, one at 8 px and five at 128 px."""
+    """How many stages the network has at a size. script: 2 below 32 px, 3 from 32 px, 4 from 64 px.
+    to-8px: as many as bring the last map to at most 8 x 8, one at 8 px and five at 128 px."""
     epochs: int = 40
     """Passes over the train split; with --flip both, one epoch shows each image twice."""
     batch_size: int = 128

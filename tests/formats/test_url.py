@@ -291,7 +291,7 @@ def test_on_the_command_line(server, files, tmp_path, capsys):
     for words, status, said in (
         (["info", url], 0, "classes: 4, ant, bee, cat, dog"),
         (["build", url, store, "--size", "8", "-q"], 0, "24 train, 12 val; 8-box"),
-        (["build", str(tmp_path), elsewhere], 1, "is a URL, and this is read or written"),
+        (["build", str(tmp_path), elsewhere], 1, "is a URL, and this must be a path"),
     ):
         with pytest.raises(SystemExit) as ended:
             main(words)

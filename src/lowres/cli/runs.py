@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
-from cyclopts import Group
+from cyclopts import Group, Parameter
 
 from lowres.cli.app import MORE, TRAINING, app, out
 from lowres.cli.flags import (
@@ -49,8 +49,8 @@ def train(
 ) -> int:
     """Train a network on a store, or finish a run that was planned or interrupted.
 
-    Several runs are trained in one process: on a GPU side by side in a CUDA graph, on the CPU one
-    after another. If torchrun starts several of these, they train one run (docs/training.md).
+    One process trains several runs: on a GPU side by side in a CUDA graph, on the CPU one after
+    another. Several processes that torchrun starts train one run together (docs/training.md).
 
     Example: lowres train store --variant 16-box --epochs 10
 
@@ -133,8 +133,8 @@ def report(
     folder: LocalPath,
     /,
     *,
-    format: Annotated[  # noqa: A002  the word of users
-        tuple[Literal["html", "md", "csv", "json", "png"], ...], Commas
+    formats: Annotated[
+        tuple[Literal["html", "md", "csv", "json", "png"], ...], Commas, Parameter(name="--format")
     ] = (),
     bearable: float | None = None,
     reach: float | None = None,
@@ -146,7 +146,7 @@ def report(
 
     Args:
         folder: A study, or any folder with runs below it.
-        format: One or more. Default: html, csv and json. html: report.html, one page that opens
+        formats: One or more. Default: html, csv and json. html: report.html, one page that opens
             offline, with everything inside. md: report.md, the same numbers for a README. csv:
             runs.csv, one line a run. json: report.json, all numbers. png: each chart as an image
             in report-figures/.
@@ -162,7 +162,7 @@ def report(
 
     written = write_report(
         folder,
-        format or FORMATS,
+        formats or FORMATS,
         bearable=share_of_points(bearable, "--bearable"),
         reach=share_of_points(reach, "--reach"),
         without=without,

@@ -39,7 +39,7 @@ from lowres.report.targets import TimeToError, of_rows
 from lowres.report.without import Without, without_listed
 from lowres.statistics import Law, learning_rate_law
 from lowres.statistics.law import FEWEST_SIZES
-from lowres.study.study import Damaged
+from lowres.study.runs import Damaged
 from lowres.study.validation_images import ImageFindings, image_findings
 from lowres.text import count
 from lowres.training.run import result_line

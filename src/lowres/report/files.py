@@ -23,7 +23,7 @@ from lowres.comparing.contact_sheet import reopen_store
 from lowres.errors import StudyError, require
 from lowres.recipe import FIELDS
 from lowres.report.reading import Row, provenance, read_rows
-from lowres.study.study import Damaged
+from lowres.study.runs import Damaged
 from lowres.text import cell, percent
 from lowres.work.files import json_bytes, write_bytes
 

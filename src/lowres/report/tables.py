@@ -13,7 +13,7 @@ from lowres.report.pairs import JudgedPair
 from lowres.report.reading import Row, field_text, sort_value
 from lowres.statistics import Figure, Interval, Shortlist
 from lowres.statistics.verdict import seeds_text
-from lowres.study.study import Damaged
+from lowres.study.runs import Damaged
 from lowres.study.validation_images import MOST_CLASSES
 from lowres.text import MISSING, number, points, short, shortened
 from lowres.training.run import RunState
