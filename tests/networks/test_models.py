@@ -85,6 +85,7 @@ def test_your_own_function(own, store, tmp_path):
         ("own_networks:too_few", r"must return logits of \(B, 4\) .* returned \(1, 3\)"),
         ("own_networks:other_size", r"does not take images of \(B, 3, 8, 8\)"),
         ("own_networks:broken", "cannot be made for 4 classes at 8 px: no such depth"),
+        ("own_networks:small(depth=3)", r"'depth'; lowres calls it as function\(classes, size, "),
         ("own_networks:number", "has no function 'number'; it has .*small"),
         ("nowhere.at_all:net", "module nowhere.at_all cannot be imported"),
     ],
