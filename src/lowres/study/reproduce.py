@@ -290,7 +290,7 @@ def _differences(run: Run, store: Store) -> Iterator[str]:
         yield "the run diverged"
 
 
-def record(path: Path, row: dict[str, Any]) -> bool:
+def append_row(path: Path, row: dict[str, Any]) -> bool:
     """Append a row to a CSV file of results, unless a row of the same weights is there.
 
     Args:
