@@ -27,7 +27,7 @@ import numpy as np
 from machine import machine
 
 from lowres.statistics.power import MORE_RUNS, chances_of_an_answer
-from lowres.statistics.verdict import judge, judge_with_draws
+from lowres.statistics.verdict import judge
 
 BEARABLE = 0.01
 SURE = ("does not stand in", "stands in")
@@ -173,9 +173,9 @@ def decided(cell: Cell, random: np.random.Generator) -> tuple[int | None, bool, 
     stated: tuple[float, ...] = ()
     for added in range(0, MOST_ADDED + 1, 2):
         axes = lr.tolist(), width.tolist()
-        found, draws = judge_with_draws(of_proxy, table, axes=axes, bearable=BEARABLE, seed=added)
-        if added == 0 and draws is not None and found.choice is not None:
-            stated = chances_of_an_answer(draws, found.choice, BEARABLE)
+        found = judge(of_proxy, table, axes=axes, bearable=BEARABLE, seed=added)
+        if added == 0 and found.draws is not None and found.choice is not None:
+            stated = chances_of_an_answer(found.draws, found.choice, BEARABLE)
         if found.sure:
             bearable = target[found.choice] - target.min() <= BEARABLE
             return added, bearable != (found.answer == "stands in"), stated

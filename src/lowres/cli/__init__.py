@@ -47,7 +47,7 @@ REMEDIES = {
     errno.EPERM: "Change the permission, or choose another folder",
     errno.EMFILE: "Allow more open files, such as by: ulimit -n 4096",
     errno.ENFILE: "Close other programs, which have too many files open",
-    errno.ENOENT: "Find out who removed it",
+    errno.ENOENT: "Restore it, or find out who removed it",
     errno.EIO: "Check the disk, which may be failing",
 }
 """What to do about errors of the system."""
@@ -116,6 +116,8 @@ def explained(error: OSError, *, resumes: bool) -> str:
     where = f"{error.filename}: " if error.filename else ""
     remedy = REMEDIES.get(error.errno, "Find out why")
     kept = "What is finished is kept" if resumes else "Nothing was finished"
+    if resumes and error.errno == errno.ENOENT:  # it may have been finished work
+        kept = "What else is finished is kept"
     again = "which resumes" if resumes else "which begins again"
     return f"{where}{reason(error)}. {kept}. {remedy}; then run the same command, {again}"
 

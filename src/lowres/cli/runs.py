@@ -137,6 +137,7 @@ def report(
     ] = (),
     bearable: float | None = None,
     reach: float | None = None,
+    without: LocalPath | None = None,
 ) -> None:
     """Write a report into the folder of a study, and print its verdicts.
 
@@ -152,6 +153,9 @@ def report(
             run on the target if that is larger.
         reach: Top-1 error in percent: a table says after how many epochs and seconds each
             configuration reaches it.
+        without: State errors without some images, too. A file of lowres check STORE --out FILE:
+            those that equal or resemble an image of train. Or a CSV file of yours with the columns
+            row (from 0) and split.
     """
     from lowres.report.files import FORMATS, write_report
 
@@ -160,6 +164,7 @@ def report(
         formats or FORMATS,
         bearable=share_of_points(bearable, "--bearable"),
         reach=share_of_points(reach, "--reach"),
+        without=without,
     )
     out.lines(map(str, (*written.sentences, *written.files)))
 

@@ -85,12 +85,13 @@ def search(
             raise StudyError(f"{path} is a search and has its plan: leave other flags out")
         planned = Search.open(path)
     else:
+        opened = open_store(path)
         plan = _plan(given_values(wanted), recipe)
         trust_given(given_values(recipe).items())
         choices = [one for one in plan.dimensions if isinstance(one, Choice)]
         trust_given((one.name, value) for one in choices for value in one.values)
         check_named(plan.recipe(labels, 0) for labels in sample(plan.dimensions))
-        planned = Search.start(out_directory, open_store(path), plan)
+        planned = Search.start(out_directory, opened, plan)
     counts = planned.allotment.counts
     executor = make_executor(ways, counts[0])
     jobs = executor.jobs if isinstance(executor, LocalProcesses) else ways.jobs or 1

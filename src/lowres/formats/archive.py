@@ -27,7 +27,7 @@ from lowres.formats.names import (
     split_of,
     unread_form,
 )
-from lowres.formats.source import Entry, Index, Reading, Source
+from lowres.formats.source import Entry, Index, Reading, Source, ignored
 from lowres.formats.tree import ANNOTATIONS, ClassFolder, Folder, understood
 from lowres.formats.unlabelled import unlabelled_tree
 
@@ -69,13 +69,14 @@ class ArchiveSource(Source):
         if path.suffix.lower() != ".tar":
             return False
         try:
-            return _has_class_folders(itertools.islice(members(path), LOOKED_AT))
+            return _has_class_folders(itertools.islice(members(path, leave_out=ignored), LOOKED_AT))
         except SourceError:
             return False
 
     def index(self) -> Index:
         listing = zip_members if is_zip(self.path) else members
-        scan = MembersScan(self.path, listing(self.path), self.content, self.begins)
+        found = listing(self.path, leave_out=self.leave_out)
+        scan = MembersScan(self.path, found, self.content, self.begins)
         return scan.index(self.reading, "in archive")
 
     def read(self, entry: Entry) -> bytes:

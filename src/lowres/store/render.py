@@ -6,6 +6,7 @@ import hashlib
 import threading
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,6 +82,12 @@ class Rendering:
                 ) from error
             except (ImageError, OSError) as error:
                 why = reason(error)
+                if isinstance(error, FileNotFoundError) and not Path(entry.location).exists():
+                    raise SourceError(
+                        f"{entry.location} is gone, which source {self.source.path} had when the "
+                        "build listed it. The rows that are built are kept: restore it and run the "
+                        "same command again, which resumes"
+                    ) from error
                 if not (self.skip and isinstance(error, OF_THE_IMAGE)):
                     raise SourceError(
                         f"{self.source.describe(entry)} cannot be read: {why}. Fix or remove "

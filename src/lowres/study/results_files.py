@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from lowres.errors import StudyError, nearest, require
+from lowres.errors import StudyError, nearest, reason, require
 from lowres.study.results_of_runs import of_runs
 from lowres.study.results_table import COST, SEED, Point, ResultsTable, Row, Value, value_of
 from lowres.text import value as setting_text
@@ -102,7 +102,7 @@ def read_results(path: Path, columns: Columns = Columns()) -> ResultsTable:
         with path.open("rb") as file:
             start = file.read(16)
     except OSError as error:
-        raise StudyError(f"{path} cannot be read: {error}") from error
+        raise StudyError(f"{path} cannot be read: {reason(error)}") from error
     if start.startswith(FIRST_JOURNAL_BYTES):
         return _of_journal(path, columns)
     if start.startswith(PARQUET_BYTES):
@@ -155,7 +155,7 @@ def _text_lines(path: Path) -> tuple[list[str], list[dict[str, Any]]]:
             separator = max(",;\t", key=header.count)
             lines = list(csv.reader(file, delimiter=separator))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise StudyError(f"{path} cannot be read as a table of text: {error}") from error
+        raise StudyError(f"{path} cannot be read as a table of text: {reason(error)}") from error
     names = [name.strip() for name in lines[0]] if lines else []
     twice = {name for name in names if names.count(name) > 1}
     if twice:

@@ -310,6 +310,8 @@ def _recipes(store: Store, base: Recipe, axes: Axes, points: Points) -> dict[str
     recipes = expand(base, axes, points)
     for variant in dict.fromkeys(recipe.variant for recipe in recipes):
         store.images("train", variant)
+    for recipe in recipes:
+        recipe.check_splits(store.splits)
     return {recipe.run_name(store.manifest.digest): recipe for recipe in recipes}
 
 

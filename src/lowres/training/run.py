@@ -324,9 +324,11 @@ class Run:
         Raises:
             RunError: the directory holds another run, or other files.
             StoreError: the store has no such variant, or no labels.
+            RecipeError: the store has too few images, or no split to measure errors on.
         """
         store.require_labels()
         store.images("train", recipe.variant)
+        recipe.check_splits(store.splits)
         run = cls(path, recipe, store.path, store.manifest.digest)
         if warm_start:
             run = replace(run, warm_start=replace(warm_start, file=path / INITIAL_FILE))

@@ -88,7 +88,7 @@ def read_record(file: Path, kind: type[Any], error: type[LowresError]) -> Record
         typed(record, kind)
         return record
     except FileNotFoundError:
-        raise error(f"{file} is missing") from None
+        raise error(f"{file} is missing: restore it, or start again") from None
     except (OSError, RecordError) as reason:
         raise error(f"{file} is damaged: {reason}; remove it and start again") from reason
 
