@@ -6,7 +6,8 @@ import pytest
 
 import lowres
 from lowres.errors import StudyError
-from lowres.networks.shape import NetworkSize, Shape
+from lowres.networks.shape import Shape
+from lowres.networks.size import NetworkSize
 from lowres.recipe import Recipe
 from lowres.study.axes import Axis
 from lowres.study.forecast import (

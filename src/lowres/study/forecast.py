@@ -22,7 +22,8 @@ import numpy as np
 
 from lowres.errors import StudyError
 from lowres.networks.imported import refuse_untrusted, trust_flags
-from lowres.networks.shape import FLOPS_PER_MAC, NetworkSize, training_macs
+from lowres.networks.shape import FLOPS_PER_MAC
+from lowres.networks.size import NetworkSize, training_macs
 from lowres.progress import Track, silent
 from lowres.recipe import FIELDS, Recipe
 from lowres.store.manifest import KEYS, LABELS, array_path

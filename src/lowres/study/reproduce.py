@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from lowres.errors import StudyError, nearest
-from lowres.networks.shape import FLOPS_PER_MAC, Shape, training_macs
+from lowres.networks.shape import FLOPS_PER_MAC, Shape
+from lowres.networks.size import training_macs
 from lowres.progress import Track, silent
 from lowres.recipe import Recipe, named_recipe
 from lowres.store.build import build

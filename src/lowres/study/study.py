@@ -25,7 +25,7 @@ from typing import Any, Self
 
 from lowres.errors import LowresError, RunError, StudyError
 from lowres.networks.imported import refuse_untrusted, trust_flags
-from lowres.networks.shape import training_macs
+from lowres.networks.size import training_macs
 from lowres.progress import Display, Track, silent
 from lowres.recipe import FIELDS, Recipe
 from lowres.store.store import Store
