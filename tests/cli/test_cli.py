@@ -517,6 +517,7 @@ def test_errors_of_the_system_name_the_path_what_is_kept_and_what_to_do(
     assert not list(tmp_path.glob("set*"))
 
 
+@pytest.mark.full
 def test_a_file_system_without_locks_is_noted_once(source, tmp_path):
     program = (
         "import errno, fcntl, sys\n"
