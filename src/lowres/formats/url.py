@@ -37,7 +37,8 @@ class UrlSource(Source):
         super().__init__(path)
         self.url = url_of(path) or str(path)
         self.reading = reading or Reading()
-        self.is_archive = path.suffix.lower() in (".tar", ".zip")
+        first = self.url.partition("::")[0]  # of a chain, the place within the others
+        self.is_archive = first.lower().endswith((".tar", ".zip"))
 
     @classmethod
     def recognises(cls, path: Path) -> bool:
