@@ -80,29 +80,29 @@ def test_a_stray_image_does_not_turn_splits_into_classes(tmp_path):
         (
             ("dress/100APPLE/1.jpg", "dress/101APPLE/1.jpg", "hat/1.jpg"),
             None,
-            "1 class joins the images of several folders, such as dress/100APPLE and "
-            "dress/101APPLE; if those are the classes, add --class-level 2",
+            ("1 class joins the images of several folders, such as dress/100APPLE and "
+            "dress/101APPLE; if those are the classes, add --class-level 2"),
         ),
         (
             ("train/a/x/2020/1.jpg", "train/a/x/2021/1.jpg", "train/b/1.jpg", "val/b/old/1.jpg",
              "val/b/2.jpg"),
             None,
-            "2 classes join the images of several folders, such as train/a/x/2020 and "
-            "train/a/x/2021; if those are the classes, add --class-level 3",
+            ("2 classes join the images of several folders, such as train/a/x/2020 and "
+            "train/a/x/2021; if those are the classes, add --class-level 3"),
         ),
         (
             ("shoes/1.jpg", "shoes/old/2.jpg", "hat/1.jpg"),
             None,
-            "1 class joins the images of several folders, such as shoes and shoes/old; if those "
-            "are the classes, add --class-level 2",
+            ("1 class joins the images of several folders, such as shoes and shoes/old; if those "
+            "are the classes, add --class-level 2"),
         ),
         (
             ("a/2020/1.jpg", "b/2020/1.jpg", "b/2021/1.jpg", "c/1.jpg"),
             2,
             "1 class joins folders of the same name, such as a/2020 and b/2020",
         ),
-        (("a/2020/1.jpg", "b/2021/1.jpg", "c/1.jpg"), 2, "left out 1 image that is in no class "
-         "folder: c 1"),
+        (("a/2020/1.jpg", "b/2021/1.jpg", "c/1.jpg"), 2, ("left out 1 image that is in no class "
+         "folder: c 1")),
         (("a/images/1.jpg", "b/images/1.jpg"), None, None),
         (("a/2020/1.jpg", "a/2021/1.jpg", "b/1.jpg"), 1, None),
     ],
