@@ -191,7 +191,9 @@ def test_a_url_is_refused_in_words(call, arguments):
     (url,) = (one for one in arguments if "://" in one)
     status, _, words = call(*arguments)
     assert status == 1
-    assert words.startswith(f"lowres: {url} is a URL, and this is read or written on disk only")
+    assert words.startswith(
+        f"lowres: {url} is a URL, and this must be a path on a local or mounted disk"
+    )
 
 
 def test_every_list_takes_blanks_and_commas(call, source, store_path, tmp_path, monkeypatch):
@@ -430,7 +432,7 @@ def test_gpus_and_cores_are_shared_out(monkeypatch, gpus, given, expected):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
     monkeypatch.setattr("lowres.work.processes.available_cores", lambda: 2)
-    executor = studies.make_executor(studies.StudyWorking(**given), 6)
+    executor = studies.make_executor(studies.StudyExecution(**given), 6)
     assert (executor.jobs, executor.gpus) == expected
 
 
@@ -439,7 +441,7 @@ def test_a_search_resumes_and_refuses_flags_that_would_change_nothing(call, stor
     small = ["--width", "0.5", "--blocks", "1", "--batch-size", "8", "--out", tmp_path / "search"]
     search = ["search", store_path, "--sizes", "8,16", "--space", "lr=0.01,0.1"]
     for more, words in [
-        ([], "give --budget 10 to train as much as 10 runs"),
+        ([], "add --budget 10 to train as much as 10 runs"),
         (["--budget", "1.4", "--lr", "1"], "lr is searched: leave --lr out"),
         (["--budget", "1.4", "--rung-epochs", "1", "1", "--epochs", "2"], "leave --epochs out"),
         (["--budget", "1.4", "--variant", "8-box"], "--variant 8-box must have the largest of"),

@@ -13,6 +13,7 @@ from images import contents, draw_image, encoded
 from lowres.errors import ImageError, SourceError
 from lowres.formats import open_source
 from lowres.formats.archive import ArchiveSource
+from lowres.formats.containers.remote import Remote
 from lowres.formats.source import Reading
 from lowres.store.build import build
 from lowres.testing import SourceContract
@@ -255,3 +256,32 @@ def test_two_members_of_one_name_in_a_tar(tmp_path):
             archive.addfile(tarfile.TarInfo(name))
     with pytest.raises(SourceError, match="two members named"):
         ArchiveSource(path).index()
+
+
+@pytest.mark.parametrize("form", ["set.tar", "set.zip", "url"])
+def test_one_odd_name_can_be_skipped(tmp_path, form, monkeypatch):
+    """A name that is not one line of UTF-8; names that lead elsewhere stay hostile."""
+    files = {f"{kind}/{n}.jpg": encoded(draw_image(n, 20, 20)) for kind in "ab" for n in range(3)}
+    odd = {"a/new\nline.jpg": b"x"}
+    if form != "set.zip":  # zipfile reads names that are not UTF-8 as code page 437
+        odd["b/\udcff.jpg"] = b"x"
+    if form == "url":
+        pytest.importorskip("fsspec")
+        path = Path("memory://odd")
+        found = {"odd/" + name: data for name, data in (files | odd).items()}
+        monkeypatch.setattr(Remote, "walk", lambda *_: [n.removeprefix("odd/") for n in found])
+        monkeypatch.setattr(Remote, "whole", lambda _, name: found[name.lstrip("/")])
+    else:
+        path = pack(tmp_path / form, files | odd)
+    options = lowres.BuildOptions(size=(8,))
+    words = r"must be UTF-8 in one line, was '(a/new\\nline|b/\\udcff)\.jpg' in .* --on-error skip"
+    with pytest.raises(SourceError, match=words):
+        build(path, tmp_path / "stopped", options)
+    manifest = build(path, tmp_path / "store", options, working=lowres.Working(on_error="skip"))
+    assert manifest.splits == {"train": 6}
+    notes = [note for note in manifest.source["notes"] if note.startswith("skipped: ")]
+    assert len(notes) == len(odd)
+    if form != "url":
+        hostile = pack(tmp_path / f"hostile-{form}", files | {"../up.jpg": b"x"})
+        with pytest.raises(SourceError, match="damaged or hostile"):
+            build(hostile, tmp_path / "no", options, working=lowres.Working(on_error="skip"))

@@ -9,7 +9,15 @@ from lowres.errors import StudyError
 from lowres.networks.shape import NetworkSize, Shape
 from lowres.recipe import Recipe
 from lowres.study.axes import Axis
-from lowres.study.forecast import Forecast, Network, forecast, lines, probe, speed_group, swept
+from lowres.study.forecast import (
+    Forecast,
+    ProbedNetwork,
+    forecast,
+    lines,
+    probe,
+    speed_group,
+    swept,
+)
 from lowres.study.study import Study
 from lowres.training.run import Run, RunSummary
 from lowres.work.processes import LocalProcesses
@@ -65,7 +73,7 @@ def test_networks_that_take_too_long_are_estimated_by_their_flops(store, monkeyp
     monkeypatch.setattr("time.monotonic", lambda: 0.0)
     shapes = [Shape(8, width, 4, 1) for width in (0.5, 1.0, 64.0)]
     networks = [
-        Network(Recipe(variant="8-box", blocks=1, batch_size=8, width=s.width), s.macs() * 8)
+        ProbedNetwork(Recipe(variant="8-box", blocks=1, batch_size=8, width=s.width), s.macs() * 8)
         for s in shapes
     ]
     executor = Pretended(jobs=1)
@@ -83,7 +91,7 @@ def test_a_budget_buys_steps(store, monkeypatch):
     executor = Pretended(jobs=1)
     executor.s_per_mac = 1 / macs  # a second a step
     # Evaluation takes 2 x 0.25 s; the rest of 8.6 s pays for 4 steps in each of 2 epochs.
-    (speed,) = probe(store, [Network(BASE, macs)], executor, budget_s=8.6)
+    (speed,) = probe(store, [ProbedNetwork(BASE, macs)], executor, budget_s=8.6)
     assert speed.step_s == pytest.approx(1)
     assert [steps for *_, steps in executor.probed] == [2, 4]
 

@@ -132,7 +132,7 @@ def test_nothing_is_recorded_of_an_unfinished_run(store, tmp_path):
     recipe = cell.recipe()
     wanted = Reproduction(cell, recipe, tmp_path)
     Run.plan(wanted.run, type(recipe)(variant="16-box"), store)
-    with pytest.raises(StudyError, match="not finished, so that there is nothing to record"):
+    with pytest.raises(StudyError, match="not finished, so there is nothing to record"):
         wanted.row()
 
 

@@ -32,7 +32,7 @@ from lowres.formats.names import (
     split_of,
     unread_form,
 )
-from lowres.formats.source import Entry, Index, Reading, Source
+from lowres.formats.source import Entry, Index, Reading, Source, ignored
 from lowres.formats.tree import ANNOTATIONS, ARCHIVES, ClassFolder, Folder, understood
 from lowres.formats.unlabelled import unlabelled_tree
 from lowres.text import count
@@ -81,7 +81,7 @@ class ArchiveSource(Source):
         if path.suffix.lower() != ".tar":
             return False
         try:
-            return _has_class_folders(itertools.islice(members(path), LOOKED_AT))
+            return _has_class_folders(itertools.islice(members(path, leave_out=ignored), LOOKED_AT))
         except SourceError:
             return False
 
@@ -106,7 +106,9 @@ class ArchiveSource(Source):
     def listing(self) -> Iterator[Member]:
         """List the members; those of a folder of archives begin with the name of their archive."""
         for part, path in self.parts.items() or [("", self.path)]:
-            for name, offset, length in (zip_members if is_zip(path) else members)(path):
+            for name, offset, length in (zip_members if is_zip(path) else members)(
+                path, leave_out=self.leave_out
+            ):
                 yield Member(f"{part}/{name}" if part else name, offset, length)
 
     def read(self, entry: Entry) -> bytes:

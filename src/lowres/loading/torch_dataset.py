@@ -18,6 +18,8 @@ from lowres.store.store import Store, open_store
 from lowres.variant import Variant
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+    from torch import Tensor
     from torch.utils.data import Dataset
 else:
     Dataset = require("torch.utils.data", "train").Dataset
@@ -95,13 +97,13 @@ class TorchDataset(Dataset[tuple[Any, Any]]):
         )
 
 
-def _pil(image: NDArray[np.uint8]) -> Any:  # noqa: ANN401  PIL is imported on first use
-    from PIL import Image
+def _pil(image: NDArray[np.uint8]) -> Image:
+    from PIL.Image import fromarray
 
-    return Image.fromarray(image)
+    return fromarray(image)
 
 
-def _tensor(image: NDArray[np.uint8]) -> Any:  # noqa: ANN401  as above
+def _tensor(image: NDArray[np.uint8]) -> Tensor:
     import torch
 
     return torch.from_numpy(image).permute(2, 0, 1)

@@ -236,7 +236,7 @@ class Reproduction:
         run = Run.open(self.run)
         if not run.finished:
             raise StudyError(
-                f"{self.run} is not finished, so that there is nothing to record: finish it with: "
+                f"{self.run} is not finished, so there is nothing to record; to finish it, run: "
                 f"lowres train {shlex.quote(str(self.run))}"
             )
         store, result, cell = run.open_store(self.store), run.result(), self.cell

@@ -92,7 +92,7 @@ class SearchPlan:
     def __post_init__(self) -> None:
         sizes, epochs = tuple(self.sizes), tuple(self.rung_epochs)
         if not sizes:
-            raise StudyError("a search needs sizes: give --sizes, such as --sizes 8 16 32")
+            raise StudyError("a search needs sizes: add --sizes, such as --sizes 8 16 32")
         if len(set(sizes)) < len(sizes):
             raise StudyError(f"--sizes must be different sizes, were {' '.join(map(str, sizes))}")
         if epochs and len(epochs) != len(sizes):
@@ -102,7 +102,7 @@ class SearchPlan:
             )
         if self.budget is None:
             raise StudyError(
-                "a search needs a budget: give --budget 10 to train as much as 10 runs at the "
+                "a search needs a budget: add --budget 10 to train as much as 10 runs at the "
                 "largest size do"
             )
         rungs = sorted(zip(sizes, epochs or (self.base.epochs,) * len(sizes), strict=True))
