@@ -67,8 +67,8 @@ def search(
         trust: Code that an existing search may import.
         quiet: Show no progress.
     """
-    require("torch", "train")
-    require("optuna", "study")
+    require("torch", "train,study")
+    require("optuna", "train,study")
     from lowres.store.store import open_store
     from lowres.study.search.result import lines
     from lowres.study.search.search import Search
