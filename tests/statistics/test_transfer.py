@@ -11,7 +11,7 @@ from lowres.statistics.halving import halving
 from lowres.statistics.law import learning_rate_law
 from lowres.statistics.optimum import Optimum
 from lowres.statistics.power import chances_of_an_answer
-from lowres.statistics.verdict import judge, judge_with_draws
+from lowres.statistics.verdict import judge
 
 RATES = np.repeat(10.0 ** np.linspace(-2.5, -0.5, 6), 2)
 WIDTHS = np.tile([1.0, 2.0], 6)
@@ -125,7 +125,7 @@ def test_there_is_no_law_below_three_sizes_or_of_fields_that_vary_together():
 
 def test_halving_pays_less_and_loses_what_its_rungs_hide():
     tables = [runs(surface(best), seed=n) for n, best in enumerate((-1.5, -1.5, -1.5))]
-    _, found = judge_with_draws(tables[0], tables[2], axes=AXES)
+    found = judge(tables[0], tables[2], axes=AXES).draws
     good = halving(tables, found, 0.01, costs=(1.0, 4.0, 16.0), whole=16.0)
     assert good.runs == (12, 4, 2)
     assert good.paid == pytest.approx((12 + 16 + 32) / (12 * 16))
@@ -147,12 +147,10 @@ def test_halving_pays_less_and_loses_what_its_rungs_hide():
 
 def test_chances_of_an_answer_rise_with_runs_and_are_sure_where_all_is_told():
     noisy = runs(surface(-1.5), noise=0.02, seed=3)
-    verdict, found = judge_with_draws(runs(surface(-1.4)), noisy, axes=AXES, bearable=0.01)
-    chances = chances_of_an_answer(found, verdict.choice, 0.01)
+    verdict = judge(runs(surface(-1.4)), noisy, axes=AXES, bearable=0.01)
+    chances = chances_of_an_answer(verdict.draws, verdict.choice, 0.01)
     assert list(chances) == sorted(chances)
     assert 0 <= chances[0] < chances[-1] <= 1
-    sure, quiet = judge_with_draws(
-        runs(surface(-1.5)), runs(surface(-1.5), seed=1), axes=AXES, bearable=0.01
-    )
-    assert chances_of_an_answer(quiet, sure.choice, 0.01) == (1.0,) * 4
-    assert chances_of_an_answer(quiet, 99, 0.01) == (0.0,) * 4
+    sure = judge(runs(surface(-1.5)), runs(surface(-1.5), seed=1), axes=AXES, bearable=0.01)
+    assert chances_of_an_answer(sure.draws, sure.choice, 0.01) == (1.0,) * 4
+    assert chances_of_an_answer(sure.draws, 99, 0.01) == (0.0,) * 4

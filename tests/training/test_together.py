@@ -23,6 +23,7 @@ from lowres.training import loop, step, together
 from lowres.training.run import Execution, Run, RunState
 from lowres.training.together import cpu_room, finish_all, gpu_room, packs
 from lowres.work.processes import LocalProcesses
+from made_runs import broken_network
 
 TINY = Recipe(variant="8-box", width=0.5, blocks=1, epochs=3, batch_size=8, precision="float32")
 CPU = Execution(device="cpu")
@@ -199,9 +200,12 @@ def test_a_run_that_cannot_be_trained_stops_no_other(store, tmp_path):
 
 @pytest.mark.full
 @pytest.mark.parametrize(("workers", "flags"), [(1, ()), (2, ("--together", "3"))])
-def test_workers_that_share_a_study_have_the_same_results(store, tmp_path, workers, flags):
+def test_workers_that_share_a_study_have_the_same_results(
+    store, tmp_path, monkeypatch, workers, flags
+):
     """A run that fails is recorded, and stops no worker."""
-    axes = [Axis("size", (8, 16)), Axis("lr", (0.01, 0.02, 1e30)), Axis("batch_size", (8, 9999))]
+    models = ("wrn", broken_network(tmp_path, monkeypatch))
+    axes = [Axis("size", (8, 16)), Axis("lr", (0.01, 0.02, 1e30)), Axis("model", models)]
     study = Study.plan(tmp_path / "shared", store, TINY, axes)
     said = []
     summary = study.finish(
@@ -212,7 +216,7 @@ def test_workers_that_share_a_study_have_the_same_results(store, tmp_path, worke
     )
     assert summary.finished == 6
     assert len(summary.failed) == 6
-    assert all("fewer than a batch of 9999" in reason for reason in summary.failed.values())
+    assert all("cannot be made for 4 classes" in reason for reason in summary.failed.values())
     assert len(said) == 12, "one line a run"
     for run in study.runs:
         if run.finished and run.recipe.size == 8:

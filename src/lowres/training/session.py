@@ -86,6 +86,7 @@ class Session:
         network: the network itself.
         forward: the network as training calls it: compiled, or joined to other processes.
         eval_split: the split on which errors are measured; `eval_loader` has its batches.
+        test_loader: batches of test, which is measured once at the end; None without it.
         trained: the network with what its users need, to be published at the end.
         rates: the learning rate of each step.
         callback: called with each epoch's record, and at the end with the result.
@@ -100,6 +101,7 @@ class Session:
     train_loader: BatchLoader
     eval_loader: BatchLoader
     eval_split: str
+    test_loader: BatchLoader | None
     trained: TrainedNetwork
     device: torch.device
     progress: Progress
@@ -196,7 +198,7 @@ def open_session(
     callback = callback_of(execution)
     recipe.check_splits(store.splits)
     eval_split = recipe.measured_split(store.splits)
-    train, evaluation = _loaders(recipe, store, eval_split, team)
+    train, evaluation, final = _loaders(recipe, store, eval_split, team)
     network = make_network(recipe, len(store.classes))
     model = network.module
     warm_start(run, model)
@@ -219,6 +221,9 @@ def open_session(
     precision: torch.dtype = getattr(torch, numerics.precision)
     train_loader = _on_device(train, device, precision, execution.loading, resident)
     eval_loader = _on_device(evaluation, device, precision, execution.loading, resident)
+    test_loader = None
+    if final is not None:
+        test_loader = _on_device(final, device, precision, execution.loading, resident)
     forward = Forward(team.wrapped(model, device))
     steps = len(train) * recipe.epochs
     graphed = _graphable(train_loader, optimizer, team) and (
@@ -254,6 +259,7 @@ def open_session(
             train_loader=train_loader,
             eval_loader=eval_loader,
             eval_split=eval_split,
+            test_loader=test_loader,
             trained=TrainedNetwork(
                 model,
                 recipe,
@@ -274,7 +280,8 @@ def open_session(
 
 def _loaders(
     recipe: Recipe, store: Store, eval_split: str, team: Team
-) -> tuple[NumpyLoader, NumpyLoader]:
+) -> tuple[NumpyLoader, NumpyLoader, NumpyLoader | None]:
+    """Return the loaders of train, of the split for errors, and of test if it is another one."""
     if recipe.batch_size % team.size:
         raise RunError(
             f"--batch-size must be a multiple of the {team.size} processes that share each batch, "
@@ -296,7 +303,12 @@ def _loaders(
         shift_px=recipe.shift_px,
         seed=recipe.seed,
     )
-    return train, load(eval_split, batch_size=EVAL_BATCH_SIZE)
+    final = recipe.final_split(store.splits)
+    return (
+        train,
+        load(eval_split, batch_size=EVAL_BATCH_SIZE),
+        load(final, batch_size=EVAL_BATCH_SIZE) if final else None,
+    )
 
 
 def _graphable(loader: BatchLoader, optimizer: Optimizer, team: Team) -> bool:

@@ -15,7 +15,8 @@ from typing import Any
 
 import torch
 
-from lowres.networks.shape import TRAINING_PASSES, NetworkSize
+from lowres.networks.shape import TRAINING_PASSES
+from lowres.networks.size import NetworkSize
 from lowres.progress import Track, silent
 from lowres.recipe import Recipe
 from lowres.training.device import choose_device, choose_precision
