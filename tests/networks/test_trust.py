@@ -84,6 +84,7 @@ def test_the_command_of_the_refusal_trains_it(here, store, capsys):
     assert lowres.load_network("given").classes == store.classes
 
 
+@pytest.mark.full
 def test_weights_of_a_stranger_import_nothing(here, store):
     lowres.trust("strange:net")
     lowres.train(store, dataclasses.replace(BASE, model="strange:net"), "run")
