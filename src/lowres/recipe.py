@@ -329,6 +329,11 @@ class Recipe:
         """Name the split on which errors are measured: `eval_split`, else val, else test."""
         return self.eval_split or ("val" if "val" in splits else "test")
 
+    def final_split(self, splits: Iterable[str]) -> str | None:
+        """Name the split that is measured once, at the end: test, if errors are of another one."""
+        named = "test" in splits and self.measured_split(splits) != "test"
+        return "test" if named else None
+
     def check_splits(self, splits: Mapping[str, int]) -> None:
         """Refuse splits of a store that this recipe cannot train and be measured on.
 

@@ -108,6 +108,45 @@ def test_trees_that_are_refused_as_folders_are(tmp_path, form, files, words):
                            Reading(unlabelled=True)).index().classes) == 1  # fmt: skip
 
 
+@pytest.mark.parametrize("form", ["tar", "zip", "deflated.zip"])
+@pytest.mark.parametrize("around", ["", "SPLIT/"])
+def test_a_folder_of_one_archive_a_split(tmp_path, form, around):
+    files = {"train": ["cat/1.jpg", "cat/old/2.jpg", "dog/1.jpg"], "val": ["cat/1.jpg", "dog/3.jpg"]}
+    suffix = form.rpartition(".")[2]
+    (tmp_path / "set").mkdir()
+    for split, names in files.items():
+        inside = around.replace("SPLIT", split)
+        pack(tmp_path / f"{split}.{form}", {f"{inside}{name}": JPEG for name in names}).rename(
+            tmp_path / "set" / f"{split}.{suffix}"
+        )
+        folder(tmp_path / "unpacked", {f"{split}/{name}": JPEG for name in names})
+    source, unpacked = open_source(tmp_path / "set"), open_source(tmp_path / "unpacked")
+    assert isinstance(source, ArchiveSource)
+    ours, theirs = source.index(), unpacked.index()
+    assert ours.digest() == theirs.digest()
+    for entry in ours.splits["val"]:
+        assert source.read(entry) == JPEG
+        assert source.describe(entry).startswith(f"{tmp_path}/set/val.{suffix}")
+    assert not any("beside" in note for note in ours.notes)
+    (tmp_path / "set" / "extra.csv").write_text("x")
+    assert "left out 1 file beside the archives: extra.csv" in source.index().notes
+    assert open_source(tmp_path / "set", Reading(unlabelled=True)).index().splits.keys() == {
+        "train", "val"
+    }  # fmt: skip
+
+
+def test_parts_and_odd_archives_in_a_folder(tmp_path):
+    for name, animal in (("train_1", "cat"), ("train_2", "dog"), ("val", "cat"), ("more", "cat")):
+        pack(tmp_path / f"{name}.tar", {f"{animal}/{name}.jpg": JPEG, f"bird/{name}.jpg": JPEG})
+    index = open_source(tmp_path).index()
+    assert {split: len(rows) for split, rows in index.splits.items()} == {"train": 4, "val": 2}
+    assert index.classes == ("bird", "cat", "dog")
+    assert "left out the folders beside the splits: more" in index.notes
+    (tmp_path / "images").mkdir()
+    with pytest.raises(SourceError):
+        open_source(tmp_path).index()
+
+
 def test_the_level_of_the_classes_by_flag(tmp_path):
     files = {f"{top}/{name}/{n}.jpg": JPEG for top in "ab" for name in ("cat", "ox") for n in "12"}
     path = pack(tmp_path / "x.zip", files)

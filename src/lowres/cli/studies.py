@@ -44,15 +44,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StudyExecution:
-    """How the runs of a study are spread; results on one kind of machine do not depend on it."""
+    """How the runs of a study are spread; on one kind of machine it changes rounding at most."""
 
     jobs: int | None = None
     """Runs at a time. Default: one for each core or GPU, or as many as the cluster holds."""
     threads: int | None = None
     """CPU threads of each run. Default: an equal share of the cores, or 1 on a cluster."""
     together: int | Literal["auto"] = "auto"
-    """Runs that a process trains side by side; each ends as it would alone. auto: on a GPU, as many
-    small networks as keep it busy; on the CPU, one."""
+    """Runs that a process trains side by side; each has its own result. auto: on a GPU, as many
+    small networks as keep it busy; on the CPU, up to 8 where that is faster. On the CPU sums are
+    then rounded differently; 1: with the bits of a run alone."""
     device: str = "auto"
     """auto, cpu, cuda or cuda:N. If there are several GPUs, auto and cuda use them all."""
     executor: Literal["local", "ray"] = "local"

@@ -47,6 +47,8 @@ RESULT_COLUMNS = (
     "eval_split",
     "top1_error",
     "top5_error",
+    "test_top1_error",
+    "test_top5_error",
     "eval_loss",
     "train_loss",
     "train_s",

@@ -336,6 +336,7 @@ def run_table(analysis: Analysis) -> RunTable:
         ("parameters", "parameters", lambda value: number(value, 0)),
         ("top-1 error, %", "top1_error", points),
         ("top-5 error, %", "top5_error", points),
+        ("test top-1 error, %", "test_top1_error", points),
         ("training, s", "train_s", lambda value: number(value, 1)),
         ("training, TFLOP", "flops", lambda value: short(_teraflops(value))),
         ("images / s", "images_per_s", lambda value: number(value, 0)),

@@ -278,7 +278,10 @@ def _halving(
     if len(rungs) < 2 or rungs[-1] != high:
         return (), None
     whole = mean_of(sides[1].rows, lambda row: row.cost)
-    found = halving(tables, verdict.draws, verdict.bearable, costs=costs, whole=whole)
+    axes = [[key[place] for key in common] for place in range(len(names))]
+    found = halving(
+        tables, verdict.draws, verdict.bearable, axes=axes, costs=costs, whole=whole
+    )  # fmt: skip
     return tuple(rungs), found
 
 

@@ -20,8 +20,9 @@ MOST_SHOWN = 50
 """Rows of a table that a notebook shows."""
 
 RESULTS = (
-    "top1_error", "top5_error", "eval_loss", "train_loss", "train_s", "eval_s", "train_macs",
-    "parameters", "images_per_s", "network", "eval_split", "precision",
+    "top1_error", "top5_error", "test_top1_error", "test_top5_error", "eval_loss", "train_loss",
+    "train_s", "eval_s", "train_macs", "parameters", "images_per_s", "network", "eval_split",
+    "precision",
 )  # fmt: skip
 """What a row takes from the result of a finished run; a name that the recipe has, too, gets the
 prefix `result_`."""

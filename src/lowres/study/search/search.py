@@ -326,7 +326,8 @@ class _Progress:
                 result = run.result()
                 error = WORST_ERROR if state is RunState.DIVERGED else result["top1_error"]
                 times = result["train_s"], result.get("train_macs", 0)
-                one.evaluations.append(Evaluation(*where, state, error, *times))
+                final = result.get("test_top1_error")
+                one.evaluations.append(Evaluation(*where, state, error, *times, test_error=final))
                 self.trials.report(one.number, size, error, run.path.name)
             else:
                 failed = Evaluation(*where, RunState.FAILED, None, 0.0, 0, why_failed(run))
