@@ -10,7 +10,7 @@ import json
 import math
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, Self, get_args
 
 from lowres.call import Call
@@ -230,6 +230,18 @@ class Recipe:
     def size(self) -> int:
         """Side of the images in pixels."""
         return Variant.parse(self.variant).size
+
+    def on(self, variants: Iterable[Variant]) -> Recipe:
+        """Return the recipe with the filter, fit and rule that the variants of a store share.
+
+        If the variants differ in more than their size, the recipe stays as it is.
+        """
+        looks = {(one.filter, one.fit, one.rule) for one in variants}
+        if len(looks) != 1:
+            return self
+        ((filtered, fit, rule),) = looks
+        own = Variant.parse(self.variant)
+        return replace(self, variant=str(replace(own, filter=filtered, fit=fit, rule=rule)))
 
     def to_record(self) -> dict[str, Any]:
         """Return the fields as JSON values."""

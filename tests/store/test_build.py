@@ -160,7 +160,7 @@ def test_a_failing_disk_is_not_skipped(tmp_path, source, monkeypatch):
     def failing(self, entry):
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr("lowres.formats.folder.FolderSource.read", failing)
+    monkeypatch.setattr("lowres.formats.folder.FolderSource.read_stamped", failing)
     with pytest.raises(SourceError, match="cannot be read: Input/output error"):
         builder.build(source, tmp_path / "store", OPTIONS, working=SKIP)
 

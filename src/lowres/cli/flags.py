@@ -146,6 +146,8 @@ def share_of_points(points: float | None, flag: str) -> float | None:
 
 
 if TYPE_CHECKING:
+    from lowres.store.store import Store
+
     RecipeFlags: TypeAlias = Any
 else:
     RECIPE_HELP = """The named recipe that the flags below change. paper (the default): every
@@ -161,11 +163,13 @@ else:
     )
 
 
-def recipe_of(given: RecipeFlags) -> Recipe:
+def recipe_of(given: RecipeFlags, store: Store) -> Recipe:
     """Return the named recipe, paper if the user named none, with the fields that the user gave.
+
+    Without --variant, its filter, fit and rule are those of the store, if it has one of each.
 
     Raises:
         RecipeError: a field is outside its range.
     """
     values = given_values(given)
-    return replace(named_recipe(values.pop("recipe", "paper")), **values)
+    return replace(named_recipe(values.pop("recipe", "paper")).on(store.variants), **values)

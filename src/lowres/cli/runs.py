@@ -114,7 +114,8 @@ def _run_at(path: Path, recipe: RecipeFlags, out_directory: Path | None, store: 
                 f"recipe, or train another run on its store"
             )
         return Run.open(path)
-    opened, chosen = open_store(store or path), recipe_of(recipe)
+    opened = open_store(store or path)
+    chosen = recipe_of(recipe, opened)
     trust_given(given_values(recipe).items())
     check_named([chosen])
     names = [str(variant) for variant in opened.variants]

@@ -26,6 +26,8 @@ from lowres.study.search.plan import SearchPlan
 from lowres.study.search.space import Choice, sample
 
 if TYPE_CHECKING:
+    from lowres.store.store import Store
+
     SearchFlags: TypeAlias = Any
 else:
     SearchFlags = flags_of(SearchPlan, Group("What to search", sort_key=1), without=("base",))
@@ -86,7 +88,7 @@ def search(
         planned = Search.open(path)
     else:
         opened = open_store(path)
-        plan = _plan(given_values(wanted), recipe)
+        plan = _plan(given_values(wanted), recipe, opened)
         trust_given(given_values(recipe).items())
         choices = [one for one in plan.dimensions if isinstance(one, Choice)]
         trust_given((one.name, value) for one in choices for value in one.values)
@@ -118,9 +120,9 @@ def search(
     return int(result["best"] is None)
 
 
-def _plan(wanted: dict[str, Any], recipe: RecipeFlags) -> SearchPlan:
+def _plan(wanted: dict[str, Any], recipe: RecipeFlags, store: Store) -> SearchPlan:
     """Return the plan that the flags describe; refuse flags that would change nothing."""
-    values, base = given_values(recipe), recipe_of(recipe)
+    values, base = given_values(recipe), recipe_of(recipe, store)
     searched = {
         text.partition("=")[0].strip().replace("-", "_") for text in wanted.get("space", ())
     }

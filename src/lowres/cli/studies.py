@@ -162,7 +162,7 @@ def study(
             )
     else:
         store = open_store(path)
-        base, axes, points = _wanted(path, axis, plan, seeds, given_values(recipe))
+        base, axes, points = _wanted(store, axis, plan, seeds, given_values(recipe))
         recipes = expand(base, axes, points)
         refuse_untrusted(recipes)
         if not print_commands:  # the machines of a queue may have what this one lacks
@@ -184,12 +184,10 @@ def study(
             executor, ways.training_flags, workers=workers_of(executor), track=track
         )
     except KeyboardInterrupt:
-        flags = trust_flags(run.recipe for run in planned.runs)
-        again = shlex.join(("lowres", "study", str(planned.path), *flags))
-        raise KeyboardInterrupt(again) from None
+        raise KeyboardInterrupt(_again(planned)) from None
     out.lines(f"  {name}: {reason}" for name, reason in summary.failed.items())
     whole = summary.finished == len(planned.runs)
-    again = "" if whole else f"; to try again, run: lowres study {planned.path}"
+    again = "" if whole else f"; to try again, run: {_again(planned)}"
     out.print(
         f"{planned.path}: {summary.finished} of {len(planned.runs)} runs finished, "
         f"{len(summary.failed)} failed{again}; for the results, run: lowres report {planned.path}"
@@ -199,6 +197,12 @@ def study(
 
         return decide(planned.path, execution=execution, quiet=quiet)
     return int(not whole)
+
+
+def _again(planned: Study) -> str:
+    """Return the command that resumes a study."""
+    flags = trust_flags(run.recipe for run in planned.runs)
+    return shlex.join(("lowres", "study", str(planned.path), *flags))
 
 
 def _refuse_contradictions(
@@ -231,7 +235,7 @@ def _deviation(noise: float | None, *, dry_run: bool) -> float | None:
 
 
 def _wanted(
-    store: Path,
+    store: Store,
     axis: Sequence[str],
     plan: Path | None,
     seeds: int | None,
@@ -245,14 +249,14 @@ def _wanted(
     trust_given(values.items())
     trust_given((one.name, value) for one in flagged for value in one.values)
     planned = read_plan(plan) if plan else PlanFile()
-    named = named_recipe(values.pop("recipe", None) or planned.recipe or "paper")
+    named = named_recipe(values.pop("recipe", None) or planned.recipe or "paper").on(store.variants)
     base = changed(changed(named, planned.base), values)
     axes = [*flagged, *planned.axes]
     count = planned.seeds if seeds is None else seeds
     if not (axes or planned.points or count):
         raise StudyError(
-            f"a study needs an axis; run, for example: lowres study {store} --axis lr=0.01,0.05; "
-            f"to train one network, run: lowres train {store}"
+            f"a study needs an axis; run, for example: lowres study {store.path} --axis "
+            f"lr=0.01,0.05; to train one network, run: lowres train {store.path}"
         )
     if count is not None and count < 1:
         raise StudyError(f"--seeds must be at least 1, was {count}")

@@ -1,8 +1,8 @@
 """A tar or zip of class folders, read in place by the rules of a folder (`folder.py`).
 
 In a folder of archives that are named like splits, such as `train.tar` and `val.tar`, each archive
-is read as a folder of its name. Keys, classes and splits are those of the unpacked folder, so a store of either has the same bytes.
-Packed tars cannot be read in place: every image would cost the unpacking of all before it.
+is read as a folder of its name. Keys, classes and splits are those of the unpacked folder, so a
+store of either has the same bytes. Packed tars cannot be read in place: every image would cost the unpacking of all before it.
 """
 
 from __future__ import annotations
@@ -66,8 +66,10 @@ class ArchiveSource(Source):
 
     @classmethod
     def recognises(cls, path: Path) -> bool:
-        """Recognise a zip without EDM's list of labels, a tar of images in folders, and a folder
-        of these that are named like splits."""
+        """Recognise archives of images in folders, and a folder of these that are named like splits.
+
+        A zip with EDM's list of labels is another format.
+        """
         if path.is_dir():
             return any(split_of(part) and cls.recognises(file) for part, file in _parts(path))
         if not path.is_file():

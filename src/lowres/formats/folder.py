@@ -45,6 +45,7 @@ from lowres.formats.source import (
     is_one_line,
     odd_name,
     refused,
+    stamp_of,
 )
 from lowres.formats.tree import ANNOTATIONS, ClassFolder, Folder, understood
 from lowres.text import count
@@ -95,10 +96,14 @@ class FolderSource(Source):
         return assembled(found, read.layout, [*read.notes, *scan.notes()], order)
 
     def read(self, entry: Entry) -> bytes:
+        return self.read_stamped(entry)[0]
+
+    def read_stamped(self, entry: Entry) -> tuple[bytes, str]:
         # Without the objects that Python makes for a file: there are a million.
         descriptor = os.open(self.describe(entry), os.O_RDONLY)
         try:
-            return read_at(descriptor, 0, os.fstat(descriptor).st_size)
+            status = os.fstat(descriptor)
+            return read_at(descriptor, 0, status.st_size), stamp_of(status)
         finally:
             os.close(descriptor)
 

@@ -95,10 +95,11 @@ class IlsvrcSource(FolderSource):
     def index(self) -> Index:
         return _Look(self.path, self.leave_out).index()
 
-    def read(self, entry: Entry) -> bytes:
+    def read_stamped(self, entry: Entry) -> tuple[bytes, str]:
         if not _in_tar(entry):
-            return super().read(entry)
-        return self.ranges.read(entry.location, entry.offset, entry.length, entry.key)
+            return super().read_stamped(entry)
+        stamp = self.stamp(entry)
+        return self.ranges.read(entry.location, entry.offset, entry.length, entry.key), stamp
 
     def describe(self, entry: Entry) -> str:
         return Source.describe(self, entry) if _in_tar(entry) else super().describe(entry)

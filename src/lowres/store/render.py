@@ -42,6 +42,7 @@ class Rendering:
         self.staging, self.skip, self.prepared = staging, skip, staging.prepared
         self.source, self.variants = self.prepared.source, self.prepared.variants
         self.sizes = sorted({variant.size for variant in self.variants})
+        self._row_bytes = np.array([3 * v.size**2 for v in self.variants], np.int64)
         self.stopping = threading.Event()
         # Looked up once: a look-up by variants takes as long as a small image.
         self._resampler = resampler(self.variants)
@@ -60,21 +61,26 @@ class Rendering:
             OSError: the rows cannot be written.
         """
         entries = self.staging.entries(chunk)
-        stamps = stamps_of(self.source, entries)
         if isinstance(self.source, StoreSource):
-            self.staging.keep(chunk, stamps, {}, {}, self.source.copies(entries))
+            now = stamps_of(self.source, entries)
+            self.staging.keep(chunk, now, {}, {}, self.source.copies(entries))
             return
         pixels, places = self.space(len(chunk))
-        skipped, findings = {}, Counter[str]()
+        stamps, skipped, findings = list[str](), dict[int, str](), Counter[str]()
+        note, first = self.staging.being_read.note, self.staging.number(chunk)
         for row, entry in enumerate(entries):
             if self.stopping.is_set():
                 return
-            self.staging.reads(chunk.split, chunk.start + row)
+            note(first + row)
+            stamp = ""
             try:
-                found = decoded(self.prepared, self.source.read(entry))
+                read, stamp = self.source.read_stamped(entry)
+                found = decoded(self.prepared, read)
                 self.resample(found.images, pixels, places[row])
-                findings.update(found.findings)
-                findings.update(enlarged(next(iter(found.images.values())).shape, self.sizes))
+                shape = next(iter(found.images.values())).shape
+                for finding in (*found.findings, *enlarged(shape, self.sizes)):
+                    findings[finding] += 1
+                del read, found  # the next image is decoded into memory that the cache holds
             except MemoryError as error:
                 raise SourceError(
                     f"{self.source.describe(entry)} needs more memory than is free: run the same "
@@ -94,8 +100,9 @@ class Rendering:
                         "it and run the same command again; or skip such images: --on-error skip"
                     ) from error
                 skipped[chunk.start + row] = why
-        self.staging.reads(chunk.split, None)
-        self.staging.keep(chunk, stamps, skipped, findings, pixels)
+            stamps.append(stamp or self.source.stamp(entry))
+        note(0)
+        self.staging.keep(chunk, hashed(stamps), skipped, findings, pixels)
 
     def space(self, rows: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
         """Make space for the pixels of some rows.
@@ -104,7 +111,7 @@ class Rendering:
             One-dimensional uint8, zero: all rows of the first variant, then all rows of the next;
             and (rows, V) int64, where each image begins in it.
         """
-        row_bytes = np.array([3 * v.size**2 for v in self.variants], np.int64)
+        row_bytes = self._row_bytes
         starts = np.cumsum(row_bytes * rows) - row_bytes * rows
         pixels = np.zeros(rows * int(row_bytes.sum()), np.uint8)
         return pixels, starts + np.arange(rows)[:, None] * row_bytes
@@ -116,9 +123,9 @@ class Rendering:
         places: NDArray[np.int64],
     ) -> None:
         """Write all variants of an image to `pixels`, at its (V,) `places`."""
-        first, *others = images.values()
-        if all(other is first for other in others):
-            self._resampler.into(first, pixels, places)
+        image = next(iter(images.values()))
+        if all(other is image for other in images.values()):
+            self._resampler.into(image, pixels, places)
             return
         for rule, image in images.items():
             chosen = [i for i, v in enumerate(self.variants) if v.rule == rule]
@@ -147,9 +154,14 @@ def decoded(prepared: Prepared, read: bytes | NDArray[np.uint8]) -> Decoded:
 
 
 def stamps_of(source: Source, entries: Sequence[Entry]) -> str:
-    """Hash the stamp of each entry, 8 hexadecimal digits for each."""
+    """Hash the stamp of each entry as it is now; see `hashed`."""
+    return hashed([source.stamp(entry) for entry in entries])
+
+
+def hashed(stamps: Sequence[str]) -> str:
+    """Hash stamps, 8 hexadecimal digits for each."""
     hashes: dict[str, str] = {}
-    for stamp in (stamps := [source.stamp(entry) for entry in entries]):
+    for stamp in stamps:
         if stamp not in hashes:  # all entries of an archive have the same stamp
             hashes[stamp] = hashlib.sha256(stamp.encode()).hexdigest()[:STAMP_DIGITS]
     return "".join(hashes[stamp] for stamp in stamps)

@@ -76,8 +76,8 @@ CHUNK_ROWS = 64
 SYNC_S = 3.0
 """Seconds from one sync of the rows to the next: about what a power cut may cost."""
 
-CHUNKS_PER_WORKER = 150
-"""The fewest chunks for each worker. A build that is killed then loses less than 1 % of its work,
+CHUNKS_PER_WORKER = 100
+"""The fewest chunks for each worker. A build that is killed then loses at most 1 % of its work,
 and no worker has much left when the others are done."""
 
 
@@ -201,6 +201,7 @@ class Staging:
         digests: (N, 32) rows of SHA-256, for each split and variant.
         built: the chunks that are written.
         checksums: the SHA-256 of the arrays, as far as they are written.
+        being_read: notes which image each thread reads.
         killed: what is known of earlier processes that were killed; empty if there are none.
     """
 
@@ -227,7 +228,7 @@ class Staging:
         reading = self._own.with_suffix(".reading")
         killed_at = read_when_killed(prepared, [reading] if shard else path.glob(READING))
         self.killed = killed_at and f"an earlier build was killed while it read {killed_at}"
-        self._reading = BeingRead(reading)
+        self.being_read = BeingRead(reading)
         # Before the arrays: what other shards write into those that are made now is not lost.
         self.built = [
             built
@@ -302,10 +303,10 @@ class Staging:
                     start = end
         return chunks
 
-    def reads(self, split: str, row: int | None) -> None:
-        """Note the row that this thread reads and makes; None if it does not."""
-        before = itertools.takewhile(lambda name: name != split, self.rows)
-        self._reading.note(0 if row is None else 1 + row + sum(self.rows[s] for s in before))
+    def number(self, chunk: Chunk) -> int:
+        """Return the number of a chunk's first row, counted from 1 over all splits."""
+        before = itertools.takewhile(lambda name: name != chunk.split, self.rows)
+        return 1 + chunk.start + sum(self.rows[split] for split in before)
 
     def entries(self, chunk: Chunk) -> Sequence[Entry]:
         return self.index.splits[chunk.split][chunk.start : chunk.stop]
@@ -388,7 +389,7 @@ class Staging:
 
     def close(self) -> None:
         self.end_journal()
-        self._reading.close()
+        self.being_read.close()
         for rows in (*self.images.values(), *self.digests.values()):
             rows.close()
 

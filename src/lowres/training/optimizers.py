@@ -350,7 +350,8 @@ class TorchOptimizer(Optimizer):
         if closure is None:
             self.optimizer.step()
         else:
-            self.optimizer.step(partial(_afresh, self.optimizer, closure))
+            again: Callable[[], Any] = partial(_afresh, self.optimizer, closure)
+            self.optimizer.step(again)
         self.optimizer.zero_grad()
 
     def state(self) -> dict[str, Any]:
