@@ -2,7 +2,8 @@
 
 In a folder of archives that are named like splits, such as `train.tar` and `val.tar`, each archive
 is read as a folder of its name. Keys, classes and splits are those of the unpacked folder, so a
-store of either has the same bytes. Packed tars cannot be read in place: every image would cost the unpacking of all before it.
+store of either has the same bytes. Packed tars cannot be read in place: every image would cost the
+unpacking of all before it.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ class ArchiveSource(Source):
 
     @classmethod
     def recognises(cls, path: Path) -> bool:
-        """Recognise archives of images in folders, and a folder of these that are named like splits.
+        """Recognise archives of images in folders, and a folder of such archives named like splits.
 
         A zip with EDM's list of labels is another format.
         """
