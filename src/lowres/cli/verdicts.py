@@ -11,8 +11,8 @@ from cyclopts import Parameter
 
 from lowres.call import split_at_commas
 from lowres.cli.app import TRAINING, app, err, out
+from lowres.cli.execution import StudyExecution, StudyExecutionFlags, make_executor, workers_of
 from lowres.cli.flags import Commas, LocalPath, Quiet, Trusted, given_values, share_of_points
-from lowres.cli.studies import StudyExecution, StudyExecutionFlags, make_executor, workers_of
 from lowres.errors import StudyError
 from lowres.networks.imported import trust as trust_names
 from lowres.progress import shown, silent
