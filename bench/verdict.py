@@ -2,6 +2,7 @@
 
     python bench/verdict.py [--studies 1000] [--out bench/verdict.csv]
     python bench/verdict.py --until-told [--studies 200] [--out bench/until_told.csv]
+    python bench/verdict.py --halving [--studies 400] [--out bench/halving.csv]
 
 Studies are simulated, so their truth is known: learning rates x widths x seeds on a proxy and a
 target. The error of a configuration is a dip over log10 learning rate, skewed, saturating, with an
@@ -13,6 +14,9 @@ code of the package but the verdict.
 Until told: a study begins with one run of each configuration on the target, and adds runs of the
 choice and of its strongest rival, two at a time, until the answer is sure. Beside how often it is,
 the table has the chance of that which `lowres decide --dry-run` states at the start.
+
+Halving: three rungs, the middle one halfway between proxy and target. What `halving` states is
+compared with ten searches of new runs a study.
 """
 
 from __future__ import annotations
@@ -26,8 +30,9 @@ from pathlib import Path
 import numpy as np
 from machine import machine
 
+from lowres.statistics.halving import halving
 from lowres.statistics.power import MORE_RUNS, chances_of_an_answer
-from lowres.statistics.verdict import judge, judge_with_draws
+from lowres.statistics.verdict import judge
 
 BEARABLE = 0.01
 SURE = ("does not stand in", "stands in")
@@ -64,6 +69,8 @@ CELLS = (
     *(Cell(seeds=4, shared=shared) for shared in (0.0, 0.4, 0.7)),
     Cell(growth=0.0),
     Cell(own=0.03, proxy_own=0.0),
+    Cell(rates=8, widths=3, own=0.01),
+    Cell(noise=0.025, unrelated=True),
 )
 
 
@@ -173,9 +180,9 @@ def decided(cell: Cell, random: np.random.Generator) -> tuple[int | None, bool, 
     stated: tuple[float, ...] = ()
     for added in range(0, MOST_ADDED + 1, 2):
         axes = lr.tolist(), width.tolist()
-        found, draws = judge_with_draws(of_proxy, table, axes=axes, bearable=BEARABLE, seed=added)
-        if added == 0 and draws is not None and found.choice is not None:
-            stated = chances_of_an_answer(draws, found.choice, BEARABLE)
+        found = judge(of_proxy, table, axes=axes, bearable=BEARABLE, seed=added)
+        if added == 0 and found.draws is not None and found.choice is not None:
+            stated = chances_of_an_answer(found.draws, found.choice, BEARABLE)
         if found.sure:
             bearable = target[found.choice] - target.min() <= BEARABLE
             return added, bearable != (found.answer == "stands in"), stated
@@ -209,18 +216,69 @@ def until_told(cell: Cell, studies: int) -> dict[str, object]:
     return record
 
 
+HALVING = (
+    *(Cell(seeds=seeds, noise=noise) for noise in (0.01, 0.025) for seeds in (1, 2, 3)),
+    Cell(rates=8, widths=3),
+    Cell(own=0.03),
+    Cell(heavy=True),
+)
+SEARCHES, ONE_IN = 10, 3
+
+
+def halved(cell: Cell, studies: int) -> dict[str, object]:
+    """Compare what halving states with what new searches lose."""
+    random = np.random.default_rng(20_28)
+    rows = []
+    for number in range(studies):
+        lr, width, proxy, target = world(cell, random)
+        truths = (proxy, (proxy + target) / 2, target)
+        tables = [runs(errors, cell, random) for errors in truths]
+        axes = lr.tolist(), width.tolist()
+        draws = judge(tables[0], tables[-1], axes=axes, bearable=BEARABLE, seed=number).draws
+        stated = halving(tables, draws, BEARABLE, axes=axes, one_in=ONE_IN, seed=number)
+        lost = [
+            target[searched(truths, cell, random)] - target.min() for _ in range(SEARCHES)
+        ]  # fmt: skip
+        held, bearable = (np.mean([x <= most for x in lost]) for most in (stated.most, BEARABLE))
+        rows.append(
+            (held, stated.expected, np.mean(lost), stated.p_bearable, bearable, stated.most)
+        )
+    names = ("at_most_held_percent", "stated_points", "lost_points", "stated_bearable_percent",
+             "bearable_percent", "at_most_points")  # fmt: skip
+    return {
+        "rates": cell.rates, "widths": cell.widths, "seeds": cell.seeds,
+        "noise_points": 100 * cell.noise, "own_points": 100 * cell.own,
+        "heavy_tails": cell.heavy, "studies": studies,
+        **{name: f"{100 * x:.2f}" for name, x in zip(names, np.mean(rows, axis=0), strict=True)},
+    }  # fmt: skip
+
+
+def searched(truths: tuple[np.ndarray, ...], cell: Cell, random: np.random.Generator) -> int:
+    """Search by halving with new runs; return the row of the choice."""
+    alive = np.arange(len(truths[0]))
+    for errors in truths:
+        seen = runs(errors, replace(cell, seeds=1), random)[alive, 0]
+        alive = alive[seen.argsort()][: -(-len(alive) // ONE_IN)]
+    return int(alive[0])
+
+
 def main() -> None:
     """Measure and write the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--until-told", action="store_true")
+    kind = parser.add_mutually_exclusive_group()
+    for flag in ("--until-told", "--halving"):
+        kind.add_argument(flag, dest="kind", action="store_const", const=flag)
     parser.add_argument("--studies", type=int)
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
-    kinds, measure = (UNTIL_TOLD, until_told) if arguments.until_told else (CELLS, measured)
-    studies = arguments.studies or (200 if arguments.until_told else 1000)
-    flag = "--until-told " if arguments.until_told else ""
+    kinds, measure, usual, name = {
+        None: (CELLS, measured, 1000, "verdict.csv"),
+        "--until-told": (UNTIL_TOLD, until_told, 200, "until_told.csv"),
+        "--halving": (HALVING, halved, 400, "halving.csv"),
+    }[arguments.kind]
+    studies = arguments.studies or usual
+    flag = f"{arguments.kind} " if arguments.kind else ""
     about = {**machine(), "command": f"python bench/verdict.py {flag}--studies {studies}"}
-    name = "until_told.csv" if arguments.until_told else "verdict.csv"
     with (arguments.out or Path(__file__).with_name(name)).open("w", newline="") as file:
         writer = None
         for cell in kinds:

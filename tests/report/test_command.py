@@ -65,7 +65,7 @@ def test_an_unknown_format_is_refused(tmp_path):
 
 
 def test_the_flag_takes_every_format():
-    flag = get_args(get_type_hints(runs.report)["format"])[0]
+    flag = get_args(get_type_hints(runs.report)["formats"])[0]
     assert get_args(flag) == get_args(Format)
 
 

@@ -8,6 +8,7 @@ result says how far it differs.
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ from lowres.imagenet import devkit_ids, devkit_wnids, wnids
 from lowres.progress import Track, silent
 from lowres.store.rows import content_hash
 from lowres.text import cell, count
+from lowres.work.files import write_output
 
 ALIKE_LEVELS = 16.0
 """Mean absolute difference above which a pair is not the same image; other decoders and filters
@@ -31,7 +33,7 @@ stay well below."""
 SHOWN = 5
 """Images or classes of one kind that are named in the text."""
 
-Names = tuple[Sequence[str], Sequence[str]]
+ClassNames = tuple[Sequence[str], Sequence[str]]
 """Class names by label of both sets."""
 
 RowPairs = tuple[Rows, Rows]
@@ -164,12 +166,13 @@ class Comparison:
         alone); key and other_key; largest and mean absolute difference in levels.
         """
         written = 0
-        with path.open("w", encoding="utf-8", newline="") as file:
-            table = csv.writer(file)
-            table.writerow(("split", "found", "key", "other_key", "largest", "mean"))
-            for line in self._csv_lines():
-                table.writerow(map(cell, line))
-                written += 1
+        file = io.StringIO(newline="")
+        table = csv.writer(file)
+        table.writerow(("split", "found", "key", "other_key", "largest", "mean"))
+        for line in self._csv_lines():
+            table.writerow(map(cell, line))
+            written += 1
+        write_output(path, file.getvalue().encode())
         return written
 
     def _csv_lines(self) -> Iterator[tuple[object, ...]]:
@@ -275,7 +278,7 @@ def compare_sets(
 
 def _named(
     one: SmallImages, other: SmallImages, prints: tuple[Fingerprints, Fingerprints]
-) -> tuple[str, Names]:
+) -> tuple[str, ClassNames]:
     """Return the class names of both sets; numbers become the names that fit the images best."""
     numbers = _numbers(one.classes), _numbers(other.classes)
     unchanged = (one.classes, other.classes)
@@ -318,7 +321,7 @@ def _numbers(classes: Sequence[str]) -> list[int] | None:
     return numbers if len(set(numbers)) == len(numbers) else None
 
 
-def _class_numbers(prints: tuple[Fingerprints, Fingerprints], names: Names) -> RowPairs:
+def _class_numbers(prints: tuple[Fingerprints, Fingerprints], names: ClassNames) -> RowPairs:
     """Return the class of each row of both sets, (N,) and (M,): its place among all names."""
     number = {name: place for place, name in enumerate(sorted({*names[0], *names[1]}))}
     ours, theirs = (
@@ -340,7 +343,7 @@ def _compare_split(
     split: str,
     sets: tuple[SmallImages, SmallImages],
     prints: tuple[Fingerprints, Fingerprints],
-    names: Names,
+    names: ClassNames,
 ) -> SplitComparison:
     ours, theirs = prints
     classes = _class_numbers(prints, names)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from lowres.report.best import BestRun, best_run
 from lowres.report.curves import (
@@ -35,9 +36,10 @@ from lowres.report.pairs import (
 )
 from lowres.report.reading import Row, fields_but, grouped, label, swept_fields
 from lowres.report.targets import TimeToError, of_rows
+from lowres.report.without import Without, without_listed
 from lowres.statistics import Law, learning_rate_law
 from lowres.statistics.law import FEWEST_SIZES
-from lowres.study.study import Damaged
+from lowres.study.runs import Damaged
 from lowres.study.validation_images import ImageFindings, image_findings
 from lowres.text import count
 from lowres.training.run import result_line
@@ -68,6 +70,7 @@ class Analysis:
         best: the best run, with its worst classes; None if none trained.
         halved: what successive halving over the sizes would have paid and lost; None below four
             configurations.
+        without: errors without the images that a file lists; None if the user named no file.
         damaged: runs that are left out, because a file of theirs is damaged or missing.
     """
 
@@ -87,6 +90,7 @@ class Analysis:
     images: ImageFindings | None
     best: BestRun | None
     halved: HalvedSizes | None
+    without: Without | None = None
     damaged: Sequence[Damaged] = ()
 
     @property
@@ -124,6 +128,7 @@ class Analysis:
             *(comparison.sentence for comparison in self.filters),
             *(self.images.sentences if self.images else ()),
             *(self.best.sentences if self.best else ()),
+            *([self.without.sentence] if self.without else ()),
         ]
 
     @property
@@ -151,6 +156,7 @@ def analyse(
     damaged: Sequence[Damaged] = (),
     study: str = "",
     reach: float | None = None,
+    without: Path | None = None,
 ) -> Analysis:
     """Compute everything that a report shows.
 
@@ -160,6 +166,7 @@ def analyse(
         damaged: runs that are shown with their reason, and left out of everything else.
         study: the folder that `lowres decide` can add runs to; empty if it is no study.
         reach: an error, a share; None to ask for none.
+        without: a file that lists images, see `without.read_listed`.
     """
     swept = swept_fields(rows)
     curves, points = responses(rows, swept), costs(rows, swept)
@@ -185,6 +192,7 @@ def analyse(
         images=images,
         best=best_run(rows, first),
         halved=halved_sizes(rows, swept, first),
+        without=None if without is None else without_listed(rows, swept, without),
     )
 
 

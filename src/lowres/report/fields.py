@@ -8,10 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lowres.report.pairs import on_axis
 from lowres.report.reading import Row, fields_but, label
 from lowres.statistics import Comparison, Difference, compare_values
-from lowres.text import count, value as value_text
+from lowres.text import count, is_number, value as value_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +43,7 @@ def field_results(rows: Sequence[Row], swept: Sequence[str]) -> list[FieldResult
         cell = label(row.recipe, names), row.recipe.seed
         cells[title][variant.filter][cell] = row.error
     for name in names:
-        if isinstance(on_axis(getattr(finished[0].recipe, name)) if finished else 0.0, float):
+        if not finished or is_number(getattr(finished[0].recipe, name)):
             continue
         title = name.replace("_", " ").capitalize()
         for row in finished:

@@ -23,7 +23,7 @@ from lowres.comparing.contact_sheet import reopen_store
 from lowres.errors import StudyError, require
 from lowres.recipe import FIELDS
 from lowres.report.reading import Row, provenance, read_rows
-from lowres.study.study import Damaged
+from lowres.study.runs import Damaged
 from lowres.text import cell
 from lowres.work.files import json_bytes, write_bytes
 
@@ -84,6 +84,7 @@ def write_report(
     *,
     bearable: float | None = None,
     reach: float | None = None,
+    without: Path | None = None,
 ) -> Report:
     """Write the report of all runs in a folder, at any depth, into that folder.
 
@@ -93,14 +94,16 @@ def write_report(
         bearable: error that a choice may cost, a share from 0 to 1. Default: for each pair the
             larger of 0.01 and the standard deviation of a run on its target.
         reach: an error, a share: a table says how soon each configuration reaches it.
+        without: what `lowres check --out` wrote: errors are shown without its images of val that
+            equal or resemble one of train, too. Or a CSV file with the columns `row` and `split`.
 
     Returns:
         The files written and the verdicts in words. Errors in files of numbers are shares from 0
         to 1, times are seconds.
 
     Raises:
-        StudyError: the folder holds no run that can be read, a format is unknown, or `bearable` is
-            no share.
+        StudyError: the folder holds no run that can be read, a format is unknown, `bearable` is no
+            share, or `without` does not list images of the runs' store.
         MissingExtraError: jinja2, SciPy, or for png matplotlib, is not installed.
     """
     for name in formats:
@@ -113,7 +116,7 @@ def write_report(
     folder = Path(folder)
     study = folder.name if (folder / "study.json").exists() else ""
     rows, damaged = read_rows(folder)
-    analysis = analyse(rows, bearable, damaged, study, reach)
+    analysis = analyse(rows, bearable, damaged, study, reach, without)
     numbers = {}
     if {"html", "csv", "json"} & set(formats):
         numbers = {"runs.csv": to_csv(analysis), "report.json": to_record(analysis)}
@@ -159,14 +162,17 @@ def to_csv(analysis: Analysis) -> bytes:
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     results = [f"result_{name}" if name in FIELDS else name for name in RESULT_COLUMNS]
-    writer.writerow(("run", "status", *FIELDS, *results, "reason"))
+    clean = analysis.without.by_run if analysis.without else None
+    more = [] if clean is None else ["top1_error_without"]
+    writer.writerow(("run", "status", *FIELDS, *results, *more, "reason"))
     for row in analysis.rows:
         recipe = row.recipe.to_record()
         values = (row.result.get(name) for name in RESULT_COLUMNS)
-        line = (row.name, row.state, *(recipe[name] for name in FIELDS), *values, row.reason)
+        line = [row.name, row.state, *(recipe[name] for name in FIELDS), *values]
+        line += [row.reason] if clean is None else [clean.get(row.name), row.reason]
         writer.writerow(map(cell, line))
     for run in analysis.damaged:
-        empty = [None] * (len(FIELDS) + len(results))
+        empty = [None] * (len(FIELDS) + len(results) + len(more))
         writer.writerow(map(cell, (run.name, run.state, *empty, run.reason)))
     return buffer.getvalue().encode()
 
@@ -177,7 +183,7 @@ def to_record(analysis: Analysis) -> bytes:
         "summary": analysis.summary,
         "verdicts": [*analysis.main_sentences, *analysis.other_sentences],
         "swept": analysis.swept,
-        "pairs": [asdict(pair) for pair in analysis.pairs],
+        "pairs": [asdict(pair, dict_factory=_without_draws) for pair in analysis.pairs],
         "responses": [asdict(curve) for curve in analysis.responses],
         "shifts": [asdict(move) for move in analysis.shifts],
         "learning_curves": [asdict(curve) for curve in analysis.learning_curves],
@@ -191,6 +197,7 @@ def to_record(analysis: Analysis) -> bytes:
         "images": analysis.images.to_record() if analysis.images else None,
         "best": analysis.best.to_record() if analysis.best else None,
         "halving": asdict(analysis.halved) if analysis.halved else None,
+        "without": asdict(analysis.without) if analysis.without else None,
     }
     whole = io.BytesIO()
     whole.write(json_bytes(_plain(record)).removesuffix(b"\n}\n"))
@@ -200,6 +207,10 @@ def to_record(analysis: Analysis) -> bytes:
         whole.write(_run_line(run))
     whole.write(b"\n  ]\n}\n")
     return whole.getvalue()
+
+
+def _without_draws(items: list[tuple[str, Any]]) -> dict[str, Any]:
+    return {name: value for name, value in items if name != "draws"}
 
 
 def _run_line(run: Row | Damaged) -> bytes:
@@ -263,6 +274,8 @@ def to_markdown(title: str, analysis: Analysis) -> str:
         ("Classes from the target to the proxy", tables.class_table(analysis)),
         ("Classes with most errors in the best run", tables.worst_table(analysis)),
         ("Classes that the best run confuses", tables.confused_table(analysis)),
+        ("Classes", tables.class_table(analysis)),
+        ("Without some images", tables.without_table(analysis)),
         ("Runs without an error", tables.unfinished_table(analysis)),
     ):
         if table.rows:

@@ -21,7 +21,7 @@ from lowres.report.headline import Headline
 from lowres.report.pairs import JudgedPair, main_pair
 from lowres.report.reading import Row, provenance
 from lowres.store.preview import Sheet, sheet
-from lowres.study.study import Damaged
+from lowres.study.runs import Damaged
 from lowres.text import without_folders
 
 MOST_DRAWN = 1000

@@ -18,7 +18,6 @@ from lowres.statistics import (
     ceiling,
     halving,
     judge,
-    judge_with_draws,
     mean_errors,
     pair_up,
     rank_correlation,
@@ -26,7 +25,7 @@ from lowres.statistics import (
 from lowres.statistics.answers import BANDS, SURE
 from lowres.statistics.posterior import FEW
 from lowres.study.validation_images import covariance
-from lowres.text import duration
+from lowres.text import duration, number_or_word
 from lowres.variant import Variant
 
 ONLY = "the only one"
@@ -169,7 +168,9 @@ def _judged(
         pair.proxy,
         pair.target,
         called,
-        axes={name: [on_axis(getattr(recipe, name)) for recipe in recipes] for name in names},
+        axes={
+            name: [number_or_word(getattr(recipe, name)) for recipe in recipes] for name in names
+        },
         bearable=bearable,
         image_covariance=covariance([target[key] for key in common]),
     )
@@ -188,12 +189,6 @@ def _judged(
         tuple(mean_errors(pair.target).tolist()),
         round_s,
     )
-
-
-def on_axis(value: object) -> float | str:
-    """Return the value of a field for `judge`: a number, or a text for everything else."""
-    plain = isinstance(value, int | float) and not isinstance(value, bool)
-    return float(value) if plain else str(value)  # type: ignore[arg-type]
 
 
 def _saving(
@@ -298,12 +293,14 @@ def halved_sizes(
     rungs = [{key: cells[size][key] for key in sorted(common)} for size in sizes]
     paired = [pair_up(_cells(rung), _cells(rungs[-1])) for rung in rungs]
     recipes = [rungs[-1][str(key)][0].recipe for key in paired[0].configurations]
-    found = judge_with_draws(
+    found = judge(
         paired[0].proxy,
         paired[0].target,
-        axes={name: [on_axis(getattr(recipe, name)) for recipe in recipes] for name in names},
+        axes={
+            name: [number_or_word(getattr(recipe, name)) for recipe in recipes] for name in names
+        },
         bearable=pair.verdict.bearable,
-    )[1]
+    ).draws
     if found is None:
         return None
     costs = [mean([row.flops or math.inf for key in common for row in rung[key]]) for rung in rungs]

@@ -19,8 +19,8 @@ from lowres.errors import RunError, StudyError
 from lowres.networks.shape import FLOPS_PER_MAC
 from lowres.recipe import FIELDS, Recipe
 from lowres.store.store import Store
-from lowres.study.study import Damaged, read_runs
-from lowres.text import value as value_text, without_folders
+from lowres.study.runs import Damaged, read_runs
+from lowres.text import is_number, value as value_text, without_folders
 from lowres.training.run import METRICS_FILE, RunSummary
 from lowres.variant import Variant
 
@@ -162,8 +162,7 @@ def mean(values: Sequence[float]) -> float:
 def sort_value(row: Row, name: str) -> float | None:
     """Return the number by which a field sorts; None for text."""
     value = row.variant.size if name == "variant" else getattr(row.recipe, name)
-    sortable = isinstance(value, int | float) and not isinstance(value, bool)
-    return float(value) if sortable else None
+    return float(value) if is_number(value) else None
 
 
 def provenance(

@@ -13,7 +13,7 @@ from lowres.report.pairs import JudgedPair
 from lowres.report.reading import Row, field_text, sort_value
 from lowres.statistics import Figure, Interval, Shortlist
 from lowres.statistics.verdict import seeds_text
-from lowres.study.study import Damaged
+from lowres.study.runs import Damaged
 from lowres.study.validation_images import MOST_CLASSES
 from lowres.text import MISSING, number, points, short, shortened
 from lowres.training.run import RunState
@@ -283,6 +283,18 @@ def _wrong_columns() -> tuple[tuple[str, Callable[[ClassErrors], str]], ...]:
     return (
         ("wrong", lambda one: f"{one.wrong} of {one.images}"),
         ("of the class, %", lambda one: points(one.wrong / one.images, 1)),
+    )
+
+
+def without_table(analysis: Analysis) -> Table:
+    """Return the error of each configuration without the images that a file lists."""
+    return _table(
+        analysis.without.rows if analysis.without else (),
+        ("configuration", lambda one: one.configuration),
+        ("runs", lambda one: str(one.runs)),
+        ("error on all images, %", lambda one: points(one.error)),
+        ("without the listed ones, %", lambda one: points(one.without)),
+        ("on the listed ones, %", lambda one: points(one.listed)),
     )
 
 

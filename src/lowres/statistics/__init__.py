@@ -23,7 +23,7 @@ from lowres.statistics.optimum import Optimum, Region, optimum, overlap, region,
 from lowres.statistics.paired import Comparison, Difference, compare_values
 from lowres.statistics.power import chances_of_an_answer, power
 from lowres.statistics.ranking import ceiling, rank_correlation
-from lowres.statistics.verdict import Shortlist, Verdict, judge, judge_with_draws
+from lowres.statistics.verdict import Shortlist, Verdict, judge
 
 __all__ = [
     "ClassTransfer",
@@ -52,7 +52,6 @@ __all__ = [
     "image_covariance",
     "image_noise",
     "judge",
-    "judge_with_draws",
     "learning_rate_law",
     "mean_errors",
     "optimum",

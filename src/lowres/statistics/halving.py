@@ -1,9 +1,14 @@
-"""Successive halving, read off a table of finished runs: what it would have paid and lost."""
+"""Successive halving, read off a table of finished runs: what it would pay and lose.
+
+The question is about a new search of this kind, whose runs have other seeds. The runs on file alone
+do not answer it: with one seed they are one search. So the runs of a rung are drawn anew, from the
+posterior of its true errors and its noise.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,16 +17,17 @@ from numpy.typing import ArrayLike
 from lowres.errors import StudyError
 from lowres.statistics.answers import SURE
 from lowres.statistics.error_tables import Array, checked, has_runs
-from lowres.statistics.posterior import Posterior
+from lowres.statistics.posterior import Posterior, axis_distances, posterior
+from lowres.statistics.verdict import Axes
 from lowres.text import points
 
 REPEATS = 1000
-"""Simulated searches: each draws one run of each configuration on each rung."""
+"""Simulated searches: each draws a truth, and one new run of each configuration on each rung."""
 
 
 @dataclass(frozen=True, slots=True)
 class Halving:
-    """A search by successive halving on runs that exist, with one seed.
+    """A search by successive halving with one new run of a configuration on a rung.
 
     Attributes:
         runs: configurations that run on each rung, the cheapest first.
@@ -56,20 +62,23 @@ def halving(
     found: Posterior,
     bearable: float,
     *,
+    axes: Axes = (),
     costs: Sequence[float] = (),
     whole: float = math.nan,
     one_in: float = 3.0,
     seed: int = 0,
 ) -> Halving:
-    """Repeat a search by halving with the errors of runs that are finished.
+    """Simulate searches by halving, as far as finished runs tell of each rung.
 
-    Each repeat draws a run of each configuration on each rung, and a truth from the posterior. All
-    start on the first rung; the best of a rung continue. The choice is the best on the last rung.
+    Each repeat draws the true errors of each rung from their posterior, and from them one run of
+    each configuration. It diverges as often as the runs on file. All start on the first rung; the
+    best of a rung continue. The choice is the best on the last rung.
 
     Args:
         rungs: for each rung `(configurations, seeds)` errors, shares, inf for diverged, nan for
             missing; the last one is the target.
         found: draws of the target's true errors.
+        axes: the values of each swept field, one a configuration, as for `judge`.
         bearable: regret that does not matter, a share.
         costs: of one run on each rung, in any unit; none if they are unknown. If runs continue from
             rung to rung, what each rung adds.
@@ -78,13 +87,14 @@ def halving(
         seed: of the draws.
 
     Raises:
-        StudyError: there is one rung, or they differ in their configurations.
+        StudyError: there is one rung, or rungs and axes differ in their configurations.
     """
     tables = [checked(rung, f"rung {number}") for number, rung in enumerate(rungs, 1)]
-    if len(tables) < 2 or len({len(table) for table in tables}) > 1:
+    columns = list(axes.values()) if isinstance(axes, Mapping) else list(axes)
+    if len(tables) < 2 or len({len(values) for values in (*tables, *columns)}) > 1:
         raise StudyError(
-            "halving needs two or more rungs with the same configurations, had "
-            f"{[len(table) for table in tables]}"
+            "halving needs two or more rungs with the same configurations, had rungs of "
+            f"{[len(table) for table in tables]} and axes of {[len(values) for values in columns]}"
         )
     if one_in <= 1:
         raise StudyError(f"one_in must be above 1, was {one_in:g}")
@@ -93,20 +103,28 @@ def halving(
     if not len(rows):
         raise StudyError("halving needs a configuration with a run on every rung")
     random = np.random.default_rng(seed)
-    alive = np.broadcast_to(np.arange(len(rows)), (REPEATS, len(rows)))
+    distances = axis_distances(columns)
+    truth = _truths(tables[-1], found, random)
+    alive = np.broadcast_to(rows, (REPEATS, len(rows)))
     runs = []
-    for table in tables:
+    for place, table in enumerate(tables, 1):
         runs.append(alive.shape[1])
-        drawn = np.take_along_axis(_one_run(table[rows], random), alive, axis=1)
-        kept = max(1, math.ceil(alive.shape[1] / one_in)) if table is not tables[-1] else 1
+        last = place == len(tables)
+        of_rung = found if last else posterior(table, distances, alike=tables[-1], seed=seed)
+        drawn = truth.copy() if last else _truths(table, of_rung, random)
+        if of_rung is not None:
+            drawn += of_rung.noise * random.standard_normal(drawn.shape)
+        present = np.maximum((~np.isnan(table)).sum(axis=1), 1)
+        diverged = np.isinf(table).sum(axis=1) / present
+        drawn[random.random(drawn.shape) < diverged] = np.inf
+        drawn = np.take_along_axis(drawn, alive, axis=1)
+        kept = 1 if last else max(1, math.ceil(alive.shape[1] / one_in))
         alive = np.take_along_axis(alive, drawn.argsort(axis=1, kind="stable")[:, :kept], axis=1)
-    truth = found.errors[random.integers(0, len(found.errors), REPEATS)]
-    errors = np.full((REPEATS, len(tables[-1])), np.inf)
-    errors[:, found.places] = truth
-    chosen = errors[np.arange(REPEATS), rows[alive[:, 0]]]
+    modelled = truth[:, found.places]
+    chosen = truth[np.arange(REPEATS), alive[:, 0]]
     # Beyond the modelled ones lie the worst configurations, and those that diverged.
-    chosen = np.where(np.isfinite(chosen), chosen, truth.max(axis=1))
-    regrets = chosen - truth.min(axis=1)
+    beyond = ~np.isin(alive[:, 0], found.places)
+    regrets = np.where(beyond, modelled.max(axis=1), chosen) - modelled.min(axis=1)
     paid = None
     known = len(costs) == len(tables) and all(math.isfinite(cost) for cost in costs)
     if known and whole > 0:
@@ -122,13 +140,13 @@ def halving(
     )
 
 
-def _one_run(table: Array, random: np.random.Generator) -> Array:
-    """Draw a run of each configuration: `(REPEATS, configurations)`.
-
-    A complete table is drawn by seeds, because runs of one seed may share their noise.
-    """
-    missing = np.isnan(table)
-    if not missing.any():
-        return np.asarray(table.T[random.integers(0, table.shape[1], REPEATS)])
-    order = np.where(missing, 2.0, random.random((REPEATS, *table.shape))).argmin(axis=2)
-    return np.asarray(table[np.arange(len(table)), order])
+def _truths(table: Array, found: Posterior | None, random: np.random.Generator) -> Array:
+    """Draw true errors: `(REPEATS, configurations)`; as observed where they are not modelled."""
+    trained = np.isfinite(table)
+    totals = np.where(trained, table, 0.0).sum(axis=1)
+    means = np.where(trained.any(axis=1), totals / np.maximum(trained.sum(axis=1), 1), np.inf)
+    errors = np.tile(means, (REPEATS, 1))
+    if found is not None:
+        drawn = random.integers(0, len(found.errors), REPEATS)
+        errors[:, found.places] = found.errors[drawn]
+    return errors

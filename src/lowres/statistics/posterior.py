@@ -25,6 +25,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lowres.statistics.error_tables import Array, Places, checked
+from lowres.text import is_number
 
 FEW = 5
 """Configurations below which no surface is fitted: they are then taken as exchangeable."""
@@ -57,10 +58,10 @@ freedom than it gains (bench/verdict.py)."""
 
 # Priors of the logarithms of hyperparameters, as (mean, standard deviation).
 SURFACE_PRIOR = (0.0, 0.7)  # deviation of the surface over that of the mean errors
-OWN_PRIOR = (math.log(0.15), 1.0)  # own deviation of a configuration over the same
+OWN_PRIOR = (math.log(0.1), 1.5)  # own deviation of a configuration over the same
 NOISE_WIDTH = 2.0  # of the variance of a run around its estimate, if nothing repeats
 GROWTH_PRIOR = (math.log(0.7), 0.7)  # growth of noise with the error, in units of s
-SHARE_PRIOR = (0.5, 2.0)  # log odds of the smooth kernel
+SHARE_PRIOR = (2.0, 2.0)  # log odds of the smooth kernel
 FIRST_LENGTH_PRIOR = (math.log(0.5), 0.5)  # length of the first axis, in spans
 LENGTH_PRIOR = (0.0, 0.7)  # of further axes
 RATIO_WIDTHS = (1.0, 2.0, 0.8)
@@ -119,11 +120,6 @@ def axis_distances(columns: Sequence[Sequence[object]]) -> Array:
             layers.append(np.array([[float(a != b) for b in values] for a in values]))
     count = len(columns[0]) if columns else 0
     return np.array(layers) if layers else np.zeros((0, count, count))
-
-
-def is_number(value: object) -> bool:
-    """Return whether a value is a number; a truth value is a word."""
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def in_logarithms(values: Sequence[object]) -> bool:
@@ -236,6 +232,9 @@ class _Model:
         )
         self.of_pair = self.of_pair.reshape(count, count)
         self.smooth = len(found.rows) >= FEW and axes > 0
+        # Beside a surface, an own deviation is alike in errors, not in warped errors: else bad
+        # configurations, whose deviations the warp reduces, would hide those of good ones.
+        self.slope = 1 / (1 + self.ratio) if self.smooth else np.ones(count)
         self.other = other if self.smooth and other is not None and other.smooth else None
         self.lengths = slice(5, 5 + axes)
         own = OWN_PRIOR if self.smooth else SURFACE_PRIOR
@@ -257,8 +256,8 @@ class _Model:
 
     def covariance(self, hyper: Array) -> Array:
         """Return `(M, n, n)` prior covariances of the true warped errors."""
-        own = np.exp(2 * hyper[:, 1])[:, None, None] * np.eye(len(self.z))
-        total: Array = own + WIDE * self.spread**2
+        own = np.exp(2 * hyper[:, 1])[:, None] * self.slope**2
+        total: Array = own[:, :, None] * np.eye(len(self.z)) + WIDE * self.spread**2
         if self.smooth:
             squares = np.exp(-2 * hyper[:, self.lengths]) @ self.distances
             reach = np.sqrt(3 * squares)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import numpy as np
@@ -81,6 +81,7 @@ class Verdict:
             posterior.
         reason: why there is no posterior; empty where there is one.
         most_new: as `most` of the proxy's best, on new validation images; None if not known.
+        draws: of the target's true errors; None where `reason` says why. Records omit them.
     """
 
     proxy: str
@@ -101,6 +102,7 @@ class Verdict:
     fields: tuple[FieldVerdict, ...]
     reason: str
     most_new: float | None = None
+    draws: Posterior | None = field(default=None, repr=False, compare=False)
 
     @property
     def sure(self) -> bool:
@@ -188,36 +190,6 @@ def judge(
     Raises:
         StudyError: the arrays do not fit, or `bearable` is no share.
     """
-    return judge_with_draws(
-        proxy,
-        target,
-        names,
-        axes=axes,
-        scores=scores,
-        bearable=bearable,
-        floor=floor,
-        image_covariance=image_covariance,
-        seed=seed,
-    )[0]
-
-
-def judge_with_draws(
-    proxy: ArrayLike,
-    target: ArrayLike,
-    names: tuple[str, str] = ("the proxy", "the target"),
-    *,
-    axes: Axes = (),
-    scores: ArrayLike | None = None,
-    bearable: float | None = None,
-    floor: float = 0.0,
-    image_covariance: Array | None = None,
-    seed: int = 0,
-) -> tuple[Verdict, Posterior | None]:
-    """Decide as `judge`, and return the draws of the target's true errors, too.
-
-    Raises:
-        StudyError: as `judge`.
-    """
     first, second = checked(proxy, "proxy errors"), checked(target, "target errors")
     if not isinstance(axes, Mapping):
         axes = {f"axis {number}": values for number, values in enumerate(axes, 1)}
@@ -259,7 +231,7 @@ def judge_with_draws(
     )
     answer, p, reason = _answer(shortlists, order, y, found)
     regrets = _regrets(order[:1], found) if order and np.isfinite(y[order[0]]) else None
-    verdict = Verdict(
+    return Verdict(
         *names,
         answer=answer,
         p_bearable=p,
@@ -280,8 +252,8 @@ def judge_with_draws(
         fields=carried_fields(axes, order[0], second, found, bearable) if found and order else (),
         reason=reason,
         most_new=_most_new(order[:1], found, image_covariance) if regrets is not None else None,
+        draws=found,
     )
-    return verdict, found
 
 
 def _most_new(

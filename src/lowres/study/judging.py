@@ -14,9 +14,9 @@ from lowres.statistics.error_tables import Array
 from lowres.statistics.halving import Halving, halving
 from lowres.statistics.law import FEWEST_SIZES, Law, learning_rate_law
 from lowres.statistics.optimum import optimum
-from lowres.statistics.posterior import Posterior, in_logarithms
+from lowres.statistics.posterior import in_logarithms
 from lowres.statistics.power import MORE_RUNS, chances_of_an_answer
-from lowres.statistics.verdict import Verdict, judge_with_draws
+from lowres.statistics.verdict import Verdict, judge
 from lowres.study.judgement import Decisions, Judgement, MetricVerdict
 from lowres.study.results_table import (
     SOURCE,
@@ -93,8 +93,8 @@ def judge_table(
     on_proxy, on_target = ([list(one[key].values()) for key in common] for one in cells)
     of_images = covariance(on_target)
 
-    def judged(scores: Array | None) -> tuple[Verdict, Posterior | None]:
-        return judge_with_draws(
+    def judged(scores: Array | None) -> Verdict:
+        return judge(
             errors[0],
             errors[1],
             (proxy, target),
@@ -108,16 +108,16 @@ def judge_table(
     def of_row(row: int | None) -> Decisions | None:
         return None if row is None else dict(zip(names, common[row], strict=True))
 
-    verdict, found = judged(None)
+    verdict = judged(None)
     by_metric = []
     for text in metrics:
         name, scores = _scores(table, text, of_proxy, errors[0])
-        other = judged(scores)[0]
+        other = judged(scores)
         by_metric.append(MetricVerdict(name, other, of_row(other.choice)))
-    rungs, halved = _halving(table, sides, names, common, verdict, found)
+    rungs, halved = _halving(table, sides, names, common, verdict)
     chances: tuple[float, ...] = ()
-    if found is not None and verdict.choice is not None and not verdict.sure:
-        chances = chances_of_an_answer(found, verdict.choice, verdict.bearable)
+    if verdict.draws is not None and verdict.choice is not None and not verdict.sure:
+        chances = chances_of_an_answer(verdict.draws, verdict.choice, verdict.bearable)
     choice, rival = of_row(verdict.choice), of_row(verdict.rival)
     step, seconds, price = _next(table, sides, verdict, choice, rival, chances)
     return Judgement(
@@ -158,9 +158,8 @@ def _axes(table: ResultsTable, sides: Sequence[Chosen]) -> tuple[list[str], list
     cut = [side for side in sides if side.cut]
     if cut:
         notes.append(
-            f"{' and '.join(side.name for side in cut)} is read from the curves of longer runs: "
-            "their schedule is that of a longer run, so runs that are planned to be that short can "
-            "rank otherwise"
+            f"{' and '.join(side.name for side in cut)} is read from the curves of longer runs; "
+            "with a schedule of their own, runs that short may rank differently"
         )
         rest = [
             {name: value for name, value in side.side.items() if name != table.fidelity}
@@ -243,11 +242,10 @@ def _halving(
     names: Sequence[str],
     common: Sequence[Configuration],
     verdict: Verdict,
-    found: Posterior | None,
 ) -> tuple[tuple[Value, ...], Halving | None]:
     """Halve over the values between proxy and target of the one number that sets them apart."""
     apart = [name for name in sides[1].side if sides[0].side.get(name) != sides[1].side[name]]
-    if found is None or len(apart) != 1 or set(sides[0].side) != set(sides[1].side):
+    if verdict.draws is None or len(apart) != 1 or set(sides[0].side) != set(sides[1].side):
         return (), None
     name = apart[0]
     low, high = sides[0].side[name], sides[1].side[name]
@@ -280,7 +278,11 @@ def _halving(
     if len(rungs) < 2 or rungs[-1] != high:
         return (), None
     whole = mean_of(sides[1].rows, lambda row: row.cost)
-    return tuple(rungs), halving(tables, found, verdict.bearable, costs=costs, whole=whole)
+    axes = [[key[place] for key in common] for place in range(len(names))]
+    found = halving(
+        tables, verdict.draws, verdict.bearable, axes=axes, costs=costs, whole=whole
+    )  # fmt: skip
+    return tuple(rungs), found
 
 
 def _law(table: ResultsTable, target: Chosen) -> Law | None:

@@ -115,8 +115,9 @@ def finish_pack(
 ) -> list[End]:
     """Train runs side by side to their ends.
 
-    Each run has its own network, optimizer and checkpoint, and ends as it would alone. If one
-    cannot be opened, diverges or is finished, the others are trained.
+    Each run has its own network, optimizer and checkpoint, and ends as it would alone: to the bit
+    on a GPU, up to the order of sums on the CPU. If one cannot be opened, diverges or is finished,
+    the others are trained.
 
     Args:
         runs: runs of one store.
@@ -221,7 +222,8 @@ def _train(steps: Sequence[Step], log: Log, track: Track) -> Iterator[tuple[Step
                 if stopped:
                     _save(one)
                     continue
-                one.progress.finish_epoch(_measure_epoch(one, len(history)))
+                record = _measure_epoch(one, len(history)) | {"together": len(group)}
+                one.progress.finish_epoch(record)
                 _save(one)
                 write_events[one.run.path](history[-1])
                 line = _epoch_line(history[-1], one.recipe.epochs)
@@ -400,6 +402,7 @@ def _result(session: Session) -> dict[str, Any]:
         "compiled": session.numerics.compiled,
         "compile_s": session.forward.compile_s,
         "processes": session.team.size,
+        "together": max(record.get("together", 1) for record in history),
         "train_s": train_s,
         "eval_s": sum(record["eval_s"] for record in history),
         "images_per_s": images / train_s,

@@ -90,8 +90,9 @@ class Execution:
     the network is the paper's or of timm, and the optimizer keeps its state in tensors. on: with
     networks of your own, too; they must not decide anything in Python during a step."""
     together: int | Literal["auto"] = "auto"
-    """How many of several runs are trained side by side; each ends as it would alone. auto: on a
-    GPU, as many small networks as keep it busy; on the CPU, one after another."""
+    """How many of several runs are trained side by side; each has its own result. auto: on a GPU,
+    as many small networks as keep it busy; on the CPU, up to 8 where that is faster. On the CPU
+    sums are then rounded differently; 1: with the bits of a run alone."""
     log: Log = "jsonl"
     """jsonl: metrics.jsonl alone. tensorboard: event files below RUN/tensorboard as well."""
     callback: str | Callback | None = None
@@ -142,6 +143,7 @@ class Epoch(TypedDict, total=False):
     lr: Amount
     train_loss: float | None
     eval_loss: float | None
+    together: Count
     bad_step: int
     bad_lr: Amount
 
@@ -173,6 +175,7 @@ class Outcome(TypedDict, total=False):
     compiled: bool
     compile_s: Amount
     processes: Count
+    together: Count
     eval_s: Amount
     images_per_s: Amount
     hardware: dict[str, Any]
@@ -328,9 +331,11 @@ class Run:
         Raises:
             RunError: the directory holds another run, or other files.
             StoreError: the store has no such variant, or no labels.
+            RecipeError: the store has too few images, or no split to measure errors on.
         """
         store.require_labels()
         store.images("train", recipe.variant)
+        recipe.check_splits(store.splits)
         run = cls(path, recipe, store.path, store.manifest.digest)
         if warm_start:
             run = replace(run, warm_start=replace(warm_start, file=path / INITIAL_FILE))

@@ -129,17 +129,40 @@ class Session:
         progress = self.progress
         return len(progress.history) * len(self.train_loader) + progress.partial.steps
 
-    def step(self, images: torch.Tensor, labels: torch.Tensor, lr: Rate) -> torch.Tensor:
-        """Train one step on (B, 3, H, W) and (B,) int64 of the device; return the mean loss."""
+    def autocast(self) -> torch.autocast:
+        """Return the context in which the network computes."""
         reduced = self.precision == torch.bfloat16
         # A CUDA graph must not hold weights that a cache has cast outside of it.
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=reduced, cache_enabled=False):
-            logits = self.forward.function(images)
+        return torch.autocast(
+            self.device.type, torch.bfloat16, enabled=reduced, cache_enabled=False
+        )
+
+    def loss(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Return the mean loss of (B, classes) logits and (B,) int64 labels."""
         smoothing = self.recipe.label_smoothing
-        loss = functional.cross_entropy(logits.float(), labels, label_smoothing=smoothing)
-        torch.autograd.backward(loss)
-        self.optimizer.step(lr)
-        return loss.detach()
+        return functional.cross_entropy(logits.float(), labels, label_smoothing=smoothing)
+
+    def step(self, images: torch.Tensor, labels: torch.Tensor, lr: Rate) -> torch.Tensor:
+        """Train one step on (B, 3, H, W) and (B,) int64 of the device; return the mean loss.
+
+        If the optimizer computes several losses, the first one, of the weights before the step.
+        """
+        losses: list[torch.Tensor] = []
+
+        def compute() -> torch.Tensor:
+            with self.autocast():
+                logits = self.forward.function(images)
+            loss = self.loss(logits, labels)
+            torch.autograd.backward(loss)
+            losses.append(loss.detach())
+            return losses[-1]
+
+        if self.optimizer.needs_closure:
+            self.optimizer.step(lr, compute)
+        else:
+            compute()
+            self.optimizer.step(lr)
+        return losses[0]
 
 
 @contextmanager
@@ -183,6 +206,11 @@ def open_session(
         share_batches(model, team)
     model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = make_optimizer(recipe, model, len(train) * recipe.epochs)
+    if optimizer.needs_closure and (team.size > 1 or execution.cuda_graph == "on"):
+        raise RunError(
+            f"optimizer {recipe.optimizer} computes the loss several times in a step: train it in "
+            "one process, and without --cuda-graph on"
+        )
     progress, earlier = checkpoint.load(run.path, model, optimizer)
     numerics = earlier or Numerics(
         str(choose_precision(recipe.precision, device)).removeprefix("torch."),
