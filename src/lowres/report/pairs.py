@@ -293,19 +293,14 @@ def halved_sizes(
     rungs = [{key: cells[size][key] for key in sorted(common)} for size in sizes]
     paired = [pair_up(_cells(rung), _cells(rungs[-1])) for rung in rungs]
     recipes = [rungs[-1][str(key)][0].recipe for key in paired[0].configurations]
-    found = judge(
-        paired[0].proxy,
-        paired[0].target,
-        axes={
-            name: [number_or_word(getattr(recipe, name)) for recipe in recipes] for name in names
-        },
-        bearable=pair.verdict.bearable,
-    ).draws
+    axes = {name: [number_or_word(getattr(one, name)) for one in recipes] for name in names}
+    bearable = pair.verdict.bearable
+    found = judge(paired[0].proxy, paired[0].target, axes=axes, bearable=bearable).draws
     if found is None:
         return None
     costs = [mean([row.flops or math.inf for key in common for row in rung[key]]) for rung in rungs]
     halved = halving(
-        [one.proxy for one in paired], found, pair.verdict.bearable, costs=costs, whole=costs[-1]
+        [one.proxy for one in paired], found, bearable, axes=axes, costs=costs, whole=costs[-1]
     )
     listed = ", ".join(map(str, sizes))
     return HalvedSizes(tuple(sizes), halved, halved.sentence(f"{listed} px"))
