@@ -112,7 +112,8 @@ def session(
     return Session(
         run=Run(Path(), recipe, Path(), ""), recipe=recipe, network=network, forward=forward,
         optimizer=optimizer, train_loader=loader,
-        eval_loader=loader, eval_split="val", trained=trained, device=device, progress=Progress(),
+        eval_loader=loader, eval_split="val", test_loader=None, trained=trained, device=device,
+        progress=Progress(),
         numerics=numerics, team=Team(), stop=Stop(), graphed=on_gpu,
         rates=learning_rates(recipe, len(loader) * recipe.epochs), callback=lambda *_: None,
     )  # fmt: skip

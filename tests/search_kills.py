@@ -15,13 +15,14 @@ from pathlib import Path
 
 import lowres
 from lowres.recipe import Recipe
-from lowres.study.search.plan import SearchPlan, training_macs
+from lowres.study.search.plan import SearchPlan, macs_on_store
 from lowres.study.search.search import Search
 from lowres.training.run import Run
 from lowres.work.executor import Result
 
 EVENTS = {"open", "os.rename", "os.remove", "os.mkdir", "os.symlink"}
 BASE = Recipe(stages="to-8px", variant="16-box", width=0.5, blocks=1, epochs=1, batch_size=8)
+TEST_IS_HARDER = 0.03
 SPACE = ("lr=log:0.001:1", "width=0.5,1")
 
 
@@ -46,13 +47,16 @@ class Formula:
             if self.failing(run.recipe):
                 yield Result(job, -9)
                 continue
-            diverged = self.diverging(run.recipe)
+            diverged, store = self.diverging(run.recipe), run.open_store()
+            final = error(run.recipe) + TEST_IS_HARDER
+            on_test = run.recipe.final_split(store.splits) and not diverged
             run.finish({
                 "status": "diverged" if diverged else "trained",
                 "top1_error": None if diverged else error(run.recipe),
                 "epochs": 1,
                 "train_s": 1.0,
-                "train_macs": training_macs(run.recipe, run.open_store()),
+                "train_macs": macs_on_store(run.recipe, store),
+                **({"test_top1_error": final} if on_test else {}),
             })  # fmt: skip
             if self.count:
                 os.write(self.count, f"{run.path.name}\n".encode())

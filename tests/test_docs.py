@@ -109,6 +109,14 @@ def test_links_between_documents_lead_somewhere(path):
             assert (path.parent / target.partition("#")[0]).exists(), target
 
 
+def test_files_that_the_architecture_names_exist():
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    named = re.findall(r"`([a-z_/]+/[a-z_0-9]+\.py)`", text)
+    assert len(named) > 40
+    for name in named:
+        assert (ROOT / "src" / "lowres" / name).exists() or (ROOT / name).exists(), name
+
+
 def entries_of(nav: list | dict | str) -> list[str]:
     if isinstance(nav, str):
         return [nav]

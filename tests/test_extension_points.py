@@ -7,7 +7,6 @@ import os
 import re
 import subprocess
 import sys
-from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -195,13 +194,3 @@ def test_a_format_in_the_table_needs_one_row(arrays, tmp_path, monkeypatch):
 def test_a_filter_is_in_every_table_of_filters():
     """Filters are compiled with lowres, so another package cannot add one."""
     assert {"nearest", *SUPPORT} == set(FILTERS) == set(REFERENCE)
-
-
-def test_a_recipe_field_has_its_flag(monkeypatch, capsys):
-    monkeypatch.setattr(cli.signal, "signal", lambda *_: None)
-    monkeypatch.setenv("COLUMNS", "200")
-    with pytest.raises(SystemExit):
-        cli.main(["train", "--help"])
-    text = capsys.readouterr().out
-    for field in fields(lowres.Recipe):
-        assert f"--{field.name.replace('_', '-')}" in text

@@ -4,7 +4,6 @@ import csv
 import hashlib
 from collections import Counter
 
-import numpy as np
 import pytest
 
 from lowres import imagenet
@@ -31,21 +30,6 @@ def test_known_classes():
     tench = imagenet.imagenet_classes()[0]
     assert tench == ("n01440764", 449, 0, "tench")
     assert imagenet.find("n00000000") is None
-
-
-def test_conversions_both_ways():
-    assert imagenet.sorted_from_devkit([1, 2, 3, 449]).tolist() == [278, 212, 250, 0]
-    assert imagenet.devkit_from_sorted([[278, 0]]).tolist() == [[1, 449]]
-    everything = np.arange(1, 1001)
-    there = imagenet.sorted_from_devkit(everything)
-    assert sorted(there) == list(range(1000))
-    np.testing.assert_array_equal(imagenet.devkit_from_sorted(there), everything)
-    assert imagenet.sorted_from_devkit([]).tolist() == []
-    for wrong in ([0], [1001], [1.5]):
-        with pytest.raises(SourceError, match="devkit ids must be whole numbers from 1 to 1000"):
-            imagenet.sorted_from_devkit(wrong)
-    with pytest.raises(SourceError, match="positions must be whole numbers from 0 to 999"):
-        imagenet.devkit_from_sorted([-1])
 
 
 def test_no_class_has_one_position_in_both_orders():

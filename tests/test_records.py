@@ -206,7 +206,7 @@ def test_a_search_whose_parts_contradict_each_other(here):
         ("[" * 100_000, "it must be an object, was a list"),
         ('{"a":' * 100_000, "maximum recursion depth"),
         ('{"a": NaN}', "JSON is malformed"),
-        ("", "Input data was truncated"),
+        ("", "^it is empty or cut short$"),
     ],
 )
 def test_what_is_no_record(text, words):
@@ -219,6 +219,35 @@ def test_types_are_named_in_words():
         typed({"axes": {"lr": 3}}, _of_axes())
     with pytest.raises(RecordError, match=r"^there is no axes$"):
         typed({}, _of_axes())
+    with pytest.raises(RecordError, match=r"^it must be an object, was a whole number$"):
+        typed(3, _of_axes())
+
+
+@pytest.mark.parametrize(
+    ("splits", "words"),
+    [
+        (3, "splits must be an object, was a whole number"),
+        ({"train": "3"}, r"splits\[...\] must be a whole number, was text"),
+        ({"a/b": 3}, "a name in splits must be the name of a file, without slashes"),
+    ],
+)
+def test_a_value_of_the_manifest_that_is_wrong(here, splits, words):
+    file = Path("store/manifest.json")
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"splits": splits}))
+    with pytest.raises(LowresError, match=rf"{words}; .* remove the folder store first"):
+        lowres.open_store("store")
+
+
+@pytest.mark.parametrize("words", [("build", "store", "other"), ("build", "other-source", "store"),
+                                   ("verify", "store"), ("train", "store")])  # fmt: skip
+def test_an_empty_manifest(here, source, capsys, words):
+    """As a power cut leaves it on a disk that confirms too early."""
+    Path("store/manifest.json").write_bytes(b"")
+    shutil.copytree(source, "other-source")
+    status, text = said((*words, "-q"), capsys)
+    assert status == 1
+    assert "manifest.json is damaged: it is empty or cut short; to build the store again, " in text
+    assert "remove the folder store first" in text
 
 
 def _of_axes() -> type:

@@ -10,6 +10,7 @@ from lowres.text import (
     count,
     duration,
     number,
+    number_or_word,
     percent,
     points,
     short,
@@ -59,6 +60,12 @@ def test_values_read_as_on_the_command_line():
     assert value_text((0.5, 0.75)) == value_text([0.5, 0.75]) == "0.5+0.75"
     assert value_text(()) == "none"
     assert value_text("sgd") == "sgd"
+
+
+def test_a_truth_value_on_an_axis_is_a_word():
+    assert [number_or_word(one) for one in (3, 0.5, True, "box", None)] == [
+        3.0, 0.5, "True", "box", "None",
+    ]  # fmt: skip
 
 
 def test_a_table_has_aligned_columns():

@@ -14,9 +14,6 @@ from functools import cache
 from importlib import resources
 from typing import NamedTuple
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
-
 from lowres.errors import SourceError
 
 SUBSETS = {f"imagenet16-{count}": count for count in (120, 150, 200)}
@@ -97,42 +94,6 @@ def devkit_ids(classes: Sequence[str]) -> tuple[int, ...] | None:
     found = [find(name) for name in classes]
     known = [each.devkit_id for each in found if each is not None]
     return tuple(known) if found and len(known) == len(found) else None
-
-
-def sorted_from_devkit(ids: ArrayLike) -> NDArray[np.int64]:
-    """Convert devkit ids, 1 to 1000, to positions among sorted WNIDs, 0 to 999.
-
-    Raises:
-        SourceError: a number lies outside.
-    """
-    table = np.empty(len(imagenet_classes()), np.int64)
-    table[[known.devkit_id - 1 for known in imagenet_classes()]] = np.arange(len(table))
-    converted: NDArray[np.int64] = table[_within(ids, 1, "devkit ids") - 1]
-    return converted
-
-
-def devkit_from_sorted(positions: ArrayLike) -> NDArray[np.int64]:
-    """Convert positions among sorted WNIDs, 0 to 999, to devkit ids, 1 to 1000.
-
-    Raises:
-        SourceError: a number lies outside.
-    """
-    table = np.array([known.devkit_id for known in imagenet_classes()], np.int64)
-    converted: NDArray[np.int64] = table[_within(positions, 0, "positions")]
-    return converted
-
-
-def _within(numbers: ArrayLike, lowest: int, what: str) -> NDArray[np.int64]:
-    array = np.asarray(numbers)
-    highest = lowest + len(imagenet_classes()) - 1
-    if array.size and (
-        array.dtype.kind not in "iu" or array.min() < lowest or array.max() > highest
-    ):
-        raise SourceError(
-            f"{what} must be whole numbers from {lowest} to {highest}, were {array.min()} to "
-            f"{array.max()} ({array.dtype})"
-        )
-    return array.astype(np.int64)
 
 
 def recognised(names: Sequence[str]) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ import json
 import math
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, Self, get_args
 
 from lowres.call import Call
@@ -82,8 +82,8 @@ class Recipe:
     blocks: int = 4
     """Residual blocks in each stage; N = 2 x blocks x stages + 4 (paper: 4)."""
     stages: Stages = "script"
-    """How many stages the size has. script: 2 below 32 px, 3 from 32 px, 4 from 64 px. to-8px: as
-    many as bring the last map to at most 8 x 8, one at 8 px and five at 128 px."""
+    """How many stages the network has at a size. script: 2 below 32 px, 3 from 32 px, 4 from 64 px.
+    to-8px: as many as bring the last map to at most 8 x 8, one at 8 px and five at 128 px."""
     epochs: int = 40
     """Passes over the train split; with --flip both, one epoch shows each image twice."""
     batch_size: int = 128
@@ -231,6 +231,18 @@ class Recipe:
         """Side of the images in pixels."""
         return Variant.parse(self.variant).size
 
+    def on(self, variants: Iterable[Variant]) -> Recipe:
+        """Return the recipe with the filter, fit and rule that the variants of a store share.
+
+        If the variants differ in more than their size, the recipe stays as it is.
+        """
+        looks = {(one.filter, one.fit, one.rule) for one in variants}
+        if len(looks) != 1:
+            return self
+        ((filtered, fit, rule),) = looks
+        own = Variant.parse(self.variant)
+        return replace(self, variant=str(replace(own, filter=filtered, fit=fit, rule=rule)))
+
     def to_record(self) -> dict[str, Any]:
         """Return the fields as JSON values."""
         return {name: getattr(self, name) for name in FIELDS} | {"lr_drop_at": [*self.lr_drop_at]}
@@ -328,6 +340,11 @@ class Recipe:
     def measured_split(self, splits: Iterable[str]) -> str:
         """Name the split on which errors are measured: `eval_split`, else val, else test."""
         return self.eval_split or ("val" if "val" in splits else "test")
+
+    def final_split(self, splits: Iterable[str]) -> str | None:
+        """Name the split that is measured once, at the end: test, if errors are of another one."""
+        named = "test" in splits and self.measured_split(splits) != "test"
+        return "test" if named else None
 
     def check_splits(self, splits: Mapping[str, int]) -> None:
         """Refuse splits of a store that this recipe cannot train and be measured on.

@@ -69,7 +69,9 @@ class SourceContract:
 
     def test_stamps_stay_while_nothing_changes(self, opened: Source) -> None:
         entry = opened.index().splits["train"][0]
-        assert opened.stamp(entry) == opened.stamp(entry)
+        read, stamp = opened.read_stamped(entry)
+        np.testing.assert_array_equal(read, opened.read(entry))
+        assert stamp == opened.stamp(entry) == opened.stamp(entry)
 
     def test_info_has_a_line_on_the_labels(self, opened: Source) -> None:
         assert type(opened).kind

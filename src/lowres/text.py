@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeGuard
 
 QUOTED = re.compile(r"(?<=['\"])~?/[^'\"\n]*(?=/[^'\"/\n]+['\"])")
 """The folders of an absolute path in quotation marks, which may have blanks in its name."""
@@ -84,6 +85,16 @@ def value(setting: object, digits: int = 6) -> str:
     if isinstance(setting, tuple | list):
         return "+".join(map(str, setting)) or "none"
     return f"{setting:.{digits}g}" if isinstance(setting, float) else str(setting)
+
+
+def is_number(value: object) -> TypeGuard[int | float]:
+    """Return whether a value is a number; a truth value is a word."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def number_or_word(value: object) -> float | str:
+    """Return a value of an axis: a number as a float, anything else as text."""
+    return float(value) if is_number(value) else str(value)
 
 
 def table(rows: Sequence[Sequence[str]]) -> Iterator[str]:

@@ -44,6 +44,8 @@ def test_help_is_as_recorded(verb):
 def test_every_verb_is_in_the_overview_and_every_page_belongs_to_a_verb():
     overview = page_path("").read_text()
     assert all(f"│ {verb.split()[0]} " in overview for verb in VERBS)
+    places = [overview.index(f"│ {verb.split()[0]} ") for verb in VERBS]
+    assert places == sorted(places), "the overview lists verbs in the order of the work"
     assert {path.name for path in PAGES.iterdir()} == {page_path(v).name for v in ("", *VERBS)}
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 import lowres
 from lowres.cli.info import describe
 from lowres.comparing import identify
-from lowres.comparing.identify import Published, published
+from lowres.comparing.identify import PublishedChecksum, published
 from lowres.errors import SourceError
 from lowres.formats.source import Entry, Index, Source
 from lowres.imagenet import wnids
@@ -43,7 +43,7 @@ def md5(path: Path) -> str:
 
 def publish(monkeypatch, folder: Path, *sets: tuple[str, tuple[str, ...]]) -> None:
     entries = tuple(
-        Published("md5", md5(folder / name), name, set_name)
+        PublishedChecksum("md5", md5(folder / name), name, set_name)
         for set_name, names in sets
         for name in names
     )

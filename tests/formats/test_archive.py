@@ -13,6 +13,7 @@ from images import contents, draw_image, encoded
 from lowres.errors import ImageError, SourceError
 from lowres.formats import open_source
 from lowres.formats.archive import ArchiveSource
+from lowres.formats.containers.remote import Remote
 from lowres.formats.source import Reading
 from lowres.store.build import build
 from lowres.testing import SourceContract
@@ -105,6 +106,46 @@ def test_trees_that_are_refused_as_folders_are(tmp_path, form, files, words):
         ArchiveSource(pack(tmp_path / f"x.{form}", files)).index()
     assert len(open_source(pack(tmp_path / f"y.{form}", {**files, "t/1.jpg": JPEG}),
                            Reading(unlabelled=True)).index().classes) == 1  # fmt: skip
+
+
+@pytest.mark.parametrize("form", ["tar", "zip", "deflated.zip"])
+@pytest.mark.parametrize("around", ["", "SPLIT/"])
+def test_a_folder_of_one_archive_a_split(tmp_path, form, around):
+    train, val = ["cat/1.jpg", "cat/old/2.jpg", "dog/1.jpg"], ["cat/1.jpg", "dog/3.jpg"]
+    files = {"train": train, "val": val}
+    suffix = form.rpartition(".")[2]
+    (tmp_path / "set").mkdir()
+    for split, names in files.items():
+        inside = around.replace("SPLIT", split)
+        pack(tmp_path / f"{split}.{form}", {f"{inside}{name}": JPEG for name in names}).rename(
+            tmp_path / "set" / f"{split}.{suffix}"
+        )
+        folder(tmp_path / "unpacked", {f"{split}/{name}": JPEG for name in names})
+    source, unpacked = open_source(tmp_path / "set"), open_source(tmp_path / "unpacked")
+    assert isinstance(source, ArchiveSource)
+    ours, theirs = source.index(), unpacked.index()
+    assert ours.digest() == theirs.digest()
+    for entry in ours.splits["val"]:
+        assert source.read(entry) == JPEG
+        assert source.describe(entry).startswith(f"{tmp_path}/set/val.{suffix}")
+    assert not any("beside" in note for note in ours.notes)
+    (tmp_path / "set" / "extra.csv").write_text("x")
+    assert "left out 1 file beside the archives: extra.csv" in source.index().notes
+    assert open_source(tmp_path / "set", Reading(unlabelled=True)).index().splits.keys() == {
+        "train", "val"
+    }  # fmt: skip
+
+
+def test_parts_and_odd_archives_in_a_folder(tmp_path):
+    for name, animal in (("train_1", "cat"), ("train_2", "dog"), ("val", "cat"), ("more", "cat")):
+        pack(tmp_path / f"{name}.tar", {f"{animal}/{name}.jpg": JPEG, f"bird/{name}.jpg": JPEG})
+    index = open_source(tmp_path).index()
+    assert {split: len(rows) for split, rows in index.splits.items()} == {"train": 4, "val": 2}
+    assert index.classes == ("bird", "cat", "dog")
+    assert "left out the folders beside the splits: more" in index.notes
+    (tmp_path / "images").mkdir()
+    with pytest.raises(SourceError):
+        open_source(tmp_path).index()
 
 
 def test_the_level_of_the_classes_by_flag(tmp_path):
@@ -213,3 +254,32 @@ def test_two_members_of_one_name_in_a_tar(tmp_path):
             archive.addfile(tarfile.TarInfo(name))
     with pytest.raises(SourceError, match="two members named"):
         ArchiveSource(path).index()
+
+
+@pytest.mark.parametrize("form", ["set.tar", "set.zip", "url"])
+def test_one_odd_name_can_be_skipped(tmp_path, form, monkeypatch):
+    """A name that is not one line of UTF-8; names that lead elsewhere stay hostile."""
+    files = {f"{kind}/{n}.jpg": encoded(draw_image(n, 20, 20)) for kind in "ab" for n in range(3)}
+    odd = {"a/new\nline.jpg": b"x"}
+    if form != "set.zip":  # zipfile reads names that are not UTF-8 as code page 437
+        odd["b/\udcff.jpg"] = b"x"
+    if form == "url":
+        pytest.importorskip("fsspec")
+        path = Path("memory://odd")
+        found = {"odd/" + name: data for name, data in (files | odd).items()}
+        monkeypatch.setattr(Remote, "walk", lambda *_: [n.removeprefix("odd/") for n in found])
+        monkeypatch.setattr(Remote, "whole", lambda _, name: found[name.lstrip("/")])
+    else:
+        path = pack(tmp_path / form, files | odd)
+    options = lowres.BuildOptions(size=(8,))
+    words = r"must be UTF-8 in one line, was '(a/new\\nline|b/\\udcff)\.jpg' in .* --on-error skip"
+    with pytest.raises(SourceError, match=words):
+        build(path, tmp_path / "stopped", options)
+    manifest = build(path, tmp_path / "store", options, working=lowres.Working(on_error="skip"))
+    assert manifest.splits == {"train": 6}
+    notes = [note for note in manifest.source["notes"] if note.startswith("skipped: ")]
+    assert len(notes) == len(odd)
+    if form != "url":
+        hostile = pack(tmp_path / f"hostile-{form}", files | {"../up.jpg": b"x"})
+        with pytest.raises(SourceError, match="damaged or hostile"):
+            build(hostile, tmp_path / "no", options, working=lowres.Working(on_error="skip"))

@@ -71,7 +71,46 @@ def test_a_stray_image_does_not_turn_splits_into_classes(tmp_path):
     write(tmp_path, "train/a/1.jpg", "train/b/2.jpg", "val/a/3.jpg", "train/montage.jpg")
     index = FolderSource(tmp_path).index()
     assert index.classes == ("a", "b")
-    assert "left out 1 images in train without a class folder" in index.notes
+    assert "left out 1 image that is in no class folder: train 1" in index.notes
+
+
+@pytest.mark.parametrize(
+    ("paths", "level", "note"),
+    [
+        (
+            ("dress/100APPLE/1.jpg", "dress/101APPLE/1.jpg", "hat/1.jpg"),
+            None,
+            ("1 class joins the images of several folders, such as dress/100APPLE and "
+            "dress/101APPLE; if those are the classes, add --class-level 2"),
+        ),
+        (
+            ("train/a/x/2020/1.jpg", "train/a/x/2021/1.jpg", "train/b/1.jpg", "val/b/old/1.jpg",
+             "val/b/2.jpg"),
+            None,
+            ("2 classes join the images of several folders, such as train/a/x/2020 and "
+            "train/a/x/2021; if those are the classes, add --class-level 3"),
+        ),
+        (
+            ("shoes/1.jpg", "shoes/old/2.jpg", "hat/1.jpg"),
+            None,
+            ("1 class joins the images of several folders, such as shoes and shoes/old; if those "
+            "are the classes, add --class-level 2"),
+        ),
+        (
+            ("a/2020/1.jpg", "b/2020/1.jpg", "b/2021/1.jpg", "c/1.jpg"),
+            2,
+            "1 class joins folders of the same name, such as a/2020 and b/2020",
+        ),
+        (("a/2020/1.jpg", "b/2021/1.jpg", "c/1.jpg"), 2, ("left out 1 image that is in no class "
+         "folder: c 1")),
+        (("a/images/1.jpg", "b/images/1.jpg"), None, None),
+        (("a/2020/1.jpg", "a/2021/1.jpg", "b/1.jpg"), 1, None),
+    ],
+)  # fmt: skip
+def test_folders_that_join_in_a_class_are_noted(tmp_path, paths, level, note):
+    write(tmp_path, *paths)
+    notes = FolderSource(tmp_path, level).index().notes
+    assert (note in notes) if note else not notes
 
 
 def test_training_and_validation_are_splits_too(tmp_path):
@@ -146,7 +185,7 @@ def test_what_is_left_out_is_noted(tmp_path):
     (tmp_path / "train" / "a" / "list.txt").write_text("")
     notes = "; ".join(FolderSource(tmp_path).index().notes)
     assert "left out 1 file that is no image: .txt 1" in notes
-    assert "left out 1 images in val without a class folder" in notes
+    assert "left out 1 image that is in no class folder: val 1" in notes
     assert "beside the splits: extra" in notes
     assert "val has no images of 1 of the 2 classes, b first" in notes
 

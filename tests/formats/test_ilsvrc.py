@@ -387,3 +387,29 @@ def test_real_images_from_tar_and_from_folder(shared, tmp_path):
     assert np.array_equal(stores[0].labels("train"), stores[1].labels("train"))
     assert np.array_equal(*(store.images("train", "16-box") for store in stores))
     assert stores[0].classes == stores[1].classes == tuple(sorted(images))
+
+
+@pytest.mark.parametrize("odd", ["new\nline.JPEG", "\udcff.JPEG"])
+def test_one_odd_name_can_be_skipped_in_every_form(tmp_path, odd):
+    tars = class_tars()
+    first = min(tars)
+    name = f"{first.removesuffix('.tar')}_3.JPEG"
+    inner = {name: TRAIN[f"{first.removesuffix('.tar')}/{name}"], odd: b"x"}
+    contents = {
+        "tar of tars/ILSVRC2012_img_train.tar": packed(tars | {first: packed(inner)}),
+        f"class tars/{first}": packed(inner),
+        "val/ILSVRC2012_img_val.tar": packed(VAL | {odd: b"x"}),
+        f"val/{TRUTH_NAME}": TRUTH.encode(),
+        "flat/" + TRUTH_NAME: TRUTH.encode(),
+        **{f"flat/val/{name}": data for name, data in VAL.items()},
+    }
+    write(tmp_path, contents | {f"class tars/{n}": data for n, data in tars.items() if n != first})
+    (tmp_path / "flat" / "val" / odd).write_bytes(b"x")
+    for form in ("tar of tars", "class tars", "val", "flat"):
+        source = open_source(tmp_path / form)
+        assert source.kind == "ilsvrc"
+        with pytest.raises(SourceError, match=r"UTF-8 in one line.* skip it: --on-error skip"):
+            source.index()
+        source.skips = True
+        assert sum(map(len, source.index().splits.values())) in (4, 5)
+        assert len(source.left_out) == 1

@@ -178,12 +178,49 @@ def test_other_schemes_by_fsspec(files, tmp_path):
     memory.pipe("/bucket/set.zip", pack(tmp_path / "set.zip", files).read_bytes())
     source = open_source(Path("memory://bucket/set.zip"))
     assert source.index().digest() == index.digest()
+    memory.pipe("/bucket/set.tar", pack(tmp_path / "set.tar", files).read_bytes())
+    local = pack(tmp_path / "set.zip", files)
+    for url in (
+        "memory://bucket/set.tar",
+        "zip://set::memory://bucket/set.zip",
+        "tar://set::memory://bucket/set.tar",
+        f"zip://::{local}",
+        f"zip://set::file://{local}",
+        f"file://{local}",
+    ):
+        source = open_source(Path(url))
+        assert source.index().digest() == index.digest(), url
+        entry = source.index().splits["train"][0]
+        assert source.read(entry) == files["set/train/ant/00.jpg"], url
     memory.rm("/bucket", recursive=True)
+
+
+def test_an_archive_without_the_url_that_it_is_in(tmp_path):
+    with pytest.raises(SourceError, match=r"names no archive: give the path .* zip://FOLDER::URL"):
+        open_source(Path(f"zip://{tmp_path}/set.zip")).index()
+
+
+@pytest.mark.parametrize(("error", "tries"), [(RuntimeError, 1), (ConnectionError, 4)])
+def test_whatever_a_package_raises(error, tries, monkeypatch):
+    monkeypatch.setattr(remote, "PAUSES_S", (0.0, 0.0, 0.0))
+    asked = []
+
+    def fails(_):
+        asked.append(1)
+        raise error("no such luck")
+
+    opened = Remote("memory://bucket/set")
+    monkeypatch.setattr(opened._files, "find", fails)
+    with pytest.raises(SourceError, match=f"cannot be read: {error.__name__}: no such luck"):
+        opened.walk("/bucket/set")
+    assert len(asked) == tries
 
 
 def test_urls_are_told_from_paths(tmp_path, monkeypatch):
     assert url_of(Path("https://a.org/b/c.zip")) == "https://a.org/b/c.zip"
     assert url_of(Path("s3://bucket/set")) == "s3://bucket/set"
+    for url in ("file:///data/set", "zip://set::s3://bucket/set.zip", "zip://::/data/set.zip"):
+        assert url_of(Path(url)) == url
     for path in ("set", "/data/set", "C:/set", "a:b", "./https:/x"):
         assert url_of(Path(path)) is None or path == "./https:/x"
     monkeypatch.chdir(tmp_path)
@@ -254,7 +291,7 @@ def test_on_the_command_line(server, files, tmp_path, capsys):
     for words, status, said in (
         (["info", url], 0, "classes: 4, ant, bee, cat, dog"),
         (["build", url, store, "--size", "8", "-q"], 0, "24 train, 12 val; 8-box"),
-        (["build", str(tmp_path), elsewhere], 1, "is a URL, and this is read or written"),
+        (["build", str(tmp_path), elsewhere], 1, "is a URL, and this must be a path"),
     ):
         with pytest.raises(SystemExit) as ended:
             main(words)

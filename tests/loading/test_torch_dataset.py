@@ -8,6 +8,7 @@ import torch
 from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset
 
 import lowres
+from vision import vision
 
 
 def test_one_image_and_its_label(store):
@@ -77,10 +78,6 @@ def test_workers_load_it(store, context):
     assert torch.equal(images, expected)
 
 
-def vision(name):
-    return pytest.importorskip(name, exc_type=(ImportError, RuntimeError))
-
-
 def test_transforms_of_torchvision(store):
     v2 = vision("torchvision.transforms.v2")
     scale = v2.Compose([v2.ToImage(), v2.ToDtype(torch.float32, scale=True)])
@@ -93,7 +90,6 @@ def test_transforms_of_torchvision(store):
 
 
 def test_the_loader_of_timm(store):
-    vision("torchvision")
     data = vision("timm.data")
     dataset = lowres.torch_dataset(store, "16-box")
     loader = data.create_loader(

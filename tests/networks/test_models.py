@@ -12,6 +12,7 @@ from lowres.errors import MissingExtraError, RecipeError, RunError
 from lowres.networks.make import make_network
 from lowres.recipe import Recipe
 from lowres.training.run import Execution
+from vision import vision
 
 OWN = """
 from torch import nn
@@ -48,6 +49,7 @@ def own(tmp_path, monkeypatch):
     sys.modules.pop("own_networks", None)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(("size", "blocks", "width"), [(16, 4, 1), (32, 2, 2)])
 def test_the_formula_of_cost_is_what_torch_counts(size, blocks, width):
     from torch.utils.flop_counter import FlopCounterMode
@@ -84,6 +86,7 @@ def test_your_own_function(own, store, tmp_path):
         ("own_networks:too_few", r"must return logits of \(B, 4\) .* returned \(1, 3\)"),
         ("own_networks:other_size", r"does not take images of \(B, 3, 8, 8\)"),
         ("own_networks:broken", "cannot be made for 4 classes at 8 px: no such depth"),
+        ("own_networks:small(depth=3)", r"'depth'; lowres calls it as function\(classes, size, "),
         ("own_networks:number", "has no function 'number'; it has .*small"),
         ("nowhere.at_all:net", "module nowhere.at_all cannot be imported"),
     ],
@@ -133,7 +136,7 @@ def test_timm_gets_the_size_if_a_family_needs_it(monkeypatch):
 
 
 def test_real_timm():
-    timm = pytest.importorskip("timm", reason="timm is not installed", exc_type=ImportError)
+    timm = vision("timm")
     network = make_network(Recipe(model="timm:resnet18", variant="32-box"), 5)
     expected = timm.create_model("resnet18", num_classes=5)
     assert network.parameters == sum(p.numel() for p in expected.parameters())
@@ -152,6 +155,6 @@ def test_arguments_in_the_name_reach_your_function_and_timm(own):
     assert wide.macs == 3 * 64 * 7 + 7 * 4
     with pytest.raises(RunError, match="unexpected keyword argument 'width'"):
         make_network(Recipe(variant="8-box", model="own_networks:small(width=7)"), 4)
-    pytest.importorskip("timm")
+    vision("timm")
     deep = make_network(Recipe(variant="32-box", model="timm:resnet18(drop_rate=0.25)"), 4)
     assert deep.module.drop_rate == 0.25

@@ -23,6 +23,7 @@ from lowres.study.study import Study
 from lowres.training.run import Run
 from lowres.work.processes import LocalProcesses
 from made_runs import MadeUp, fail_run, write_run
+from vision import vision
 
 NET = """
 from pathlib import Path
@@ -83,6 +84,7 @@ def test_the_command_of_the_refusal_trains_it(here, store, capsys):
     assert lowres.load_network("given").classes == store.classes
 
 
+@pytest.mark.full
 def test_weights_of_a_stranger_import_nothing(here, store):
     lowres.trust("strange:net")
     lowres.train(store, dataclasses.replace(BASE, model="strange:net"), "run")
@@ -228,7 +230,7 @@ def test_trust_is_in_a_function_with_any_arguments(here):
 
 
 def test_a_stranger_cannot_make_timm_read_files():
-    pytest.importorskip("timm")
+    vision("timm")
     recipe = dataclasses.replace(BASE, model="timm:resnet18(checkpoint_path='weights.pt')")
     with pytest.raises(RunError, match="must not set checkpoint_path: a recipe reads no weights"):
         make_network(recipe, 4)

@@ -268,3 +268,47 @@ def test_short_trainings_have_no_quarters(tmp_path, epochs):
 )
 def test_folders_of_the_machine_are_left_out(text, shown):
     assert without_folders(text) == shown
+
+
+def three_sizes(*, misled=False, missing=()):
+    """Return runs of nine rates at 8, 16 and 32 px; operations rise fourfold from size to size."""
+    rows = []
+    for step, size in enumerate((8, 16, 32)):
+        for place in range(9):
+            rank = 8 - place if misled and size == 8 else place
+            if (size, place) not in missing:
+                error = 0.2 + 0.03 * rank
+                rows.append(row(f"{size}-box", 0.01 * (place + 1), error, macs=4**step))
+    return rows
+
+
+def test_halving_over_the_sizes_of_a_study():
+    found = analyse(three_sizes())
+    halved = found.halved
+    assert (halved.sizes, halved.halving.runs) == ((8, 16, 32), (9, 3, 1))
+    # 9 runs at a cost of 1, 3 of 4 and 1 of 16, against 9 of 16.
+    assert halved.halving.paid == pytest.approx((9 + 3 * 4 + 16) / (9 * 16))
+    assert halved.halving.expected == pytest.approx(0, abs=0.002)
+    assert halved.sentence in found.main_sentences
+    assert halved.sentence.startswith(
+        "Successive halving over 8, 16, 32 px, one in 3 kept, would have made 9 + 3 + 1 runs, "
+        "0.26 of the cost of all on the target, and lost 0.0 points on average"
+    )
+
+
+def test_halving_that_begins_with_a_size_that_misleads_loses_much():
+    # At 8 px the three worst are kept, of which the best is 0.18 above the optimum.
+    assert analyse(three_sizes(misled=True)).halved.halving.expected > 0.15
+
+
+def test_a_size_that_lacks_configurations_is_no_rung():
+    halved = analyse(three_sizes(missing=[(16, 4)])).halved
+    assert halved.sizes == (8, 32)
+
+
+def test_too_few_configurations_or_unknown_operations():
+    few = [one for one in three_sizes() if one.recipe.lr < 0.035]
+    assert analyse(few).halved is None
+    for one in (rows := three_sizes()):
+        del one.result["train_macs"]
+    assert analyse(rows).halved.halving.paid is None

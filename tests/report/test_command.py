@@ -7,8 +7,10 @@ from typing import get_args, get_type_hints
 import pytest
 
 from lowres.cli import runs
+from lowres.cli.app import app
+from lowres.recipe import Recipe
 from lowres.report.files import Format
-from made_runs import write_study
+from made_runs import write_run, write_study
 
 
 def report(*arguments):
@@ -21,13 +23,35 @@ def test_formats_are_written_and_verdicts_printed(tmp_path):
     folder = write_study(tmp_path / "study", sizes=(8, 16), widths=(1.0,))
     done = report(folder, "--format", "md", "csv", "--format", "png")
     assert done.returncode == 0, done.stderr
-    verdict, shift, *paths = done.stdout.splitlines()
+    verdict, halving, shift, *paths = done.stdout.splitlines()
     assert verdict.startswith("8-box")
     assert "for 16-box" in verdict
+    assert halving.startswith("Successive halving over 8, 16 px, one in 3 kept, ")
     assert shift.startswith("Best learning rate from 8-box to 16-box: ")
     assert paths[:2] == [str(folder / "report.md"), str(folder / "runs.csv")]
     assert all(path.endswith(".png") for path in paths[2:])
     assert not (folder / "report.html").exists()
+
+
+def test_a_run_is_reported_with_its_classes(tmp_path, capsys):
+    worst = {"class": "n02123045", "images": 20, "error": 0.6}
+    pair = {"class": "n02123045", "taken_for": "n02123159", "images": 5, "share": 0.25}
+    classes = {"balanced_error": 0.5, "worst_classes": [worst], "confused_classes": [pair]}
+    run = write_run(tmp_path, Recipe(epochs=1), 0.4, **classes)
+    app(["report", str(run), "--format", "md"], result_action="return_value")
+    assert capsys.readouterr().out.splitlines() == [
+        (
+            "WRN-12-1 (310,164 parameters): val top-1 error 40.00 %, top-5 error 13.33 %; 3.6 s of "
+            "training, 1,000 images/s"
+        ),
+        (
+            "Balanced error of the best run: 50.0 %, with equal weight for each class; over all "
+            "images 40.0 %."
+        ),
+        "Its classes with most errors on val: n02123045 tabby (12 of 20).",
+        "It confuses most: n02123045 tabby taken for n02123159 tiger_cat (5 of 20).",
+        str(run / "report.md"),
+    ]
 
 
 def test_an_unknown_format_is_refused(tmp_path):
@@ -38,7 +62,7 @@ def test_an_unknown_format_is_refused(tmp_path):
 
 
 def test_the_flag_takes_every_format():
-    flag = get_args(get_type_hints(runs.report)["format"])[0]
+    flag = get_args(get_type_hints(runs.report)["formats"])[0]
     assert get_args(flag) == get_args(Format)
 
 

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, features
 from PIL.JpegImagePlugin import JpegImageFile
 
 from images import draw_image, encoded
@@ -141,6 +141,39 @@ def huge_png() -> bytes:
 def test_damage_is_an_error_with_its_reason(data, words):
     with pytest.raises(ImageError, match=words):
         decode(data)
+
+
+def odd_tiff(compression: str) -> bytes:
+    """A TIFF of which Pillow reads the directory, and libtiff cannot read an image."""
+    data = saved(RGB, "TIFF", compression=compression)
+    if compression == "jpeg":
+        return data[:-9]
+    return data[:8] + bytes(50) + data[58:]
+
+
+@pytest.mark.skipif(not features.check("libtiff"), reason="this Pillow has no libtiff")
+def test_what_libtiff_says_is_in_the_error_of_its_image(capfd):
+    """libtiff writes to standard error without a name; threads that decode keep lines apart."""
+    wanted = {
+        odd_tiff("tiff_adobe_deflate"): "ZIPDecode: Decoding error at scanline 0",
+        odd_tiff("jpeg"): "JPEGLib: Quantization table 0x00 was not defined",
+        saved(RGB, "TIFF")[:-300]: "image file is truncated",
+    }
+
+    def reason_of(data: bytes) -> str:
+        with pytest.raises(ImageError) as caught:
+            decode(data)
+        return str(caught.value)
+
+    with quiet_decoder(), ThreadPoolExecutor(4) as threads:
+        tried = list(wanted) * 20
+        for data, reason in zip(tried, threads.map(reason_of, tried), strict=True):
+            assert wanted[data] in reason
+            assert not any(words in reason for words in wanted.values() if words != wanted[data])
+    assert capfd.readouterr().err == ""
+    with Image.open(io.BytesIO(tried[0])) as image, pytest.raises(OSError, match="decoder error"):
+        image.load()
+    assert "ZIPDecode" in capfd.readouterr().err, "images of others: as without lowres"
 
 
 def test_warnings_are_silenced_only_inside():

@@ -10,6 +10,7 @@ RATES = np.repeat(10.0 ** np.linspace(-2.3, -0.3, 6), 2).tolist()
 WIDTHS = [1, 2] * 6
 
 
+@pytest.mark.full
 def test_more_seeds_and_less_noise_decide_more():
     usual, more_seeds, more_noise = (
         power([RATES, WIDTHS], (seeds, seeds), noise, 0.01, studies=40)
@@ -19,6 +20,7 @@ def test_more_seeds_and_less_noise_decide_more():
     assert more_noise < usual < more_seeds
 
 
+@pytest.mark.full
 def test_one_seed_one_answer():
     design = [RATES, WIDTHS], (1, 2), 0.01, 0.01
     first = power(*design, studies=20)

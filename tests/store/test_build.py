@@ -160,7 +160,7 @@ def test_a_failing_disk_is_not_skipped(tmp_path, source, monkeypatch):
     def failing(self, entry):
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr("lowres.formats.folder.FolderSource.read", failing)
+    monkeypatch.setattr("lowres.formats.folder.FolderSource.read_stamped", failing)
     with pytest.raises(SourceError, match="cannot be read: Input/output error"):
         builder.build(source, tmp_path / "store", OPTIONS, working=SKIP)
 
@@ -399,22 +399,33 @@ def test_another_limit_decides_anew_when_a_build_resumes(tmp_path):
     assert contents(store) == contents(tmp_path / "fresh")
 
 
-def test_the_image_at_which_a_build_was_killed_is_named(tmp_path, source, monkeypatch):
+@pytest.mark.parametrize("workers", [1, 4])
+@pytest.mark.parametrize("shard", [None, staging.Shard(1, 1)])
+def test_the_image_at_which_a_build_was_killed_is_named(tmp_path, source, workers, shard):
     """As by the kernel, when memory runs out."""
-    store = tmp_path / "store"
+    store, working = tmp_path / "store", Working(workers=workers)
     child = os.fork()
     if not child:
-        decode, left = rendering.decode_for, iter(range(5))
+        decode, fatal = rendering.decode_for, (source / "train" / "bee" / "01.jpg").read_bytes()
         kill = partial(os.kill, os.getpid(), signal.SIGKILL)
-        rendering.decode_for = lambda *a, **k: (
-            kill() if next(left, None) is None else decode(*a, **k)
+        rendering.decode_for = lambda data, *a, **k: (
+            kill() if data == fatal else decode(data, *a, **k)
         )
-        builder.build(source, store, OPTIONS, working=ALONE)
+        if shard is None:
+            builder.build(source, store, OPTIONS, working=working)
+        else:
+            builder.build_shard(source, store, OPTIONS, working=working, shard=shard)
+        os._exit(1)
     assert os.WIFSIGNALED(os.waitpid(child, 0)[1])
     said = []
     builder.build(source, store, OPTIONS, track=hooked(say=said.append))
-    words = f"the last build was killed while it read {source}/train/ant/05.jpg. If memory ran out"
-    assert said[0].startswith(words)
+    [words] = [
+        text for text in said if text.startswith("an earlier build was killed while it read")
+    ]
+    names, _, advice = words.partition(". If memory ran out")
+    assert f"{source}/train/bee/01.jpg" in names
+    assert names.count("; ") < workers
+    assert "fewer --workers" in advice
     assert not list(store.glob("build*"))
     again = []
     builder.build(source, tmp_path / "other", OPTIONS, track=hooked(say=again.append))

@@ -1,6 +1,7 @@
 """Builds on a real Ray cluster of several nodes on this machine, one of which is killed."""
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -29,6 +30,9 @@ ray = pytest.importorskip("ray", reason="ray is not installed")
 OPTIONS = BuildOptions(size=(8, 16), filter=("box", "lanczos"))
 FLAGS = ("--size=8,16", "--filter=box,lanczos", "--executor=ray")
 BROKEN = Path("train", "bee", "02.jpg")
+FATAL = "fatal"
+"""A file beside `sitecustomize.py`: an image with its bytes kills the shard that decodes it."""
+
 SLOW = "slow"
 """A file beside `sitecustomize.py`: while it exists, shards take their time for an image."""
 
@@ -47,13 +51,15 @@ def place(tmp_path_factory):
     """A folder that makes the decoding of all shards slow while it contains SLOW."""
     folder = tmp_path_factory.mktemp("place")
     (folder / "sitecustomize.py").write_text(
-        "import pathlib, sys, time\n"
+        "import os, pathlib, sys, time\n"
         f"if any(word.startswith('--shard') for word in sys.orig_argv):\n"
         "    import lowres.store.render as render\n"
         "    decode = render.decode_for\n"
         f"    slow = pathlib.Path(__file__).with_name({SLOW!r})\n"
-        "    render.decode_for = lambda *a, **k: (\n"
-        "        time.sleep(0.3 * slow.exists()), decode(*a, **k))[1]\n"
+        f"    fatal = pathlib.Path(__file__).with_name({FATAL!r})\n"
+        "    render.decode_for = lambda data, *a, **k: (\n"
+        "        fatal.exists() and data == fatal.read_bytes() and os.kill(os.getpid(), 9),\n"
+        "        time.sleep(0.3 * slow.exists()), decode(data, *a, **k))[2]\n"
     )
     return folder
 
@@ -136,6 +142,23 @@ def test_an_error_has_the_end_of_the_log_and_a_local_build_resumes(
     assert "bee/02.jpg cannot be read: is none of JPEG" in words
     shutil.copy2(animals / BROKEN, broken / BROKEN)
     builder.build(broken, store, OPTIONS)
+    assert contents(store) == expected
+
+
+def test_a_shard_that_was_killed_names_its_image(working, place, animals, expected, tmp_path):
+    """As by the kernel, when memory runs out."""
+    store, fatal = tmp_path / "store", place / FATAL
+    fatal.write_bytes((animals / BROKEN).read_bytes())
+    try:
+        with pytest.raises(StoreError) as error:
+            lowres.build(animals, store, OPTIONS, working=working)
+    finally:
+        fatal.unlink()
+    words = str(error.value)
+    assert re.match(r"shard \d+/\d+ was killed on the Ray cluster by SIGKILL while it read", words)
+    assert f"{animals / BROKEN}" in words
+    assert "If memory ran out: build with fewer --workers" in words
+    lowres.build(animals, store, OPTIONS, working=working)
     assert contents(store) == expected
 
 

@@ -76,7 +76,7 @@ def test_processes_that_start_at_once(source, store_path, tmp_path):
     for shard, number in zip(shards, (3, 1, 2), strict=True):
         out, errors = shard.communicate(timeout=60)
         assert shard.returncode == 0, errors
-        assert f"shard {number}/3 is built; " in out
+        assert f"shard {number}/3 is built, " in out
         assert "with --finish in place of --shard" in out
     finished = start(source, store, "--finish")
     out, errors = finished.communicate(timeout=60)

@@ -1,6 +1,8 @@
 """A study as a tabular benchmark, opened by each package that it is written for."""
 
 import json
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -81,6 +83,21 @@ def test_syne_tune_reads_the_blackbox(folder, written):
         boxes["32px"]({"lr": 0.5, "width": 2.0}, fidelity={"epoch": 4}, seed=0)["top1_error"] == 1
     )
     assert boxes["8px"].fidelity_space["epoch"].upper == 4
+
+
+@pytest.mark.full
+@pytest.mark.filterwarnings("ignore")  # of what it imports
+def test_syne_tune_searches_the_blackbox_as_the_page_says(written, tmp_path, monkeypatch):
+    pytest.importorskip("syne_tune")
+    pytest.importorskip("fastparquet")
+    page = (Path(__file__).parents[2] / "docs" / "other-tools.md").read_text()
+    (code,) = re.findall(r"^```text\n(from syne_tune.*?)^```", page, re.MULTILINE | re.DOTALL)
+    monkeypatch.setenv("SYNETUNE_FOLDER", str(tmp_path))
+    code = code.replace("BENCHMARK", str(written)).replace("16px", "8px")
+    names: dict = {}
+    exec(compile(code, "other-tools.md", "exec"), names)
+    assert set(names["configuration"]) == {"lr", "width"}
+    assert names["configuration"]["lr"] in RATES
 
 
 @pytest.mark.full

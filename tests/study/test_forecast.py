@@ -5,11 +5,20 @@ import sys
 import pytest
 
 import lowres
-from lowres.errors import StudyError
-from lowres.networks.shape import NetworkSize, Shape
+from lowres.errors import RecipeError, StudyError
+from lowres.networks.shape import Shape
+from lowres.networks.size import NetworkSize
 from lowres.recipe import Recipe
 from lowres.study.axes import Axis
-from lowres.study.forecast import Forecast, Network, forecast, lines, probe, speed_group, swept
+from lowres.study.forecast import (
+    Forecast,
+    ProbedNetwork,
+    forecast,
+    lines,
+    probe,
+    speed_group,
+    swept,
+)
 from lowres.study.study import Study
 from lowres.training.run import Run, RunSummary
 from lowres.work.processes import LocalProcesses
@@ -65,7 +74,7 @@ def test_networks_that_take_too_long_are_estimated_by_their_flops(store, monkeyp
     monkeypatch.setattr("time.monotonic", lambda: 0.0)
     shapes = [Shape(8, width, 4, 1) for width in (0.5, 1.0, 64.0)]
     networks = [
-        Network(Recipe(variant="8-box", blocks=1, batch_size=8, width=s.width), s.macs() * 8)
+        ProbedNetwork(Recipe(variant="8-box", blocks=1, batch_size=8, width=s.width), s.macs() * 8)
         for s in shapes
     ]
     executor = Pretended(jobs=1)
@@ -83,7 +92,7 @@ def test_a_budget_buys_steps(store, monkeypatch):
     executor = Pretended(jobs=1)
     executor.s_per_mac = 1 / macs  # a second a step
     # Evaluation takes 2 x 0.25 s; the rest of 8.6 s pays for 4 steps in each of 2 epochs.
-    (speed,) = probe(store, [Network(BASE, macs)], executor, budget_s=8.6)
+    (speed,) = probe(store, [ProbedNetwork(BASE, macs)], executor, budget_s=8.6)
     assert speed.step_s == pytest.approx(1)
     assert [steps for *_, steps in executor.probed] == [2, 4]
 
@@ -110,11 +119,9 @@ def test_a_probe_that_fails_says_why(store, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_runs_that_cannot_be_trained_are_named(store, tmp_path):
-    drafts = drafts_of(store, tmp_path, [Axis("batch_size", (999,))])
-    found = forecast(store, drafts, LocalProcesses(1, 1))
-    assert found.total_s == 0
-    assert "1 run will fail: train has fewer images than --batch-size" in "\n".join(lines(found))
+def test_runs_that_cannot_be_trained_are_refused(store, tmp_path):
+    with pytest.raises(RecipeError, match="24 images, fewer than a batch of 999"):
+        drafts_of(store, tmp_path, [Axis("batch_size", (999,))])
 
 
 def test_what_is_finished_takes_no_time(store, tmp_path):

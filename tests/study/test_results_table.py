@@ -102,7 +102,7 @@ def test_empty_and_inf_errors_are_runs_that_diverged(tmp_path):
         ("size,size,error\n16,1,0.4\n", "the column 'size' twice"),
         ("size,error\n16\n", "must have 2 cells"),
         ("size,seed,error\n16,0,0.5\n16,0,0.4\n64,0,0.3\n", "seed 0 twice"),
-        ("size,error\n16,0.5\n32,0.4\n", "no run of .* has that"),
+        ("size,error\n16,0.5\n32,0.4\n", "no run of .* has these values"),
         ("siz,error\n16,0.5\n64,0.4\n", "no column 'size'.*did you mean siz"),
         ("size,lr,error\n16,1,0.5\n64,2,0.4\n", "no configuration"),
     ],
@@ -316,7 +316,7 @@ def test_epochs_are_read_from_curves_where_no_run_is_that_short(tmp_path):
     row = table.rows[0]
     assert row.curve[5.0].cost == pytest.approx(row.cost / 4)
     assert row.curve[5.0].seconds < row.seconds
-    with pytest.raises(StudyError, match=r"no run of .* has that \(epochs: 1, 2, 3"):
+    with pytest.raises(StudyError, match=r"no run of .* has these values \(epochs: 1, 2, 3"):
         judge_table(table, "epochs=21", "epochs=20")
     write_study(tmp_path / "study", sizes=(16,), epochs=5)
     assert judge_table(of_runs(folder), "epochs=5", "epochs=20").notes == ()

@@ -21,7 +21,7 @@ from images import draw_source
 from lowres.errors import RecipeError, RunBusyError, RunError, StoreError
 from lowres.loading.loaders import NumpyLoader, TorchLoader
 from lowres.networks.make import make_network
-from lowres.networks.shape import training_macs
+from lowres.networks.size import training_macs
 from lowres.recipe import Recipe, named_recipe
 from lowres.training import loop
 from lowres.training.loop import evaluate

@@ -1,16 +1,21 @@
 """Optimizers against the same rules written out in NumPy, or against torch's own."""
 
+import dataclasses
 import sys
 
 import numpy as np
 import pytest
 import torch
 
+import lowres
+from hooks import interrupted_after
 from lowres.errors import RunError
 from lowres.networks.imported import trust
 from lowres.networks.shape import Shape
 from lowres.networks.wrn import WideResNet
 from lowres.recipe import Recipe
+from lowres.training.distributed import Team
+from lowres.training.loop import finish
 from lowres.training.optimizers import (
     ADAM_BETAS,
     Momentum,
@@ -20,6 +25,11 @@ from lowres.training.optimizers import (
     matrix_names,
     orthogonalised,
 )
+from lowres.training.run import Execution, Run
+from lowres.training.session import open_session
+from lowres.training.together import finish_all
+
+CPU = Execution(device="cpu")
 
 
 def network(seed=0):
@@ -216,7 +226,8 @@ def test_parameters_without_gradient_stay(name):
         ("torch.optim:Adamw", "torch.optim has no function 'Adamw'; it has .*AdamW"),
         ("builtins:dict", "must make a torch.optim.Optimizer, made a dict|does not take"),
         ("torch.nn:Linear", "does not take parameter groups and lr"),
-        ("torch.optim:LBFGS", "torch.optim:LBFGS needs a closure.*--optimizer torch.optim:AdamW"),
+        ("torch.optim:LBFGS", "torch.optim:LBFGS has no weight decay: add --weight-decay 0"),
+        ("torch.optim:Rprop", "torch.optim:Rprop has no weight decay: add --weight-decay 0"),
     ],
 )
 def test_names_that_make_no_optimizer(name, words):
@@ -225,18 +236,114 @@ def test_names_that_make_no_optimizer(name, words):
         make_optimizer(Recipe(optimizer=name), network(), 4)
 
 
-def test_a_function_that_makes_an_lbfgs_is_refused(tmp_path, monkeypatch):
-    """torch would raise a bare TypeError in the first step."""
-    (tmp_path / "own_lbfgs.py").write_text(
-        "import torch\n"
-        "def make(groups, lr):\n"
-        "    return torch.optim.LBFGS([p for g in groups for p in g['params']], lr=lr)\n"
-    )
+OWN = """
+import torch
+
+def lbfgs(groups, lr):
+    return torch.optim.LBFGS([p for g in groups for p in g["params"]], lr=lr, max_iter=4)
+
+class Sharpness(torch.optim.SGD):  # SAM (Foret et al. 2021)
+    def step(self, closure):
+        closure()
+        parameters = [p for g in self.param_groups for p in g["params"]]
+        moves = [0.01 * p.grad / (p.grad.norm() + 1e-12) for p in parameters]
+        with torch.no_grad():
+            torch._foreach_add_(parameters, moves)
+        closure()
+        with torch.no_grad():
+            torch._foreach_sub_(parameters, moves)
+        super().step()
+"""
+
+
+@pytest.fixture
+def own_optimizers(tmp_path, monkeypatch):
+    (tmp_path / "own_optimizers.py").write_text(OWN)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
-    trust("own_lbfgs:make")
-    with pytest.raises(RunError, match="optimizer own_lbfgs:make needs a closure"):
-        make_optimizer(Recipe(optimizer="own_lbfgs:make"), network(), 4)
+    trust("own_optimizers:lbfgs", "own_optimizers:Sharpness")
+
+
+@pytest.mark.parametrize("name", ["torch.optim:LBFGS(max_iter=4)", "own_optimizers:lbfgs"])
+def test_a_step_of_lbfgs_is_that_of_torch(own_optimizers, name):
+    recipe = Recipe(optimizer=name, weight_decay=0)
+    ours, theirs = network(), network()
+    optimizer = make_optimizer(recipe, ours, 4)
+    reference = torch.optim.LBFGS(theirs.parameters(), max_iter=4)
+    inputs, calls = torch.ones(2, 4), []
+
+    def closure(model):
+        calls.append(model)
+        loss = (model(inputs) ** 2).sum()
+        loss.backward()
+        return loss
+
+    def afresh():
+        reference.zero_grad()
+        return closure(theirs)
+
+    assert optimizer.needs_closure
+    for lr in (0.1, 0.05):
+        optimizer.step(lr, lambda: closure(ours))
+        reference.param_groups[0]["lr"] = lr
+        reference.step(afresh)
+    for own, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+        assert torch.equal(own, other)
+        assert own.grad is None
+    assert len(calls) > 4, "several losses a step"
+
+
+def test_a_function_that_makes_an_optimizer_of_torch_without_decay(own_optimizers):
+    with pytest.raises(RunError, match="own_optimizers:lbfgs has no weight decay: add --weight"):
+        make_optimizer(Recipe(optimizer="own_optimizers:lbfgs"), network(), 4)
+
+
+@pytest.mark.parametrize("name", ["torch.optim:LBFGS(max_iter=3)", "own_optimizers:Sharpness"])
+def test_a_run_whose_optimizer_needs_a_closure_resumes(own_optimizers, store, tmp_path, name):
+    recipe = Recipe(
+        variant="8-box", width=0.5, blocks=1, epochs=3, batch_size=8, precision="float32",
+        optimizer=name, weight_decay=0, lr=0.05,
+    )  # fmt: skip
+    whole = lowres.train(store, recipe, tmp_path / "whole", execution=CPU)
+    run = Run.plan(tmp_path / "run", recipe, store)
+    with pytest.raises(KeyboardInterrupt):
+        finish(run, execution=CPU, track=interrupted_after(2))
+    assert finish(run, execution=CPU)["weights_sha256"] == whole["weights_sha256"]
+    assert whole["status"] == "trained"
+    two = [Run.plan(tmp_path / f"pack-{n}", recipe, store) for n in range(2)]
+    ends = finish_all(two, execution=dataclasses.replace(CPU, together=2))
+    assert [end["weights_sha256"] for end in ends] == [whole["weights_sha256"]] * 2
+
+
+def test_a_closure_in_a_cuda_graph_or_several_processes_is_refused(store, tmp_path):
+    recipe = Recipe(variant="8-box", batch_size=8, optimizer="torch.optim:LBFGS", weight_decay=0)
+    graph = dataclasses.replace(CPU, cuda_graph="on")
+    with pytest.raises(RunError, match="LBFGS computes the loss several times in a step: train it"):
+        lowres.train(store, recipe, tmp_path / "graph", execution=graph)
+    run = Run.plan(tmp_path / "team", recipe, store)
+    with (
+        pytest.raises(RunError, match="in one process, and without --cuda-graph on"),
+        open_session(run, store, CPU, team=Team(rank=0, size=2)),
+    ):
+        pass
+
+
+def test_schedule_free_itself_trains_and_resumes(store, tmp_path):
+    """The published network is the average that was evaluated."""
+    pytest.importorskip("schedulefree")
+    trust("schedulefree:AdamWScheduleFree")
+    recipe = Recipe(
+        variant="8-box", width=0.5, blocks=1, epochs=3, batch_size=8, precision="float32",
+        optimizer="schedulefree:AdamWScheduleFree(warmup_steps=3)", schedule="constant", lr=0.01,
+    )  # fmt: skip
+    whole = lowres.train(store, recipe, tmp_path / "whole", execution=CPU)
+    run = Run.plan(tmp_path / "run", recipe, store)
+    with pytest.raises(KeyboardInterrupt):
+        finish(run, execution=CPU, track=interrupted_after(2))
+    assert finish(run, execution=CPU)["weights_sha256"] == whole["weights_sha256"]
+    network = lowres.load_network(run.path)
+    wrong = network.logits(store.images("val", "8-box")).argmax(1).numpy() != store.labels("val")
+    assert wrong.mean() == pytest.approx(whole["top1_error"])
 
 
 def test_arguments_in_the_name_reach_the_optimizer():

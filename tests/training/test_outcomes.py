@@ -9,7 +9,7 @@ import lowres
 from lowres.errors import RunError
 from lowres.recipe import Recipe
 from lowres.training.outcomes import class_errors
-from lowres.training.run import OUTCOMES_FILE, Execution, Run
+from lowres.training.run import OUTCOMES_FILE, Execution, Run, result_line
 
 
 def test_outcomes_are_those_of_the_published_network(store, tmp_path):
@@ -71,3 +71,33 @@ def test_runs_without_outcomes_are_valid_and_damaged_ones_are_named(store, tmp_p
     (run.path / OUTCOMES_FILE).write_bytes(damaged(whole))
     with pytest.raises(RunError, match=rf"{OUTCOMES_FILE} is damaged: .*remove it"):
         Run.outcomes_in(run.path)
+
+
+@pytest.fixture(scope="module")
+def halves(source, tmp_path_factory):
+    path = tmp_path_factory.mktemp("halves") / "store"
+    lowres.build(source, path, lowres.BuildOptions(size=8, test_fraction=0.5))
+    return lowres.open_store(path)
+
+
+def test_test_is_measured_once_at_the_end(halves, tmp_path):
+    recipe = Recipe(variant="8-box", width=0.5, blocks=1, epochs=3, batch_size=8)
+    result = lowres.train(halves, recipe, tmp_path / "run", execution=Execution(device="cpu"))
+    logits = lowres.load_network(tmp_path / "run").logits(halves.images("test", "8-box"))
+    wrong = logits.argmax(1).numpy() != halves.labels("test")
+    assert result["test_top1_error"] == pytest.approx(wrong.mean())
+    assert result["test_top5_error"] == 0, "there are four classes"
+    assert result["eval_split"] == "val"
+    assert len(Run.outcomes_in(tmp_path / "run")) == halves.splits["val"]
+    *before, last = Run.open(tmp_path / "run").metrics()
+    assert all("test_top1_error" not in epoch for epoch in before)
+    assert last["test_top1_error"] == result["test_top1_error"]
+    assert f"; test top-1 error {100 * wrong.mean():.2f} %; " in result_line(result)
+    assert lowres.runs(tmp_path)[0]["test_top1_error"] == result["test_top1_error"]
+
+
+def test_errors_on_test_itself_are_not_measured_twice(halves, tmp_path):
+    recipe = Recipe(variant="8-box", width=0.5, blocks=1, epochs=1, batch_size=8, eval_split="test")
+    result = lowres.train(halves, recipe, tmp_path / "run", execution=Execution(device="cpu"))
+    assert result["eval_split"] == "test"
+    assert "test_top1_error" not in result

@@ -127,7 +127,8 @@ def test_an_ended_driver_leaves_nothing_running(cluster, tmp_path, number):
 def test_a_job_that_is_lost_every_time(cluster, tmp_path, monkeypatch):
     monkeypatch.setattr(ray_runs, "RETRIES", 1)
     code = "import os; os.kill(os.getppid(), 9)"  # of the actor
-    with pytest.raises(LowresError, match="the Ray cluster lost fatal 2 times"):
+    words = "the Ray cluster lost fatal 2 times, at last because its machine or its actor ended"
+    with pytest.raises(LowresError, match=words):
         list(RayCluster(cluster.address).finish([python(tmp_path, "fatal", code)]))
 
 
@@ -161,3 +162,14 @@ def wait_until(true, seconds: float = 60.0) -> None:
     while not true():
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+def test_a_job_that_ray_ends_for_memory(tmp_path, monkeypatch):
+    """Ray's monitor ends jobs of a machine whose memory is used to a share, here of almost 0."""
+    monkeypatch.setattr(ray_runs, "RETRIES", 1)
+    monkeypatch.setenv("RAY_memory_usage_threshold", "0.001")
+    monkeypatch.setenv("RAY_memory_monitor_refresh_ms", "100")
+    words = "lost hungry 2 times, .* when the memory of its machine ran out: use machines with more"
+    job = python(tmp_path, "hungry", "import time; time.sleep(60)")
+    with cluster_of(nodes=1) as small, pytest.raises(LowresError, match=words):
+        list(RayCluster(small.address).finish([job]))

@@ -14,16 +14,28 @@ import warnings
 from collections.abc import Sequence
 from typing import NoReturn, TextIO
 
-from lowres.cli import fid, reproduce, runs, search, stores, studies, verdicts
+from rich.console import Console
+
+from lowres.cli import exports, reproduce, runs, search, stores, studies, verdicts
 from lowres.cli.app import app, err
 from lowres.errors import LowresError, RunBusyError, StoreBusyError, UntrustedError, reason
 from lowres.work.executor import BUSY_STATUS
 from lowres.work.files import NoLocksWarning
 
-__all__ = ["fid", "main", "reproduce", "runs", "search", "stores", "studies", "verdicts"]
+__all__ = ["exports", "main", "reproduce", "runs", "search", "stores", "studies", "verdicts"]
 
 INTERRUPTED_STATUS = 130
 SHOW_WARNING = warnings.showwarning
+
+IN_ORDER = (
+    "build", "info", "verify", "check", "show", "export", "publish", "fid",
+    "train", "study", "status", "search", "report", "judge", "decide", "reproduce", "demo",
+)  # fmt: skip
+"""The verbs as the help lists them: in the order of the work."""
+
+for place, verb in enumerate(IN_ORDER):
+    app[verb].sort_key = place
+
 RESUMABLE = frozenset({"build", "train", "study", "decide", "search", "demo", "reproduce"})
 
 
@@ -35,7 +47,7 @@ REMEDIES = {
     errno.EPERM: "Change the permission, or choose another folder",
     errno.EMFILE: "Allow more open files, such as by: ulimit -n 4096",
     errno.ENFILE: "Close other programs, which have too many files open",
-    errno.ENOENT: "Find out who removed it",
+    errno.ENOENT: "Restore it, or find out who removed it",
     errno.EIO: "Check the disk, which may be failing",
 }
 """What to do about errors of the system."""
@@ -53,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), _interrupt)
     try:
-        status = app(words) or 0
+        status = app(words, console=Console()) or 0  # of the width that the screen has now
     except (RunBusyError, StoreBusyError) as error:
         err.print(f"lowres: {_indented(error)}")
         status = BUSY_STATUS
@@ -104,6 +116,8 @@ def explained(error: OSError, *, resumes: bool) -> str:
     where = f"{error.filename}: " if error.filename else ""
     remedy = REMEDIES.get(error.errno, "Find out why")
     kept = "What is finished is kept" if resumes else "Nothing was finished"
+    if resumes and error.errno == errno.ENOENT:  # it may have been finished work
+        kept = "What else is finished is kept"
     again = "which resumes" if resumes else "which begins again"
     return f"{where}{reason(error)}. {kept}. {remedy}; then run the same command, {again}"
 

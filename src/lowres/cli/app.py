@@ -109,12 +109,12 @@ app.register_install_completion_command(
 )
 
 
-@app.command(group=MORE)
-def help(*verb: str) -> None:  # noqa: A001
+@app.command(name="help", group=MORE)
+def show_help(*verb: str) -> None:
     """Show this help, or that of a verb: lowres help build.
 
     Args:
-        verb: the verb.
+        verb: Verb to explain. Default: all verbs.
     """
     unknown = app.parse_commands(verb)[2]
     if unknown:

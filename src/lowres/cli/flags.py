@@ -40,9 +40,8 @@ def local_path(_hint: object, tokens: Sequence[Token]) -> Path:
     text = tokens[0].value
     if "://" in text:
         raise LowresError(
-            f"{text} is a URL, and this is read or written on disk only: what lowres writes must "
-            "survive a crash, and a server promises no order of writes. Name a path on a local or "
-            "mounted disk; only the SOURCE of lowres build and info may be a URL (docs/formats.md)"
+            f"{text} is a URL, and this must be a path on a local or mounted disk; only the SOURCE "
+            "of lowres build and info may be a URL (docs/formats.md)"
         )
     return Path(text)
 
@@ -52,7 +51,7 @@ def source_path(_hint: object, tokens: Sequence[Token]) -> Path:
     return Path(tokens[0].value)
 
 
-def split_at_commas(hint: Any, tokens: Sequence[Token]) -> Any:  # noqa: ANN401  of the hint's type
+def comma_values(hint: Any, tokens: Sequence[Token]) -> Any:  # noqa: ANN401  of the hint's type
     """Convert the values of a list flag, which are separated by blanks, commas or both.
 
     A comma before a blank or after an equals sign is part of the text: `"tench, Tinca tinca"` is
@@ -71,7 +70,7 @@ SEPARATOR = re.compile(r",(?!\s)")
 LocalPath: TypeAlias = Annotated[Path, Parameter(converter=local_path)]
 SourcePath: TypeAlias = Annotated[Path, Parameter(converter=source_path)]
 Output = Parameter(name=("--out", "-o"), converter=local_path)
-Commas = Parameter(converter=split_at_commas)
+Commas = Parameter(converter=comma_values)
 """Annotates a list flag that takes both `8 16` and `8,16`."""
 Quiet: TypeAlias = Annotated[
     bool,
@@ -82,7 +81,7 @@ Trusted: TypeAlias = Annotated[
     tuple[str, ...],
     Parameter(
         name="--trust",
-        converter=split_at_commas,
+        converter=comma_values,
         help="Code that a recipe in a file may import and run: package.module:function, as the "
         "refusal lists it. What you name in other flags is trusted without it.",
     ),
@@ -116,7 +115,7 @@ def flags_of(record: type, group: Group, *, without: Collection[str] = (), **mor
             help=texts[field.name].replace("`", ""),
             show_default=shown,
             alias=ALIASES.get(field.name),
-            converter=split_at_commas if get_origin(hint) is tuple else None,
+            converter=comma_values if get_origin(hint) is tuple else None,
             negative=f"--no-{field.name.replace('_', '-')}" if default is True else None,
         )
         if any(
@@ -147,6 +146,8 @@ def share_of_points(points: float | None, flag: str) -> float | None:
 
 
 if TYPE_CHECKING:
+    from lowres.store.store import Store
+
     RecipeFlags: TypeAlias = Any
 else:
     RECIPE_HELP = """The named recipe that the flags below change. paper (the default): every
@@ -162,11 +163,13 @@ else:
     )
 
 
-def recipe_of(given: RecipeFlags) -> Recipe:
+def recipe_of(given: RecipeFlags, store: Store) -> Recipe:
     """Return the named recipe, paper if the user named none, with the fields that the user gave.
+
+    Without --variant, its filter, fit and rule are those of the store, if it has one of each.
 
     Raises:
         RecipeError: a field is outside its range.
     """
     values = given_values(given)
-    return replace(named_recipe(values.pop("recipe", "paper")), **values)
+    return replace(named_recipe(values.pop("recipe", "paper")).on(store.variants), **values)

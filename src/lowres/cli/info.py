@@ -24,7 +24,7 @@ from lowres.store.sample import described
 from lowres.store.store import open_store
 from lowres.study.search.plan import work_directory
 from lowres.study.status import standings, summary
-from lowres.study.study import planned_axes
+from lowres.study.study_file import planned_axes
 from lowres.text import count
 from lowres.training.run import Run, RunState
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
-from cyclopts import Group
+from cyclopts import Group, Parameter
 
 from lowres.cli.app import MORE, TRAINING, app, out
 from lowres.cli.flags import (
@@ -49,8 +49,8 @@ def train(
 ) -> int:
     """Train a network on a store, or finish a run that was planned or interrupted.
 
-    Several runs are trained in one process: on a GPU side by side in a CUDA graph, on the CPU one
-    after another. If torchrun starts several of these, they train one run (docs/training.md).
+    One process trains several runs: on a GPU side by side in a CUDA graph, on the CPU one after
+    another. Several processes that torchrun starts train one run together (docs/training.md).
 
     Example: lowres train store --variant 16-box --epochs 10
 
@@ -114,7 +114,8 @@ def _run_at(path: Path, recipe: RecipeFlags, out_directory: Path | None, store: 
                 f"recipe, or train another run on its store"
             )
         return Run.open(path)
-    opened, chosen = open_store(store or path), recipe_of(recipe)
+    opened = open_store(store or path)
+    chosen = recipe_of(recipe, opened)
     trust_given(given_values(recipe).items())
     check_named([chosen])
     names = [str(variant) for variant in opened.variants]
@@ -132,11 +133,12 @@ def report(
     folder: LocalPath,
     /,
     *,
-    format: Annotated[  # noqa: A002  the word of users
-        tuple[Literal["html", "md", "csv", "json", "png"], ...], Commas
+    formats: Annotated[
+        tuple[Literal["html", "md", "csv", "json", "png"], ...], Commas, Parameter(name="--format")
     ] = (),
     bearable: float | None = None,
     reach: float | None = None,
+    without: LocalPath | None = None,
 ) -> None:
     """Write a report into the folder of a study, and print its verdicts.
 
@@ -144,7 +146,7 @@ def report(
 
     Args:
         folder: A study, or any folder with runs below it.
-        format: One or more. Default: html, csv and json. html: report.html, one page that opens
+        formats: One or more. Default: html, csv and json. html: report.html, one page that opens
             offline, with everything inside. md: report.md, the same numbers for a README. csv:
             runs.csv, one line a run. json: report.json, all numbers. png: each chart as an image
             in report-figures/.
@@ -152,14 +154,18 @@ def report(
             run on the target if that is larger.
         reach: Top-1 error in percent: a table says after how many epochs and seconds each
             configuration reaches it.
+        without: State errors without some images, too. A file of lowres check STORE --out FILE:
+            those that equal or resemble an image of train. Or a CSV file of yours with the columns
+            row (from 0) and split.
     """
     from lowres.report.files import FORMATS, write_report
 
     written = write_report(
         folder,
-        format or FORMATS,
+        formats or FORMATS,
         bearable=share_of_points(bearable, "--bearable"),
         reach=share_of_points(reach, "--reach"),
+        without=without,
     )
     out.lines(map(str, (*written.sentences, *written.files)))
 

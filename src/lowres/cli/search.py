@@ -18,7 +18,7 @@ from lowres.cli.flags import (
     given_values,
     recipe_of,
 )
-from lowres.cli.studies import StudyWorking, WorkingFlags, make_executor, workers_of
+from lowres.cli.studies import StudyExecution, StudyExecutionFlags, make_executor, workers_of
 from lowres.errors import StudyError, require
 from lowres.networks.imported import check_named, trust as trust_names, trust_given
 from lowres.progress import shown, silent
@@ -26,6 +26,8 @@ from lowres.study.search.plan import SearchPlan
 from lowres.study.search.space import Choice, sample
 
 if TYPE_CHECKING:
+    from lowres.store.store import Store
+
     SearchFlags: TypeAlias = Any
 else:
     SearchFlags = flags_of(SearchPlan, Group("What to search", sort_key=1), without=("base",))
@@ -40,7 +42,7 @@ def search(
     recipe: RecipeFlags = None,
     out_directory: Annotated[Path, Output] = Path("search"),
     confirm: int = 0,
-    working: WorkingFlags = None,
+    execution: StudyExecutionFlags = None,
     trust: Trusted = (),
     quiet: Quiet = False,
 ) -> int:
@@ -60,7 +62,7 @@ def search(
             new seeds, and report mean and standard deviation of their errors. The search's own
             error is too low on average. The runs are not part of the budget. A finished search can
             be confirmed later.
-        working: How the runs are spread. How many are chosen at a time changes the choices of tpe
+        execution: How the runs are spread. How many are chosen at a time changes the choices of tpe
             and gp; nothing else changes a result on one kind of machine.
         trust: Code that an existing search may import.
         quiet: Show no progress.
@@ -75,7 +77,7 @@ def search(
     if confirm < 0:
         raise StudyError(f"--confirm must be 0 or more, was {confirm}")
     trust_names(*trust)
-    ways = StudyWorking(**given_values(working))
+    ways = StudyExecution(**given_values(execution))
     if ways.executor == "ray" and ways.jobs is None:
         raise StudyError(
             "--executor ray needs --jobs here: this many configurations are chosen at a time"
@@ -85,12 +87,13 @@ def search(
             raise StudyError(f"{path} is a search and has its plan: leave other flags out")
         planned = Search.open(path)
     else:
-        plan = _plan(given_values(wanted), recipe)
+        opened = open_store(path)
+        plan = _plan(given_values(wanted), recipe, opened)
         trust_given(given_values(recipe).items())
         choices = [one for one in plan.dimensions if isinstance(one, Choice)]
         trust_given((one.name, value) for one in choices for value in one.values)
         check_named(plan.recipe(labels, 0) for labels in sample(plan.dimensions))
-        planned = Search.start(out_directory, open_store(path), plan)
+        planned = Search.start(out_directory, opened, plan)
     counts = planned.allotment.counts
     executor = make_executor(ways, counts[0])
     jobs = executor.jobs if isinstance(executor, LocalProcesses) else ways.jobs or 1
@@ -110,16 +113,16 @@ def search(
     out.lines(lines(result))
     if result["best"] and "confirmation" not in result:
         out.print(
-            "the error of the best is of one seed, by which it may have been chosen, so it is too "
-            f"low on average; for new seeds, run: lowres search {planned.path} --confirm 3"
+            "the best was chosen by its error with one seed, so this error is too low on average; "
+            f"for new seeds, run: lowres search {planned.path} --confirm 3"
         )
     out.print(f"{planned.path}: finished; for its curves, run: lowres report {planned.path}")
     return int(result["best"] is None)
 
 
-def _plan(wanted: dict[str, Any], recipe: RecipeFlags) -> SearchPlan:
+def _plan(wanted: dict[str, Any], recipe: RecipeFlags, store: Store) -> SearchPlan:
     """Return the plan that the flags describe; refuse flags that would change nothing."""
-    values, base = given_values(recipe), recipe_of(recipe)
+    values, base = given_values(recipe), recipe_of(recipe, store)
     searched = {
         text.partition("=")[0].strip().replace("-", "_") for text in wanted.get("space", ())
     }

@@ -1,4 +1,4 @@
-"""The verbs of sources and stores: build, info, verify, check, show, export, bench."""
+"""The verbs of sources and stores: build, info, verify, check, show, bench build."""
 
 from __future__ import annotations
 
@@ -16,25 +16,19 @@ from lowres.formats.source import Reading
 from lowres.progress import Track, shown, silent
 from lowres.store.manifest import FILE_NAME
 from lowres.store.options import BuildOptions, Working, class_names
-from lowres.text import count
 
 if TYPE_CHECKING:
-    from lowres.store.store import Store
-
-    Options: TypeAlias = Any
+    BuildFlags: TypeAlias = Any
     WorkingFlags: TypeAlias = Any
     ReadingFlags: TypeAlias = Any
 else:
     ReadingFlags = flags_of(Reading, Group("How to read the source", sort_key=2))
-    Options = flags_of(
+    BuildFlags = flags_of(
         BuildOptions,
         Group("What to build", sort_key=1),
         without=[field.name for field in fields(Reading)],
     )
     WorkingFlags = flags_of(Working, Group("How to build", sort_key=3))
-
-BENCHMARK = "benchmark"
-"""The one format of `export` that takes a study."""
 
 SHOWN_SKIPPED = 10
 """Skipped images that a build names."""
@@ -46,7 +40,7 @@ def build(
     store: LocalPath,
     /,
     *,
-    options: Options = None,
+    options: BuildFlags = None,
     reading: ReadingFlags = None,
     working: WorkingFlags = None,
     shard: str | None = None,
@@ -95,10 +89,10 @@ def build(
             raise LowresError("--shard builds a part in threads: leave --finish and --executor out")
         part = Shard.parse(shard)
         left = builder.build_shard(source, store, chosen, shard=part, working=ways, track=track)
-        rest = f"{left:,} images of other shards are left" if left else "all other shards are built"
+        rest = f"{left:,} images of other shards are left; then" if left else "so are all others;"
         out.print(
-            f"{store}: shard {shard} is built; {rest}. When all are built, run the same command "
-            "with --finish in place of --shard"
+            f"{store}: shard {shard} is built, {rest} run the same command with --finish in place "
+            "of --shard"
         )
         return
     if finish and (ways.executor, ways.on_change) != ("threads", "stop"):
@@ -116,15 +110,16 @@ def build(
     opened, first = open_store(store), next(iter(manifest.splits))
     counts = bincount(opened.labels(first), minlength=len(manifest.classes))
     out.print(class_line(manifest.classes, counts, first))
-    out.print(f"{store}: {_counts(manifest.splits)}; {', '.join(manifest.variants)}")
+    out.print(f"{store}: {split_counts(manifest.splits)}; {', '.join(manifest.variants)}")
 
 
-def _options(given: Options, reading: ReadingFlags) -> BuildOptions:
+def _options(given: BuildFlags, reading: ReadingFlags) -> BuildOptions:
     options = BuildOptions(**given_values(reading), **given_values(given))
     return replace(options, classes=class_names(options.classes))
 
 
-def _counts(splits: dict[str, int]) -> str:
+def split_counts(splits: dict[str, int]) -> str:
+    """Return how many images each split has, in words."""
     return ", ".join(f"{count:,} {split}" for split, count in splits.items())
 
 
@@ -133,7 +128,7 @@ def info(path: SourcePath, /, *, reading: ReadingFlags = None, quiet: Quiet = Fa
     """Describe a store, run, study, search or set of images; say which ImageNet32 a set is.
 
     Args:
-        path: Any of these. Released batches are compared with the published checksums.
+        path: Folder, file or URL. Released batches are compared with the published checksums.
         reading: What the source does not say itself.
         quiet: Show no progress.
     """
@@ -230,8 +225,8 @@ def check(
 ) -> int:
     """Look for duplicates and leaks between splits, blank images and imbalance.
 
-    Equal images and near-duplicates (other brightness, compression, a slight crop) within and
-    across splits; images in two classes. Exit status 1: an image is in two splits or two classes.
+    It finds equal images and near-duplicates (other brightness, compression, a slight crop), within
+    and across splits. Exit status 1: an image is in two splits or in two classes.
 
     Example: lowres check store --out pairs.csv --sheet pairs.png
 
@@ -287,121 +282,6 @@ def show(
     out.print(str(contact_sheet(open_store(store), out_file, split=split, count=count)))
 
 
-@app.command(group=STORES)
-def export(
-    store: LocalPath,
-    destination: LocalPath,
-    /,
-    *,
-    to: str,
-    variant: str | None = None,
-    split: Annotated[tuple[str, ...], Commas] = (),
-    quiet: Quiet = False,
-) -> None:
-    """Write one variant of a store in a format that other tools read, or a study as a benchmark.
-
-    Example: lowres export store imagenet32 --to parquet --variant 32-box
-
-    Args:
-        store: The store to take images from; or a study, with --to benchmark.
-        destination: What to write; it must not exist.
-        to: The format. folder: PNG files as split/class/name.png. batches, batches-npz: the layout
-            of the released ImageNet8/16/32/64. parquet: for Hugging Face datasets, with card and
-            Croissant. webdataset: tar shards. edm: the ZIP of EDM and StyleGAN3. Other packages
-            may add formats. benchmark: the results of a study as a table with search space, for
-            ConfigSpace, Syne Tune and OptunaHub.
-        variant: Which variant, such as 32-box; needed if the store has several.
-        split: Which splits. Default: all, or train if the format holds one split.
-        quiet: Show no progress.
-    """
-    if to == BENCHMARK:
-        if variant is not None or split:
-            raise LowresError("a study has no images to choose: leave --variant and --split out")
-        _export_study(store, destination)
-        return
-    from lowres.store import export as exporter
-    from lowres.store.store import open_store
-
-    if (store / "study.json").exists():
-        raise LowresError(f"{store} is a study: write it with --to {BENCHMARK}")
-
-    opened = open_store(store)
-    chosen = chosen_variant(opened, variant)
-    track = silent if quiet else shown
-    counts = exporter.export(opened, destination, chosen, to=to, splits=split, track=track)
-    err.lines(f"note: {note}" for note in exporter.notes(opened, counts, to))
-    out.print(f"{destination}: {_counts(counts)}")
-
-
-def _export_study(study: Path, destination: Path) -> None:
-    from lowres.study.benchmark import export_benchmark
-
-    found = export_benchmark(study, destination)
-    if found.missing:
-        runs = count(found.missing, "run")
-        err.print(f"note: the grid of configurations, sizes and seeds lacks {runs}")
-    out.print(
-        f"{destination}: {count(len(found.configurations), 'configuration')}, sizes "
-        f"{', '.join(map(str, found.sizes))} px, {count(len(found.seeds), 'seed')}, "
-        f"{count(found.epochs, 'epoch')}"
-    )
-
-
-def chosen_variant(opened: Store, variant: str | None) -> str:
-    """Return the variant that the user named, or the only one."""
-    if variant is None and len(opened.variants) > 1:
-        raise LowresError(
-            f"{opened.path} has {', '.join(map(str, opened.variants))}: choose one, such as "
-            f"--variant {opened.variants[0]}"
-        )
-    return variant or str(opened.variants[0])
-
-
-@app.command(group=STORES)
-def publish(
-    store: LocalPath,
-    repository: str,
-    /,
-    *,
-    variant: str | None = None,
-    split: Annotated[tuple[str, ...], Commas] = (),
-    public: bool = False,
-    dry_run: bool = False,
-    scratch: LocalPath | None = None,
-    quiet: Quiet = False,
-) -> None:
-    """Push one variant of a store to the Hugging Face Hub, as Parquet with its card.
-
-    A new data set is private. The licence of the original images holds for small copies, too.
-
-    Example: lowres publish store me/animals-32 --variant 32-box --dry-run
-
-    Args:
-        store: The store to take images from.
-        repository: NAME or OWNER/NAME of the data set on the Hub.
-        variant: Which variant, such as 32-box; needed if the store has several.
-        split: Which splits. Default: all.
-        public: Let everyone see a new data set.
-        dry_run: Push nothing. Write the export, and print the files that would be pushed.
-        scratch: Folder for the export while it is pushed. Default: the system's temporary folder.
-        quiet: Show no progress.
-    """
-    from lowres.store.publish import publish as push
-    from lowres.store.store import open_store
-
-    opened = open_store(store)
-    found = push(
-        opened, repository, chosen_variant(opened, variant), splits=split, public=public,
-        dry_run=dry_run, scratch=scratch, track=silent if quiet else shown,
-    )  # fmt: skip
-    if dry_run:
-        for name, size in found.files.items():
-            out.print(f"  {name}: {size:,} bytes")
-    size_mb = sum(found.files.values()) / 1e6
-    ending = "would be pushed; to push them, leave out --dry-run" if dry_run else "are pushed"
-    out.print(f"{found.url}: {len(found.files)} files, {size_mb:,.1f} MB, {ending}")
-
-
 bench = App(
     name="bench", help="Measure how fast this machine works on your own images.", group=MORE
 )
@@ -413,7 +293,7 @@ def bench_build(
     source: SourcePath,
     /,
     *,
-    options: Options = None,
+    options: BuildFlags = None,
     reading: ReadingFlags = None,
     sample: int = 400,
     rounds: int = 3,

@@ -43,16 +43,17 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class StudyWorking:
-    """How the runs of a study are spread; results on one kind of machine do not depend on it."""
+class StudyExecution:
+    """How the runs of a study are spread; on one kind of machine it changes rounding at most."""
 
     jobs: int | None = None
     """Runs at a time. Default: one for each core or GPU, or as many as the cluster holds."""
     threads: int | None = None
     """CPU threads of each run. Default: an equal share of the cores, or 1 on a cluster."""
     together: int | Literal["auto"] = "auto"
-    """Runs that a process trains side by side; each ends as it would alone. auto: on a GPU, as many
-    small networks as keep it busy; on the CPU, one."""
+    """Runs that a process trains side by side; each has its own result. auto: on a GPU, as many
+    small networks as keep it busy; on the CPU, up to 8 where that is faster. On the CPU sums are
+    then rounded differently; 1: with the bits of a run alone."""
     device: str = "auto"
     """auto, cpu, cuda or cuda:N. If there are several GPUs, auto and cuda use them all."""
     executor: Literal["local", "ray"] = "local"
@@ -85,9 +86,9 @@ class StudyWorking:
 
 
 if TYPE_CHECKING:
-    WorkingFlags: TypeAlias = Any
+    StudyExecutionFlags: TypeAlias = Any
 else:
-    WorkingFlags = flags_of(StudyWorking, Group("How to run it", sort_key=2))
+    StudyExecutionFlags = flags_of(StudyExecution, Group("How to run it", sort_key=2))
 
 
 @app.command(group=TRAINING)
@@ -100,11 +101,11 @@ def study(
     seeds: int | None = None,
     recipe: RecipeFlags = None,
     out_directory: Annotated[Path, Output] = Path("study"),
-    working: WorkingFlags = None,
+    execution: StudyExecutionFlags = None,
     dry_run: bool = False,
     noise: float | None = None,
     print_commands: bool = False,
-    until_told: bool = False,
+    until_sure: bool = False,
     trust: Trusted = (),
     quiet: Quiet = False,
 ) -> int:
@@ -124,7 +125,7 @@ def study(
         seeds: Runs of each combination, with seeds counted up from --seed. Default: 1.
         recipe: Fields of the recipe.
         out_directory: Directory of the study.
-        working: How the runs are spread.
+        execution: How the runs are spread.
         dry_run: Write nothing. Print the runs, their cost, and an estimate of their time on this
             machine, by a timed probe of about a minute. If sizes are swept, also print how likely
             the plan decides whether a smaller one stands in for the largest.
@@ -132,13 +133,15 @@ def study(
             by the number of images on which errors are measured.
         print_commands: Train nothing. Plan the study, and print one command for each run that is
             not finished, for a queue.
-        until_told: Then add runs as lowres decide does, until the verdict on the smallest and the
-            largest size is sure, with at most 24 further runs.
+        until_sure: After the study, add up to 24 runs as lowres decide does, until the verdict on
+            the smallest and the largest size is sure.
         trust: Code that a study or a plan file may import.
         quiet: Show no progress.
     """
-    ways = StudyWorking(**given_values(working))
-    _check_ways(ways, dry_run=dry_run, print_commands=print_commands, until_told=until_told)
+    ways = StudyExecution(**given_values(execution))
+    _refuse_contradictions(
+        ways, dry_run=dry_run, print_commands=print_commands, until_sure=until_sure
+    )
     deviation = _deviation(noise, dry_run=dry_run)
     from lowres.store.store import open_store
     from lowres.study.axes import expand
@@ -159,7 +162,7 @@ def study(
             )
     else:
         store = open_store(path)
-        base, axes, points = _wanted(path, axis, plan, seeds, given_values(recipe))
+        base, axes, points = _wanted(store, axis, plan, seeds, given_values(recipe))
         recipes = expand(base, axes, points)
         refuse_untrusted(recipes)
         if not print_commands:  # the machines of a queue may have what this one lacks
@@ -181,36 +184,40 @@ def study(
             executor, ways.training_flags, workers=workers_of(executor), track=track
         )
     except KeyboardInterrupt:
-        flags = trust_flags(run.recipe for run in planned.runs)
-        again = shlex.join(("lowres", "study", str(planned.path), *flags))
-        raise KeyboardInterrupt(again) from None
+        raise KeyboardInterrupt(_again(planned)) from None
     out.lines(f"  {name}: {reason}" for name, reason in summary.failed.items())
     whole = summary.finished == len(planned.runs)
-    again = "" if whole else f"; to try again, run: lowres study {planned.path}"
+    again = "" if whole else f"; to try again, run: {_again(planned)}"
     out.print(
         f"{planned.path}: {summary.finished} of {len(planned.runs)} runs finished, "
         f"{len(summary.failed)} failed{again}; for the results, run: lowres report {planned.path}"
     )
-    if whole and until_told:
+    if whole and until_sure:
         from lowres.cli.verdicts import decide
 
-        return decide(planned.path, working=working, quiet=quiet)
+        return decide(planned.path, execution=execution, quiet=quiet)
     return int(not whole)
 
 
-def _check_ways(
-    working: StudyWorking, *, dry_run: bool, print_commands: bool, until_told: bool
+def _again(planned: Study) -> str:
+    """Return the command that resumes a study."""
+    flags = trust_flags(run.recipe for run in planned.runs)
+    return shlex.join(("lowres", "study", str(planned.path), *flags))
+
+
+def _refuse_contradictions(
+    execution: StudyExecution, *, dry_run: bool, print_commands: bool, until_sure: bool
 ) -> None:
     """Refuse flags that contradict each other, and a missing torch, before anything is written."""
-    if until_told and (dry_run or print_commands):
-        raise StudyError("--until-told trains: leave out --dry-run and --print-commands")
+    if until_sure and (dry_run or print_commands):
+        raise StudyError("--until-sure trains: leave out --dry-run and --print-commands")
     if dry_run and print_commands:
         raise StudyError("--dry-run writes nothing, and --print-commands plans: choose one of them")
-    if dry_run and working.executor == "ray":
+    if dry_run and execution.executor == "ray":
         raise StudyError("--dry-run measures this machine: leave out --executor ray")
-    if print_commands and (working.executor == "ray" or working.jobs is not None):
+    if print_commands and (execution.executor == "ray" or execution.jobs is not None):
         raise StudyError("--print-commands runs nothing: leave out --executor and --jobs")
-    if working.executor == "local" and not print_commands:
+    if execution.executor == "local" and not print_commands:
         require("torch", "train")
 
 
@@ -228,7 +235,7 @@ def _deviation(noise: float | None, *, dry_run: bool) -> float | None:
 
 
 def _wanted(
-    store: Path,
+    store: Store,
     axis: Sequence[str],
     plan: Path | None,
     seeds: int | None,
@@ -242,14 +249,14 @@ def _wanted(
     trust_given(values.items())
     trust_given((one.name, value) for one in flagged for value in one.values)
     planned = read_plan(plan) if plan else PlanFile()
-    named = named_recipe(values.pop("recipe", None) or planned.recipe or "paper")
+    named = named_recipe(values.pop("recipe", None) or planned.recipe or "paper").on(store.variants)
     base = changed(changed(named, planned.base), values)
     axes = [*flagged, *planned.axes]
     count = planned.seeds if seeds is None else seeds
     if not (axes or planned.points or count):
         raise StudyError(
-            f"a study needs an axis; run, for example: lowres study {store} --axis lr=0.01,0.05; "
-            f"to train one network, run: lowres train {store}"
+            f"a study needs an axis; run, for example: lowres study {store.path} --axis "
+            f"lr=0.01,0.05; to train one network, run: lowres train {store.path}"
         )
     if count is not None and count < 1:
         raise StudyError(f"--seeds must be at least 1, was {count}")
@@ -265,29 +272,29 @@ def _wanted(
     return base, axes, planned.points
 
 
-def make_executor(working: StudyWorking, runs: int) -> Executor:
+def make_executor(execution: StudyExecution, runs: int) -> Executor:
     """Return what trains runs: processes that share the cores or GPUs, or a Ray cluster.
 
     Args:
-        working: how the user wants them to be spread.
+        execution: how the user wants them to be spread.
         runs: the number of runs.
     """
-    if working.executor == "ray":
+    if execution.executor == "ray":
         from lowres.work.ray import RayCluster
 
-        on_gpu = {"cpu": False, "cuda": True}.get(working.device)
-        threads = working.threads or 1
-        return RayCluster(working.address, threads=threads, gpus=on_gpu, jobs=working.jobs)
+        on_gpu = {"cpu": False, "cuda": True}.get(execution.device)
+        threads = execution.threads or 1
+        return RayCluster(execution.address, threads=threads, gpus=on_gpu, jobs=execution.jobs)
     torch = require("torch", "train")
     from lowres.work.processes import LocalProcesses, gpu_names, share_cores
 
-    use_gpus = working.device.startswith("cuda") or (
-        working.device == "auto" and torch.cuda.is_available()
+    use_gpus = execution.device.startswith("cuda") or (
+        execution.device == "auto" and torch.cuda.is_available()
     )
-    gpus = gpu_names(torch.cuda.device_count()) if use_gpus and ":" not in working.device else ()
+    gpus = gpu_names(torch.cuda.device_count()) if use_gpus and ":" not in execution.device else ()
     gpus = gpus if len(gpus) > 1 else ()
-    at_a_time = working.jobs or (max(1, min(len(gpus), runs)) if use_gpus else None)
-    jobs, threads = share_cores(runs, at_a_time, working.threads)
+    at_a_time = execution.jobs or (max(1, min(len(gpus), runs)) if use_gpus else None)
+    jobs, threads = share_cores(runs, at_a_time, execution.threads)
     return LocalProcesses(jobs, threads, gpus)
 
 
@@ -298,10 +305,10 @@ def workers_of(executor: Executor) -> int | None:
     return executor.jobs if isinstance(executor, LocalProcesses) else None
 
 
-def _print_commands(planned: Study, working: StudyWorking) -> int:
-    flags = ["--device", working.device] if working.device != "auto" else []
-    flags += [] if working.callback is None else ["--callback", working.callback]
-    flags += ["--threads", str(working.threads)] if working.threads is not None else []
+def _print_commands(planned: Study, execution: StudyExecution) -> int:
+    flags = ["--device", execution.device] if execution.device != "auto" else []
+    flags += [] if execution.callback is None else ["--callback", execution.callback]
+    flags += ["--threads", str(execution.threads)] if execution.threads is not None else []
     commands = [shlex.join(command) for command in planned.commands(flags)]
     if any("\n" in command or visible(command) != command for command in commands):
         raise StudyError(
@@ -315,7 +322,7 @@ def _print_commands(planned: Study, working: StudyWorking) -> int:
 def _forecast(
     store: Store,
     drafts: Sequence[RunSummary],
-    working: StudyWorking,
+    execution: StudyExecution,
     noise: float | None,
     track: Track,
 ) -> int:
@@ -323,9 +330,9 @@ def _forecast(
     from lowres.study.forecast import forecast, lines
     from lowres.work.processes import LocalProcesses
 
-    executor = make_executor(working, sum(not draft.finished for draft in drafts))
+    executor = make_executor(execution, sum(not draft.finished for draft in drafts))
     assert isinstance(executor, LocalProcesses)
-    out.lines(lines(forecast(store, drafts, executor, ("--device", working.device), track=track)))
+    out.lines(lines(forecast(store, drafts, executor, ("--device", execution.device), track=track)))
     images = store.splits.get(drafts[0].recipe.measured_split(store.splits), 0)
     out.lines(chances(drafts, images, noise) if images else ())
     return 0

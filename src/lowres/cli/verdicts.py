@@ -5,24 +5,24 @@ from __future__ import annotations
 import json
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 from cyclopts import Parameter
 
 from lowres.call import split_at_commas
 from lowres.cli.app import TRAINING, app, err, out
 from lowres.cli.flags import Commas, LocalPath, Quiet, Trusted, given_values, share_of_points
-from lowres.cli.studies import StudyWorking, WorkingFlags, make_executor, workers_of
+from lowres.cli.studies import StudyExecution, StudyExecutionFlags, make_executor, workers_of
 from lowres.errors import StudyError
 from lowres.networks.imported import trust as trust_names
 from lowres.progress import shown, silent
+from lowres.study.results_files import ErrorUnit
 from lowres.text import count, duration
 
 if TYPE_CHECKING:
     from lowres.study.decide import Look
 
 Names: TypeAlias = Annotated[tuple[str, ...], Commas]
-UnitOfError: TypeAlias = Literal["share", "percent", "accuracy", "accuracy-percent"]
 
 
 @app.command(group=TRAINING)
@@ -37,24 +37,25 @@ def judge(
     metric: Names = (),
     images: int | None = None,
     error: str | None = None,
-    unit: UnitOfError | None = None,
+    unit: ErrorUnit | None = None,
     axes: Names = (),
     as_json: Annotated[bool, Parameter(name="--json")] = False,
 ) -> None:
-    """Decide whether one side of some results stands in for the other, without training.
+    """Judge whether the proxy's results can stand in for the target's, without training.
 
-    Results of any origin: a folder of runs, such as a study; a table as CSV, TSV or Parquet, one
-    row a run; the journal file of an Optuna study; or a folder of outputs of timm's train.py.
-    Columns of a table: error (share from 0 to 1; inf or empty if the run diverged), seed, and
-    optionally cost. Every other column is a decision that was swept, such as lr, or sets the sides
-    apart. For a folder of runs, the columns are the recipe fields and size, filter, fit and rule.
-    Runs have their curves, too: epochs=5 is the fifth epoch of longer runs if no run is that short,
-    and step=5 is the value that Optuna's trials reported at step 5.
+    RESULTS is a folder of runs, such as a study; a CSV, TSV or Parquet table with one row a run;
+    the journal file of an Optuna study; or a folder of outputs of timm's train.py.
+
+    A table has the columns error (share from 0 to 1; inf or empty if the run diverged), seed, and
+    optionally cost. Every other column is a swept decision, such as lr, or sets the sides apart.
+    For a folder of runs, the columns are the recipe fields and size, filter, fit and rule. If no
+    run is that short, epochs=5 means the fifth epoch of longer runs. For Optuna, step=5 means the
+    value that a trial reported at step 5.
 
     Example: lowres judge results.csv --proxy size=16 --target size=64 --bearable 1
 
     Args:
-        results: The results. With TARGET-RESULTS, those of the proxy.
+        results: All results. With TARGET-RESULTS, those of the proxy alone.
         target_results: The results of the target, if they are elsewhere.
         proxy: The cheap side: COLUMN=VALUE, several separated by commas.
         target: The side that matters, in the same form.
@@ -120,7 +121,7 @@ def decide(
     target: str | None = None,
     bearable: float | None = None,
     at_most: int = 24,
-    working: WorkingFlags = None,
+    execution: StudyExecutionFlags = None,
     dry_run: bool = False,
     trust: Trusted = (),
     quiet: Quiet = False,
@@ -129,8 +130,8 @@ def decide(
 
     A round trains the configuration that the proxy chose and its strongest rival on the target,
     with one more seed each. If the target lacks configurations, lowres trains these first, with one
-    seed. It stops when the verdict is sure or --at-most runs were added. You can interrupt it: the
-    same command resumes. The looks are recorded in decide.json.
+    seed. It stops when the verdict is sure or --at-most runs were added. After an interrupt, run
+    the same command again: it resumes. decide.json records the verdict after each round.
 
     Example: lowres decide study --proxy size=16 --target size=64 --bearable 1
 
@@ -141,7 +142,7 @@ def decide(
         bearable: Points of error that a choice may cost. Default: 1, or the standard deviation of a
             run on the target if that is larger.
         at_most: Runs to add.
-        working: How the runs are spread.
+        execution: How the runs are spread.
         dry_run: Train nothing. Print the verdict so far, the next runs, their time, and the chance
             of a sure answer by 6, 12, 24 and 48 further runs.
         trust: Code that the study may import.
@@ -153,7 +154,7 @@ def decide(
     if at_most < 0:
         raise StudyError(f"--at-most must be 0 or more, was {at_most}")
     trust_names(*trust)
-    ways = StudyWorking(**given_values(working))
+    ways = StudyExecution(**given_values(execution))
     study = Study.open(path)
     if proxy is None or target is None:
         smallest, largest = default_sides(study)

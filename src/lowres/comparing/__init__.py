@@ -1,1 +1,1 @@
-"""Whether two sets are the same, and which known set one is."""
+"""Comparing sets: whether two are the same, which known set one is, what occurs in one twice."""

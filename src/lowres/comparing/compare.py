@@ -31,7 +31,7 @@ stay well below."""
 SHOWN = 5
 """Images or classes of one kind that are named in the text."""
 
-Names = tuple[Sequence[str], Sequence[str]]
+ClassNames = tuple[Sequence[str], Sequence[str]]
 """Class names by label of both sets."""
 
 RowPairs = tuple[Rows, Rows]
@@ -275,7 +275,7 @@ def compare_sets(
 
 def _named(
     one: SmallImages, other: SmallImages, prints: tuple[Fingerprints, Fingerprints]
-) -> tuple[str, Names]:
+) -> tuple[str, ClassNames]:
     """Return the class names of both sets; numbers become the names that fit the images best."""
     numbers = _numbers(one.classes), _numbers(other.classes)
     unchanged = (one.classes, other.classes)
@@ -318,7 +318,7 @@ def _numbers(classes: Sequence[str]) -> list[int] | None:
     return numbers if len(set(numbers)) == len(numbers) else None
 
 
-def _class_numbers(prints: tuple[Fingerprints, Fingerprints], names: Names) -> RowPairs:
+def _class_numbers(prints: tuple[Fingerprints, Fingerprints], names: ClassNames) -> RowPairs:
     """Return the class of each row of both sets, (N,) and (M,): its place among all names."""
     number = {name: place for place, name in enumerate(sorted({*names[0], *names[1]}))}
     ours, theirs = (
@@ -340,7 +340,7 @@ def _compare_split(
     split: str,
     sets: tuple[SmallImages, SmallImages],
     prints: tuple[Fingerprints, Fingerprints],
-    names: Names,
+    names: ClassNames,
 ) -> SplitComparison:
     ours, theirs = prints
     classes = _class_numbers(prints, names)

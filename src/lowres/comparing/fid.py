@@ -124,10 +124,10 @@ def fid_statistics(
     return out
 
 
-def _checked(found: Any, count: int) -> list[NDArray[np.float64]]:  # noqa: ANN401  of the user's
+def _checked(found: object, count: int) -> list[NDArray[np.float64]]:
     """Return pooled features, and spatial ones if there are, each (B, D) float64."""
     both = list(found) if isinstance(found, tuple) else [found]
-    arrays = [np.asarray(each, np.float64) for each in both]
+    arrays = [np.asarray(each, dtype=np.float64) for each in both]
     shapes = [each.shape for each in arrays]
     right = [len(shape) == 2 and shape[0] == count and shape[1] > 0 for shape in shapes]
     if not (1 <= len(arrays) <= 2 and all(right)):

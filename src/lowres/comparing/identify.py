@@ -29,7 +29,7 @@ ILSVRC_COUNTS = {"train": 1_281_167, "val": 50_000}
 READ_BYTES = 1 << 22
 
 
-class Published(NamedTuple):
+class PublishedChecksum(NamedTuple):
     """A published checksum of a file of the released data."""
 
     algorithm: str
@@ -39,7 +39,7 @@ class Published(NamedTuple):
 
 
 @cache
-def published() -> tuple[Published, ...]:
+def published() -> tuple[PublishedChecksum, ...]:
     """List the published checksums.
 
     SHA-256 of the npz archives: `checksums.tsv` of TensorFlow Datasets' imagenet_resized. MD5 of
@@ -48,7 +48,7 @@ def published() -> tuple[Published, ...]:
     """
     home = resources.files("lowres.comparing")
     text = home.joinpath("released_checksums.txt").read_text("utf-8")
-    return tuple(Published(*line.split(" ", 3)) for line in text.splitlines())
+    return tuple(PublishedChecksum(*line.split(" ", 3)) for line in text.splitlines())
 
 
 def identify(source: Source, index: Index) -> Iterator[str]:

@@ -184,7 +184,9 @@ N1, N2, N4, N56 = (np.uint64(n) for n in (1, 2, 4, 56))
 
 
 @compiled
-def _compare(packed, ends, most, found):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _compare(
+    packed: NDArray[np.uint64], ends: NDArray[np.int64], most: int, found: NDArray[np.int32]
+) -> int:
     """Write the pairs of places with few differing bits to `found`; return their number."""
     number = 0
     for one in range(len(packed)):

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lowres.errors import SourceError, StoreError
+from lowres.errors import SourceError, StoreError, reason
 from lowres.formats.source import Entry, Index, Source
 from lowres.progress import Track
 from lowres.resampling.decode import decode, quiet_decoder
@@ -148,7 +148,9 @@ class SmallImages:
             read = self.source.read(entry)
             return decode(read) if isinstance(read, bytes) else read
         except (SourceError, OSError) as error:
-            raise SourceError(f"{self.source.describe(entry)} cannot be read: {error}") from error
+            raise SourceError(
+                f"{self.source.describe(entry)} cannot be read: {reason(error)}"
+            ) from error
 
     def labels(self, split: str) -> NDArray[np.int64]:
         """Return all labels of a split, (N,) int64."""

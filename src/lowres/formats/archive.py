@@ -1,16 +1,21 @@
 """A tar or zip of class folders, read in place by the rules of a folder (`folder.py`).
 
-Keys, classes and splits are those of the unpacked folder, so a store of either has the same bytes.
-Packed tars cannot be read in place: every image would cost the unpacking of all before it.
+In a folder of archives that are named like splits, such as `train.tar` and `val.tar`, each archive
+is read as a folder of its name. Keys, classes and splits are those of the unpacked folder, so a
+store of either has the same bytes. Packed tars cannot be read in place: every image would cost the
+unpacking of all before it.
 """
 
 from __future__ import annotations
 
 import itertools
+import os
 import shlex
 import zipfile
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from lowres.errors import SourceError
@@ -27,9 +32,10 @@ from lowres.formats.names import (
     split_of,
     unread_form,
 )
-from lowres.formats.source import Entry, Index, Reading, Source
-from lowres.formats.tree import ANNOTATIONS, ClassFolder, Folder, understood
+from lowres.formats.source import Entry, Index, Reading, Source, ignored
+from lowres.formats.tree import ANNOTATIONS, ARCHIVES, ClassFolder, Folder, understood
 from lowres.formats.unlabelled import unlabelled_tree
+from lowres.text import count
 
 LOOKED_AT = 200
 """Members of a tar that are looked at to recognise it."""
@@ -41,8 +47,12 @@ PACKED = (".tgz", ".tbz2", ".txz", ".tzst", ".gz", ".bz2", ".xz", ".zst", ".7z",
 """Suffixes of archives that must be unpacked first."""
 
 
+MOST_FILES = 1000
+"""Files of a folder that are looked at to recognise a folder of archives."""
+
+
 class ArchiveSource(Source):
-    """A tar or zip of images in class folders.
+    """A tar or zip of images in class folders, or a folder of those, one or more a split.
 
     Attributes:
         reading: the level of the classes, or whether labels are read at all.
@@ -57,7 +67,12 @@ class ArchiveSource(Source):
 
     @classmethod
     def recognises(cls, path: Path) -> bool:
-        """Recognise a zip without EDM's list of labels, and a tar of images in folders."""
+        """Recognise archives of images in folders, and a folder of such archives named like splits.
+
+        A zip with EDM's list of labels is another format.
+        """
+        if path.is_dir():
+            return any(split_of(part) and cls.recognises(file) for part, file in _parts(path))
         if not path.is_file():
             return False
         if is_zip(path):
@@ -69,27 +84,55 @@ class ArchiveSource(Source):
         if path.suffix.lower() != ".tar":
             return False
         try:
-            return _has_class_folders(itertools.islice(members(path), LOOKED_AT))
+            return _has_class_folders(itertools.islice(members(path, leave_out=ignored), LOOKED_AT))
         except SourceError:
             return False
 
     def index(self) -> Index:
-        listing = zip_members if is_zip(self.path) else members
-        scan = MembersScan(self.path, listing(self.path), self.content, self.begins)
-        return scan.index(self.reading, "in archive")
+        scan = MembersScan(self.path, self.listing(), self.content, self.begins, parts=self.parts)
+        index = scan.index(self.reading, "in archives" if self.parts else "in archive")
+        if not self.parts:
+            return index
+        others = sorted(
+            child.name
+            for child in self.path.iterdir()
+            if child.stem not in self.parts and not is_system(child.name)
+        )
+        beside = count(len(others), "file") + f" beside the archives: {others[0]}" if others else ""
+        return replace(index, notes=(*index.notes, *([f"left out {beside}"] if others else [])))
+
+    @cached_property
+    def parts(self) -> dict[str, Path]:
+        """The archives of a folder, by what stands in for their folders; none for one archive."""
+        return dict(_parts(self.path)) if self.path.is_dir() else {}
+
+    def listing(self) -> Iterator[Member]:
+        """List the members; those of a folder of archives begin with the name of their archive."""
+        for part, path in self.parts.items() or [("", self.path)]:
+            for name, offset, length in (zip_members if is_zip(path) else members)(
+                path, leave_out=self.leave_out
+            ):
+                yield Member(f"{part}/{name}" if part else name, offset, length)
 
     def read(self, entry: Entry) -> bytes:
-        return self.content(Member(entry.key, entry.offset, entry.length))
+        return self._member(Path(entry.location), Member(entry.key, entry.offset, entry.length))
 
     def content(self, member: Member) -> bytes:
-        """Read a member."""
-        if is_zip(self.path):
-            return read_member(self.ranges, str(self.path), member)
-        return self.ranges.read(str(self.path), member.offset, member.length, member.name)
+        """Read a member of the listing."""
+        part, _, name = member.name.partition("/")
+        if part in self.parts:
+            return self._member(self.parts[part], Member(name, member.offset, member.length))
+        return self._member(self.path, member)
+
+    def _member(self, path: Path, member: Member) -> bytes:
+        if is_zip(path):
+            return read_member(self.ranges, str(path), member)
+        return self.ranges.read(str(path), member.offset, member.length, member.name)
 
     def begins(self, member: Member) -> bytes:
         """Read the first bytes of a member, or none of a long one that must be unpacked."""
-        return first_bytes(member, self.content, packed=is_zip(self.path))
+        path = self.parts.get(member.name.partition("/")[0], self.path)
+        return first_bytes(member, self.content, packed=is_zip(path))
 
 
 class MembersScan(FolderScan):
@@ -101,6 +144,7 @@ class MembersScan(FolderScan):
         content: reads one of them.
         begins: reads its first bytes, to see whether it is an image; `MAGIC_BYTES` are enough.
         own_files: each is a file of its own in a folder, and not a part of the archive.
+        parts: the archives by the first folder in the names of their members, if there are several.
     """
 
     def __init__(
@@ -111,12 +155,14 @@ class MembersScan(FolderScan):
         begins: Callable[[Member], bytes],
         *,
         own_files: bool = False,
+        parts: Mapping[str, Path] | None = None,
     ) -> None:
         super().__init__(root)
         self.listing = listing
         self.content = content
         self.begins = begins
         self.own_files = own_files
+        self.parts = parts or {}
         self.members: dict[str, Member] = {}
 
     def index(self, reading: Reading, form: str) -> Index:
@@ -186,7 +232,8 @@ class MembersScan(FolderScan):
         for row in labelled:
             name = f"{row.location}/{row.key.rpartition('/')[2]}".removeprefix(root)
             _, offset, length = self.members.pop(name)
-            rows.append(Labelled(row.key, row.name, location, offset, length))
+            place = str(self.parts.get(name.partition("/")[0], location))
+            rows.append(Labelled(row.key, row.name, place, offset, length))
         return rows
 
     def class_list(self) -> list[str]:
@@ -209,6 +256,21 @@ def first_bytes(member: Member, content: Callable[[Member], bytes], *, packed: b
     if packed:
         return content(member)[:MAGIC_BYTES] if member.length <= MOST_UNPACKED else b""
     return content(Member(member.name, member.offset, min(member.length, MAGIC_BYTES)))
+
+
+def _parts(folder: Path) -> list[tuple[str, Path]]:
+    """List the archives of a folder without folders, each with its name without the suffix.
+
+    None if there are other folders, too many files, or a name in two forms.
+    """
+    with os.scandir(folder) as children:
+        found = list(itertools.islice(children, MOST_FILES))
+    kept = [child for child in found if not is_system(child.name)]
+    if len(found) == MOST_FILES or any(child.is_dir() for child in kept):
+        return []
+    paths = sorted(folder / child.name for child in kept)
+    archives = [(path.stem, path) for path in paths if path.suffix.lower() in ARCHIVES]
+    return archives if len(dict(archives)) == len(archives) else []
 
 
 def is_zip(path: Path) -> bool:

@@ -15,9 +15,8 @@ from __future__ import annotations
 
 import itertools
 import os
-import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -36,7 +35,18 @@ from lowres.formats.names import (
     wnid_in,
 )
 from lowres.formats.sink import Outline, Sink, png
-from lowres.formats.source import Entry, Index, Source, check_name, file_stamp, refused
+from lowres.formats.source import (
+    Entry,
+    Index,
+    LeaveOut,
+    Source,
+    check_name,
+    file_stamp,
+    is_one_line,
+    odd_name,
+    refused,
+    stamp_of,
+)
 from lowres.formats.tree import ANNOTATIONS, ClassFolder, Folder, understood
 from lowres.text import count
 
@@ -83,13 +93,17 @@ class FolderSource(Source):
         order = class_list(self.path)
         if set(order) != {row.name for rows in found.values() for row in rows}:
             order = []  # a list of other things
-        return assembled(found, read.layout, [*read.notes, *scan.notes(), *self.left_out], order)
+        return assembled(found, read.layout, [*read.notes, *scan.notes()], order)
 
     def read(self, entry: Entry) -> bytes:
+        return self.read_stamped(entry)[0]
+
+    def read_stamped(self, entry: Entry) -> tuple[bytes, str]:
         # Without the objects that Python makes for a file: there are a million.
         descriptor = os.open(self.describe(entry), os.O_RDONLY)
         try:
-            return read_at(descriptor, 0, os.fstat(descriptor).st_size)
+            status = os.fstat(descriptor)
+            return read_at(descriptor, 0, status.st_size), stamp_of(status)
         finally:
             os.close(descriptor)
 
@@ -141,7 +155,7 @@ class FolderScan:
         other_names: names of some, `NAMES_KEPT` or fewer of each folder.
     """
 
-    def __init__(self, root: Path, leave_out: Callable[[str, str], None] = refused) -> None:
+    def __init__(self, root: Path, leave_out: LeaveOut = refused) -> None:
         self.root, self.leave_out = root, leave_out
         self.others: Counter[str] = Counter()
         self.other_names: set[str] = set()
@@ -205,10 +219,8 @@ class FolderScan:
                 prefix = f"{folder.path.removeprefix(base.path).removeprefix('/')}/".lstrip("/")
                 for image in folder.images:
                     key = prefix + image
-                    # Names that are not UTF-8 come with halves of surrogate pairs.
-                    if "\n" in key or (not key.isascii() and re.search("[\ud800-\udfff]", key)):
-                        what = f"a file name must be UTF-8 in one line, was {key!r} in {location!r}"
-                        self.leave_out(what, "rename the file")
+                    if not is_one_line(key):
+                        self.leave_out(odd_name(key, location), "rename the file")
                         continue
                     if listed:
                         name = self.annotated(names, image, location, label)

@@ -26,7 +26,7 @@ from lowres.formats.containers.tar import Member, members
 from lowres.formats.folder import FolderScan, FolderSource, split_folders
 from lowres.formats.indexing import Labelled, assembled
 from lowres.formats.names import SPLIT_NAMES, is_image_name, split_of
-from lowres.formats.source import Entry, Index, Source, check_name
+from lowres.formats.source import Entry, Index, LeaveOut, Source, ignored, is_one_line, odd_name
 from lowres.formats.tree import understood
 from lowres.imagenet import devkit_wnids, find
 
@@ -79,7 +79,7 @@ class IlsvrcSource(FolderSource):
             if path.suffix != ".tar" or path.name.startswith("ILSVRC2012_img_"):
                 return path.name.startswith("ILSVRC2012_img_")
             try:
-                first = next(members(path), None)
+                first = next(members(path, leave_out=ignored), None)
             except SourceError:
                 return False
             return first is not None and bool(_CLASS_TAR.fullmatch(first.name))
@@ -93,12 +93,13 @@ class IlsvrcSource(FolderSource):
         return root != path or not forms <= {CLASS_FOLDERS}
 
     def index(self) -> Index:
-        return _Look(self.path).index()
+        return _Look(self.path, self.leave_out).index()
 
-    def read(self, entry: Entry) -> bytes:
+    def read_stamped(self, entry: Entry) -> tuple[bytes, str]:
         if not _in_tar(entry):
-            return super().read(entry)
-        return self.ranges.read(entry.location, entry.offset, entry.length, entry.key)
+            return super().read_stamped(entry)
+        stamp = self.stamp(entry)
+        return self.ranges.read(entry.location, entry.offset, entry.length, entry.key), stamp
 
     def describe(self, entry: Entry) -> str:
         return Source.describe(self, entry) if _in_tar(entry) else super().describe(entry)
@@ -133,8 +134,8 @@ def small_imagenet(path: Path) -> str | None:
 class _Look:
     """One pass through train and validation; it collects what is left out."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, leave_out: LeaveOut) -> None:
+        self.path, self.leave_out = path, leave_out
         self.root = _tree(path)
         self.notes: list[str] = []
         self.odd: list[str] = []
@@ -176,7 +177,7 @@ class _Look:
     def tar_of_tars(self, path: Path) -> list[Labelled]:
         rows: list[Labelled] = []
         seen: set[str] = set()
-        for member in members(path):
+        for member in members(path, leave_out=self.leave_out):
             if PurePosixPath(member.name).suffix != ".tar" or member.name.startswith("."):
                 self.odd.append(f"{path.name}: {member.name}")
                 continue
@@ -209,7 +210,7 @@ class _Look:
         where, location = f"{path}: {within.name}" if within else str(path), str(path)
         rows = [
             Labelled(f"{wnid}/{member.name}", wnid, location, member.offset, member.length)
-            for member in self.flat_images(members(path, within), where)
+            for member in self.flat_images(members(path, within, self.leave_out), where)
         ]
         if not rows:
             raise SourceError(
@@ -219,7 +220,7 @@ class _Look:
         return rows
 
     def class_folders(self, folder: Path) -> list[Labelled]:
-        scan = FolderScan(folder)
+        scan = FolderScan(folder, self.leave_out)
         split = split_of(folder.name) or "train"
         read = understood(scan.tree(), folder, 1, split=split)
         rows = scan.labelled(read.splits[split])
@@ -227,7 +228,7 @@ class _Look:
         return rows
 
     def flat_tar(self, path: Path) -> list[Labelled]:
-        images = list(self.flat_images(members(path), str(path)))
+        images = list(self.flat_images(members(path, leave_out=self.leave_out), str(path)))
         found = _truth_beside(path.parent)
         if found is None:
             raise SourceError(
@@ -239,8 +240,11 @@ class _Look:
     def flat_folder(self, folder: Path) -> list[Labelled] | None:
         """List validation images in one folder, or return None if nothing labels them."""
         with os.scandir(folder) as children:
-            files = (Member(check_name(child.name, str(folder)), 0, 0) for child in children)
-            images = list(self.flat_images(files, str(folder)))
+            files = [Member(child.name, 0, 0) for child in children]
+        for odd in [file for file in files if not is_one_line(file.name)]:
+            self.leave_out(odd_name(odd.name, folder), "rename the file")
+            files.remove(odd)
+        images = list(self.flat_images(files, str(folder)))
         found = _truth_beside(folder.parent)
         if found is None:
             self.notes.append(
@@ -349,7 +353,7 @@ def _is_small(candidate: Path) -> bool:
     if candidate.suffix != ".tar" or not _SMALL_NAME.fullmatch(candidate.stem):
         return False
     try:
-        names = [member.name for member in islice(members(candidate), 3)]
+        names = [member.name for member in islice(members(candidate, leave_out=ignored), 3)]
     except SourceError:
         return True
     return not any(name.endswith((".cls", ".json")) for name in names)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import json
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from operator import attrgetter
+from pathlib import Path
 from typing import NamedTuple
 
 from lowres.errors import SourceError, nearest
@@ -18,6 +20,9 @@ from lowres.imagenet import SUBSETS, named
 
 _NUMBERED = re.compile(r"(.*?)(\d{1,9})(?:-of-(\d{1,9})(?:-[0-9a-f]+)?)?", re.ASCII | re.DOTALL)
 """A beginning, a number, and perhaps how many there are, with a hash as the Hub appends it."""
+
+_COUNTED = re.compile(r"(?:val_data|test_data|test_batch|test)/\d{5,}(?:/|$)", re.ASCII)
+"""A key of the released batches or of CIFAR, which counts the images in the order of the file."""
 
 
 class Labelled(NamedTuple):
@@ -206,22 +211,93 @@ def split_by_hash(index: Index, val_fraction: float) -> Index:
         SourceError: the fraction is not inside (0, 1), the source has its own splits, or one side
             would be empty.
     """
-    if not 0.0 < val_fraction < 1.0:
-        raise SourceError(f"--val-fraction must lie between 0 and 1, was {val_fraction}")
     if list(index.splits) != ["train"]:
         raise SourceError(
             "--val-fraction is for sources without splits; this source has "
             f"{', '.join(index.splits)}: leave the option out"
         )
-    sides: dict[str, list[Entry]] = {"train": [], "val": []}
-    for entry in index.splits["train"]:
-        number = int.from_bytes(hashlib.sha256(entry.key.encode()).digest()[:8], "big")
-        sides["val" if number < val_fraction * 2**64 else "train"].append(entry)
-    for split, entries in sides.items():
-        if not entries:
+    train, val = _hashed(index, "train", ("train", "val"), "--val-fraction", val_fraction)
+    return _noted(index, replace(index, splits={"train": train, "val": val}))
+
+
+def val_and_test(index: Index, fraction: float | None, file: str | None) -> Index:
+    """Divide the only split beside train into `val` and `test`.
+
+    Args:
+        index: with a split `val` or `test`, not both.
+        fraction: an entry moves to `test` if a hash of its key is below this.
+        file: path of a split file of NAS-Bench-201, in place of a fraction.
+
+    Raises:
+        SourceError: both or neither is given; the source has both splits or none; a side would be
+            empty; or the file does not fit the split.
+    """
+    if (fraction is None) == (file is None):
+        raise SourceError("--test-fraction and --split-file exclude each other: choose one")
+    flag = "--split-file" if fraction is None else "--test-fraction"
+    held_out = [split for split in index.splits if split != "train"]
+    if len(held_out) != 1:
+        raise SourceError(
+            f"{flag} divides the only split beside train, val or test; this source has "
+            f"{', '.join(index.splits)}: "
+            + ("leave it out" if held_out else "add --val-fraction, which makes val first")
+        )
+    if fraction is not None:
+        val, test = _hashed(index, held_out[0], ("val", "test"), flag, fraction)
+    else:
+        val, test = _by_file(index, held_out[0], Path(str(file)))
+    splits = {split: rows for split, rows in index.splits.items() if split == "train"}
+    note = f"{held_out[0]} is divided: {len(val):,} images are val, {len(test):,} are test"
+    return _noted(index, replace(index, splits=splits | {"val": val, "test": test}), [note])
+
+
+def _hashed(
+    index: Index, split: str, names: tuple[str, str], flag: str, fraction: float
+) -> tuple[tuple[Entry, ...], tuple[Entry, ...]]:
+    """Divide a split by hashes of its keys: the second part has about `fraction` of the entries."""
+    if not 0.0 < fraction < 1.0:
+        raise SourceError(f"{flag} must lie between 0 and 1, was {fraction}")
+    # val is a part of train by these hashes, and test a part of val, so they must differ.
+    salt = "test " if names[1] == "test" else ""
+    sides: tuple[list[Entry], list[Entry]] = [], []
+    for entry in index.splits[split]:
+        digest = hashlib.sha256((salt + entry.key).encode()).digest()
+        sides[int.from_bytes(digest[:8], "big") < fraction * 2**64].append(entry)
+    for name, side in zip(names, sides, strict=True):
+        if not side:
             raise SourceError(
-                f"--val-fraction {val_fraction} of {len(index.splits['train'])} images "
-                f"leaves {split} empty; choose another fraction"
+                f"{flag} {fraction} of {len(index.splits[split])} images leaves {name} empty; "
+                "choose another fraction"
             )
-    parts = {split: tuple(entries) for split, entries in sides.items()}
-    return _noted(index, replace(index, splits=parts))
+    return tuple(sides[0]), tuple(sides[1])
+
+
+def _by_file(index: Index, split: str, file: Path) -> tuple[tuple[Entry, ...], tuple[Entry, ...]]:
+    """Divide a split by the lists `xvalid` and `xtest` of a file."""
+    entries = index.splits[split]
+    try:
+        lists = json.loads(file.read_bytes())
+        # A list is ["int", ["1", "2", ...]].
+        val, test = ([int(row) for row in lists[name][1]] for name in ("xvalid", "xtest"))
+    except OSError as error:
+        raise SourceError(f"--split-file {file} cannot be read: {error}") from error
+    except (ValueError, LookupError, TypeError) as error:
+        raise SourceError(
+            f"--split-file {file} is no split file of NAS-Bench-201: it must be JSON with the "
+            f'lists "xvalid" and "xtest", such as {{"xvalid": ["int", ["1", "2"]], ...}} ({error})'
+        ) from error
+    other = next((entry.key for entry in entries if not _COUNTED.match(entry.key)), None)
+    if other is not None:
+        raise SourceError(
+            f"--split-file {file.name} counts images in the order of the released batches; this "
+            f"source names its images otherwise ({other}): build from the released batches, or "
+            "divide by --test-fraction 0.5"
+        )
+    if sorted(val + test) != list(range(len(entries))):
+        raise SourceError(
+            f"--split-file {file.name} must have each of the {len(entries):,} images of {split} "
+            f"once, counted from 0; it has {len(val):,} for val and {len(test):,} for test, up to "
+            f"{max(val + test, default=0):,}: choose the classes that it was made for, such as "
+            "--classes imagenet16-120"
+        )
+    return tuple(entries[row] for row in sorted(val)), tuple(entries[row] for row in sorted(test))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, NoReturn
+from typing import Any, ClassVar, NoReturn, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,8 @@ from lowres.formats.containers.streams import ByteRanges
 _UNSAFE = re.compile(r"^[./]*$|^/|(?:^|/)\.\.(?:/|$)|[\n\0\\]")
 """An empty name, an absolute path, a step up, and characters that no path should have. One pattern,
 for speed: a million names take a second."""
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +169,14 @@ class Source(ABC):
         """Return a text that differs if the entry may have changed, without reading it."""
         return file_stamp(entry.location)
 
+    def read_stamped(self, entry: Entry) -> tuple[bytes | NDArray[np.uint8], str]:
+        """Return what `read` returns, and the `stamp` from before it; raises as `read`.
+
+        A source with a file for each entry does both with one look-up of the path.
+        """
+        stamp = self.stamp(entry)
+        return self.read(entry), stamp
+
     def describe(self, entry: Entry) -> str:
         """Return where you find the entry: a path, or an archive and member."""
         return f"{entry.location}: {entry.key}"
@@ -175,17 +186,43 @@ class Source(ABC):
         return None
 
 
+LeaveOut: TypeAlias = Callable[[str, str], None]
+"""`Source.leave_out`, or a function in its place."""
+
+
 def refused(what: str, remedy: str) -> NoReturn:
     """Raise SourceError for a name or folder that cannot be taken."""
     raise SourceError(f"{what}; {remedy}")
 
 
+def ignored(what: str, remedy: str) -> None:
+    """Leave out a name without a word: for a quick look."""
+
+
+def is_one_line(name: str) -> bool:
+    """Return whether a name is one line of UTF-8, so that it can be a key.
+
+    Names on disk and in archives that are not UTF-8 come with halves of surrogate pairs.
+    """
+    return "\n" not in name and (name.isascii() or not _SURROGATE.search(name))
+
+
+def odd_name(name: str, where: Path | str) -> str:
+    """Return what `Source.leave_out` says of a name that is not one line of UTF-8."""
+    return f"a file name must be UTF-8 in one line, was {name!r} in {str(where)!r}"
+
+
 def file_stamp(path: Path | str) -> str:
     """Return size and time of change of a file, or the reason why it cannot be read."""
     try:
-        status = Path(path).stat()
+        status = os.stat(path)  # noqa: PTH116  a million Paths cost a second
     except OSError as error:
         return error.strerror or type(error).__name__
+    return stamp_of(status)
+
+
+def stamp_of(status: os.stat_result) -> str:
+    """Return size and time of change of a file."""
     return f"{status.st_size} {status.st_mtime_ns}"
 
 

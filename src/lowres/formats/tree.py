@@ -7,7 +7,8 @@ other reading makes sense, and refuses the tree where two readings do.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -163,6 +164,7 @@ class _Tree:
         found = {name: self.classes(name, parts, level) for name, parts in splits.items()}
         if any(each.is_listed for each in found.get("val", ())):
             layout = "Tiny ImageNet"
+        self.note_joined(found, level)
         return Understood(found, layout, self.notes)
 
     def splits(self, base: Folder) -> dict[str, list[Folder]]:
@@ -315,17 +317,17 @@ class _Tree:
                     if below is not listed
                 ]
                 continue
-            loose = len(base.images)
+            above = [at for depth in range(level) for at in base.at(depth) if at.images]
             if base.is_flat and base.images and all(map(wnid_in, base.images)):
                 found.append(ClassFolder(None, base, base))
-                loose = 0
+                above = []
             elif base.is_flat and split == "train":
                 raise SourceError(f"{self.path(base)} {self.flat(base, [base])}")
             found += [ClassFolder(_class_of(at.name), at, base) for at in base.at(level)]
-            loose += sum(len(at.images) for n in range(1, level) for at in base.at(n))
-            if loose:
-                name = base.name or self.where.name
-                self.notes.append(f"left out {loose} images in {name} without a class folder")
+            if loose := sum(len(at.images) for at in above):
+                what = count(loose, "image that is", "images that are")
+                places = ", ".join(f"{at.name or self.where.name} {len(at.images)}" for at in above)
+                self.notes.append(f"left out {what} in no class folder: {places}")
             empty = [b for b in base.folders.values() if not (b.count or b.is_closed)]
             if empty and base.filled and level == 1 and split == "train":
                 raise SourceError(
@@ -333,6 +335,36 @@ class _Tree:
                     "labels of other classes would change: fill or remove the folder"
                 )
         return found
+
+    def note_joined(self, found: Mapping[str, Sequence[ClassFolder]], level: int) -> None:
+        """Note the classes that join the images of several folders, and how to separate them."""
+        joined: dict[str, tuple[str, int]] = {}
+        same: dict[str, str] = {}
+        for rows in found.values():
+            places: dict[tuple[int, str], list[str]] = defaultdict(list)
+            for name, top, base, _ in rows:
+                if name is None:
+                    continue
+                places[id(base), name].append(top.path)
+                for at in top.walk():
+                    parts = [at.path] * bool(at.images) + [below.path for below in at.filled]
+                    if len(parts) > 1:
+                        depth = at.path.count("/") - top.path.count("/") + level + 1
+                        joined.setdefault(name, (" and ".join(parts[:2]), depth))
+            for (_, name), paths in places.items():
+                if len(paths) > 1:
+                    same.setdefault(name, " and ".join(paths[:2]))
+        if joined and self.level is None:
+            example, depth = next(iter(joined.values()))
+            self.notes.append(
+                f"{count(len(joined), 'class joins', 'classes join')} the images of several "
+                f"folders, such as {example}; if those are the classes, add {FLAG} {depth}"
+            )
+        if same:
+            self.notes.append(
+                f"{count(len(same), 'class joins', 'classes join')} folders of the same name, such "
+                f"as {next(iter(same.values()))}"
+            )
 
     def path(self, folder: Folder) -> Path:
         return self.where / folder.path

@@ -30,8 +30,7 @@ class UnlabelledSource(FolderSource):
 
     def index(self) -> Index:
         scan = FolderScan(self.path, self.leave_out)
-        index = unlabelled_tree(scan.tree(), scan, self.path)
-        return replace(index, notes=(*index.notes, *self.left_out))
+        return unlabelled_tree(scan.tree(), scan, self.path)
 
 
 def unlabelled_tree(tree: Folder, scan: FolderScan, where: Path) -> Index:
@@ -68,8 +67,13 @@ def unlabelled_index(
 
 
 def index_of(source: Source, reading: Reading) -> Index:
-    """List a source; put all images of a labelled set into one class if `reading` asks for that."""
+    """List a source and note what it left out.
+
+    All images of a labelled set get one class if `reading` asks for that.
+    """
     index = source.index()
+    if source.left_out:
+        index = replace(index, notes=(*index.notes, *source.left_out))
     if not (reading.unlabelled and index.labelled):
         return index
     splits = {

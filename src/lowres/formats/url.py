@@ -17,7 +17,7 @@ from lowres.formats.containers.remote import WINDOW_BYTES, Remote, RemoteFile, u
 from lowres.formats.containers.tar import Member, Slice, members_in
 from lowres.formats.containers.zip import read_member, zip_members_in
 from lowres.formats.names import MAGIC_BYTES
-from lowres.formats.source import Entry, Index, Reading, Source, check_name
+from lowres.formats.source import Entry, Index, Reading, Source, check_name, is_one_line, odd_name
 
 BUFFER_BYTES = 2**20
 """Read at once of the directory of a zip."""
@@ -37,7 +37,8 @@ class UrlSource(Source):
         super().__init__(path)
         self.url = url_of(path) or str(path)
         self.reading = reading or Reading()
-        self.is_archive = path.suffix.lower() in (".tar", ".zip")
+        first = self.url.partition("::")[0]  # of a chain, the place within the others
+        self.is_archive = first.lower().endswith((".tar", ".zip"))
 
     @classmethod
     def recognises(cls, path: Path) -> bool:
@@ -94,17 +95,20 @@ class UrlSource(Source):
         path = self.remote.path
         if not self.is_archive:
             for name in self.remote.walk(path):
-                yield Member(check_name(name, self.url), 0, 0)
+                if is_one_line(name):
+                    yield Member(check_name(name, self.url), 0, 0)
+                else:
+                    self.leave_out(odd_name(name, self.url), "rename the file")
             return
         size = self.remote.size(path)
         if is_zip(self.path):
             opened = RemoteFile(self.remote, path, size)
             with io.BufferedReader(opened, BUFFER_BYTES) as file:
-                yield from zip_members_in(file, size, self.url)
+                yield from zip_members_in(file, size, self.url, self.leave_out)
             return
 
         def read(offset: int, length: int) -> bytes:
             length = max(0, min(length, size - offset))
             return self.remote.read(path, offset, length, "a header")
 
-        yield from members_in(Slice(read, 0, size, WINDOW_BYTES), self.url)
+        yield from members_in(Slice(read, 0, size, WINDOW_BYTES), self.url, self.leave_out)

@@ -125,7 +125,7 @@ class _Listing:
 
     def __init__(self, source: WebDatasetSource) -> None:
         self.path = source.path
-        self.ranges = source.ranges
+        self.ranges, self.leave_out = source.ranges, source.leave_out
         self.notes: list[str] = []
         self.others: Counter[str] = Counter()
         self.labels: dict[Label, Label] = {}
@@ -166,7 +166,7 @@ class _Listing:
         """
         parts: dict[str, dict[str, Member]] = defaultdict(dict)
         dotted: dict[str, dict[str, dict[str, Member]]] = defaultdict(lambda: defaultdict(dict))
-        for member in members(path):
+        for member in members(path, leave_out=self.leave_out):
             stem, suffix = _parted(member.name)
             inner, dot, last = suffix.rpartition(".")
             if last not in IMAGES | LABELS:

@@ -1,1 +1,1 @@
-"""Networks: the paper's, timm's and your own."""
+"""Networks: the paper's, timm's and your own, with their sizes and costs."""

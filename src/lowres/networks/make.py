@@ -67,9 +67,11 @@ def _make_foreign(recipe: Recipe, classes: int) -> nn.Module:
     except RunError:
         raise
     except (TypeError, ValueError, RuntimeError, AssertionError, LookupError) as error:
+        own = isinstance(error, TypeError) and not recipe.model.startswith(TIMM)
+        called = "; lowres calls it as function(classes, size, arguments by name)" if own else ""
         raise RunError(
             f"model {recipe.model} cannot be made for {classes} classes at {recipe.size} px: "
-            f"{error}"
+            f"{error}{called}"
         ) from error
     if not isinstance(made, nn.Module):
         raise RunError(

@@ -82,7 +82,7 @@ class WideResNet(nn.Module):
     def __init__(self, shape: Shape, details: Details | None = None) -> None:
         super().__init__()
         details = details or Details(conv_bias=shape.conv_bias)
-        self.shape = shape
+        self.shape, self.details = shape, details
         self.stem = nn.Conv2d(3, STEM_CHANNELS, 3, 1, 1, bias=False)
         self.stem_norm = details.norm(STEM_CHANNELS)
         blocks = []
@@ -103,7 +103,7 @@ class WideResNet(nn.Module):
                 incoming = channels
         self.blocks = nn.Sequential(*blocks)
         self.norm = details.norm(incoming)
-        self.dense = nn.Linear(incoming, shape.classes)
+        self.dense: nn.Module = nn.Linear(incoming, shape.classes)
         self.apply(_initialise)
 
     @classmethod

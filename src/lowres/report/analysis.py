@@ -5,16 +5,12 @@ Page, Markdown, JSON and charts only show these numbers.
 
 from __future__ import annotations
 
-import shlex
 from collections import Counter, defaultdict
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
-from itertools import combinations
-from typing import Literal, TypeVar
+from pathlib import Path
 
-import numpy as np
-
+from lowres.report.best import BestRun, best_run
 from lowres.report.curves import (
     AnytimeCurve,
     ConfigurationCost,
@@ -29,84 +25,27 @@ from lowres.report.curves import (
     shifts,
     spent,
 )
-from lowres.report.reading import Row, fields_but, label, mean, swept_fields
-from lowres.report.targets import TimeToError, of_rows
-from lowres.statistics import (
-    Comparison,
-    Difference,
-    Figure,
-    Law,
-    Verdict,
-    ceiling,
-    compare_values,
-    judge,
-    learning_rate_law,
-    mean_errors,
-    pair_up,
-    rank_correlation,
+from lowres.report.fields import FieldResult, field_results
+from lowres.report.pairs import (
+    ONLY,
+    HalvedSizes,
+    JudgedPair,
+    halved_sizes,
+    judged_pairs,
+    main_pair,
 )
-from lowres.statistics.answers import BANDS
+from lowres.report.reading import Row, fields_but, grouped, label, swept_fields
+from lowres.report.targets import TimeToError, of_rows
+from lowres.report.without import Without, without_listed
+from lowres.statistics import Law, learning_rate_law
 from lowres.statistics.law import FEWEST_SIZES
-from lowres.study.study import Damaged
-from lowres.study.validation_images import ImageFindings, covariance, image_findings
-from lowres.text import count, duration, value as value_text
+from lowres.study.runs import Damaged
+from lowres.study.validation_images import ImageFindings, image_findings
+from lowres.text import count
+from lowres.training.run import result_line
 from lowres.variant import Variant
 
-Key = TypeVar("Key", bound=Hashable)
-
 NOTHING = "No verdict yet: no configuration was finished on two sizes of one filter."
-
-ONLY = "the only one"
-"""What a configuration is called where nothing was swept but the size."""
-
-FEWEST_OF_WIDTHS = 3
-"""Configurations below which two widths are not compared at all: every study has such pairs."""
-
-
-@dataclass(frozen=True, slots=True)
-class JudgedPair:
-    """A proxy and a target that the same configurations were run on.
-
-    Attributes:
-        kind: how they differ: size or width.
-        verdict: the answer and its figures.
-        sentence: the answer in words, with the next step if it is not sure.
-        kendall: Kendall's tau of the mean errors; shown, and no part of the answer.
-        ceiling: the tau that noise of the target's seeds allows even a perfect proxy.
-        saving: operations of the same search on the target, over those of the proxy's runs and one
-            run of its choice on the target; None where the proxy does not stand in, or if they
-            were not counted.
-        configurations: in words.
-        proxy_errors: mean error of each on the proxy, a share, inf if one diverged.
-        target_errors: the same on the target.
-        round_s: training time of two runs on the target, which a round of `lowres decide` adds.
-    """
-
-    kind: Literal["size", "width"]
-    verdict: Verdict
-    sentence: str
-    kendall: Figure
-    ceiling: Figure
-    saving: float | None
-    configurations: tuple[str, ...]
-    proxy_errors: tuple[float, ...]
-    target_errors: tuple[float, ...]
-    round_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class FieldResult:
-    """The filters of one size, or the values of another field in words, against each other.
-
-    Attributes:
-        title: filters and their size (fit and rule if they are not the defaults), or the field.
-        comparison: their differences.
-        sentence: the finding with its numbers.
-    """
-
-    title: str
-    comparison: Comparison
-    sentence: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +67,10 @@ class Analysis:
         spent: cost and best error of each variant.
         filters: filters, and values of other fields in words, against each other.
         images: what single validation images say about the pair of the first screen.
+        best: the best run, with its worst classes; None if none trained.
+        halved: what successive halving over the sizes would have paid and lost; None below four
+            configurations.
+        without: errors without the images that a file lists; None if the user named no file.
         damaged: runs that are left out, because a file of theirs is damaged or missing.
     """
 
@@ -145,12 +88,20 @@ class Analysis:
     spent: list[VariantCost]
     filters: list[FieldResult]
     images: ImageFindings | None
+    best: BestRun | None
+    halved: HalvedSizes | None
+    without: Without | None = None
     damaged: Sequence[Damaged] = ()
 
     @property
     def variants(self) -> tuple[str, ...]:
         """The variants of all runs, by size."""
         return tuple(dict.fromkeys(row.recipe.variant for row in self.rows))
+
+    @property
+    def alone(self) -> BestRun | None:
+        """The only run, if it trained: then there is nothing to compare."""
+        return self.best if len(self.rows) + len(self.damaged) == 1 else None
 
     @property
     def summary(self) -> str:
@@ -165,10 +116,15 @@ class Analysis:
         """The verdicts in words: on pairs with the largest size, learning rates and filters."""
         return [
             *(pair.sentence for pair in self.pairs if self._is_main(pair)),
+            *(() if self.pairs or self.alone else [NOTHING]),
+            *([result_line(self.alone.row.result)] if self.alone else ()),
+            *([self.halved.sentence] if self.halved else ()),
             *self.learning_rate_sentences,
             *(comparison.sentence for comparison in self.filters),
             *(self.images.sentences if self.images else ()),
-        ] or [NOTHING]
+            *(self.best.sentences if self.best else ()),
+            *([self.without.sentence] if self.without else ()),
+        ]
 
     @property
     def learning_rate_sentences(self) -> list[str]:
@@ -195,6 +151,7 @@ def analyse(
     damaged: Sequence[Damaged] = (),
     study: str = "",
     reach: float | None = None,
+    without: Path | None = None,
 ) -> Analysis:
     """Compute everything that a report shows.
 
@@ -204,6 +161,7 @@ def analyse(
         damaged: runs that are shown with their reason, and left out of everything else.
         study: the folder that `lowres decide` can add runs to; empty if it is no study.
         reach: an error, a share; None to ask for none.
+        without: a file that lists images, see `without.read_listed`.
     """
     swept = swept_fields(rows)
     curves, points = responses(rows, swept), costs(rows, swept)
@@ -227,6 +185,9 @@ def analyse(
         filters=field_results(rows, swept),
         damaged=damaged,
         images=images,
+        best=best_run(rows, first),
+        halved=halved_sizes(rows, swept, first),
+        without=None if without is None else without_listed(rows, swept, without),
     )
 
 
@@ -242,44 +203,11 @@ def _law(curves: Sequence[ResponseCurve]) -> Law | None:
     )
 
 
-def judged_pairs(
-    rows: Sequence[Row], swept: Sequence[str], bearable: float | None = None, study: str = ""
-) -> list[JudgedPair]:
-    """Judge all pairs of sizes of one filter, and all widths against the widest.
-
-    Sizes come first, those with the largest target before the others; then the nearest proxy.
-    """
-    finished = [row for row in rows if row.finished]
-    by_variant = _grouped(finished, lambda row: row.variant)
-    found: list[JudgedPair | None] = []
-    decide = partial(decide_command, study, rows) if study else None
-    names = fields_but(swept, "variant")
-    pairs = sorted(
-        combinations(sorted(by_variant), 2), key=lambda pair: (pair[1].size, pair[0].size)
-    )
-    for proxy, target in reversed(pairs):
-        alike = (proxy.filter, proxy.fit, proxy.rule) == (target.filter, target.fit, target.rule)
-        if alike and proxy.size < target.size:
-            sides = by_variant[proxy], by_variant[target]
-            found.append(
-                _judged("size", sides, (str(proxy), str(target)), names, 1, bearable, decide)
-            )
-    names = fields_but(swept, "variant", "width")
-    for variant, of_variant in sorted(by_variant.items())[::-1]:
-        by_width = _grouped(of_variant, lambda row: row.recipe.width)
-        *narrower, widest = sorted(by_width)
-        for width in narrower[::-1]:
-            called = f"{variant} width {width:g}", f"width {widest:g}"
-            sides = by_width[width], by_width[widest]
-            found.append(_judged("width", sides, called, names, FEWEST_OF_WIDTHS, bearable, decide))
-    return [pair for pair in found if pair is not None]
-
-
 def _image_findings(
     rows: Sequence[Row], swept: Sequence[str], pair: JudgedPair
 ) -> ImageFindings | None:
     names, verdict = fields_but(swept, "variant"), pair.verdict
-    runs = _grouped(
+    runs = grouped(
         [row for row in rows if row.finished],
         lambda row: (row.recipe.variant, label(row.recipe, names) or ONLY),
     )
@@ -288,203 +216,6 @@ def _image_findings(
     )
     called = "" if verdict.choice is None else pair.configurations[verdict.choice]
     return image_findings((verdict.proxy, verdict.target), proxy, target, verdict.choice, called)
-
-
-def main_pair(pairs: Sequence[JudgedPair]) -> JudgedPair | None:
-    """Return the pair that a reader wants first.
-
-    Of the pairs of sizes with the largest target, it is the smallest proxy that stands in; if none
-    does, the one with the largest probability.
-    """
-    sizes = [pair for pair in pairs if pair.kind == "size"]
-    if not sizes:
-        return max(pairs, key=lambda pair: pair.verdict.p_bearable, default=None)
-    largest = max(Variant.parse(pair.verdict.target).size for pair in sizes)
-    of_largest = [pair for pair in sizes if Variant.parse(pair.verdict.target).size == largest]
-
-    def rank(pair: JudgedPair) -> tuple[bool, float, float]:
-        stands_in = pair.verdict.answer == BANDS[0][1]
-        size = Variant.parse(pair.verdict.proxy).size
-        # Of two filters, the one with less error.
-        return stands_in, -size if stands_in else pair.verdict.p_bearable, -min(pair.target_errors)
-
-    return max(of_largest, key=rank)
-
-
-def _grouped(rows: Sequence[Row], key: Callable[[Row], Key]) -> dict[Key, list[Row]]:
-    groups = defaultdict(list)
-    for row in rows:
-        groups[key(row)].append(row)
-    return dict(groups)
-
-
-def _judged(
-    kind: Literal["size", "width"],
-    sides: tuple[Sequence[Row], Sequence[Row]],
-    called: tuple[str, str],
-    names: Sequence[str],
-    fewest: int,
-    bearable: float | None,
-    decide: Callable[[Verdict], str] | None,
-) -> JudgedPair | None:
-    """Judge a pair; None if fewer than `fewest` configurations were run on both sides."""
-    proxy, target = (_grouped(rows, lambda row: label(row.recipe, names)) for rows in sides)
-    if len(proxy.keys() & target.keys()) < fewest:
-        return None
-    pair = pair_up(_cells(proxy), _cells(target))
-    common = [str(key) for key in pair.configurations]
-    recipes = [target[key][0].recipe for key in common]
-    verdict = judge(
-        pair.proxy,
-        pair.target,
-        called,
-        axes={name: [_on_axis(getattr(recipe, name)) for recipe in recipes] for name in names},
-        bearable=bearable,
-        image_covariance=covariance([target[key] for key in common]),
-    )
-    in_words = tuple(key or ONLY for key in common)
-    saving = _saving(proxy, target, common, verdict)
-    round_s = 2 * mean([row.seconds for row in sides[1]])
-    return JudgedPair(
-        kind,
-        verdict,
-        _pair_sentence(verdict, in_words, saving, decide, round_s),
-        rank_correlation(pair.proxy, pair.target, "kendall"),
-        ceiling(pair.target, "kendall"),
-        saving,
-        in_words,
-        tuple(mean_errors(pair.proxy).tolist()),
-        tuple(mean_errors(pair.target).tolist()),
-        round_s,
-    )
-
-
-def _on_axis(value: object) -> float | str:
-    plain = isinstance(value, int | float) and not isinstance(value, bool)
-    return float(value) if plain else str(value)  # type: ignore[arg-type]
-
-
-def _saving(
-    proxy: dict[str, list[Row]],
-    target: dict[str, list[Row]],
-    common: Sequence[str],
-    verdict: Verdict,
-) -> float | None:
-    """Return how many times fewer operations the proxy's search took than the target's would."""
-    if verdict.choice is None or not verdict.answer.endswith("stands in"):
-        return None
-    spent = [row.flops for key in common for row in proxy[key]]
-    one = {key: [row.flops for row in target[key]] for key in common}
-    known = [flops for flops in (*spent, *(f for of in one.values() for f in of)) if flops]
-    if len(known) < len(spent) + sum(map(len, one.values())):
-        return None
-    each = {key: mean([flops or 0.0 for flops in of]) for key, of in one.items()}
-    by_proxy = sum(flops or 0.0 for flops in spent) + each[common[verdict.choice]]
-    return sum(each[key] * len(proxy[key]) for key in common) / by_proxy
-
-
-def _pair_sentence(
-    verdict: Verdict,
-    names: Sequence[str],
-    saving: float | None,
-    decide: Callable[[Verdict], str] | None,
-    round_s: float,
-) -> str:
-    choice, rival = ("" if row is None else names[row] for row in (verdict.choice, verdict.rival))
-    parts = [verdict.sentence(choice, rival)]
-    if saving is not None:
-        parts.append(f"Its search takes {saving:.1f} times fewer operations.")
-    if not verdict.sure and decide:
-        parts.append(f"Next: 2 runs, about {duration(round_s)}: {decide(verdict)}")
-    elif not verdict.sure:
-        seeds = max(2, verdict.seeds[0] + 1)
-        parts.append(f"Next: repeat the same lowres study command with --seeds {seeds}.")
-    return " ".join(parts)
-
-
-def decide_command(study: str, rows: Sequence[Row], verdict: Verdict) -> str:
-    """Return the command that adds runs to a study until the answer on a pair is sure."""
-    several = len({row.variant.filter for row in rows}) > 1
-    proxy, of_width, width = verdict.proxy.partition(" width ")
-
-    def side(name: str, width: str) -> str:
-        variant = Variant.parse(name)
-        of_filter = f",filter={variant.filter}" if several else ""
-        return f"size={variant.size}{of_filter}" + (f",width={width}" if of_width else "")
-
-    # A pair of widths is named `16-box width 1`, `width 2`.
-    widest = verdict.target.removeprefix("width ")
-    sides = side(proxy, width), side(proxy if of_width else verdict.target, widest)
-    return shlex.join(["lowres", "decide", study, "--proxy", sides[0], "--target", sides[1]])
-
-
-def _cells(groups: dict[str, list[Row]]) -> Iterator[tuple[str, int, float]]:
-    """Return configuration, seed and error of each run; repeated seeds are numbered."""
-    for key, rows in groups.items():
-        seeds = [row.recipe.seed for row in rows]
-        numbers = seeds if len(set(seeds)) == len(seeds) else range(len(seeds))
-        for number, row in zip(numbers, rows, strict=True):
-            yield key, number, row.error
-
-
-def field_results(rows: Sequence[Row], swept: Sequence[str]) -> list[FieldResult]:
-    """Compare the filters of each size, and the values of each other swept field in words."""
-    names = fields_but(swept, "variant")
-    finished = [row for row in rows if row.finished]
-    # Title, then value, then configuration and seed, to error.
-    cells: dict[str, dict[str, dict[tuple[str, int], float]]] = defaultdict(
-        lambda: defaultdict(dict)
-    )
-    for row in finished:
-        variant = row.variant
-        rest = str(variant).removeprefix(f"{variant.size}-{variant.filter}").lstrip("-")
-        title = f"Filters at {variant.size} px {rest}".rstrip()
-        cell = label(row.recipe, names), row.recipe.seed
-        cells[title][variant.filter][cell] = row.error
-    for name in names:
-        if isinstance(_on_axis(getattr(finished[0].recipe, name)) if finished else 0.0, float):
-            continue
-        title = name.replace("_", " ").capitalize()
-        for row in finished:
-            cell = label(row.recipe, fields_but(swept, name)), row.recipe.seed
-            cells[title][value_text(getattr(row.recipe, name))][cell] = row.error
-    results = []
-    for title, values in cells.items():
-        if len(values) < 2:
-            continue
-        keys = list(dict.fromkeys(key for errors in values.values() for key, _ in errors))
-        seeds = sorted({seed for errors in values.values() for _, seed in errors})
-        table = np.full((len(values), len(keys), len(seeds)), np.nan)
-        for place, errors in enumerate(values.values()):
-            for (key, seed), error in errors.items():
-                table[place, keys.index(key), seeds.index(seed)] = error
-        comparison = compare_values(table, list(values))
-        results.append(FieldResult(title, comparison, _field_sentence(title, comparison)))
-    return results
-
-
-def _field_sentence(title: str, comparison: Comparison) -> str:
-    """Return which values are surely worse or better, and by how much."""
-    if comparison.reason:
-        return f"{title}: undecided ({comparison.reason})"
-    values = len(comparison.names)
-    if comparison.findings:
-        said = "; ".join(_in_words(found, values, "is") for found in comparison.findings)
-    else:
-        largest = max(comparison.main, key=lambda each: abs(each.mean))
-        said = f"no difference is sure; the largest: {_in_words(largest, values, 'seems')}"
-    only = ", for this one alone" if comparison.configurations == 1 else ""
-    blocks = count(comparison.blocks, "run") + " of each"
-    from_how_many = f"{blocks}, {count(comparison.configurations, 'configuration')}{only}"
-    at_once = f" for all {values} at once" if comparison.from_others else ""
-    return f"{title}: {said} ({from_how_many}, 95 %{at_once})"
-
-
-def _in_words(found: Difference, values: int, verb: str) -> str:
-    other = found.second if values == 2 else f"the mean of the other {values - 1}"
-    reach = max(0.1, 100 * (found.interval.high - found.mean))
-    size = f"{abs(100 * found.mean):.1f} \N{PLUS-MINUS SIGN} {reach:.1f} points"
-    return f"{found.first} {verb} {'worse' if found.mean > 0 else 'better'} than {other} by {size}"
 
 
 def _learning_rate_sentences(moves: Sequence[Shift]) -> list[str]:

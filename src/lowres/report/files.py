@@ -23,7 +23,7 @@ from lowres.comparing.contact_sheet import reopen_store
 from lowres.errors import StudyError, require
 from lowres.recipe import FIELDS
 from lowres.report.reading import Row, provenance, read_rows
-from lowres.study.study import Damaged
+from lowres.study.runs import Damaged
 from lowres.text import cell, percent
 from lowres.work.files import json_bytes, write_bytes
 
@@ -47,6 +47,8 @@ RESULT_COLUMNS = (
     "eval_split",
     "top1_error",
     "top5_error",
+    "test_top1_error",
+    "test_top5_error",
     "eval_loss",
     "train_loss",
     "train_s",
@@ -82,6 +84,7 @@ def write_report(
     *,
     bearable: float | None = None,
     reach: float | None = None,
+    without: Path | None = None,
 ) -> Report:
     """Write the report of all runs in a folder, at any depth, into that folder.
 
@@ -91,14 +94,16 @@ def write_report(
         bearable: error that a choice may cost, a share from 0 to 1. Default: for each pair the
             larger of 0.01 and the standard deviation of a run on its target.
         reach: an error, a share: a table says how soon each configuration reaches it.
+        without: what `lowres check --out` wrote: errors are shown without its images of val that
+            equal or resemble one of train, too. Or a CSV file with the columns `row` and `split`.
 
     Returns:
         The files written and the verdicts in words. Errors in files of numbers are shares from 0
         to 1, times are seconds.
 
     Raises:
-        StudyError: the folder holds no run that can be read, a format is unknown, or `bearable` is
-            no share.
+        StudyError: the folder holds no run that can be read, a format is unknown, `bearable` is no
+            share, or `without` does not list images of the runs' store.
         MissingExtraError: jinja2, SciPy, or for png matplotlib, is not installed.
     """
     for name in formats:
@@ -111,7 +116,7 @@ def write_report(
     folder = Path(folder)
     study = folder.name if (folder / "study.json").exists() else ""
     rows, damaged = read_rows(folder)
-    analysis = analyse(rows, bearable, damaged, study, reach)
+    analysis = analyse(rows, bearable, damaged, study, reach, without)
     numbers = {}
     if {"html", "csv", "json"} & set(formats):
         numbers = {"runs.csv": to_csv(analysis), "report.json": to_record(analysis)}
@@ -157,14 +162,17 @@ def to_csv(analysis: Analysis) -> bytes:
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     results = [f"result_{name}" if name in FIELDS else name for name in RESULT_COLUMNS]
-    writer.writerow(("run", "status", *FIELDS, *results, "reason"))
+    clean = analysis.without.by_run if analysis.without else None
+    more = [] if clean is None else ["top1_error_without"]
+    writer.writerow(("run", "status", *FIELDS, *results, *more, "reason"))
     for row in analysis.rows:
         recipe = row.recipe.to_record()
         values = (row.result.get(name) for name in RESULT_COLUMNS)
-        line = (row.name, row.state, *(recipe[name] for name in FIELDS), *values, row.reason)
+        line = [row.name, row.state, *(recipe[name] for name in FIELDS), *values]
+        line += [row.reason] if clean is None else [clean.get(row.name), row.reason]
         writer.writerow(map(cell, line))
     for run in analysis.damaged:
-        empty = [None] * (len(FIELDS) + len(results))
+        empty = [None] * (len(FIELDS) + len(results) + len(more))
         writer.writerow(map(cell, (run.name, run.state, *empty, run.reason)))
     return buffer.getvalue().encode()
 
@@ -187,6 +195,9 @@ def to_record(analysis: Analysis) -> bytes:
         "spent": [asdict(spent) for spent in analysis.spent],
         "filters": [asdict(result) for result in analysis.filters],
         "images": analysis.images.to_record() if analysis.images else None,
+        "best": analysis.best.to_record() if analysis.best else None,
+        "halving": asdict(analysis.halved) if analysis.halved else None,
+        "without": asdict(analysis.without) if analysis.without else None,
     }
     whole = io.BytesIO()
     whole.write(json_bytes(_plain(record)).removesuffix(b"\n}\n"))
@@ -260,7 +271,11 @@ def to_markdown(title: str, analysis: Analysis) -> str:
         ("Cost", tables.spent_table(analysis)),
         ("Pareto front of training time and error", tables.front_table(analysis)),
         ("Filters", tables.filter_table(analysis)),
+        ("Classes from the target to the proxy", tables.class_table(analysis)),
+        ("Classes with most errors in the best run", tables.worst_table(analysis)),
+        ("Classes that the best run confuses", tables.confused_table(analysis)),
         ("Classes", tables.class_table(analysis)),
+        ("Without some images", tables.without_table(analysis)),
         ("Runs without an error", tables.unfinished_table(analysis)),
     ):
         if table.rows:

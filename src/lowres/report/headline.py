@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import math
 import shlex
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lowres.recipe import FIELDS, RECIPES, Recipe
-from lowres.report.analysis import NOTHING, Analysis, JudgedPair, decide_command, main_pair
+from lowres.report.analysis import NOTHING, Analysis
+from lowres.report.best import BestRun
 from lowres.report.chart import Chart, Dots, Line, Scale, Series, Style
-from lowres.report.reading import Row, mean
+from lowres.report.pairs import JudgedPair, decide_command, main_pair
 from lowres.statistics.answers import BANDS, SURE
 from lowres.statistics.verdict import LIMITS_POINTS
 from lowres.text import count, duration, number, percent
+from lowres.training.run import result_line
 from lowres.variant import Variant
 
 WORDS = {
@@ -64,26 +64,23 @@ def headline(analysis: Analysis, folder: str, is_study: bool) -> Headline:
         is_study: whether `lowres decide` can add runs to it.
     """
     pair = main_pair(analysis.pairs)
-    rows = [row for row in analysis.rows if row.finished and math.isfinite(row.error)]
-    if pair:
-        target = _target(pair)
-        rows = [row for row in rows if row.recipe.variant == target] or rows
     best, best_note, recipe = "", "", analysis.rows[0].recipe
-    if rows:
-        recipe, error, runs = _best(rows)
+    if one := analysis.best:
+        recipe = replace(one.row.recipe, seed=0)
         best = train_command(recipe, _store(analysis))
-        best_note = f"{percent(error, 1)} top-1 error on {recipe.variant}, {count(runs, 'run')}"
+        best_note = f"{_errors(one)} at {recipe.variant}, {count(one.runs, 'run')}"
     if pair is None:
         store = _store(analysis)
         sizes = sorted({row.variant.size for row in analysis.rows})
         two = sizes if len(sizes) > 1 else sorted({sizes[0] // 2, sizes[0]})
         axes = ["--axis", f"size={','.join(map(str, two))}", "--axis", "lr=log:0.003:1:6"]
         command = ["lowres", "study", store, *axes, "--seeds", "2"]
+        alone = analysis.alone
         return Headline(
-            "Which images are large enough?",
-            WORDS["cannot tell yet"],
+            "What did this run reach?" if alone else "Which images are large enough?",
+            percent(alone.mean_error, 1) if alone else WORDS["cannot tell yet"],
             "",
-            NOTHING,
+            f"{result_line(alone.row.result)}." if alone else NOTHING,
             None,
             best,
             best_note,
@@ -165,18 +162,9 @@ def _flag(field: str, value: object) -> list[str]:
     return [f"--{name}", text]
 
 
-def _best(rows: Sequence[Row]) -> tuple[Recipe, float, int]:
-    """Return the recipe with the least mean error, that error, and its number of runs."""
-    groups: dict[Recipe, list[float]] = defaultdict(list)
-    for row in rows:
-        groups[replace(row.recipe, seed=0)].append(row.error)
-    recipe = min(groups, key=lambda key: mean(groups[key]))
-    return recipe, mean(groups[recipe]), len(groups[recipe])
-
-
-def _target(pair: JudgedPair) -> str:
-    # A pair of widths is named `16-box width 1`, `width 2`.
-    return (pair.verdict.target if pair.kind == "size" else pair.verdict.proxy).split()[0]
+def _errors(best: BestRun) -> str:
+    error = f"{percent(best.mean_error, 1)} top-1 error on {best.split}"
+    return error if best.test_error is None else f"{error}, {percent(best.test_error, 1)} on test"
 
 
 def _store(analysis: Analysis) -> str:
@@ -216,7 +204,7 @@ def _next(
         command = decide_command(folder, analysis.rows, verdict)
         price = f"2 at a time, about {duration(pair.round_s)}"
         return f"Train further runs until the answer is sure, {price}", command
-    target = Variant.parse(_target(pair)).size
+    target = Variant.parse(pair.target_variant).size
     sizes = str(target)
     note = f"Search at {target} px itself"
     if of_sizes and verdict.answer == BANDS[0][1]:

@@ -15,12 +15,13 @@ from markupsafe import Markup
 
 from lowres.comparing.contact_sheet import reopen_store
 from lowres.report import study_charts, svg, tables
-from lowres.report.analysis import NOTHING, Analysis, JudgedPair, main_pair
+from lowres.report.analysis import NOTHING, Analysis
 from lowres.report.chart import Chart
 from lowres.report.headline import Headline
+from lowres.report.pairs import JudgedPair, main_pair
 from lowres.report.reading import Row, provenance
 from lowres.store.preview import Sheet, sheet
-from lowres.study.study import Damaged
+from lowres.study.runs import Damaged
 from lowres.text import percent, without_folders
 
 MOST_DRAWN = 1000
@@ -102,7 +103,7 @@ def to_html(title: str, analysis: Analysis, first: Headline, files: Mapping[str,
         first=first,
         tables=tables,
         answers={pair.sentence: pair.verdict.answer for pair in analysis.pairs},
-        findings=[pair.sentence for pair in pairs] or [NOTHING],
+        findings=_findings(pairs, analysis),
         most_shown=MOST_SHOWN,
         lost=_by_reason([*analysis.rows, *analysis.damaged]),
         most_reasons=MOST_REASONS,
@@ -118,6 +119,13 @@ def to_html(title: str, analysis: Analysis, first: Headline, files: Mapping[str,
         files=inside,
     )
     return text
+
+
+def _findings(pairs: Sequence[JudgedPair], analysis: Analysis) -> list[str]:
+    """Return the sentences on pairs, with that on halving after the first one."""
+    found = [pair.sentence for pair in pairs] or [NOTHING]
+    halved = [analysis.halved.sentence] if analysis.halved else []
+    return [found[0], *halved, *found[1:]]
 
 
 def _in_order(pairs: Sequence[JudgedPair]) -> list[JudgedPair]:

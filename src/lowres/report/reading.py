@@ -6,10 +6,11 @@ Errors are top-1, shares from 0 to 1; +inf stands for a run that diverged.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,10 +19,12 @@ from lowres.errors import RunError, StudyError
 from lowres.networks.shape import FLOPS_PER_MAC
 from lowres.recipe import FIELDS, Recipe
 from lowres.store.store import Store
-from lowres.study.study import Damaged, read_runs
-from lowres.text import value as value_text, without_folders
+from lowres.study.runs import Damaged, read_runs
+from lowres.text import is_number, value as value_text, without_folders
 from lowres.training.run import METRICS_FILE, RunSummary
 from lowres.variant import Variant
+
+Key = TypeVar("Key", bound=Hashable)
 
 MOST_VALUES = 24
 """Values of a swept field that are listed; of more, the first and the last dozen."""
@@ -118,6 +121,14 @@ def _columns(history: Sequence[dict[str, Any]], run: Path) -> Columns:
         raise RunError(f"{file} is damaged: values of an epoch must be numbers: {error}") from error
 
 
+def grouped(rows: Sequence[Row], key: Callable[[Row], Key]) -> dict[Key, list[Row]]:
+    """Return the runs that have each key; keys are in the order of their first run."""
+    groups = defaultdict(list)
+    for row in rows:
+        groups[key(row)].append(row)
+    return dict(groups)
+
+
 def swept_fields(rows: Sequence[Row]) -> tuple[str, ...]:
     """Return the recipe fields in which the runs differ."""
     return tuple(name for name in FIELDS if len({getattr(row.recipe, name) for row in rows}) > 1)
@@ -151,8 +162,7 @@ def mean(values: Sequence[float]) -> float:
 def sort_value(row: Row, name: str) -> float | None:
     """Return the number by which a field sorts; None for text."""
     value = row.variant.size if name == "variant" else getattr(row.recipe, name)
-    sortable = isinstance(value, int | float) and not isinstance(value, bool)
-    return float(value) if sortable else None
+    return float(value) if is_number(value) else None
 
 
 def provenance(

@@ -7,9 +7,11 @@ from collections.abc import Sequence
 
 from scipy.stats import rankdata
 
-from lowres.report.analysis import Analysis, FieldResult, JudgedPair
+from lowres.report.analysis import Analysis
 from lowres.report.chart import Arrow, Band, Chart, Dots, Line, Mark, Scale, Series, Span, Style
 from lowres.report.curves import UNITS, ConfigurationCost, ResponseCurve, Unit
+from lowres.report.fields import FieldResult
+from lowres.report.pairs import JudgedPair
 from lowres.report.reading import mean
 from lowres.report.tables import figure
 from lowres.text import number, percent, points, short

@@ -7,11 +7,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from lowres.report.analysis import Analysis, JudgedPair
+from lowres.report.analysis import Analysis
+from lowres.report.best import ClassErrors
+from lowres.report.pairs import JudgedPair
 from lowres.report.reading import Row, field_text, sort_value
 from lowres.statistics import Figure, Interval, Shortlist
 from lowres.statistics.verdict import seeds_text
-from lowres.study.study import Damaged
+from lowres.study.runs import Damaged
 from lowres.study.validation_images import MOST_CLASSES
 from lowres.text import MISSING, number, points, short, shortened
 from lowres.training.run import RunState
@@ -256,6 +258,44 @@ def class_table(analysis: Analysis) -> Table:
     )
 
 
+def worst_table(analysis: Analysis) -> Table:
+    """Return the classes with most errors in the best run."""
+    return _table(
+        analysis.best.worst if analysis.best else (),
+        ("class", lambda one: one.name),
+        *_wrong_columns(),
+    )
+
+
+def confused_table(analysis: Analysis) -> Table:
+    """Return the pairs of classes that the best run confuses most."""
+    return _table(
+        analysis.best.confused if analysis.best else (),
+        ("class", lambda one: one.name),
+        ("taken for", lambda one: one.taken_for),
+        *_wrong_columns(),
+    )
+
+
+def _wrong_columns() -> tuple[tuple[str, Callable[[ClassErrors], str]], ...]:
+    return (
+        ("wrong", lambda one: f"{one.wrong} of {one.images}"),
+        ("of the class, %", lambda one: points(one.wrong / one.images, 1)),
+    )
+
+
+def without_table(analysis: Analysis) -> Table:
+    """Return the error of each configuration without the images that a file lists."""
+    return _table(
+        analysis.without.rows if analysis.without else (),
+        ("configuration", lambda one: one.configuration),
+        ("runs", lambda one: str(one.runs)),
+        ("error on all images, %", lambda one: points(one.error)),
+        ("without the listed ones, %", lambda one: points(one.without)),
+        ("on the listed ones, %", lambda one: points(one.listed)),
+    )
+
+
 def unfinished_table(analysis: Analysis) -> Table:
     """Return the runs without an error, and why."""
     runs: list[Row | Damaged] = [*analysis.rows, *analysis.damaged]
@@ -296,6 +336,7 @@ def run_table(analysis: Analysis) -> RunTable:
         ("parameters", "parameters", lambda value: number(value, 0)),
         ("top-1 error, %", "top1_error", points),
         ("top-5 error, %", "top5_error", points),
+        ("test top-1 error, %", "test_top1_error", points),
         ("training, s", "train_s", lambda value: number(value, 1)),
         ("training, TFLOP", "flops", lambda value: short(_teraflops(value))),
         ("images / s", "images_per_s", lambda value: number(value, 0)),

@@ -22,6 +22,7 @@ from PIL import ExifTags, Image, ImageColor, ImageOps, UnidentifiedImageError, f
 from lowres.errors import ImageError, VariantError, install_command
 from lowres.resampling import MAX_PIXELS
 from lowres.resampling.jpeg import decode_plain, may_be_turned
+from lowres.resampling.libtiff import libtiff_lines
 from lowres.variant import Depth, Rule
 
 TOO_LARGE = "more than --max-pixels"
@@ -116,8 +117,9 @@ def decode_for(
     if plain is not None:
         turned = may_be_turned(data) and _orientation_of(data) != UPRIGHT
         return Decoded(dict.fromkeys(rules, plain), ("turned",) if turned else ())
+    said: list[str] = []
     try:
-        with Image.open(io.BytesIO(data), formats=_formats()) as image:
+        with libtiff_lines() as said, Image.open(io.BytesIO(data), formats=_formats()) as image:
             return _converted(image, rules, exif_rotate, depth, background)
     except UnidentifiedImageError as error:
         raise ImageError(_unidentified(data)) from error
@@ -130,7 +132,7 @@ def decode_for(
         raise
     # Pillow does not document what its decoders raise on a damaged file.
     except Exception as error:
-        raise ImageError(str(error) or type(error).__name__) from error
+        raise ImageError("; ".join((str(error) or type(error).__name__, *said))) from error
 
 
 def size_of(data: bytes) -> tuple[int, int]:

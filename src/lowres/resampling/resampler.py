@@ -107,12 +107,11 @@ class Resampler:
             out: one-dimensional uint8.
             positions: (V,) int64, where in `out` the N x N x 3 bytes of each variant begin.
         """
-        image = np.ascontiguousarray(image)
+        image = _read_only(image)
         if image.shape[0] == image.shape[1] == self._only_size:  # for all filters, fits and rules
             for position in positions:
                 out[position : position + image.size] = image.reshape(-1)
             return
-        image = _read_only(image)
         smaller: dict[Rule, tuple[NDArray[np.uint8], int]] = {}  # and how often it was halved
         for view in self._views(image.shape[0], image.shape[1]):
             part = image
@@ -124,14 +123,13 @@ class Resampler:
             if kernel is None:
                 _into_with_numpy(part, view, out, positions)
                 continue
-            box, weighed, copied = view.box, positions[view.weighed], positions[view.copied]
-            if len(weighed):
-                space = np.empty(view.space_bytes, np.uint8)
+            if len(view.weighed):
+                weighed, space = positions[view.weighed], np.empty(view.space_bytes, np.uint8)
                 across, down = view.across, view.down
-                kernel.resample_view(part, box, view.sizes, across, down, space, out, weighed)
-            if len(copied):
-                columns, rows = view.columns, view.rows
-                kernel.copy_pixels(part, box, view.copied_sizes, columns, rows, out, copied)
+                kernel.resample_view(part, view.box, view.sizes, across, down, space, out, weighed)
+            if len(view.copied):
+                copied, columns, rows = positions[view.copied], view.columns, view.rows
+                kernel.copy_pixels(part, view.box, view.copied_sizes, columns, rows, out, copied)
 
     def _planned(self, height: int, width: int) -> list[View]:
         side = min(height, width)
@@ -264,6 +262,9 @@ def _halved(image: NDArray[np.uint8], rule: Rule) -> NDArray[np.uint8]:
 
 def _read_only(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Return a contiguous view that cannot be written; numba compiles for one type of array."""
+    flags = image.flags
+    if flags.c_contiguous and not flags.writeable:  # as decoders return it
+        return image
     image = np.ascontiguousarray(image).view()
     image.flags.writeable = False
     return image

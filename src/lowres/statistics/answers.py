@@ -12,8 +12,8 @@ import numpy as np
 
 from lowres.statistics.error_tables import Array, Interval, mean_errors
 from lowres.statistics.optimum import optimum
-from lowres.statistics.posterior import FEW, Posterior, in_logarithms, is_number
-from lowres.text import value as value_text
+from lowres.statistics.posterior import FEW, Posterior, in_logarithms
+from lowres.text import is_number, number_or_word, value as value_text
 
 Answer = Literal[
     "stands in",
@@ -141,24 +141,21 @@ def carried_fields(
                 for row in np.flatnonzero(trained).tolist()
                 if all(of[row] == of[best_row] for other, of in axes.items() if other != name)
             ]
-            rows.sort(key=lambda row: float(values[row]))  # type: ignore[arg-type]
-            at = np.asarray([values[row] for row in rows], np.float64)
+            numbers = np.asarray(values, np.float64)
+            rows.sort(key=numbers.__getitem__)
+            at = numbers[rows]
             if len(at) >= FEWEST_OF_CURVE and (np.diff(at) > 0).all():
                 curve = optimum(at, target[rows])
         fields.append(
             FieldVerdict(
                 name,
-                _plain(values[choice]),
+                number_or_word(values[choice]),
                 answer_of(p, found),
                 p,
                 float(np.quantile(regrets, SURE)) if regrets is not None else math.inf,
-                tuple(sorted(map(_plain, best), key=lambda v: (isinstance(v, str), v))),
+                tuple(sorted(map(number_or_word, best), key=lambda v: (isinstance(v, str), v))),
                 curve.lr if curve else None,
                 curve.interval if curve else None,
             )
         )
     return tuple(fields)
-
-
-def _plain(value: object) -> float | str:
-    return float(value) if is_number(value) else str(value)  # type: ignore[arg-type]

@@ -19,6 +19,7 @@ from lowres.statistics.answers import SURE
 from lowres.statistics.error_tables import Array, checked, has_runs
 from lowres.statistics.posterior import Posterior, axis_distances, posterior
 from lowres.statistics.verdict import Axes
+from lowres.text import points
 
 REPEATS = 1000
 """Simulated searches: each draws a truth, and one new run of each configuration on each rung."""
@@ -44,6 +45,16 @@ class Halving:
     expected: float
     most: float
     p_bearable: float
+
+    def sentence(self, rungs: str) -> str:
+        """Return what the search would have paid and lost; `rungs` lists them: `8, 16, 32 px`."""
+        runs = " + ".join(map(str, self.runs))
+        paid = "" if self.paid is None else f", {self.paid:.2f} of the cost of all on the target"
+        return (
+            f"Successive halving over {rungs}, one in {self.one_in:g} kept, would have made {runs} "
+            f"runs{paid}, and lost {points(self.expected, 1)} points on average (at most "
+            f"{points(self.most, 1)}, 95 %)."
+        )
 
 
 def halving(

@@ -25,6 +25,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lowres.statistics.error_tables import Array, Places, checked
+from lowres.text import is_number
 
 FEW = 5
 """Configurations below which no surface is fitted: they are then taken as exchangeable."""
@@ -119,11 +120,6 @@ def axis_distances(columns: Sequence[Sequence[object]]) -> Array:
             layers.append(np.array([[float(a != b) for b in values] for a in values]))
     count = len(columns[0]) if columns else 0
     return np.array(layers) if layers else np.zeros((0, count, count))
-
-
-def is_number(value: object) -> bool:
-    """Return whether a value is a number; a truth value is a word."""
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def in_logarithms(values: Sequence[object]) -> bool:

@@ -15,8 +15,9 @@ import numpy as np
 from lowres.errors import StudyError
 from lowres.statistics.answers import SURE
 from lowres.statistics.error_tables import Array
-from lowres.statistics.posterior import Posterior, in_logarithms, is_number
+from lowres.statistics.posterior import Posterior, in_logarithms
 from lowres.statistics.verdict import judge
+from lowres.text import is_number
 
 STUDIES = 60
 """Simulated studies of up to 12 configurations. Of more they are fewer, which limits the time."""

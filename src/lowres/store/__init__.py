@@ -1,1 +1,1 @@
-"""The arrays on disk: made, opened, exported."""
+"""Stores: the arrays on disk, which are made, opened, extended, exported and published."""

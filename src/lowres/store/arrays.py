@@ -194,7 +194,7 @@ def add_levels(pixels: NDArray[np.uint8], total: NDArray[np.int64]) -> None:
 
 
 @compiled
-def _add_levels(pixels, total):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _add_levels(pixels: NDArray[np.uint8], total: NDArray[np.int64]) -> None:
     sums, squares = np.zeros(LINE, np.uint32), np.zeros(LINE, np.uint32)
     whole = len(pixels) // LINE
     for line in range(whole):

@@ -42,6 +42,7 @@ from lowres.store.render import STAMP_DIGITS, Rendering, stamps_of
 from lowres.store.rows import RowFile, content_hash
 from lowres.store.staging import (
     BUILDING,
+    IF_MEMORY,
     PLAN,
     SHOWN,
     Shard,
@@ -99,7 +100,7 @@ def build_prepared(store: Path, prepared: Prepared, working: Working, track: Tra
             if working.executor == "threads":
                 _build_rows(staging, working, track)
                 return _finish(staging, working.threads, track)
-    build_on_ray(store, prepared, working, track)
+    build_on_ray(store, prepared, working, track, staging.killed)
     return _finish_shards(store, prepared, working, track)
 
 
@@ -261,12 +262,8 @@ def _build_rows(staging: Staging, working: Working, track: Track) -> None:
     rendering = Rendering(staging, skip=working.on_error == "skip")
     try:
         with track("build", left + done, done=done) as display:
-            if staging.killed_at:
-                display.say(
-                    f"the last build was killed while it read {'; '.join(staging.killed_at)}. If "
-                    "memory ran out: build with fewer --workers, or a smaller --max-pixels with "
-                    "--on-error skip"
-                )
+            if staging.killed:
+                display.say(f"{staging.killed}. {IF_MEMORY}")
             if todo:
                 note = "compiling the resampler, once: a few seconds"
                 compiling = threading.Timer(COMPILING_S, display.say, [note])
@@ -295,10 +292,11 @@ def _finish_shards(store: Path, prepared: Prepared, working: Working, track: Tra
                     "add it to --finish, too, or run the shards again without it"
                 )
             if left := sum(map(len, staging.todo(1))):
+                killed = staging.killed and f" ({staging.killed})"
                 raise StoreError(
                     f"{store} is not built yet: {left:,} of {prepared.images:,} images are "
-                    "missing. Run the shards that failed again; or run the same command without "
-                    "--finish, which builds the rest here"
+                    f"missing{killed}. Run the shards that failed again; or run the same command "
+                    "without --finish, which builds the rest here"
                 )
             return _finish(staging, working.threads, track)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import threading
 import time
@@ -17,7 +18,7 @@ from lowres.progress import Track
 from lowres.store.journal import images_built
 from lowres.store.options import Working
 from lowres.store.prepare import Prepared
-from lowres.store.staging import BUILDING, Shard, work_directory
+from lowres.store.staging import BUILDING, IF_MEMORY, Shard, read_when_killed, work_directory
 from lowres.work.executor import BUSY_STATUS, Job, Result
 from lowres.work.ray import RayCluster, connected
 
@@ -37,7 +38,9 @@ POLL_S = 2.0
 """Seconds between two looks at the journals for the progress; more if reading them takes long."""
 
 
-def build_on_ray(store: Path, prepared: Prepared, working: Working, track: Track) -> None:
+def build_on_ray(
+    store: Path, prepared: Prepared, working: Working, track: Track, killed: str = ""
+) -> None:
     """Run shards as jobs on a Ray cluster until every chunk is built.
 
     Raises:
@@ -52,6 +55,8 @@ def build_on_ray(store: Path, prepared: Prepared, working: Working, track: Track
         track("build", prepared.images, done=images_built(store)) as display,
         connected(ray, working.address),
     ):
+        if killed:  # what is known of an earlier build
+            display.say(f"{killed}. {IF_MEMORY}")
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         cores = [int(node["CPU"]) for node in nodes if node.get("CPU", 0) >= 1] or [1]
         threads = working.workers or (1 if prepared.source.in_order else min(cores))
@@ -83,7 +88,7 @@ def build_on_ray(store: Path, prepared: Prepared, working: Working, track: Track
         follower.start()
         try:
             for _ in range(BUSY_ROUNDS):
-                waiting = _run_jobs(cluster, waiting)
+                waiting = _run_jobs(cluster, waiting, prepared)
                 if not waiting:
                     return
                 time.sleep(1.0)
@@ -114,7 +119,7 @@ def _shard_job(
     return Job(f"shard {shard}", command, store / f"{shard.name}.log")
 
 
-def _run_jobs(cluster: RayCluster, jobs: list[Job]) -> list[Job]:
+def _run_jobs(cluster: RayCluster, jobs: list[Job], prepared: Prepared) -> list[Job]:
     """Run jobs, and return those that found their shard busy."""
     busy = []
     for job in jobs:
@@ -123,6 +128,15 @@ def _run_jobs(cluster: RayCluster, jobs: list[Job]) -> list[Job]:
         for result in results:
             if result.exit_status == BUSY_STATUS:
                 busy.append(result.job)
+            elif result.exit_status < 0:
+                name, reading = result.job.name, result.job.log.with_suffix(".reading")
+                images = read_when_killed(prepared, [reading]) or "no image"
+                raise StoreError(
+                    f"{name} was killed on the Ray cluster by "
+                    f"{signal.Signals(-result.exit_status).name} while it read {images}. "
+                    f"{IF_MEMORY}; or start Ray with fewer cores (ray start --num-cpus). Then run "
+                    "the same command again, which resumes"
+                )
             elif result.exit_status:
                 log = result.job.log
                 lines = log.read_text("utf-8", "replace").splitlines() if log.exists() else []

@@ -141,7 +141,7 @@ class Manifest:
         except (FileNotFoundError, NotADirectoryError):
             raise StoreError(_missing(folder)) from None
         except RecordError as error:
-            raise StoreError(f"{path} is damaged: {error}; build the store again") from error
+            raise StoreError(_damaged(path, error)) from error
         if record.get("format") != FORMAT:
             raise StoreError(f"{path} is not the manifest of a lowres store")
         if record.get("format_version") != FORMAT_VERSION:
@@ -154,7 +154,7 @@ class Manifest:
             manifest._check()
             return manifest
         except (RecordError, VariantError) as error:
-            raise StoreError(f"{path} is damaged: {error}; build the store again") from error
+            raise StoreError(_damaged(path, error)) from error
 
     def _check(self) -> None:
         """Check what types do not say: every split and variant has all that belongs to it."""
@@ -171,6 +171,13 @@ class Manifest:
         for name in self.files:
             if name.startswith("/") or "\0" in name or ".." in name.split("/"):
                 raise RecordError(f"files must be inside the store, was {name!r}")
+
+
+def _damaged(path: Path, error: Exception) -> str:
+    return (
+        f"{path} is damaged: {error}; to build the store again, remove the folder {path.parent} "
+        "first"
+    )
 
 
 def _missing(folder: Path) -> str:

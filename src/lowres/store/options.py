@@ -77,6 +77,13 @@ class BuildOptions(Reading):
     ImageNet. devkit: in the order of ImageNet's devkit, as NAS-Bench-201: label 0 is n02119789."""
     val_fraction: float | None = None
     """Take this fraction of a source without splits as val, by a hash of each key."""
+    test_fraction: float | None = None
+    """Divide the only split beside train, val or test, into val and test: this fraction of it
+    becomes test, by a hash of each key. Runs are then compared on val, and each is measured on test
+    once, at its end."""
+    split_file: str | None = None
+    """Divide the same by a split file of NAS-Bench-201, such as imagenet-16-120-test-split.txt: its
+    lists xvalid and xtest count the images of the released batches."""
     exif_rotate: bool = False
     """Rotate images by their EXIF orientation; the released data does not."""
     depth: Depth | None = None
@@ -99,6 +106,8 @@ class BuildOptions(Reading):
             classes: str | Sequence[str] = (),
             class_order: ClassOrder = "source",
             val_fraction: float | None = None,
+            test_fraction: float | None = None,
+            split_file: str | None = None,
             exif_rotate: bool = False,
             depth: Depth | None = None,
             background: str | None = None,
@@ -152,9 +161,10 @@ class BuildOptions(Reading):
 
         How the source is read is left out where it is the default.
         """
-        of_variants = ("size", "preset", *Preset._fields)
-        usual = {field.name: field.default for field in fields(Reading)}
-        return {
+        of_variants = ("size", "preset", *Preset._fields, "split_file")
+        usual = {field.name: field.default for field in fields(Reading)} | {"test_fraction": None}
+        file = {} if self.split_file is None else {"split_file": Path(self.split_file).name}
+        return file | {
             name: value
             for name, value in asdict(self).items()
             if name not in of_variants and not (name in usual and value == usual[name])

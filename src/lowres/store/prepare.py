@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from lowres import formats
 from lowres.errors import SourceError, StoreError
-from lowres.formats.indexing import select_classes, split_by_hash
+from lowres.formats.indexing import select_classes, split_by_hash, val_and_test
 from lowres.formats.source import Entry, Index, Reading, Source, file_stamp
 from lowres.formats.unlabelled import index_of
 from lowres.imagenet import devkit_ids, expanded
@@ -242,6 +242,15 @@ def _default_sizes(source: Source, index: Index) -> tuple[tuple[int, ...], Index
     return sizes, replace(index, notes=(*index.notes, note))
 
 
+def _divided(index: Index, options: BuildOptions) -> Index:
+    """Divide train into train and val, and then val into val and test, as the options ask."""
+    if options.val_fraction is not None:
+        index = split_by_hash(index, options.val_fraction)
+    if options.test_fraction is not None or options.split_file is not None:
+        index = val_and_test(index, options.test_fraction, options.split_file)
+    return index
+
+
 def prepare(
     path: Path, store: Path, options: BuildOptions | None, *, skip: bool = False
 ) -> Prepared:
@@ -276,8 +285,7 @@ def prepare(
         index = select_classes(index, options.classes)
     if options.class_order == "devkit":
         index = _in_devkit_order(index)
-    if options.val_fraction is not None:
-        index = split_by_hash(index, options.val_fraction)
+    index = _divided(index, options)
     copies = source.variants if isinstance(source, StoreSource) else ()
     fixed = copies or options.size or index.native_px is not None
     sizes: tuple[int, ...] = (index.native_px or DEFAULT_SIZES_PX[0],)

@@ -6,6 +6,7 @@ import hashlib
 import threading
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +42,7 @@ class Rendering:
         self.staging, self.skip, self.prepared = staging, skip, staging.prepared
         self.source, self.variants = self.prepared.source, self.prepared.variants
         self.sizes = sorted({variant.size for variant in self.variants})
+        self._row_bytes = np.array([3 * v.size**2 for v in self.variants], np.int64)
         self.stopping = threading.Event()
         # Looked up once: a look-up by variants takes as long as a small image.
         self._resampler = resampler(self.variants)
@@ -59,21 +61,26 @@ class Rendering:
             OSError: the rows cannot be written.
         """
         entries = self.staging.entries(chunk)
-        stamps = stamps_of(self.source, entries)
         if isinstance(self.source, StoreSource):
-            self.staging.keep(chunk, stamps, {}, {}, self.source.copies(entries))
+            now = stamps_of(self.source, entries)
+            self.staging.keep(chunk, now, {}, {}, self.source.copies(entries))
             return
         pixels, places = self.space(len(chunk))
-        skipped, findings = {}, Counter[str]()
+        stamps, skipped, findings = list[str](), dict[int, str](), Counter[str]()
+        note, first = self.staging.being_read.note, self.staging.number(chunk)
         for row, entry in enumerate(entries):
             if self.stopping.is_set():
                 return
-            self.staging.reads(chunk.split, chunk.start + row)
+            note(first + row)
+            stamp = ""
             try:
-                found = decoded(self.prepared, self.source.read(entry))
+                read, stamp = self.source.read_stamped(entry)
+                found = decoded(self.prepared, read)
                 self.resample(found.images, pixels, places[row])
-                findings.update(found.findings)
-                findings.update(enlarged(next(iter(found.images.values())).shape, self.sizes))
+                shape = next(iter(found.images.values())).shape
+                for finding in (*found.findings, *enlarged(shape, self.sizes)):
+                    findings[finding] += 1
+                del read, found  # the next image is decoded into memory that the cache holds
             except MemoryError as error:
                 raise SourceError(
                     f"{self.source.describe(entry)} needs more memory than is free: run the same "
@@ -81,14 +88,21 @@ class Rendering:
                 ) from error
             except (ImageError, OSError) as error:
                 why = reason(error)
+                if isinstance(error, FileNotFoundError) and not Path(entry.location).exists():
+                    raise SourceError(
+                        f"{entry.location} is gone, which source {self.source.path} had when the "
+                        "build listed it. The rows that are built are kept: restore it and run the "
+                        "same command again, which resumes"
+                    ) from error
                 if not (self.skip and isinstance(error, OF_THE_IMAGE)):
                     raise SourceError(
                         f"{self.source.describe(entry)} cannot be read: {why}. Fix or remove "
                         "it and run the same command again; or skip such images: --on-error skip"
                     ) from error
                 skipped[chunk.start + row] = why
-        self.staging.reads(chunk.split, None)
-        self.staging.keep(chunk, stamps, skipped, findings, pixels)
+            stamps.append(stamp or self.source.stamp(entry))
+        note(0)
+        self.staging.keep(chunk, hashed(stamps), skipped, findings, pixels)
 
     def space(self, rows: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
         """Make space for the pixels of some rows.
@@ -97,7 +111,7 @@ class Rendering:
             One-dimensional uint8, zero: all rows of the first variant, then all rows of the next;
             and (rows, V) int64, where each image begins in it.
         """
-        row_bytes = np.array([3 * v.size**2 for v in self.variants], np.int64)
+        row_bytes = self._row_bytes
         starts = np.cumsum(row_bytes * rows) - row_bytes * rows
         pixels = np.zeros(rows * int(row_bytes.sum()), np.uint8)
         return pixels, starts + np.arange(rows)[:, None] * row_bytes
@@ -109,9 +123,9 @@ class Rendering:
         places: NDArray[np.int64],
     ) -> None:
         """Write all variants of an image to `pixels`, at its (V,) `places`."""
-        first, *others = images.values()
-        if all(other is first for other in others):
-            self._resampler.into(first, pixels, places)
+        image = next(iter(images.values()))
+        if all(other is image for other in images.values()):
+            self._resampler.into(image, pixels, places)
             return
         for rule, image in images.items():
             chosen = [i for i, v in enumerate(self.variants) if v.rule == rule]
@@ -140,9 +154,14 @@ def decoded(prepared: Prepared, read: bytes | NDArray[np.uint8]) -> Decoded:
 
 
 def stamps_of(source: Source, entries: Sequence[Entry]) -> str:
-    """Hash the stamp of each entry, 8 hexadecimal digits for each."""
+    """Hash the stamp of each entry as it is now; see `hashed`."""
+    return hashed([source.stamp(entry) for entry in entries])
+
+
+def hashed(stamps: Sequence[str]) -> str:
+    """Hash stamps, 8 hexadecimal digits for each."""
     hashes: dict[str, str] = {}
-    for stamp in (stamps := [source.stamp(entry) for entry in entries]):
+    for stamp in stamps:
         if stamp not in hashes:  # all entries of an archive have the same stamp
             hashes[stamp] = hashlib.sha256(stamp.encode()).hexdigest()[:STAMP_DIGITS]
     return "".join(hashes[stamp] for stamp in stamps)

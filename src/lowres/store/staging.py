@@ -21,7 +21,7 @@ import threading
 import uuid
 from array import array
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -60,9 +60,13 @@ from lowres.work.files import sync, write_json_once
 
 PLAN = "build.json"
 ENTRIES = "build.entries"
+READING = "build*.reading"
 OWN_FILES = (PLAN, f"{PLAN}.*", ENTRIES, f"{ENTRIES}.*", JOURNALS, f"{JOURNALS}.*",
-             "build*.lock", "build*.log", "build*.reading")  # fmt: skip
+             "build*.lock", "build*.log", READING)  # fmt: skip
 BUILDING = "being built"
+IF_MEMORY = (
+    "If memory ran out: build with fewer --workers, or a smaller --max-pixels with --on-error skip"
+)
 SHOWN = 3
 """Images named in a message."""
 
@@ -72,8 +76,8 @@ CHUNK_ROWS = 64
 SYNC_S = 3.0
 """Seconds from one sync of the rows to the next: about what a power cut may cost."""
 
-CHUNKS_PER_WORKER = 150
-"""The fewest chunks for each worker. A build that is killed then loses less than 1 % of its work,
+CHUNKS_PER_WORKER = 100
+"""The fewest chunks for each worker. A build that is killed then loses at most 1 % of its work,
 and no worker has much left when the others are done."""
 
 
@@ -172,6 +176,20 @@ def clean(path: Path) -> None:
             file.unlink(missing_ok=True)
 
 
+def read_when_killed(prepared: Prepared, files: Iterable[Path]) -> str:
+    """Return where the images are that processes read when they were killed; empty for none.
+
+    The files of `BeingRead` that these processes left are removed.
+    """
+    entries = list(itertools.chain.from_iterable(prepared.index.splits.values()))
+    found = []
+    for file in sorted(files):
+        numbers = BeingRead.left(file)
+        found += [prepared.source.describe(entries[n - 1]) for n in numbers if n <= len(entries)]
+        file.unlink(missing_ok=True)
+    return "; ".join(found)
+
+
 class Staging:
     """An unfinished store, begun or resumed. Its folder is locked by the caller.
 
@@ -183,7 +201,8 @@ class Staging:
         digests: (N, 32) rows of SHA-256, for each split and variant.
         built: the chunks that are written.
         checksums: the SHA-256 of the arrays, as far as they are written.
-        killed_at: the images that the last process read when it was killed.
+        being_read: notes which image each thread reads.
+        killed: what is known of earlier processes that were killed; empty if there are none.
     """
 
     def __init__(self, path: Path, prepared: Prepared, shard: Shard | None = None) -> None:
@@ -207,8 +226,9 @@ class Staging:
                 part.with_suffix("").unlink(missing_ok=True)
         self._own = path / (f"{shard.name}.journal" if shard else MAIN_JOURNAL)
         reading = self._own.with_suffix(".reading")
-        self.killed_at = self._named(BeingRead.left(reading))
-        self._reading = BeingRead(reading)
+        killed_at = read_when_killed(prepared, [reading] if shard else path.glob(READING))
+        self.killed = killed_at and f"an earlier build was killed while it read {killed_at}"
+        self.being_read = BeingRead(reading)
         # Before the arrays: what other shards write into those that are made now is not lost.
         self.built = [
             built
@@ -283,16 +303,10 @@ class Staging:
                     start = end
         return chunks
 
-    def reads(self, split: str, row: int | None) -> None:
-        """Note the row that this thread reads and makes; None if it does not."""
-        before = itertools.takewhile(lambda name: name != split, self.rows)
-        self._reading.note(0 if row is None else 1 + row + sum(self.rows[s] for s in before))
-
-    def _named(self, numbers: Sequence[int]) -> list[str]:
-        """Return where the images of rows that `BeingRead` has noted are."""
-        entries = list(itertools.chain.from_iterable(self.index.splits.values()))
-        source = self.prepared.source
-        return [source.describe(entries[n - 1]) for n in numbers if n <= len(entries)]
+    def number(self, chunk: Chunk) -> int:
+        """Return the number of a chunk's first row, counted from 1 over all splits."""
+        before = itertools.takewhile(lambda name: name != chunk.split, self.rows)
+        return 1 + chunk.start + sum(self.rows[split] for split in before)
 
     def entries(self, chunk: Chunk) -> Sequence[Entry]:
         return self.index.splits[chunk.split][chunk.start : chunk.stop]
@@ -375,7 +389,7 @@ class Staging:
 
     def close(self) -> None:
         self.end_journal()
-        self._reading.close()
+        self.being_read.close()
         for rows in (*self.images.values(), *self.digests.values()):
             rows.close()
 

@@ -125,7 +125,7 @@ class Store:
         try:
             return RowFile(path)
         except (OSError, ValueError) as error:
-            raise StoreError(f"{path} is damaged ({error}); build the store again") from error
+            raise self._damaged(path, error) from error
 
     def labels(self, split: str) -> NDArray[np.int64]:
         """Read the labels of a split: (N,) int64, 0-based."""
@@ -143,7 +143,7 @@ class Store:
         try:
             text = path.read_bytes().decode("utf-8")  # not read_text: it changes carriage returns
         except (OSError, UnicodeDecodeError) as error:
-            raise StoreError(f"{path} is missing or damaged ({error})") from error
+            raise self._damaged(path, error) from error
         keys = text.split("\n")[:-1]
         if len(keys) != self.splits[split]:
             raise StoreError(
@@ -179,7 +179,7 @@ class Store:
         try:
             array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
         except OSError as error:
-            raise StoreError(f"{path} is missing or damaged ({reason(error)})") from error
+            raise self._damaged(path, error) from error
         except HEADER_DAMAGE as error:  # NumPy advises to load some of them unsafely
             raise StoreError(f"{path} is damaged: it is not a whole array of numbers") from error
         if shape is not None and (array.shape, str(array.dtype)) != (shape, dtype):
@@ -188,6 +188,15 @@ class Store:
                 "again"
             )
         return array
+
+    def _damaged(self, path: Path, error: Exception) -> StoreError:
+        """Return the error of a file that cannot be read, or of a store that was removed."""
+        if not self.path.exists():
+            return StoreError(
+                f"store {self.path} was removed while lowres read it: restore it, or build it "
+                "again, and run the same command"
+            )
+        return StoreError(f"{path} is missing or damaged ({reason(error)}); build the store again")
 
     def problems(self, track: Track = silent) -> Iterator[str]:
         """Check a store by reading all of it.
@@ -198,7 +207,7 @@ class Store:
         Yields:
             A sentence for each problem; nothing if the store is whole.
         """
-        shapes = list(self.misshapen())
+        shapes = list(dict.fromkeys(self.misshapen()))
         yield from shapes
         arrays = {array_path(*key) for key in product(self.splits, self.manifest.variants)}
         with track("verify", len(self.manifest.files)) as display:
@@ -232,7 +241,11 @@ class Store:
         self, variant: str, digests: Mapping[str, NDArray[np.uint8]]
     ) -> Iterator[str]:
         """Yield a problem if the images of a variant are not those that its content hash names."""
-        sets = {split: (self.labels(split), digests[split]) for split in self.splits}
+        try:
+            sets = {split: (self.labels(split), digests[split]) for split in self.splits}
+        except StoreError as error:  # removed since its SHA-256 was computed
+            yield str(error)
+            return
         size = Variant.parse(variant).size
         if content_hash(size, sets, self.classes) != self.manifest.contents.get(variant):
             yield (

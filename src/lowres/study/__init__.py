@@ -1,1 +1,1 @@
-"""Studies: axes over recipe fields become runs, and an executor finishes the runs."""
+"""Studies: axes over recipe fields become runs, an executor finishes them, verdicts follow."""

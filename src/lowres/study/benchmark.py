@@ -23,6 +23,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,7 @@ from numpy.typing import NDArray
 
 from lowres.errors import StudyError, require
 from lowres.study.runs import Runs, runs
-from lowres.text import count
+from lowres.text import count, is_number
 from lowres.work.files import sync
 
 OBJECTIVES = ("top1_error", "elapsed_s", "cost_macs")
@@ -88,7 +89,7 @@ class Benchmark:
         for row in table:
             row |= {name: "none" for name in names if row[name] is None}
         keys = {row["run"]: tuple(row[name] for name in names) for row in table}
-        found = sorted(set(keys.values()), key=lambda key: tuple(map(_sortable, key)))
+        found = sorted(set(keys.values()), key=lambda key: tuple(map(_order, key)))
         places = {key: place for place, key in enumerate(found)}
         sizes, seeds = (sorted({row[name] for row in table}) for name in ("size", "seed"))
         epochs = max(row["epochs_done"] for row in table)
@@ -107,7 +108,7 @@ class Benchmark:
                     f"at {row['size']} px with seed {row['seed']}: export them apart"
                 )
             rows += _filled(cell, row, curves.get(row["run"], []), names)
-        space = {name: sorted({row[name] for row in table}, key=_sortable) for name in names}
+        space = {name: sorted({row[name] for row in table}, key=_order) for name in names}
         return cls(folder.resolve().name, space, found, sizes, seeds, epochs, cells, rows)
 
     @property
@@ -156,15 +157,16 @@ def export_benchmark(folder: Path, destination: Path) -> Benchmark:
     if destination.exists():
         raise StudyError(f"{destination} exists: choose a new path")
     yaml, arrow = require("yaml", "parquet"), require("pyarrow", "parquet")
-    parquet = require("pyarrow.parquet", "parquet")
+    require("pyarrow.parquet", "parquet")
     found = Benchmark.of(folder)
     partial = destination.with_name(f"{destination.name}.lowres-partial")
     shutil.rmtree(partial, ignore_errors=True)
     (partial / "data").mkdir(parents=True)
-    parquet.write_table(arrow.Table.from_pylist(found.rows), partial / "data" / "results.parquet")
+    rows = arrow.Table.from_pylist(found.rows)
+    arrow.parquet.write_table(rows, partial / "data" / "results.parquet")
     (partial / "README.md").write_text(_card(found, yaml), encoding="utf-8")
     _write_json(partial / "configspace.json", _configspace(found))
-    _write_syne_tune(found, partial / "syne_tune", arrow, parquet)
+    _write_syne_tune(found, partial / "syne_tune", arrow)
     _write_optunahub(found, partial / "optunahub" / module_name(found.name))
     for path in (*partial.rglob("*"), partial):
         sync(path)
@@ -182,7 +184,7 @@ def _configspace(found: Benchmark) -> dict[str, Any]:
     """Return the search space in version 0.4 of the format of ConfigSpace's `from_json`."""
     parameters = [
         {"type": "ordinal", "name": name, "sequence": values, "default_value": values[0]}
-        if _are_numbers(values)
+        if all(map(is_number, values))
         else {"type": "categorical", "name": name, "choices": values, "default_value": values[0]}
         | {"weights": None}
         for name, values in sorted(found.space.items())
@@ -197,12 +199,12 @@ def _configspace(found: Benchmark) -> dict[str, Any]:
     }
 
 
-def _write_syne_tune(found: Benchmark, folder: Path, arrow: Any, parquet: Any) -> None:  # noqa: ANN401
+def _write_syne_tune(found: Benchmark, folder: Path, arrow: ModuleType) -> None:
     """Write what `blackbox_tabular.deserialize` reads: one task a size, one fidelity, the epoch."""
     folder.mkdir()
     domains = {
         name: {
-            "domain_cls": "Ordinal" if _are_numbers(values) else "Categorical",
+            "domain_cls": "Ordinal" if all(map(is_number, values)) else "Categorical",
             "domain_kwargs": {"categories": values},
             "sampler_cls": "Uniform",
             "sampler_kwargs": {},
@@ -215,7 +217,7 @@ def _write_syne_tune(found: Benchmark, folder: Path, arrow: Any, parquet: Any) -
     _write_json(folder / "fidelityspace.json", {"epoch": epoch | uniform})
     columns = zip(*found.configurations, strict=True)
     table = arrow.table(dict(zip(found.space, map(list, columns), strict=True)))
-    parquet.write_table(table, folder / "hyperparameters.parquet", compression="gzip")
+    arrow.parquet.write_table(table, folder / "hyperparameters.parquet", compression="gzip")
     np.save(folder / "objectives_evaluations.npy", found.cells.astype(np.float32))
     np.save(folder / "fidelities_values.npy", np.arange(1, found.epochs + 1))
     tasks = {"objectives_names": list(OBJECTIVES), "task_names": [f"{s}px" for s in found.sizes]}
@@ -243,7 +245,7 @@ def _write_optunahub(found: Benchmark, folder: Path) -> None:
             writer.writerow((*where, *found.cells[tuple(at)].tolist()))
 
 
-def _card(found: Benchmark, yaml: Any) -> str:  # noqa: ANN401  a module
+def _card(found: Benchmark, yaml: ModuleType) -> str:
     files = {"config_name": "default", "data_files": "data/results.parquet"}
     front = {"license": "other", "task_categories": ["tabular-regression"], "configs": [files]}
     swept = "\n".join(
@@ -286,9 +288,6 @@ def _write_json(path: Path, record: object) -> None:
     path.write_text(f"{json.dumps(record, indent=1)}\n", encoding="utf-8")
 
 
-def _are_numbers(values: Sequence[Any]) -> bool:
-    return all(isinstance(one, int | float) and not isinstance(one, bool) for one in values)
-
-
-def _sortable(setting: Any) -> tuple[int, Any]:  # noqa: ANN401  any field's value
-    return (0, setting) if isinstance(setting, int | float) else (1, str(setting))
+def _order(setting: object) -> tuple[bool, float | str]:
+    """Order numbers by value, before words."""
+    return (False, setting) if isinstance(setting, int | float) else (True, str(setting))

@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 from lowres.errors import MissingExtraError
 from lowres.recipe import FIELDS, Recipe
-from lowres.text import count
+from lowres.text import count, number_or_word
 from lowres.training.run import RunSummary
 from lowres.variant import Variant
 
@@ -81,15 +81,10 @@ def _planned_pairs(drafts: Sequence[RunSummary]) -> dict[tuple[str, _Design], li
         if proxy == target or len(common) < FEWEST_DECIDED:
             continue
         names = [name for name in FIELDS if len({getattr(one, name) for one in common}) > 1]
-        axes = tuple(tuple(_on_axis(getattr(one, name)) for one in common) for name in names)
+        axes = tuple(tuple(number_or_word(getattr(one, name)) for one in common) for name in names)
         first, second = (min(sides[side][one] for one in common) for side in (proxy, target))
         pairs.setdefault((str(target), (axes, (first, second))), []).append(str(proxy))
     return pairs
-
-
-def _on_axis(value: object) -> float | str:
-    numeric = isinstance(value, int | float) and not isinstance(value, bool)
-    return value if numeric else str(value)  # type: ignore[return-value]
 
 
 def _points(share: float) -> str:

@@ -22,7 +22,8 @@ import numpy as np
 
 from lowres.errors import StudyError
 from lowres.networks.imported import refuse_untrusted, trust_flags
-from lowres.networks.shape import FLOPS_PER_MAC, NetworkSize, training_macs
+from lowres.networks.shape import FLOPS_PER_MAC
+from lowres.networks.size import NetworkSize, training_macs
 from lowres.progress import Track, silent
 from lowres.recipe import FIELDS, Recipe
 from lowres.store.manifest import KEYS, LABELS, array_path
@@ -71,7 +72,7 @@ class Speed:
     start_s: float
     steps: int
 
-    def scaled(self, own: Network, other: Network) -> Speed:
+    def scaled(self, own: ProbedNetwork, other: ProbedNetwork) -> Speed:
         """Return the speed of another network, estimated by multiply-adds."""
         step = other.work / own.work
         image = step * own.recipe.batch_size / other.recipe.batch_size
@@ -79,7 +80,7 @@ class Speed:
 
 
 @dataclass(frozen=True, slots=True)
-class Network:
+class ProbedNetwork:
     """A network to probe.
 
     Attributes:
@@ -167,13 +168,12 @@ def forecast(
     refuse_untrusted(draft.recipe for draft in drafts if not draft.finished)
     classes, images = len(store.classes), store.splits["train"]
     sizes = [NetworkSize.of(draft.recipe, classes) for draft in drafts]
-    networks: dict[tuple[Any, ...], Network] = {}
+    networks: dict[tuple[Any, ...], ProbedNetwork] = {}
     for draft, size in zip(drafts, sizes, strict=True):
         recipe = draft.recipe
-        trainable = recipe.steps(images) and recipe.measured_split(store.splits) in store.splits
-        if trainable and not draft.finished:
+        if not draft.finished:
             work = size.macs * recipe.batch_size
-            networks.setdefault(speed_group(recipe), Network(recipe, work))
+            networks.setdefault(speed_group(recipe), ProbedNetwork(recipe, work))
     speeds: dict[tuple[Any, ...], Speed] = {}
     if networks:
         found = probe(store, list(networks.values()), executor, arguments,
@@ -194,7 +194,7 @@ def forecast(
 
 def probe(
     store: Store,
-    networks: Sequence[Network],
+    networks: Sequence[ProbedNetwork],
     executor: LocalProcesses,
     arguments: Sequence[str] = (),
     *,
@@ -250,7 +250,11 @@ def probe(
 
 
 def _affordable_steps(
-    networks: Sequence[Network], known: Network, speed: Speed, share_s: float, evaluated: int
+    networks: Sequence[ProbedNetwork],
+    known: ProbedNetwork,
+    speed: Speed,
+    share_s: float,
+    evaluated: int,
 ) -> list[int] | None:
     """Return how many steps of each network fit into `share_s`; None if too few do."""
     steps = []
@@ -271,7 +275,9 @@ class _Prober:
         self.executor, self.arguments = executor, arguments
         self.made = 0
 
-    def round(self, networks: Sequence[Network], steps: Sequence[int], jobs: int) -> list[Speed]:
+    def round(
+        self, networks: Sequence[ProbedNetwork], steps: Sequence[int], jobs: int
+    ) -> list[Speed]:
         """Time networks side by side; if they are fewer than `jobs`, some are run again."""
         runs = []
         for place in range(jobs):
@@ -373,9 +379,6 @@ def lines(found: Forecast) -> Iterator[str]:
             "each after as many to warm up, with evaluation and the start of a run"
             + (f"; {estimated} estimated by FLOPs" if estimated else "")
         )
-    idle = sum(not flops for flops in found.flops)
-    if idle:
-        yield f"{count(idle, 'run')} will fail: train has fewer images than --batch-size"
 
 
 def swept(recipes: Sequence[Recipe]) -> list[str]:

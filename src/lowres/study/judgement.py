@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, TypeAlias
 
@@ -86,7 +85,7 @@ class Judgement:
         """Return what carries over, the law, halving and the next step, one line each."""
         found = [field.sentence() for field in self.verdict.fields]
         if self.halved is not None:
-            found.append(_halving_sentence(self.rungs, self.halved))
+            found.append(self.halved.sentence(", ".join(map(text_of, self.rungs))))
         if self.law is not None:
             found.append(self.law.sentence())
         if self.verdict.most_new is not None:
@@ -171,17 +170,6 @@ class Judgement:
             "reason": found.reason,
             "sentence": self.sentence(),
         }
-
-
-def _halving_sentence(rungs: Sequence[Value], found: Halving) -> str:
-    listed = ", ".join(map(text_of, rungs))
-    runs = " + ".join(map(str, found.runs))
-    paid = "" if found.paid is None else f", {found.paid:.2f} of the cost of all on the target"
-    return (
-        f"Successive halving over {listed}, one in {found.one_in:g} kept, would have made {runs} "
-        f"runs{paid}, and lost {points(found.expected, 1)} points on average (at most "
-        f"{points(found.most, 1)}, 95 %)."
-    )
 
 
 def _points(share: float | None) -> float | None:

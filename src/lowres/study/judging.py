@@ -158,9 +158,8 @@ def _axes(table: ResultsTable, sides: Sequence[Chosen]) -> tuple[list[str], list
     cut = [side for side in sides if side.cut]
     if cut:
         notes.append(
-            f"{' and '.join(side.name for side in cut)} is read from the curves of longer runs: "
-            "their schedule is that of a longer run, so runs that are planned to be that short can "
-            "rank otherwise"
+            f"{' and '.join(side.name for side in cut)} is read from the curves of longer runs; "
+            "with a schedule of their own, runs that short may rank differently"
         )
         rest = [
             {name: value for name, value in side.side.items() if name != table.fidelity}

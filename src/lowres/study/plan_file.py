@@ -26,7 +26,7 @@ from typing import Any
 
 from lowres.errors import LowresError, StudyError, nearest
 from lowres.study.axes import Axis, Together, refuse_mixture
-from lowres.study.values import check_name, from_text, from_toml
+from lowres.study.values import check_field, from_text, from_toml
 
 KEYS = ("recipe", "seeds", "base", "axes", "together", "runs")
 
@@ -120,7 +120,7 @@ def _changes(where: str, fields: dict[str, Any]) -> dict[str, Any]:
 def _values_of(where: str, name: str, listed: object) -> tuple[Any, ...]:
     """Read a list of values, or text as on the command line."""
     try:
-        check_name(name)
+        check_field(name)
         if isinstance(listed, str):
             return from_text(name, listed)
         if not isinstance(listed, list) or not listed:

@@ -9,14 +9,18 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from lowres.errors import StudyError, nearest, require
+from lowres.errors import StudyError, nearest, reason, require
 from lowres.study.results_of_runs import of_runs
 from lowres.study.results_table import COST, SEED, Point, ResultsTable, Row, Value, value_of
 from lowres.text import value as setting_text
 
-Unit = Literal["share", "percent", "accuracy", "accuracy-percent"]
+if TYPE_CHECKING:
+    from optuna.study._frozen import FrozenStudy
+    from optuna.trial import FrozenTrial
+
+ErrorUnit = Literal["share", "percent", "accuracy", "accuracy-percent"]
 """What the column of errors holds. share: error from 0 to 1. percent: error from 0 to 100.
 accuracy: the share that is right. accuracy-percent: the same from 0 to 100."""
 
@@ -47,15 +51,15 @@ class Columns:
     """
 
     error: str | None = None
-    unit: Unit | None = None
+    unit: ErrorUnit | None = None
     metrics: tuple[str, ...] = ()
     axes: tuple[str, ...] = ()
     sides: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.unit not in (None, *get_args(Unit)):
+        if self.unit not in (None, *get_args(ErrorUnit)):
             raise StudyError(
-                f"--unit must be one of {', '.join(get_args(Unit))}, was {self.unit!r}"
+                f"--unit must be one of {', '.join(get_args(ErrorUnit))}, was {self.unit!r}"
             )
 
     def kept(self, path: Path, known: Sequence[str], taken: Sequence[str] = ()) -> tuple[str, ...]:
@@ -98,7 +102,7 @@ def read_results(path: Path, columns: Columns = Columns()) -> ResultsTable:
         with path.open("rb") as file:
             start = file.read(16)
     except OSError as error:
-        raise StudyError(f"{path} cannot be read: {error}") from error
+        raise StudyError(f"{path} cannot be read: {reason(error)}") from error
     if start.startswith(FIRST_JOURNAL_BYTES):
         return _of_journal(path, columns)
     if start.startswith(PARQUET_BYTES):
@@ -112,7 +116,7 @@ def read_results(path: Path, columns: Columns = Columns()) -> ResultsTable:
     return _of_lines(path, names, lines, columns)
 
 
-def share_of(value: Value, unit: Unit, where: str) -> float:
+def share_of(value: Value, unit: ErrorUnit, where: str) -> float:
     """Return an error as a share; inf where the cell is empty, nan or inf.
 
     Raises:
@@ -131,7 +135,7 @@ def share_of(value: Value, unit: Unit, where: str) -> float:
     return 1 - share if unit.startswith("accuracy") else share
 
 
-def _unit_hint(value: Value, unit: Unit) -> str:
+def _unit_hint(value: Value, unit: ErrorUnit) -> str:
     if isinstance(value, str):
         return "write a number with a decimal point"
     if unit in ("share", "accuracy") and 1 < value <= 100:
@@ -151,7 +155,7 @@ def _text_lines(path: Path) -> tuple[list[str], list[dict[str, Any]]]:
             separator = max(",;\t", key=header.count)
             lines = list(csv.reader(file, delimiter=separator))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise StudyError(f"{path} cannot be read as a table of text: {error}") from error
+        raise StudyError(f"{path} cannot be read as a table of text: {reason(error)}") from error
     names = [name.strip() for name in lines[0]] if lines else []
     twice = {name for name in names if names.count(name) > 1}
     if twice:
@@ -210,7 +214,7 @@ def _of_lines(
     return ResultsTable(path, tuple(rows))
 
 
-def _unit_of(path: Path, error: str, columns: Columns) -> Unit:
+def _unit_of(path: Path, error: str, columns: Columns) -> ErrorUnit:
     """Return what a column holds; a name that does not say so is not guessed."""
     if columns.unit is None and "err" not in error.lower():
         raise StudyError(
@@ -261,7 +265,7 @@ def _of_journal(path: Path, columns: Columns) -> ResultsTable:
     return ResultsTable(path, tuple(_same_columns(path, rows, columns)), "step", tuple(notes))
 
 
-def _unit_of_study(path: Path, study: Any, columns: Columns) -> Unit:  # noqa: ANN401  of Optuna
+def _unit_of_study(path: Path, study: FrozenStudy, columns: Columns) -> ErrorUnit:
     """Return what the value of Optuna's trials is; a value that is maximised is no error."""
     if columns.error:
         return _unit_of(path, columns.error, columns)
@@ -278,7 +282,7 @@ def _unit_of_study(path: Path, study: Any, columns: Columns) -> Unit:  # noqa: A
     return columns.unit or "share"
 
 
-def _of_trial(where: str, study: str, trial: Any, unit: Unit, columns: Columns) -> Row:  # noqa: ANN401
+def _of_trial(where: str, study: str, trial: FrozenTrial, unit: ErrorUnit, columns: Columns) -> Row:
     """Make a row of a trial; one that was pruned has a curve and no error."""
     decided = {name: value_of(value) for name, value in trial.params.items()}
     seed = decided.pop(SEED, None)
@@ -324,7 +328,7 @@ def _of_timm(folder: Path, columns: Columns) -> ResultsTable:
             values = yaml.safe_load(arguments.read_text("utf-8"))
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
             raise StudyError(
-                f"{arguments} says what the run beside it was: it cannot be read ({error})"
+                f"{arguments}, which says how a run was trained, cannot be read: {error}"
             ) from error
         if not isinstance(values, dict):
             raise StudyError(f"{arguments} must hold the arguments of a run, name by name")

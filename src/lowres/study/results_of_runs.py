@@ -12,9 +12,9 @@ from lowres.errors import StoreError, StudyError
 from lowres.recipe import FIELDS, Recipe
 from lowres.store.manifest import Manifest
 from lowres.study.results_table import SEED, Point, ResultsTable, Row, Value
-from lowres.study.study import read_runs
+from lowres.study.runs import read_runs
 from lowres.study.values import PARTS
-from lowres.text import value as setting_text
+from lowres.text import is_number, value as setting_text
 from lowres.training.run import Run, RunSummary
 from lowres.variant import Variant
 
@@ -122,10 +122,7 @@ def decisions(recipe: Recipe) -> dict[str, Value]:
     variant = Variant.parse(recipe.variant)
     values = {part: getattr(variant, part) for part in PARTS}
     values |= {name: getattr(recipe, name) for name in FIELDS if name != "variant"}
-    plain = {
-        name: isinstance(value, int | float) and not isinstance(value, bool)
-        for name, value in values.items()
-    }
     return {
-        name: float(value) if plain[name] else setting_text(value) for name, value in values.items()
+        name: float(value) if is_number(value) else setting_text(value)
+        for name, value in values.items()
     }

@@ -15,6 +15,7 @@ from typing import NoReturn, TypeAlias
 
 from lowres.call import one_spelling, split_at_commas
 from lowres.errors import StudyError, nearest
+from lowres.text import is_number
 
 SEED, COST = "seed", "cost"
 SOURCE = "source"
@@ -156,7 +157,7 @@ class ResultsTable:
             if name == self.fidelity:
                 values |= {point for row in of_rest for point in row.curve}
             seen.append(f"{name}: {_listed(values)}")
-        raise StudyError(f"{asked}: no run of {self.path} has that ({'; '.join(seen)})")
+        raise StudyError(f"{asked}: no run of {self.path} has these values ({'; '.join(seen)})")
 
 
 def joined(first: ResultsTable, second: ResultsTable) -> tuple[ResultsTable, str, str]:
@@ -214,7 +215,7 @@ def value_of(cell: object) -> Value:
     """Read a number where a cell holds one, else a word; None is an empty word."""
     if cell is None:
         return ""
-    if isinstance(cell, int | float) and not isinstance(cell, bool):
+    if is_number(cell):
         return "" if math.isnan(cell) else float(cell)
     text = str(cell).strip()
     try:

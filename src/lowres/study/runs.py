@@ -1,33 +1,34 @@
-"""Runs as a table for pandas, polars and notebooks: one row a run, or one row an epoch."""
+"""The runs in a folder: each with its summary, or all as a table for pandas and notebooks."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import fields
+from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import Any
 
+from lowres.errors import LowresError, StudyError
 from lowres.recipe import FIELDS, Recipe
-from lowres.study.study import read_runs
+from lowres.study.study_file import study_directory
+from lowres.study.values import PARTS
 from lowres.text import percent, value as value_text
-from lowres.training.run import RunSummary
+from lowres.training.run import Run, RunState, RunSummary
 from lowres.variant import Variant
 
 MOST_SHOWN = 50
 """Rows of a table that a notebook shows."""
 
 RESULTS = (
-    "top1_error", "top5_error", "eval_loss", "train_loss", "train_s", "eval_s", "train_macs",
-    "parameters", "images_per_s", "network", "eval_split", "precision",
+    "top1_error", "top5_error", "test_top1_error", "test_top5_error", "eval_loss", "train_loss",
+    "train_s", "eval_s", "train_macs", "parameters", "images_per_s", "network", "eval_split",
+    "precision",
 )  # fmt: skip
 """What a row takes from the result of a finished run; a name that the recipe has, too, gets the
 prefix `result_`."""
 
 MEASURED = ("lr", "train_loss", "train_s", "top1_error", "top5_error", "eval_loss", "eval_s")
 """What a row takes from the record of an epoch; its learning rate is `epoch_lr`."""
-
-PARTS = tuple(field.name for field in fields(Variant))
 
 
 class Runs(list[dict[str, Any]]):
@@ -59,6 +60,52 @@ class Runs(list[dict[str, Any]]):
         )
         rest = f"<p>and {len(self) - MOST_SHOWN:,} more</p>" * (len(self) > MOST_SHOWN)
         return f"<table><tr>{head}</tr>{rows}</table>{rest}"
+
+
+@dataclass(frozen=True, slots=True)
+class Damaged:
+    """A run of which a file is damaged or missing.
+
+    Attributes:
+        path: its directory.
+        reason: which file, and why.
+        state: always the same.
+    """
+
+    path: Path
+    reason: str
+    state: RunState = RunState.DAMAGED
+
+    @property
+    def name(self) -> str:
+        """Name of the directory."""
+        return self.path.name
+
+
+def read_runs(folder: Path) -> tuple[list[tuple[Run, RunSummary]], list[Damaged]]:
+    """Read all runs in a folder, at any depth: of a study, a run itself, or any others.
+
+    Returns:
+        The runs with their summaries, and the runs that cannot be read, each sorted by path.
+
+    Raises:
+        StudyError: there is none, all are damaged, or `study.json` is damaged.
+    """
+    paths = {path.parent for path in folder.glob("**/recipe.json")}
+    if study_directory(folder).planned:
+        paths |= {folder / "runs" / name for name in study_directory(folder).read()["runs"]}
+    found, damaged = [], []
+    for path in sorted(paths):
+        try:
+            run = Run.open(path)
+            found.append((run, run.summary()))
+        except (LowresError, OSError) as error:
+            damaged.append(Damaged(path, str(error)))
+    if damaged and not found:
+        raise StudyError(f"{folder} holds damaged runs only; the first: {damaged[0].reason}")
+    if not found:
+        raise StudyError(f"{folder} holds no runs: expected a study, a run or a folder of runs")
+    return found, damaged
 
 
 def runs(folder: Path | str, *, epochs: bool = False) -> Runs:

@@ -11,7 +11,8 @@ from typing import Any
 
 from lowres.recipe import Recipe
 from lowres.study.forecast import makespan, speed_group
-from lowres.study.study import cost, read_runs, why_failed
+from lowres.study.runs import read_runs
+from lowres.study.study import cost, why_failed
 from lowres.text import duration
 from lowres.training.run import METRICS_FILE, RunState
 

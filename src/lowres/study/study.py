@@ -12,36 +12,30 @@ its file system. Each run is trained by one of them, and each process ends when 
 
 from __future__ import annotations
 
-import json
 import signal
 import sys
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NotRequired, Self, TypeAlias, TypedDict
+from typing import Any, Self
 
 from lowres.errors import LowresError, RunError, StudyError
 from lowres.networks.imported import refuse_untrusted, trust_flags
-from lowres.networks.shape import training_macs
+from lowres.networks.size import training_macs
 from lowres.progress import Display, Track, silent
 from lowres.recipe import FIELDS, Recipe
 from lowres.store.store import Store
-from lowres.study.axes import Axis, Together, expand, refuse_mixture
-from lowres.study.values import PARTS, check_name
+from lowres.study.axes import expand
+from lowres.study.runs import runs as table_of_runs
+from lowres.study.study_file import Axes, Points, grown_record, study_directory
 from lowres.text import percent
 from lowres.training.run import Run, RunState, RunSummary
-from lowres.variant import Variant
-from lowres.work.directory import WorkDirectory, differences
 from lowres.work.executor import BUSY_STATUS, Executor, Job
 from lowres.work.files import make_folder, write_json
-from lowres.work.records import FileName, StorePlace, typed
-
-Axes: TypeAlias = Sequence[Axis | Together]
-Points: TypeAlias = Sequence[Mapping[str, Any]]
 
 PLANNING_S = 60.0
 """How long `Study.plan` waits for another process that plans the same study."""
@@ -73,17 +67,6 @@ class StudySummary:
 
     finished: int
     failed: dict[str, str]
-
-
-class Plan(TypedDict):
-    """What `study.json` holds."""
-
-    store: StorePlace
-    base: dict[str, Any]
-    axes: dict[str, list[Any]]
-    together: NotRequired[list[list[str]]]
-    points: NotRequired[list[dict[str, Any]]]
-    runs: list[FileName]
 
 
 class Study:
@@ -121,9 +104,9 @@ class Study:
             StoreError: the store lacks a variant.
         """
         recipes = _recipes(store, base, axes, points)
-        work = _work(path)
+        work = study_directory(path)
         with work.lock("being planned", wait_s=PLANNING_S):
-            record = _grown(work, store, base, axes, points, recipes)
+            record = grown_record(work, store, base, axes, points, recipes)
             make_folder(path / "runs")
             write_json(path / work.plan_name, record)
             for name, recipe in recipes.items():
@@ -140,10 +123,10 @@ class Study:
             LowresError: as `plan`.
         """
         recipes = _recipes(store, base, axes, points)
-        work = _work(path)
+        work = study_directory(path)
         planning = work.lock("being planned", wait_s=PLANNING_S) if path.exists() else nullcontext()
         with planning:
-            names = _grown(work, store, base, axes, points, recipes)["runs"]
+            names = grown_record(work, store, base, axes, points, recipes)["runs"]
         drafts = []
         for name in names:
             folder = path / "runs" / name
@@ -158,7 +141,7 @@ class Study:
         Raises:
             StudyError: there is none, or it is damaged.
         """
-        record = _work(path).read()
+        record = study_directory(path).read()
         try:
             runs = [Run.open(path / "runs" / name) for name in record["runs"]]
         except RunError as error:
@@ -171,7 +154,7 @@ class Study:
         Raises:
             LowresError: as `plan`, or the store of the study is missing.
         """
-        base = Recipe.from_record(_work(self.path).read()["base"])
+        base = Recipe.from_record(study_directory(self.path).read()["base"])
         points = [
             {
                 name: getattr(recipe, name)
@@ -184,9 +167,7 @@ class Study:
 
     def _repr_html_(self) -> str:
         """Return a table of the runs for notebooks."""
-        from lowres.study.runs import runs
-
-        return runs(self.path)._repr_html_()
+        return table_of_runs(self.path)._repr_html_()
 
     def summaries(self) -> list[RunSummary]:
         """Return the summary of each run, the most costly first."""
@@ -297,62 +278,6 @@ class Study:
         return list(pending)
 
 
-@dataclass(frozen=True, slots=True)
-class Damaged:
-    """A run of which a file is damaged or missing.
-
-    Attributes:
-        path: its directory.
-        reason: which file, and why.
-        state: always the same.
-    """
-
-    path: Path
-    reason: str
-    state: RunState = RunState.DAMAGED
-
-    @property
-    def name(self) -> str:
-        """Name of the directory."""
-        return self.path.name
-
-
-def read_runs(folder: Path) -> tuple[list[tuple[Run, RunSummary]], list[Damaged]]:
-    """Read all runs in a folder, at any depth: of a study, a run itself, or any others.
-
-    Returns:
-        The runs with their summaries, and the runs that cannot be read, each sorted by path.
-
-    Raises:
-        StudyError: there is none, all are damaged, or `study.json` is damaged.
-    """
-    paths = {path.parent for path in folder.glob("**/recipe.json")}
-    if _work(folder).planned:
-        paths |= {folder / "runs" / name for name in _work(folder).read()["runs"]}
-    runs, damaged = [], []
-    for path in sorted(paths):
-        try:
-            run = Run.open(path)
-            runs.append((run, run.summary()))
-        except (LowresError, OSError) as error:
-            damaged.append(Damaged(path, str(error)))
-    if damaged and not runs:
-        raise StudyError(f"{folder} holds damaged runs only; the first: {damaged[0].reason}")
-    if not runs:
-        raise StudyError(f"{folder} holds no runs: expected a study, a run or a folder of runs")
-    return runs, damaged
-
-
-def planned_axes(path: Path) -> dict[str, list[Any]]:
-    """Return the values of each swept field of a study, without opening its runs.
-
-    Raises:
-        StudyError: there is no study, or it is damaged.
-    """
-    axes: dict[str, list[Any]] = _work(path).read()["axes"]
-    return axes
-
-
 @lru_cache(maxsize=65_536)  # a large study asks for each of its runs several times
 def cost(recipe: Recipe) -> float:
     """Return the cost of a run, in multiply-adds of training it on ImageNet.
@@ -385,83 +310,9 @@ def _recipes(store: Store, base: Recipe, axes: Axes, points: Points) -> dict[str
     recipes = expand(base, axes, points)
     for variant in dict.fromkeys(recipe.variant for recipe in recipes):
         store.images("train", variant)
+    for recipe in recipes:
+        recipe.check_splits(store.splits)
     return {recipe.run_name(store.manifest.digest): recipe for recipe in recipes}
-
-
-def _work(path: Path) -> WorkDirectory:
-    return WorkDirectory(
-        path,
-        kind="study",
-        plan_name="study.json",
-        result_name="",
-        error=StudyError,
-        check=_checked,
-        advice="choose another directory with --out, or sweep a field with --axis FIELD=...",
-    )
-
-
-def _checked(record: dict[str, Any]) -> dict[str, Any]:
-    """Validate `study.json`, and complete its recipe from before a field was added."""
-    plan = typed(record, Plan)
-    for name in {*plan["axes"], *(name for point in plan.get("points", ()) for name in point)}:
-        check_name(name)
-    base = Recipe.from_record(plan["base"]).to_record()
-    return {"together": [], "points": [], **plan, "base": base}
-
-
-def _grown(
-    work: WorkDirectory,
-    store: Store,
-    base: Recipe,
-    axes: Axes,
-    points: Points,
-    names: Iterable[str],
-) -> dict[str, Any]:
-    """Return the record of a study that is new, or that grows by more axes, values and runs."""
-    work.refuse_foreign()
-    swept = {axis.name: list(axis.values) for one in axes for axis in one.axes}
-    together = [[axis.name for axis in one.axes] for one in axes if isinstance(one, Together)]
-    where = {"path": str(store.path.resolve()), "digest": store.manifest.digest}
-    earlier: dict[str, Any] = {"axes": {}, "together": [], "points": [], "runs": []}
-    if work.planned:
-        earlier = work.read()
-        if earlier["store"]["digest"] != where["digest"]:
-            work.refuse(differences({"store": earlier["store"]}, {"store": where}))
-        free = {*swept, *earlier["axes"]}
-        try:
-            refuse_mixture(free)
-        except StudyError as error:
-            listed = ", ".join(earlier["axes"]) or "none"
-            raise StudyError(
-                f"study {work.path} was planned with axes {listed}: {error}"
-            ) from error
-        free |= set(PARTS) if "variant" in free else set()
-        then, now = _by_part(earlier["base"]), _by_part(base.to_record())
-        work.refuse(differences(then, now, ignored=free))
-    return {
-        "store": where,
-        "base": base.to_record(),
-        "axes": {
-            name: _joined(earlier["axes"].get(name, []), swept.get(name, []))
-            for name in {**earlier["axes"], **swept}
-        },
-        "together": _joined(earlier["together"], together),
-        "points": _joined(earlier["points"], points),
-        "runs": _joined(earlier["runs"], names),
-    }
-
-
-def _by_part(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a recipe's record with the parts of its variant in place of the variant."""
-    variant = Variant.parse(record["variant"])
-    parts = {part: getattr(variant, part) for part in PARTS}
-    return {**parts, **{name: value for name, value in record.items() if name != "variant"}}
-
-
-def _joined(then: Iterable[Any], now: Iterable[Any]) -> list[Any]:
-    """Join two lists of JSON values without repeats; 1 and True are two values."""
-    texts = dict.fromkeys(json.dumps(value) for value in (*then, *now))
-    return [json.loads(text) for text in texts]
 
 
 def _await_others(elsewhere: list[Run], display: Display) -> list[Run]:

@@ -43,7 +43,7 @@ class HasOutcomes(Protocol):
         """Its directory; None for a result of another origin."""
 
 
-Runs = Sequence[Sequence[HasOutcomes]]
+ConfigurationRuns = Sequence[Sequence[HasOutcomes]]
 """The runs of each configuration."""
 
 
@@ -105,7 +105,7 @@ def _listed(names: Sequence[str]) -> str:
     return f"{', '.join(names[:MOST_CLASSES])}{more}"
 
 
-def covariance(target: Runs) -> Array | None:
+def covariance(target: ConfigurationRuns) -> Array | None:
     """Return the covariance of errors over validation images, as `judge` needs it.
 
     Returns:
@@ -149,7 +149,11 @@ def _mean(runs: Sequence[HasOutcomes]) -> float:
 
 
 def image_findings(
-    names: tuple[str, str], proxy: Runs, target: Runs, choice: int | None, configuration: str
+    names: tuple[str, str],
+    proxy: ConfigurationRuns,
+    target: ConfigurationRuns,
+    choice: int | None,
+    configuration: str,
 ) -> ImageFindings | None:
     """Return what validation images say about a pair; None without outcomes.
 

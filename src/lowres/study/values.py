@@ -34,7 +34,7 @@ MAX_RANGE_DIGITS = 15
 MAX_RANGE_VALUES = 1000
 
 
-def check_name(name: str) -> None:
+def check_field(name: str) -> None:
     """Refuse a name that is neither a field of the recipe nor a part of a variant.
 
     Raises:
@@ -55,7 +55,7 @@ def from_text(name: str, text: str) -> tuple[Any, ...]:
         StudyError: a value is missing, or a range has another form.
         RecipeError: the field is unknown or a value is not of its type.
     """
-    check_name(name)
+    check_field(name)
     hint, values = _hints()[name], split_at_commas(text)
     if not all(values):
         raise StudyError(f"{name} must have values with commas between them, was {text!r}")
@@ -74,7 +74,7 @@ def number_type(name: str) -> type[int] | type[float] | None:
     Raises:
         RecipeError: the field is unknown.
     """
-    check_name(name)
+    check_field(name)
     hint = _hints()[name]
     return hint if hint in (int, float) else None
 
@@ -85,7 +85,7 @@ def from_toml(name: str, value: object) -> object:
     Raises:
         RecipeError: the field is unknown or the value is not of its type.
     """
-    check_name(name)
+    check_field(name)
     return _checked(name, value, _hints()[name])
 
 

@@ -92,7 +92,8 @@ def save(
     """Write a checkpoint, and keep the one before; after a crash, at least one of them is whole."""
     buffer = io.BytesIO()
     state = {
-        "model": model.state_dict(),
+        # a copy each, because torch.save writes the whole tensor that a tensor is a part of
+        "model": {name: tensor.clone() for name, tensor in model.state_dict().items()},
         "optimizer": optimizer.state(),
         "history": progress.history,
         "partial": asdict(progress.partial),

@@ -26,6 +26,7 @@ from lowres.recipe import Recipe
 from lowres.store.store import Store
 from lowres.text import percent
 from lowres.training import checkpoint
+from lowres.training.compiling import BatchLoader
 from lowres.training.device import describe_hardware
 from lowres.training.distributed import Team
 from lowres.training.outcomes import class_errors, in_rows, worst
@@ -114,8 +115,9 @@ def finish_pack(
 ) -> list[End]:
     """Train runs side by side to their ends.
 
-    Each run has its own network, optimizer and checkpoint, and ends as it would alone. If one
-    cannot be opened, diverges or is finished, the others are trained.
+    Each run has its own network, optimizer and checkpoint, and ends as it would alone: to the bit
+    on a GPU, up to the order of sums on the CPU. If one cannot be opened, diverges or is finished,
+    the others are trained.
 
     Args:
         runs: runs of one store.
@@ -220,7 +222,8 @@ def _train(steps: Sequence[Step], log: Log, track: Track) -> Iterator[tuple[Step
                 if stopped:
                     _save(one)
                     continue
-                one.progress.finish_epoch(_measure_epoch(one, len(history)))
+                record = _measure_epoch(one, len(history)) | {"together": len(group)}
+                one.progress.finish_epoch(record)
                 _save(one)
                 write_events[one.run.path](history[-1])
                 line = _epoch_line(history[-1], one.recipe.epochs)
@@ -324,13 +327,8 @@ def _measure_epoch(session: Session, epoch: int) -> dict[str, Any]:
         record |= {"bad_step": partial.bad_step, "bad_lr": bad_lr}
         return record | {"top1_error": None, "top5_error": None, "eval_loss": None, "eval_s": 0.0}
     session.optimizer.eval()
-    errors = evaluate(
-        session.network.module,
-        session.eval_loader.batches(0),
-        session.device,
-        session.precision,
-        session.team,
-    )
+    errors = _errors(session, session.eval_loader)
+    eval_s = time.perf_counter() - began
     if epoch + 1 == session.recipe.epochs:
         labels, predicted = (
             in_rows(batches, session.eval_loader, session.team)
@@ -339,12 +337,20 @@ def _measure_epoch(session: Session, epoch: int) -> dict[str, Any]:
         if session.team.first:  # before the checkpoint that ends training
             session.run.write_outcomes(labels != predicted)
             session.run.write_classes(class_errors(labels, predicted, session.trained.classes))
+        if session.test_loader:  # once, so that nothing can be chosen by it on the way
+            final = _errors(session, session.test_loader)
+            record |= {"test_top1_error": final.top1, "test_top5_error": final.top5}
     return record | {
         "top1_error": errors.top1,
         "top5_error": errors.top5,
         "eval_loss": errors.loss if math.isfinite(errors.loss) else None,
-        "eval_s": time.perf_counter() - began,
+        "eval_s": eval_s,
     }
+
+
+def _errors(session: Session, loader: BatchLoader) -> Errors:
+    network, device = session.network.module, session.device
+    return evaluate(network, loader.batches(0), device, session.precision, session.team)
 
 
 def _is_over(session: Session) -> bool:
@@ -380,6 +386,7 @@ def _result(session: Session) -> dict[str, Any]:
         "eval_split": session.eval_split,
         "top1_error": last["top1_error"],
         "top5_error": last["top5_error"],
+        **{name: last[name] for name in ("test_top1_error", "test_top5_error") if name in last},
         **(worst(classes) if classes else {}),
         "eval_loss": last["eval_loss"],
         "train_loss": last["train_loss"],
@@ -395,6 +402,7 @@ def _result(session: Session) -> dict[str, Any]:
         "compiled": session.numerics.compiled,
         "compile_s": session.forward.compile_s,
         "processes": session.team.size,
+        "together": max(record.get("together", 1) for record in history),
         "train_s": train_s,
         "eval_s": sum(record["eval_s"] for record in history),
         "images_per_s": images / train_s,
@@ -495,7 +503,8 @@ def event_files(
         def write(record: dict[str, Any]) -> None:
             for name, value in record.items():
                 if name != "epoch" and value is not None:
-                    group = "eval" if name in ("top1_error", "top5_error", "eval_loss") else "train"
+                    measured = name in ("top1_error", "top5_error", "eval_loss")
+                    group = "test" if name.startswith("test_") else "eval" if measured else "train"
                     writer.add_scalar(f"{group}/{name}", value, record["epoch"])
             writer.flush()
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Protocol, TypeAlias
 
@@ -44,15 +44,27 @@ ADAM_EPS = 1e-10
 Rate: TypeAlias = float | torch.Tensor
 """A learning rate: a number, or a float64 tensor of no dimension on the device of the weights."""
 
+Closure: TypeAlias = Callable[[], torch.Tensor]
+"""Computes the loss of the batch and adds its gradients to those of the weights."""
+
 
 class Optimizer(Protocol):
     """Updates the weights of a network in place."""
 
     graphable: bool
     """Whether a step reads everything from tensors, so that a CUDA graph can repeat it."""
+    in_place: bool
+    """Whether a step changes the weights where they are, so that they may be parts of others."""
+    needs_closure: bool = False
+    """Whether a step computes gradients itself, several times, as that of LBFGS does."""
 
-    def step(self, lr: Rate) -> None:
-        """Update the weights by their gradients at a learning rate, and clear the gradients."""
+    def step(self, lr: Rate, closure: Closure | None = None) -> None:
+        """Update the weights by their gradients at a learning rate, and clear the gradients.
+
+        Args:
+            lr: the learning rate.
+            closure: computes the gradients, if `needs_closure`; None: they are there.
+        """
 
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint must hold: tensors and plain values."""
@@ -73,7 +85,7 @@ def make_optimizer(recipe: Recipe, model: nn.Module, steps: int) -> Optimizer:
     """Make the optimizer of a recipe, for a run of a number of steps.
 
     Raises:
-        RunError: `optimizer` cannot be called, does not make an optimizer, or needs a closure.
+        RunError: `optimizer` cannot be called, makes no optimizer, or has no weight decay.
     """
     if recipe.optimizer == "muon":
         return Muon(model, recipe, steps)
@@ -147,6 +159,7 @@ class Momentum(Optimizer):
     """Classical momentum with the learning rate inside the velocity, or Nesterov's."""
 
     graphable = True
+    in_place = True
 
     def __init__(self, model: nn.Module, recipe: Recipe) -> None:
         names, named = decayed_names(model, recipe.decay_on), dict(model.named_parameters())
@@ -157,7 +170,7 @@ class Momentum(Optimizer):
         self.velocity = [torch.zeros_like(p) for p in self.parameters]
 
     @torch.no_grad()
-    def step(self, lr: Rate) -> None:
+    def step(self, lr: Rate, closure: Closure | None = None) -> None:
         if self.weight_decay:
             decayed, gradients = _with_gradient(self.decayed)
             torch._foreach_add_(gradients, decayed, alpha=self.weight_decay)
@@ -204,6 +217,7 @@ class Muon(Optimizer):
     """Muon for the matrices of hidden layers, Adam for all others; norm scales never decay."""
 
     graphable = True
+    in_place = True
 
     def __init__(self, model: nn.Module, recipe: Recipe, steps: int) -> None:
         named = dict(model.named_parameters())
@@ -220,7 +234,7 @@ class Muon(Optimizer):
         self.steps = torch.zeros((), dtype=torch.float64, device=self.averages[0].device)
 
     @torch.no_grad()
-    def step(self, lr: Rate) -> None:
+    def step(self, lr: Rate, closure: Closure | None = None) -> None:
         self.steps += 1
         lr = torch.as_tensor(lr, dtype=torch.float64, device=self.steps.device)
         kept = torch.exp(-self.recipe.weight_decay * lr / self.lr_total)
@@ -278,8 +292,9 @@ class TorchOptimizer(Optimizer):
     """An optimizer of torch's interface, which the recipe names; lowres sets its learning rates.
 
     It is made from parameter groups, `lr`, the arguments in its name and, if it takes it, `fused`.
-    Tensors that do not decay are a group with weight decay 0. The recipe's `momentum` is not passed
-    on, because its meaning differs between optimizers: `torch.optim:SGD(momentum=0.9)` sets it.
+    Tensors that do not decay are a group with weight decay 0; if none decays, there is one group.
+    The recipe's `momentum` is not passed on, because its meaning differs between optimizers:
+    `torch.optim:SGD(momentum=0.9)` sets it.
     """
 
     def __init__(self, model: nn.Module, recipe: Recipe) -> None:
@@ -296,17 +311,20 @@ class TorchOptimizer(Optimizer):
             (recipe.weight_decay, [p for n, p in named.items() if n in decayed]),
             (0.0, [p for n, p in named.items() if n not in decayed]),
         )
+        if not recipe.weight_decay:  # one group, as LBFGS takes no more
+            parts = ((0.0, list(named.values())), (0.0, []))
         groups = [{"params": part, "weight_decay": decay} for decay, part in parts if part]
         on_gpu = any(p.is_cuda for p in named.values())
         known = _parameters_of(make)
         options: dict[str, Any] = {"fused": True} if on_gpu and "fused" in known else {}
+        self.in_place = _is_of_torch(make) and not _needs_closure(make)
         # Torch's own optimizers with this option keep their state, and the rate, in tensors.
         self.graphable = on_gpu and "capturable" in known and _is_of_torch(make)
         rate: Rate = recipe.lr
         if self.graphable:
             options["capturable"] = True
             rate = torch.tensor(recipe.lr, device=next(iter(named.values())).device)
-        _refuse_closure(make, recipe.optimizer)
+        _refuse_decay(make, recipe)
         try:
             made = make(groups, lr=rate, **options)
         except (TypeError, ValueError) as error:
@@ -318,17 +336,22 @@ class TorchOptimizer(Optimizer):
                 f"optimizer {recipe.optimizer} must make a torch.optim.Optimizer, made a "
                 f"{type(made).__name__}"
             )
-        _refuse_closure(type(made), recipe.optimizer)
+        _refuse_decay(type(made), recipe)
         self.optimizer = made
+        self.needs_closure = _needs_closure(type(made))
         self.shares = [float(group["lr"]) / recipe.lr for group in made.param_groups]
 
-    def step(self, lr: Rate) -> None:
+    def step(self, lr: Rate, closure: Closure | None = None) -> None:
         for group, share in zip(self.optimizer.param_groups, self.shares, strict=True):
             if isinstance(group["lr"], torch.Tensor):
                 group["lr"].copy_(torch.as_tensor(lr * share))
             else:
                 group["lr"] = float(lr) * share
-        self.optimizer.step()
+        if closure is None:
+            self.optimizer.step()
+        else:
+            again: Callable[[], Any] = partial(_afresh, self.optimizer, closure)
+            self.optimizer.step(again)
         self.optimizer.zero_grad()
 
     def state(self) -> dict[str, Any]:
@@ -346,19 +369,32 @@ class TorchOptimizer(Optimizer):
             switch()
 
 
+def _afresh(optimizer: torch.optim.Optimizer, closure: Closure) -> torch.Tensor:
+    """Call a closure with cleared gradients and return the loss."""
+    optimizer.zero_grad()
+    loss = closure()
+    for parameter in (p for group in optimizer.param_groups for p in group["params"]):
+        if parameter.grad is not None:
+            parameter.grad = parameter.grad.contiguous()  # LBFGS views them as one vector
+    return loss
+
+
 def _is_of_torch(make: object) -> bool:
     function = make.func if isinstance(make, partial) else make
     return getattr(function, "__module__", "").startswith("torch.")
 
 
-def _refuse_closure(kind: object, name: str) -> None:
-    """Raise RunError if a step of an optimizer class needs a closure, as that of LBFGS does."""
+def _refuse_decay(kind: object, recipe: Recipe) -> None:
+    """Raise RunError if the recipe has a weight decay, and a class of torch takes none."""
+    kind = kind.func if isinstance(kind, partial) else kind
+    ours = isinstance(kind, type) and issubclass(kind, torch.optim.Optimizer) and _is_of_torch(kind)
+    if recipe.weight_decay and ours and "weight_decay" not in _parameters_of(kind):
+        raise RunError(f"optimizer {recipe.optimizer} has no weight decay: add --weight-decay 0")
+
+
+def _needs_closure(kind: object) -> bool:
     closure = _parameters_of(getattr(kind, "step", None)).get("closure")
-    if closure is not None and closure.default is inspect.Parameter.empty:
-        raise RunError(
-            f"optimizer {name} needs a closure, which computes the loss several times in a step; "
-            "lowres computes it once: choose another, such as --optimizer torch.optim:AdamW"
-        )
+    return closure is not None and closure.default is inspect.Parameter.empty
 
 
 def _parameters_of(function: object) -> dict[str, inspect.Parameter]:

@@ -90,8 +90,9 @@ class Execution:
     the network is the paper's or of timm, and the optimizer keeps its state in tensors. on: with
     networks of your own, too; they must not decide anything in Python during a step."""
     together: int | Literal["auto"] = "auto"
-    """How many of several runs are trained side by side; each ends as it would alone. auto: on a
-    GPU, as many small networks as keep it busy; on the CPU, one after another."""
+    """How many of several runs are trained side by side; each has its own result. auto: on a GPU,
+    as many small networks as keep it busy; on the CPU, up to 8 where that is faster. On the CPU
+    sums are then rounded differently; 1: with the bits of a run alone."""
     log: Log = "jsonl"
     """jsonl: metrics.jsonl alone. tensorboard: event files below RUN/tensorboard as well."""
     callback: str | Callback | None = None
@@ -137,9 +138,12 @@ class Epoch(TypedDict, total=False):
     eval_s: Required[Amount]
     top1_error: Share | None
     top5_error: Share | None
+    test_top1_error: Share
+    test_top5_error: Share
     lr: Amount
     train_loss: float | None
     eval_loss: float | None
+    together: Count
     bad_step: int
     bad_lr: Amount
 
@@ -151,6 +155,8 @@ class Outcome(TypedDict, total=False):
     top1_error: Required[Share | None]
     train_s: Required[Amount]
     top5_error: Share | None
+    test_top1_error: Share
+    test_top5_error: Share
     balanced_error: Share
     worst_classes: list[ClassError]
     confused_classes: list[Confusion]
@@ -169,6 +175,7 @@ class Outcome(TypedDict, total=False):
     compiled: bool
     compile_s: Amount
     processes: Count
+    together: Count
     eval_s: Amount
     images_per_s: Amount
     hardware: dict[str, Any]
@@ -324,9 +331,11 @@ class Run:
         Raises:
             RunError: the directory holds another run, or other files.
             StoreError: the store has no such variant, or no labels.
+            RecipeError: the store has too few images, or no split to measure errors on.
         """
         store.require_labels()
         store.images("train", recipe.variant)
+        recipe.check_splits(store.splits)
         run = cls(path, recipe, store.path, store.manifest.digest)
         if warm_start:
             run = replace(run, warm_start=replace(warm_start, file=path / INITIAL_FILE))
@@ -557,8 +566,10 @@ def result_line(result: dict[str, Any]) -> str:
         when = f" in epoch {result['epochs']}" if "epochs" in result else ""
         return f"{network} diverged{when}: {why_diverged(result)}"
     speed = f", {result['images_per_s']:,.0f} images/s" if "images_per_s" in result else ""
+    final = result.get("test_top1_error")
+    test = "" if final is None else f"test top-1 error {percent(final)}; "
     return (
         f"{network}: {result.get('eval_split', 'measured')} top-1 error "
-        f"{percent(result['top1_error'])}, top-5 error {percent(result.get('top5_error'))}; "
+        f"{percent(result['top1_error'])}, top-5 error {percent(result.get('top5_error'))}; {test}"
         f"{result['train_s']:.1f} s of training{speed}"
     )

@@ -86,6 +86,7 @@ class Session:
         network: the network itself.
         forward: the network as training calls it: compiled, or joined to other processes.
         eval_split: the split on which errors are measured; `eval_loader` has its batches.
+        test_loader: batches of test, which is measured once at the end; None without it.
         trained: the network with what its users need, to be published at the end.
         rates: the learning rate of each step.
         callback: called with each epoch's record, and at the end with the result.
@@ -100,6 +101,7 @@ class Session:
     train_loader: BatchLoader
     eval_loader: BatchLoader
     eval_split: str
+    test_loader: BatchLoader | None
     trained: TrainedNetwork
     device: torch.device
     progress: Progress
@@ -127,17 +129,40 @@ class Session:
         progress = self.progress
         return len(progress.history) * len(self.train_loader) + progress.partial.steps
 
-    def step(self, images: torch.Tensor, labels: torch.Tensor, lr: Rate) -> torch.Tensor:
-        """Train one step on (B, 3, H, W) and (B,) int64 of the device; return the mean loss."""
+    def autocast(self) -> torch.autocast:
+        """Return the context in which the network computes."""
         reduced = self.precision == torch.bfloat16
         # A CUDA graph must not hold weights that a cache has cast outside of it.
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=reduced, cache_enabled=False):
-            logits = self.forward.function(images)
+        return torch.autocast(
+            self.device.type, torch.bfloat16, enabled=reduced, cache_enabled=False
+        )
+
+    def loss(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Return the mean loss of (B, classes) logits and (B,) int64 labels."""
         smoothing = self.recipe.label_smoothing
-        loss = functional.cross_entropy(logits.float(), labels, label_smoothing=smoothing)
-        torch.autograd.backward(loss)
-        self.optimizer.step(lr)
-        return loss.detach()
+        return functional.cross_entropy(logits.float(), labels, label_smoothing=smoothing)
+
+    def step(self, images: torch.Tensor, labels: torch.Tensor, lr: Rate) -> torch.Tensor:
+        """Train one step on (B, 3, H, W) and (B,) int64 of the device; return the mean loss.
+
+        If the optimizer computes several losses, the first one, of the weights before the step.
+        """
+        losses: list[torch.Tensor] = []
+
+        def compute() -> torch.Tensor:
+            with self.autocast():
+                logits = self.forward.function(images)
+            loss = self.loss(logits, labels)
+            torch.autograd.backward(loss)
+            losses.append(loss.detach())
+            return losses[-1]
+
+        if self.optimizer.needs_closure:
+            self.optimizer.step(lr, compute)
+        else:
+            compute()
+            self.optimizer.step(lr)
+        return losses[0]
 
 
 @contextmanager
@@ -173,7 +198,7 @@ def open_session(
     callback = callback_of(execution)
     recipe.check_splits(store.splits)
     eval_split = recipe.measured_split(store.splits)
-    train, evaluation = _loaders(recipe, store, eval_split, team)
+    train, evaluation, final = _loaders(recipe, store, eval_split, team)
     network = make_network(recipe, len(store.classes))
     model = network.module
     warm_start(run, model)
@@ -181,6 +206,11 @@ def open_session(
         share_batches(model, team)
     model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = make_optimizer(recipe, model, len(train) * recipe.epochs)
+    if optimizer.needs_closure and (team.size > 1 or execution.cuda_graph == "on"):
+        raise RunError(
+            f"optimizer {recipe.optimizer} computes the loss several times in a step: train it in "
+            "one process, and without --cuda-graph on"
+        )
     progress, earlier = checkpoint.load(run.path, model, optimizer)
     numerics = earlier or Numerics(
         str(choose_precision(recipe.precision, device)).removeprefix("torch."),
@@ -191,6 +221,9 @@ def open_session(
     precision: torch.dtype = getattr(torch, numerics.precision)
     train_loader = _on_device(train, device, precision, execution.loading, resident)
     eval_loader = _on_device(evaluation, device, precision, execution.loading, resident)
+    test_loader = None
+    if final is not None:
+        test_loader = _on_device(final, device, precision, execution.loading, resident)
     forward = Forward(team.wrapped(model, device))
     steps = len(train) * recipe.epochs
     graphed = _graphable(train_loader, optimizer, team) and (
@@ -226,6 +259,7 @@ def open_session(
             train_loader=train_loader,
             eval_loader=eval_loader,
             eval_split=eval_split,
+            test_loader=test_loader,
             trained=TrainedNetwork(
                 model,
                 recipe,
@@ -246,7 +280,8 @@ def open_session(
 
 def _loaders(
     recipe: Recipe, store: Store, eval_split: str, team: Team
-) -> tuple[NumpyLoader, NumpyLoader]:
+) -> tuple[NumpyLoader, NumpyLoader, NumpyLoader | None]:
+    """Return the loaders of train, of the split for errors, and of test if it is another one."""
     if recipe.batch_size % team.size:
         raise RunError(
             f"--batch-size must be a multiple of the {team.size} processes that share each batch, "
@@ -268,7 +303,12 @@ def _loaders(
         shift_px=recipe.shift_px,
         seed=recipe.seed,
     )
-    return train, load(eval_split, batch_size=EVAL_BATCH_SIZE)
+    final = recipe.final_split(store.splits)
+    return (
+        train,
+        load(eval_split, batch_size=EVAL_BATCH_SIZE),
+        load(final, batch_size=EVAL_BATCH_SIZE) if final else None,
+    )
 
 
 def _graphable(loader: BatchLoader, optimizer: Optimizer, team: Team) -> bool:

@@ -1,9 +1,9 @@
-"""Steps of training that read everything from the device, and CUDA graphs that repeat them.
+"""The next step of a run, and of several runs at once.
 
 A small network keeps a GPU busy for a fraction of a step: the rest is the launch of its kernels,
 one after another. A CUDA graph launches a whole step at once. It also holds the steps of several
 runs side by side, a branch each; they share nothing but the images, so each computes what it
-computes alone.
+computes alone. On the CPU the networks of several runs are joined into one.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from typing import Any
 import torch
 
 from lowres.loading.device_loader import DeviceLoader
+from lowres.networks.stacked import Stacked, can_stack
+from lowres.networks.wrn import WideResNet
 from lowres.progress import Display
 from lowres.training.checkpoint import Partial
 from lowres.training.session import Session
@@ -79,17 +81,23 @@ class Step:
         if self.on_device:
             assert isinstance(session.train_loader, DeviceLoader)
             images, labels = session.train_loader.next_batch()
-            number: int | torch.Tensor = self.number
-            loss = session.step(images, labels, self.rates[self.number[None]].squeeze(0))
+            lr = self.rates[self.number[None]].squeeze(0)
+            self.note(session.step(images, labels, lr), self.number)
+            self.number += 1
         else:
-            images, labels = next(self.batches)
-            number = next(self.numbers)
-            loss = session.step(images, labels, session.rates(number))
-        self.loss += loss.double() / session.team.size
+            images, labels, number = self.next_batch()
+            self.note(session.step(images, labels, session.rates(number)), number)
+
+    def next_batch(self) -> tuple[torch.Tensor, torch.Tensor, int]:
+        """Return the images and labels of the step, and its number in the run."""
+        images, labels = next(self.batches)
+        return images, labels, next(self.numbers)
+
+    def note(self, loss: torch.Tensor, number: int | torch.Tensor) -> None:
+        """Add the loss of a step, (), to those of the epoch."""
+        self.loss += loss.double() / self.session.team.size
         fine = loss.isfinite() | (self.bad_step < number)
         self.bad_step.copy_(torch.where(fine, self.bad_step, number))
-        if self.on_device:
-            self.number += 1
 
     def pause(self, taken: int, seconds: float) -> None:
         """Note in the run's progress how far its epoch is; this waits for the device.
@@ -111,15 +119,62 @@ class Step:
 
 
 def side_by_side(steps: Sequence[Step], display: Display) -> Callable[[], None]:
-    """Return a function that takes a step of each run: in one CUDA graph, or one after another."""
+    """Return a function that takes a step of each run.
+
+    On a GPU it is one CUDA graph, on the CPU one pass of stacked networks; if neither can hold
+    these runs, their steps follow each other.
+    """
     if all(step.session.graphed for step in steps):
         return Graph(steps, steps[0].session.device, display)
+    if len(steps) > 1 and stackable([step.session for step in steps]):
+        return StackedStep(steps)
 
     def take() -> None:
         for step in steps:
             step()
 
     return take
+
+
+def stackable(sessions: Sequence[Session]) -> bool:
+    """Return whether runs on the CPU can be trained as one network (`networks.stacked`)."""
+    first = sessions[0]
+    return (
+        first.device.type == "cpu"
+        and first.team.size == 1
+        and can_stack([one.network.module for one in sessions])
+        and all(one.numerics == first.numerics and not one.numerics.compiled for one in sessions)
+        and all(one.recipe.batch_size == first.recipe.batch_size for one in sessions)
+        and all(one.optimizer.in_place for one in sessions)
+    )
+
+
+class StackedStep:
+    """The next step of several runs in one pass: each has its own batch, loss and optimizer.
+
+    Args:
+        steps: of runs that are `stackable`.
+    """
+
+    def __init__(self, steps: Sequence[Step]) -> None:
+        self.steps = steps
+        networks = [step.session.network.module for step in steps]
+        self.stacked = Stacked([one for one in networks if isinstance(one, WideResNet)])
+
+    def __call__(self) -> None:
+        """Take the step of every run."""
+        images, labels, numbers = zip(*(step.next_batch() for step in self.steps), strict=True)
+        with self.steps[0].session.autocast():
+            logits = self.stacked(torch.cat(images, 1))
+        losses = [
+            step.session.loss(own, wanted)
+            for step, own, wanted in zip(self.steps, logits, labels, strict=True)
+        ]
+        torch.autograd.backward(losses)
+        self.stacked.share_gradients()
+        for step, loss, number in zip(self.steps, losses, numbers, strict=True):
+            step.session.optimizer.step(step.session.rates(number))
+            step.note(loss.detach(), number)
 
 
 class Graph:

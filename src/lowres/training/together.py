@@ -1,4 +1,4 @@
-"""Many runs in one process: on a GPU side by side in packs, on the CPU one after another.
+"""Many runs in one process: side by side in packs, or one after another.
 
 Several processes may be given the same runs: each trains what no other has taken, so that all stay
 busy until the last run, and each loads torch once.
@@ -6,6 +6,8 @@ busy until the last run, and each loads torch once.
 
 from __future__ import annotations
 
+import math
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,10 +15,11 @@ from typing import Any
 
 import torch
 
-from lowres.networks.shape import TRAINING_PASSES, NetworkSize
+from lowres.networks.shape import TRAINING_PASSES
+from lowres.networks.size import NetworkSize
 from lowres.progress import Track, silent
 from lowres.recipe import Recipe
-from lowres.training.device import choose_device
+from lowres.training.device import choose_device, choose_precision
 from lowres.training.distributed import Team
 from lowres.training.loop import End, finish_pack
 from lowres.training.run import Execution, Run
@@ -27,6 +30,13 @@ MOST_TOGETHER = 16
 BUSY_MACS = 6e11
 """Multiply-adds of a pack's steps that keep a GPU busy: four of WRN-28-2 at 32 px, batch 128
 (docs/log.md, one H100)."""
+
+MOST_STACKED = 8
+"""Runs of a pack on the CPU; more are no faster and need more memory (docs/log.md)."""
+
+STACKING_PAYS_TO_MACS = {torch.bfloat16: 3.5e8, torch.float32: 1e8}
+"""Multiply-adds of a step of one run up to which a CPU trains stacked networks faster, measured on
+one thread of an AMD EPYC (docs/training.md has the table). Larger networks fill it alone."""
 
 ANY_CLASSES = 1000
 """Classes of the networks that are compared; the dense layer costs little."""
@@ -80,17 +90,41 @@ def packs(runs: Sequence[Run], execution: Execution) -> Iterator[list[Run]]:
     if len(runs) == 1:  # which records it in its directory if the device does not exist
         yield list(runs)
         return
-    on_gpu = choose_device(execution.device).type == "cuda"
+    device = choose_device(execution.device)
     groups: dict[tuple[Any, ...], list[Run]] = {}
     for run in runs:
         record = run.recipe.to_record()
         fixed = (repr(value) for name, value in record.items() if name not in DIFFERS)
         groups.setdefault((run.store_digest, *fixed), []).append(run)
     for group in groups.values():
-        room = gpu_room(group[0].recipe) if on_gpu else 1
-        size = room if execution.together == "auto" else execution.together
+        size = execution.together
+        if size == "auto":
+            recipe = group[0].recipe
+            size = gpu_room(recipe)
+            if device.type == "cpu":
+                size = cpu_room(recipe, len(group), execution.threads)
         for first in range(0, len(group), size):
             yield group[first : first + size]
+
+
+def cpu_room(recipe: Recipe, runs: int, threads: int | None) -> int:
+    """Return how many runs of a recipe a CPU trains side by side: 1 if stacking does not pay.
+
+    It counts multiply-adds of a step and measures nothing, so equal studies are packed equally.
+
+    Args:
+        recipe: the recipe.
+        runs: the number of runs that could be a pack.
+        threads: CPU threads of this process; other processes are expected on the other cores, and
+            to take packs, too. None: it has the CPU for itself.
+    """
+    if recipe.model != "wrn":
+        return 1
+    macs = TRAINING_PASSES * NetworkSize.of(recipe, ANY_CLASSES).macs * recipe.batch_size
+    if macs > STACKING_PAYS_TO_MACS[choose_precision(recipe.precision, torch.device("cpu"))]:
+        return 1
+    processes = max(1, (os.cpu_count() or 1) // threads) if threads else 1
+    return min(MOST_STACKED, math.ceil(runs / processes))
 
 
 def gpu_room(recipe: Recipe) -> int:

@@ -12,6 +12,7 @@ from typing import Any
 
 from lowres.errors import require
 from lowres.networks.imported import imported
+from lowres.text import is_number
 from lowres.training.run import Callback, Execution, Run
 
 RUN_TAG = "lowres.run"
@@ -86,8 +87,4 @@ _connections: dict[str, Any] = {}
 
 def numbers(record: dict[str, Any]) -> dict[str, float]:
     """Return the numbers of a record, without truth values and missing ones."""
-    return {
-        name: float(value)
-        for name, value in record.items()
-        if isinstance(value, int | float) and not isinstance(value, bool)
-    }
+    return {name: float(value) for name, value in record.items() if is_number(value)}

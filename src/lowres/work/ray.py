@@ -51,6 +51,15 @@ CANNOT_IMPORT = (
 )
 
 
+LOW = "running low on memory"
+"""Part of the error of an actor that Ray's memory monitor has ended."""
+
+OUT_OF_MEMORY = (
+    "Ray ended it when the memory of its machine ran out: use machines with more memory, or start "
+    "Ray on them with fewer cores (ray start --num-cpus), so that fewer jobs share one"
+)
+
+
 class Worker:
     """Runs one job on a machine of the cluster."""
 
@@ -125,14 +134,14 @@ class RayCluster:
                         job, actor = running.pop(reference)
                         status = _exit_status(ray, reference)
                         ray.kill(actor)
-                        if status is not None:
+                        if isinstance(status, int):
                             yield Result(job, status)
                             continue
                         lost[job] += 1
                         if lost[job] > RETRIES:
                             raise LowresError(
-                                f"the Ray cluster lost {job.name} {RETRIES + 1} times; its log is "
-                                f"{job.log}"
+                                f"the Ray cluster lost {job.name} {RETRIES + 1} times, at last "
+                                f"because {status}; the log of the job is {job.log}"
                             )
                         waiting.append(job)
             finally:
@@ -162,8 +171,8 @@ class RayCluster:
         return max(1, min(room, self.jobs or room))
 
 
-def _exit_status(ray: Ray, reference: Ray) -> int | None:
-    """Return the exit status of a job, or None if its actor was lost."""
+def _exit_status(ray: Ray, reference: Ray) -> int | str:
+    """Return the exit status of a job, or why its actor was lost."""
     try:
         return int(ray.get(reference))
     except ray.exceptions.RayTaskError as error:
@@ -173,7 +182,8 @@ def _exit_status(ray: Ray, reference: Ray) -> int | None:
     except ray.exceptions.RayError as error:
         if NOT_IMPORTED in str(error) or "ModuleNotFoundError" in str(error):
             raise LowresError(CANNOT_IMPORT) from error
-        return None
+        by_monitor = isinstance(error, ray.exceptions.OutOfMemoryError) or LOW in str(error)
+        return OUT_OF_MEMORY if by_monitor else "its machine or its actor ended"
 
 
 def _stop(ray: Ray, running: Mapping[Ray, tuple[Job, Ray]]) -> None:

@@ -88,15 +88,17 @@ def read_record(file: Path, kind: type[Any], error: type[LowresError]) -> Record
         typed(record, kind)
         return record
     except FileNotFoundError:
-        raise error(f"{file} is missing") from None
+        raise error(f"{file} is missing: restore it, or start again") from None
     except (OSError, RecordError) as reason:
         raise error(f"{file} is damaged: {reason}; remove it and start again") from reason
 
 
 def _in_words(error: Exception) -> str:
     """Return an error of msgspec as a clause: `splits[...] must be int, was str`."""
-    text, _, place = str(error).replace("`", "").partition(" - at $")
-    where = place.removeprefix(".") or "it"
+    text, _, place = str(error).replace("`", "").partition(" - at ")
+    where = place.replace("key in ", "a name in ").replace("$.", "").replace("$", "it") or "it"
+    if text == "Input data was truncated":
+        return "it is empty or cut short"
     for pattern, words in PATTERNS.items():
         text = text.replace(f"str matching regex {pattern!r}", words)
     if text.startswith("Expected "):

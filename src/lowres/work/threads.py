@@ -9,9 +9,10 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
-GATHER_S = 0.005
-"""How long results are gathered before the caller's thread wakes. Each time it does, it takes the
-interpreter's lock from the threads that work."""
+GATHER_SHARE, GATHER_S = 0.01, 0.05
+"""How long results are gathered before the caller's thread wakes: a share of the time so far, and
+at most so many seconds. Each time it wakes, it takes the interpreter's lock from the threads that
+work."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -67,9 +68,10 @@ def _results(
     done: queue.SimpleQueue[tuple[Item, Result] | BaseException | None], threads: int
 ) -> Iterator[tuple[Item, Result]]:
     """Yield results until each thread has sent None; raise the first error."""
+    began = time.monotonic()
     while threads:
         if done.empty():
-            time.sleep(GATHER_S)
+            time.sleep(min(GATHER_SHARE * (time.monotonic() - began), GATHER_S))
         result = done.get()
         if isinstance(result, BaseException):
             raise result

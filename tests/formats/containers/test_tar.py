@@ -15,6 +15,7 @@ import pytest
 from lowres.errors import SourceError
 from lowres.formats.containers.streams import OPEN_FILES, ByteRanges
 from lowres.formats.containers.tar import members
+from lowres.formats.source import ignored
 
 CONTENTS = {"a.jpg": b"x" * 700, "deep/b.jpg": b"", "c.jpg": b"z" * 512}
 
@@ -112,13 +113,18 @@ def test_bodies_are_not_read(tmp_path, monkeypatch):
 
 
 def test_names_that_lead_elsewhere(tmp_path):
-    for name in ("/etc/passwd", "../up.jpg", "a/../../b.jpg", "new\nline.jpg", "back\\slash.jpg"):
+    for name in ("/etc/passwd", "../up.jpg", "a/../../b.jpg", "back\\slash.jpg"):
         path = write(tmp_path / "x.tar", packed({"fine.jpg": b"", name: b""}))
         with pytest.raises(SourceError, match=r"x\.tar has a member named"):
             list(members(path))
-    path = write(tmp_path / "x.tar", packed({os.fsdecode(b"\xff.jpg"): b""}))
-    with pytest.raises(SourceError, match="not UTF-8"):
-        list(members(path))
+    for name in (os.fsdecode(b"\xff.jpg"), "new\nline.jpg"):
+        path = write(tmp_path / "x.tar", packed({"fine.jpg": b"", name: b"", "last.jpg": b""}))
+        with pytest.raises(
+            SourceError, match=r"UTF-8 in one line, was .*; rename the file and pack"
+        ):
+            list(members(path))
+        names = [member.name for member in members(path, leave_out=ignored)]
+        assert names == ["fine.jpg", "last.jpg"]
 
 
 @pytest.mark.parametrize(

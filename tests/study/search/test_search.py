@@ -8,16 +8,17 @@ from dataclasses import replace
 import optuna
 import pytest
 
+import lowres
 import search_kills
 from lowres.errors import LowresError, RunBusyError, StudyError
 from lowres.recipe import Recipe
-from lowres.study.search.plan import SearchPlan, training_macs
+from lowres.study.search.plan import SearchPlan, macs_on_store
 from lowres.study.search.result import lines
 from lowres.study.search.search import Search
 from lowres.training import loop
 from lowres.training.run import Run
 from lowres.work.files import held
-from search_kills import BASE, SPACE, Formula, error, plan
+from search_kills import BASE, SPACE, TEST_IS_HARDER, Formula, error, plan
 
 
 def searched(path, store, executor=None, at_a_time=1, **settings):
@@ -35,7 +36,7 @@ def test_the_best_are_promoted_and_the_cost_is_counted(store, tmp_path):
     executor = Formula()
     found = searched(tmp_path / "search", store, executor, space=["lr=log:0.001:1"], budget=3)
     small, large = (
-        training_macs(plan().recipe({"lr": 0.1, "width": 0.5}, r), store) for r in (0, 1)
+        macs_on_store(plan().recipe({"lr": 0.1, "width": 0.5}, r), store) for r in (0, 1)
     )
     first, second = (rung["configurations"] for rung in found["rungs"])
     # 8 px costs 0.18 of 16 px: six would need 6 x 0.18 + 2 = 3.08; five leave room for two.
@@ -231,7 +232,7 @@ def test_the_best_is_confirmed_with_new_seeds_that_cost_further(store, tmp_path)
     # The formula adds a point for each seed.
     assert added["mean_error"] == pytest.approx(found["best"]["top1_error"] + 0.02)
     assert added["std_error"] == pytest.approx(0.01)
-    cost = {"runs": 3, "train_s": 3.0, "train_macs": 3 * training_macs(recipe, store)}
+    cost = {"runs": 3, "train_s": 3.0, "train_macs": 3 * macs_on_store(recipe, store)}
     assert added["cost"] == {**cost, "full_size_runs": pytest.approx(3)}
     shown = list(lines(search.result()))
     mean = 100 * found["best"]["top1_error"] + 2
@@ -242,6 +243,27 @@ def test_the_best_is_confirmed_with_new_seeds_that_cost_further(store, tmp_path)
     assert shown[-2].startswith("further multiply-adds for 3 new seeds, apart from the budget: ")
     assert shown[-2].endswith(", as many as 3.00 runs at 16 px")
     assert shown[-1] == "further time for 3 new seeds: 3 s"
+
+
+def test_a_store_with_test_reports_the_best_on_test(store_path, tmp_path):
+    options = lowres.BuildOptions(filter="box", test_fraction=0.5)
+    lowres.build(store_path, tmp_path / "halves", options)
+    halves = lowres.open_store(tmp_path / "halves")
+    settings = {"space": ["lr=log:0.001:1"], "budget": 3}
+    best = searched(tmp_path / "search", halves, **settings)["best"]
+    assert best["test_top1_error"] == pytest.approx(best["top1_error"] + TEST_IS_HARDER)
+    search = Search.start(tmp_path / "search", halves, plan(**settings))
+    executor = Formula(diverging=lambda recipe: recipe.seed == 3)
+    confirmed = search.confirm(executor, 3)
+    added = confirmed["confirmation"]
+    assert ["test_top1_error" in run for run in added["runs"]] == [True, True, False]
+    assert added["mean_test_error"] == pytest.approx(added["mean_error"] + TEST_IS_HARDER)
+    assert added["std_test_error"] == pytest.approx(added["std_error"])
+    assert "test_error" not in confirmed["trace"][0]["rungs"][-1], "nothing is chosen by it"
+    shown = "\n".join(lines(search.result()))
+    assert f" %, {100 * best['test_top1_error']:.2f} % on test, with lr " in shown
+    mean = 100 * added["mean_test_error"]
+    assert f"; on test, by which nothing was chosen, {mean:.2f} \N{PLUS-MINUS SIGN} 0.71 %" in shown
 
 
 def test_more_seeds_later_keep_the_first_and_fewer_train_nothing(store, tmp_path):

@@ -1,1 +1,1 @@
-"""Reading files that may be hostile: tar, zip, pickle, npz, shards, streams."""
+"""Readers of files that may be hostile: tar, zip, pickle, shards, tables, and files on a server."""

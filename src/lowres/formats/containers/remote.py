@@ -27,15 +27,21 @@ TOO_MANY = 429
 SERVER_FAILS = 500
 """Statuses of HTTP: too many requests, and the first of those that are no fault of the request."""
 
-_URL = re.compile(r"([a-z][a-z0-9+.-]+):/{1,2}(?!/)")
+LOCAL = ("file", "local")
+"""Schemes of URLs with three slashes."""
+
+_URL = re.compile(r"([a-z][a-z0-9+.-]+):/+")
 
 
 def url_of(path: Path | str) -> str | None:
-    """Return the URL that a path was made from, or None; `Path` makes one slash of two."""
+    """Return the URL that a path was made from, or None; `Path` makes one slash of two or three.
+
+    A chain of fsspec has several URLs: `zip://FOLDER::s3://BUCKET/set.zip`.
+    """
     text = str(path)
     if not _URL.match(text) or Path(text).exists():
         return None
-    return _URL.sub(r"\1://", text)
+    return _URL.sub(lambda at: f"{at[1]}://{'/' if at[1] in LOCAL else ''}", text)
 
 
 class Remote:
@@ -53,14 +59,21 @@ class Remote:
     """
 
     def __init__(self, url: str) -> None:
+        if url.startswith(("zip://", "tar://")) and "::" not in url:
+            raise SourceError(
+                f"{url} names no archive: give the path or URL of the archive itself, or "
+                f"{url[:6]}FOLDER::URL for a folder in it"
+            )
         require("fsspec", "url")
         core = require("fsspec.core", "url")
         try:
             self._files, self.path = core.url_to_fs(url)
         except ImportError as error:  # s3fs, gcsfs, ... have their own packages
             raise MissingExtraError(f"{url} cannot be read: {error}") from error
-        except ValueError as error:
+        except ValueError as error:  # no package reads this scheme
             raise SourceError(f"{url} cannot be read: {error}") from error
+        except Exception as error:  # a package of a scheme may connect here, and raise anything
+            raise SourceError(f"{url} cannot be read: {_reason(error)}") from error
 
     def size(self, path: str) -> int:
         """Return the bytes of a file."""
@@ -77,7 +90,9 @@ class Remote:
             found = self._tried(path, lambda: self._files.info(path))
         except SourceError as error:
             return str(error)
-        marks = ("size", "ETag", "etag", "mtime", "LastModified", "last_modified", "updated")
+        marks = (
+            "size", "ETag", "etag", "mtime", "LastModified", "last_modified", "updated", "blob_id",
+        )  # fmt: skip
         return " ".join(str(found[mark]) for mark in marks if mark in found)
 
     def walk(self, path: str) -> list[str]:
@@ -130,6 +145,8 @@ class Remote:
                 if pause is None or (status < SERVER_FAILS and status != TOO_MANY):
                     raise SourceError(f"{what} cannot be read: {_reason(error)}") from error
                 time.sleep(pause)
+            except Exception as error:  # a package of a scheme may raise anything
+                raise SourceError(f"{what} cannot be read: {_reason(error)}") from error
         raise AssertionError("the last attempt returns or raises")
 
 
@@ -161,10 +178,12 @@ class RemoteFile(io.RawIOBase):
 
 
 def _transient() -> tuple[type[BaseException], ...]:
-    """Return what may pass by itself; the errors of aiohttp inherit from nothing of Python's."""
-    aiohttp = sys.modules.get("aiohttp")
-    return (OSError, EOFError, *((aiohttp.ClientError,) if aiohttp else ()))
+    """Return what may pass by itself; errors of aiohttp and httpx have no base of Python's."""
+    aiohttp, httpx = sys.modules.get("aiohttp"), sys.modules.get("httpx")
+    foreign = (aiohttp and aiohttp.ClientError, httpx and httpx.TransportError)
+    return (OSError, EOFError, *filter(None, foreign))
 
 
 def _reason(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    words = " ".join(str(error).split())
+    return f"{type(error).__name__}: {words}" if words else type(error).__name__

@@ -18,7 +18,7 @@ from typing import IO, NamedTuple, cast
 
 from lowres.errors import SourceError
 from lowres.formats.containers.streams import read_at
-from lowres.formats.source import check_name
+from lowres.formats.source import LeaveOut, check_name, is_one_line, odd_name, refused
 
 HEADER_BYTES = 2**20
 """The most bytes that one header may claim; names and attributes of a member are far shorter."""
@@ -45,6 +45,8 @@ _PLAIN = re.compile(r"(?=[A-Za-z0-9_])(?:[ -.0-\[\]-~]|/(?![./]|$))+")
 ADLER = 65521
 """The modulus of Adler-32 (RFC 1950)."""
 
+REPACK = "rename the file and pack the archive again"
+
 DAMAGE = (tarfile.TarError, ValueError, TypeError, ArithmeticError, LookupError, RecursionError)
 """What the standard library raises on damaged headers."""
 
@@ -63,12 +65,15 @@ class Member(NamedTuple):
     length: int
 
 
-def members(path: Path, within: Member | None = None) -> Iterator[Member]:
+def members(
+    path: Path, within: Member | None = None, leave_out: LeaveOut = refused
+) -> Iterator[Member]:
     """List the files in a tar, in its order, without reading their contents; folders are skipped.
 
     Args:
         path: the tar file, not packed.
         within: the member that is itself the tar to list, as this function returned it.
+        leave_out: `Source.leave_out`, called with each name that is not one line of UTF-8.
 
     Raises:
         SourceError: the tar is packed, empty, damaged, or cut short, also exactly between two
@@ -77,10 +82,12 @@ def members(path: Path, within: Member | None = None) -> Iterator[Member]:
     where = f"{path}: {within.name}" if within else str(path)
     with path.open("rb", buffering=0) as file:
         start, length = (within.offset, within.length) if within else (0, path.stat().st_size)
-        yield from members_in(Slice(partial(read_at, file.fileno()), start, length), where)
+        yield from members_in(
+            Slice(partial(read_at, file.fileno()), start, length), where, leave_out
+        )
 
 
-def members_in(part: Slice, where: str) -> Iterator[Member]:
+def members_in(part: Slice, where: str, leave_out: LeaveOut = refused) -> Iterator[Member]:
     """List the files in a tar that is read by ranges, as `members`; `where` is for messages."""
     _check_start(part, where)
     last = "its start"
@@ -95,10 +102,11 @@ def members_in(part: Slice, where: str) -> Iterator[Member]:
                 break
             # TarFile keeps every member, at a kilobyte each.
             vars(archive)["members"].clear()
-            member = _checked(info, part, where)
-            last = member.name
-            if not info.isdir():
-                yield member
+            last = info.name
+            if is_one_line(info.name):
+                yield from _checked(info, part, where)
+            else:
+                leave_out(odd_name(info.name, where), REPACK)
     except DAMAGE as error:
         if isinstance(error, SourceError):
             raise
@@ -212,10 +220,10 @@ def _check_start(part: Slice, where: str) -> None:
             )
 
 
-def _checked(info: tarfile.TarInfo, part: Slice, where: str) -> Member:
-    """Return the member of a header, if it is an ordinary file or folder, and whole."""
+def _checked(info: tarfile.TarInfo, part: Slice, where: str) -> Iterator[Member]:
+    """Yield the member of a header if it is an ordinary file, and whole; nothing for a folder."""
     if info.isdir() and info.name in ("", "."):
-        return Member(".", part.start + info.offset_data, 0)
+        return
     name = check_name(info.name, where)
     if "/" in name:
         name = PurePosixPath(name).as_posix()
@@ -233,4 +241,5 @@ def _checked(info: tarfile.TarInfo, part: Slice, where: str) -> Member:
             f"{where} is cut short: {name} must have {info.size} bytes, was "
             f"{part.length - info.offset_data}; fetch or copy it again"
         )
-    return Member(name, part.start + info.offset_data, info.size)
+    if not info.isdir():
+        yield Member(name, part.start + info.offset_data, info.size)

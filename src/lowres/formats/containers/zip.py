@@ -16,8 +16,8 @@ from typing import IO, Protocol
 
 from lowres.errors import ImageError, SourceError
 from lowres.formats.containers.streams import damage_named
-from lowres.formats.containers.tar import Member
-from lowres.formats.source import check_name
+from lowres.formats.containers.tar import REPACK, Member
+from lowres.formats.source import LeaveOut, check_name, is_one_line, odd_name, refused
 
 _LEADING = re.compile(r"\A(?:\./)+")
 
@@ -37,25 +37,31 @@ MOST_BYTES = 256_000_000
 """The most that a compressed member may unpack to."""
 
 
-def zip_members(path: Path) -> Iterator[Member]:
+def zip_members(path: Path, leave_out: LeaveOut = refused) -> Iterator[Member]:
     """List the files in a zip, in its order; folders are skipped.
 
-    The offset of a member is that of its header, its length that of its stored bytes.
+    The offset of a member is that of its header, its length that of its stored bytes. `leave_out`
+    is `Source.leave_out`, called with each name that is not one line.
 
     Raises:
         SourceError: the zip is damaged or cut short; a member comes twice, is encrypted, packed in
             another way than deflate, or has an unsafe name.
     """
     with path.open("rb") as file:
-        yield from zip_members_in(file, path.stat().st_size, str(path))
+        yield from zip_members_in(file, path.stat().st_size, str(path), leave_out)
 
 
-def zip_members_in(file: IO[bytes], total: int, where: str) -> Iterator[Member]:
+def zip_members_in(
+    file: IO[bytes], total: int, where: str, leave_out: LeaveOut = refused
+) -> Iterator[Member]:
     """List the files in an open zip of `total` bytes, as `zip_members`."""
     seen = set()
     with damage_named(where), zipfile.ZipFile(file) as archive:
         for info in archive.infolist():
             name = _LEADING.sub("", info.filename)
+            if not is_one_line(name):
+                leave_out(odd_name(name, where), REPACK)
+                continue
             if info.is_dir():
                 if name:
                     check_name(name, where)

@@ -1,1 +1,1 @@
-"""Hyperparameter search with resolution as the cheap fidelity."""
+"""Hyperparameter search: many configurations at the smallest size, the best at larger sizes."""

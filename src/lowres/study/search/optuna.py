@@ -147,6 +147,18 @@ class Chooser:
         return samplers.RandomSampler(seed=seed)
 
 
+@contextmanager
+def _written(path: Path) -> Iterator[None]:
+    """Turn Optuna's error for a lock file that is gone into one for users."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise StudyError(
+            f"{path} could not be written, because its lock file is gone: restore the folder if "
+            "it was removed, and run the same command again, which resumes from the runs"
+        ) from error
+
+
 class Trials:
     """The search as a study in Optuna's journal; a trial has the number of its configuration.
 
@@ -180,9 +192,10 @@ class Trials:
         try:
             backend = journal.JournalFileBackend(str(self.path))
             self.storage = optuna.storages.JournalStorage(backend)
-            self.study = optuna.create_study(
-                storage=self.storage, study_name=STUDY_NAME, load_if_exists=True
-            )
+            with _written(self.path):
+                self.study = optuna.create_study(
+                    storage=self.storage, study_name=STUDY_NAME, load_if_exists=True
+                )
             self._identity = self.storage.get_study_id_from_name(STUDY_NAME)
             trials = self.study.get_trials(deepcopy=False)
         except (ValueError, LookupError, TypeError, OSError) as error:
@@ -202,15 +215,17 @@ class Trials:
             params=labels,
             distributions=self.distributions,
         )
-        self.study.add_trial(trial)
+        with _written(self.path):
+            self.study.add_trial(trial)
         self.labels.append(labels)
 
     def report(self, number: int, size: int, error: float, run: str) -> None:
         """Record the error of a configuration at a size, unless it is recorded."""
         identity, trial = self._find(number)
         if not trial.state.is_finished() and size not in trial.intermediate_values:
-            self.storage.set_trial_user_attr(identity, f"run at {size} px", run)
-            self.storage.set_trial_intermediate_value(identity, size, error)
+            with _written(self.path):
+                self.storage.set_trial_user_attr(identity, f"run at {size} px", run)
+                self.storage.set_trial_intermediate_value(identity, size, error)
 
     def close(self, number: int, state: str, error: float | None = None) -> None:
         """Record how a configuration ended, unless that is recorded.
@@ -218,7 +233,8 @@ class Trials:
         It is COMPLETE with its error at the largest size, PRUNED if it was not promoted, or FAIL.
         """
         if not self._find(number)[1].state.is_finished():
-            self.study.tell(number, error, state=self.optuna.trial.TrialState[state])
+            with _written(self.path):
+                self.study.tell(number, error, state=self.optuna.trial.TrialState[state])
 
     def _find(self, number: int) -> tuple[int, Any]:
         """Return the storage's number of a trial, and the trial."""

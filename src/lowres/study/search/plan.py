@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, Self, TypedDict, get_args
 
 from lowres.errors import RecipeError, RunBusyError, StudyError, VariantError
-from lowres.networks import shape
+from lowres.networks.size import training_macs
 from lowres.recipe import Recipe
 from lowres.store.store import Store
 from lowres.study.axes import MAX_RUNS, changed
@@ -92,7 +92,7 @@ class SearchPlan:
     def __post_init__(self) -> None:
         sizes, epochs = tuple(self.sizes), tuple(self.rung_epochs)
         if not sizes:
-            raise StudyError("a search needs sizes: give --sizes, such as --sizes 8 16 32")
+            raise StudyError("a search needs sizes: add --sizes, such as --sizes 8 16 32")
         if len(set(sizes)) < len(sizes):
             raise StudyError(f"--sizes must be different sizes, were {' '.join(map(str, sizes))}")
         if epochs and len(epochs) != len(sizes):
@@ -102,7 +102,7 @@ class SearchPlan:
             )
         if self.budget is None:
             raise StudyError(
-                "a search needs a budget: give --budget 10 to train as much as 10 runs at the "
+                "a search needs a budget: add --budget 10 to train as much as 10 runs at the "
                 "largest size do"
             )
         rungs = sorted(zip(sizes, epochs or (self.base.epochs,) * len(sizes), strict=True))
@@ -224,18 +224,18 @@ class Allotment:
                 store.images("train", variant)
             for recipe in recipes:
                 recipe.check_splits(store.splits)
-            means.append(sum(training_macs(recipe, store) for recipe in recipes) / len(recipes))
+            means.append(sum(macs_on_store(recipe, store) for recipe in recipes) / len(recipes))
         most = combinations(plan.dimensions)
         return cls(tuple(means), counts_within(plan.budget or 0.0, means, plan.one_in, most))
 
 
-def training_macs(recipe: Recipe, store: Store) -> int:
+def macs_on_store(recipe: Recipe, store: Store) -> int:
     """Count the multiply-adds of training a recipe on a store to its end.
 
     Raises:
         RunError: the recipe's network cannot be made.
     """
-    return shape.training_macs(recipe, store.splits["train"], len(store.classes))
+    return training_macs(recipe, store.splits["train"], len(store.classes))
 
 
 def counts_from(first: int, rungs: int, one_in: int) -> tuple[int, ...]:

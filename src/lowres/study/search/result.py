@@ -10,7 +10,7 @@ from typing import Annotated, Any, NotRequired, TypedDict
 from msgspec import Meta
 
 from lowres.store.store import Store
-from lowres.study.search.plan import Allotment, SearchPlan, training_macs
+from lowres.study.search.plan import Allotment, SearchPlan, macs_on_store
 from lowres.study.search.space import Plain, changes
 from lowres.text import count, duration, percent, points, table, value as value_text
 from lowres.training.run import Run, RunState
@@ -23,6 +23,7 @@ class FoundBest(TypedDict):
     configuration: Count
     changes: dict[str, Any]
     top1_error: Share
+    test_top1_error: NotRequired[Share]
     run: str
     recipe: dict[str, Any]
 
@@ -80,6 +81,8 @@ class FoundConfirmation(TypedDict):
     diverged: Count
     mean_error: Share | None
     std_error: Amount | None
+    mean_test_error: NotRequired[Share]
+    std_test_error: NotRequired[Amount]
     cost: FoundCost
 
 
@@ -107,6 +110,7 @@ class Evaluation:
         train_s: seconds of training.
         train_macs: multiply-adds of training.
         reason: why it failed.
+        test_error: top-1 error on test, if the store has it beside the split for errors.
     """
 
     rung: int
@@ -117,6 +121,7 @@ class Evaluation:
     train_s: float
     train_macs: int
     reason: str = ""
+    test_error: float | None = None
 
 
 @dataclass(slots=True)
@@ -146,7 +151,7 @@ def summed_up(
     rungs = [_rung(plan, configurations, rung) for rung in range(len(plan.sizes))]
     spent = sum(rung["train_macs"] for rung in rungs)
     last = len(plan.sizes) - 1
-    same = sum(training_macs(plan.recipe(one.labels, last), store) for one in configurations)
+    same = sum(macs_on_store(plan.recipe(one.labels, last), store) for one in configurations)
     top = rungs[-1]
     return {
         "best": _best(plan, configurations),
@@ -168,7 +173,7 @@ def summed_up(
                 "configuration": one.number,
                 "changes": _changes(plan, one),
                 "rungs": [
-                    {**asdict(evaluation), "promoted": len(one.evaluations) > evaluation.rung + 1}
+                    {**_record(evaluation), "promoted": len(one.evaluations) > evaluation.rung + 1}
                     for evaluation in one.evaluations
                 ],
             }
@@ -191,16 +196,20 @@ def confirmation(chains: Mapping[int, Sequence[Run]], allotment: Allotment) -> d
             "run": chains[seed][-1].path.name,
             "status": ends[-1]["status"],
             "top1_error": None if ends[-1]["status"] == "diverged" else ends[-1]["top1_error"],
+            **_test_error(ends[-1].get("test_top1_error")),
         }
         for seed, ends in results.items()
     ]
     errors = [run["top1_error"] for run in runs if run["top1_error"] is not None]
+    on_test = [run["test_top1_error"] for run in runs if "test_top1_error" in run]
     macs = sum(one.get("train_macs", 0) for ends in results.values() for one in ends)
     return {
         "runs": runs,
         "diverged": len(runs) - len(errors),
         "mean_error": fmean(errors) if errors else None,
         "std_error": stdev(errors) if len(errors) > 1 else None,
+        **({"mean_test_error": fmean(on_test)} if on_test else {}),
+        **({"std_test_error": stdev(on_test)} if len(on_test) > 1 else {}),
         "cost": {
             "runs": sum(map(len, results.values())),
             "train_s": sum(one["train_s"] for ends in results.values() for one in ends),
@@ -208,6 +217,15 @@ def confirmation(chains: Mapping[int, Sequence[Run]], allotment: Allotment) -> d
             "full_size_runs": macs / allotment.run_macs[-1],
         },
     }
+
+
+def _record(evaluation: Evaluation) -> dict[str, Any]:
+    # The trace has no test errors, so that nothing is chosen by them.
+    return {name: one for name, one in asdict(evaluation).items() if name != "test_error"}
+
+
+def _test_error(error: float | None) -> dict[str, float]:
+    return {} if error is None else {"test_top1_error": error}
 
 
 def _best(plan: SearchPlan, configurations: Sequence[Configuration]) -> dict[str, Any] | None:
@@ -226,6 +244,7 @@ def _best(plan: SearchPlan, configurations: Sequence[Configuration]) -> dict[str
         "configuration": number,
         "changes": _changes(plan, best),
         "top1_error": error,
+        **_test_error(best.evaluations[last].test_error),
         "run": best.evaluations[last].run,
         "recipe": plan.recipe(best.labels, last).to_record(),
     }
@@ -270,8 +289,10 @@ def lines(result: Mapping[str, Any]) -> Iterator[str]:
         yield f"no configuration was trained to its end at {size} px"
     else:
         values = ", ".join(f"{name} {value_text(v, 4)}" for name, v in best["changes"].items())
+        final = best.get("test_top1_error")
+        test = "" if final is None else f", {percent(final)} on test,"
         yield (
-            f"best at {size} px: top-1 error {percent(best['top1_error'])} with {values} "
+            f"best at {size} px: top-1 error {percent(best['top1_error'])}{test} with {values} "
             f"(runs/{best['run']})"
         )
     if "confirmation" in result:
@@ -291,12 +312,27 @@ def _confirmed_line(confirmed: Mapping[str, Any], searched: float) -> str:
     opening = f"best with {count(total, 'new seed')}"
     if mean is None:
         return f"{opening}: no error{lost}"
-    error = percent(mean)
-    if std is not None:
-        error = f"{points(mean)} \N{PLUS-MINUS SIGN} {points(std)} % (mean \N{PLUS-MINUS SIGN} "
-        error += f"standard deviation of {total - diverged})"
+    runs = total - diverged
     gap, side = abs(mean - searched), "more" if mean >= searched else "less"
-    return f"{opening}: top-1 error {error}, {points(gap)} points {side} than in the search{lost}"
+    test = ""
+    if "mean_test_error" in confirmed:
+        on_test = _with_deviation(
+            confirmed["mean_test_error"], confirmed.get("std_test_error"), runs
+        )
+        test = f"; on test, by which nothing was chosen, {on_test}"
+    return (
+        f"{opening}: top-1 error {_with_deviation(mean, std, runs)}, {points(gap)} points {side} "
+        f"than in the search{test}{lost}"
+    )
+
+
+def _with_deviation(mean: float, std: float | None, runs: int) -> str:
+    if std is None:
+        return percent(mean)
+    return (
+        f"{points(mean)} \N{PLUS-MINUS SIGN} {points(std)} % (mean \N{PLUS-MINUS SIGN} standard "
+        f"deviation of {runs})"
+    )
 
 
 def _cost_lines(result: Mapping[str, Any]) -> Iterator[str]:

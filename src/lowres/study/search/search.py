@@ -31,8 +31,8 @@ from lowres.study.search.optuna import Chooser, Trials, quiet
 from lowres.study.search.plan import (
     Allotment,
     SearchPlan,
+    macs_on_store,
     promoted,
-    training_macs,
     work_directory,
 )
 from lowres.study.search.result import Configuration, Evaluation, Found, confirmation, summed_up
@@ -303,7 +303,7 @@ class _Progress:
         return [by_number[number] for number in chosen]
 
     def _cost(self, one: Configuration, rung: int) -> int:
-        return training_macs(self.plan.recipe(one.labels, rung), self.search.store)
+        return macs_on_store(self.plan.recipe(one.labels, rung), self.search.store)
 
     def _train(self, chosen: Sequence[Configuration], rung: int, display: Display) -> None:
         """Train configurations at a rung, and record how they ended."""
@@ -326,7 +326,8 @@ class _Progress:
                 result = run.result()
                 error = WORST_ERROR if state is RunState.DIVERGED else result["top1_error"]
                 times = result["train_s"], result.get("train_macs", 0)
-                one.evaluations.append(Evaluation(*where, state, error, *times))
+                final = result.get("test_top1_error")
+                one.evaluations.append(Evaluation(*where, state, error, *times, test_error=final))
                 self.trials.report(one.number, size, error, run.path.name)
             else:
                 failed = Evaluation(*where, RunState.FAILED, None, 0.0, 0, why_failed(run))
