@@ -24,7 +24,7 @@ from lowres.errors import StudyError, require
 from lowres.recipe import FIELDS
 from lowres.report.reading import Row, provenance, read_rows
 from lowres.study.runs import Damaged
-from lowres.text import cell, percent
+from lowres.text import cell
 from lowres.work.files import json_bytes, write_bytes
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ def _files(
     name: Format, folder: Path, analysis: Analysis, numbers: dict[str, bytes]
 ) -> Iterator[tuple[str, bytes]]:
     """Make the files of a format: path below the folder, contents."""
-    title = f"lowres study: {folder.name}"
+    title = f"lowres {'run' if analysis.alone else 'study'}: {folder.name}"
     if name == "html":
         from lowres.report.headline import headline
         from lowres.report.page import to_html
@@ -267,7 +267,7 @@ def to_markdown(title: str, analysis: Analysis) -> str:
         ("Best learning rates", tables.optimum_table(analysis)),
         ("How far the best learning rate moves", tables.shift_table(analysis)),
         ("Error along a training", tables.learning_curve_table(analysis)),
-        (f"Time to an error of {percent(analysis.reach)}", tables.target_table(analysis)),
+        (f"Time to an error of {analysis.reach_text}", tables.target_table(analysis)),
         ("Cost", tables.spent_table(analysis)),
         ("Pareto front of training time and error", tables.front_table(analysis)),
         ("Filters", tables.filter_table(analysis)),

@@ -22,7 +22,7 @@ from lowres.report.pairs import JudgedPair, main_pair
 from lowres.report.reading import Row, provenance
 from lowres.store.preview import Sheet, sheet
 from lowres.study.runs import Damaged
-from lowres.text import percent, without_folders
+from lowres.text import without_folders
 
 MOST_DRAWN = 1000
 """Runs in the table at a time; page.js draws others when they are wanted."""
@@ -109,7 +109,7 @@ def to_html(title: str, analysis: Analysis, first: Headline, files: Mapping[str,
         most_reasons=MOST_REASONS,
         sections=sections,
         images=images,
-        reach=percent(analysis.reach),
+        reach=analysis.reach_text,
         runs=runs,
         most_drawn=MOST_DRAWN,
         beside=[name for name in files if name not in inside],

@@ -23,7 +23,8 @@ from lowres.statistics import (
     pair_up,
     rank_correlation,
 )
-from lowres.statistics.answers import BANDS
+from lowres.statistics.answers import BANDS, SURE
+from lowres.statistics.posterior import FEW
 from lowres.study.validation_images import covariance
 from lowres.text import duration, number_or_word
 from lowres.variant import Variant
@@ -72,6 +73,11 @@ class JudgedPair:
     def target_variant(self) -> str:
         """The variant of the target; a pair of widths is named `16-box width 1`, `width 2`."""
         return (self.verdict.target if self.kind == "size" else self.verdict.proxy).split()[0]
+
+    @property
+    def too_few(self) -> bool:
+        """Whether the answer is not sure only because there are too few configurations."""
+        return too_few(self.verdict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,12 +225,22 @@ def _pair_sentence(
     parts = [verdict.sentence(choice, rival)]
     if saving is not None:
         parts.append(f"Its search takes {saving:.1f} times fewer operations.")
-    if not verdict.sure and decide:
+    if too_few(verdict):
+        parts.append(
+            f"Next: repeat the same lowres study command with {FEW} configurations or more."
+        )
+    elif not verdict.sure and decide:
         parts.append(f"Next: 2 runs, about {duration(round_s)}: {decide(verdict)}")
     elif not verdict.sure:
         seeds = max(2, verdict.seeds[0] + 1)
         parts.append(f"Next: repeat the same lowres study command with --seeds {seeds}.")
     return " ".join(parts)
+
+
+def too_few(verdict: Verdict) -> bool:
+    """Return whether more configurations would make an answer sure, and more seeds would not."""
+    clear = verdict.p_bearable >= SURE or verdict.p_bearable < 1 - SURE
+    return clear and not verdict.sure and 0 < verdict.configurations < FEW
 
 
 def decide_command(study: str, rows: Sequence[Row], verdict: Verdict) -> str:
