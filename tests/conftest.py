@@ -5,6 +5,8 @@ from pathlib import Path
 
 # Networks here are tiny: more threads would wait for each other most of the time. Before torch.
 os.environ["OMP_NUM_THREADS"] = "1"
+# A thread that waits sleeps: on a busy machine, one that spins takes a core from the others.
+os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 
 import pytest
 

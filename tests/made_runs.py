@@ -2,11 +2,13 @@
 
 import json
 import math
+import os
 import zlib
 from pathlib import Path
 
 import numpy as np
 
+import lowres
 from lowres.recipe import Recipe
 from lowres.training.run import Run
 from lowres.work.executor import Result
@@ -140,3 +142,18 @@ class MadeUp:
                         "train_macs": recipe.size**2})  # fmt: skip
             self.trained.append((recipe.size, recipe.lr, recipe.seed))
             yield Result(job, 0)
+
+
+def broken_network(folder, monkeypatch):
+    """Write a network that cannot be made, trust it, and return its name.
+
+    This process and those that it starts import it.
+    """
+    (folder / "broken.py").write_text(
+        "def network(classes, size):\n    raise ValueError('broken')\n"
+    )
+    monkeypatch.syspath_prepend(folder)
+    paths = [str(folder), os.environ.get("PYTHONPATH", "")]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, paths)))
+    lowres.trust("broken:network")
+    return "broken:network"

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import lowres
 from lowres.recipe import Recipe
-from lowres.study.search.plan import SearchPlan, training_macs
+from lowres.study.search.plan import SearchPlan, macs_on_store
 from lowres.study.search.search import Search
 from lowres.training.run import Run
 from lowres.work.executor import Result
@@ -55,7 +55,7 @@ class Formula:
                 "top1_error": None if diverged else error(run.recipe),
                 "epochs": 1,
                 "train_s": 1.0,
-                "train_macs": training_macs(run.recipe, store),
+                "train_macs": macs_on_store(run.recipe, store),
                 **({"test_top1_error": final} if on_test else {}),
             })  # fmt: skip
             if self.count:

@@ -12,9 +12,11 @@ import sys
 import pytest
 
 from images import draw_source
-from lowres.cli import studies
+from lowres.cli import execution
 from lowres.recipe import Recipe
+from lowres.study.forecast import Speed
 from lowres.training.run import Run
+from made_runs import broken_network
 
 TINY = ["--width", "0.5", "--blocks", "1", "--epochs", "1", "--batch-size", "8"]
 
@@ -33,17 +35,18 @@ def test_a_build_as_it_is_typed(tmp_path):
 @pytest.mark.full
 def test_a_study_with_a_failed_run_its_status_and_report(call, store_path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    axes = ["--axis", "batch_size=8,999", "--variant", "8-box"]
-    status, shown, progress = call("study", store_path, *axes, *TINY[:-2])
+    models = f"model=wrn,{broken_network(tmp_path, monkeypatch)}"
+    axes = ["--axis", models, "--variant", "8-box"]
+    status, shown, progress = call("study", store_path, *axes, *TINY)
     assert status == 1
-    assert "RecipeError: train has 24 images, fewer than a batch of 999" in shown
+    assert "cannot be made for 4 classes at 8 px: broken" in shown
     last = shown.splitlines()[-1]
     assert last.startswith("study: 1 of 2 runs finished, 1 failed; to try again, run: lowres study")
     assert last.endswith("run: lowres report study")
     assert progress.count("top-1 error") == 1
     assert "1 failed" in call("status", "study")[1]
     assert call("report", "study")[0] == 0
-    assert "fewer than a batch of 999" in (tmp_path / "study" / "report.html").read_text()
+    assert "cannot be made for 4 classes" in (tmp_path / "study" / "report.html").read_text()
 
 
 def test_train_a_store_then_finish_the_run(call, store_path, tmp_path, monkeypatch):
@@ -133,12 +136,31 @@ def test_a_typo_in_a_name_leaves_nothing_behind(call, store_path, tmp_path, verb
         (["study", "{store}", "--print-commands", "-j", "2"], 1, "runs nothing: leave out"),
         (["study", "{store}", "--plan", "none.toml"], 1, "plan none.toml cannot be read"),
         (
-            ["study", "{store}", "--axis", "size=8", "--out", "{store}/manifest.json"],
+            [
+                "study",
+                "{store}",
+                "--axis",
+                "size=8",
+                "--batch-size",
+                "8",
+                "--out",
+                "{store}/manifest.json",
+            ],
             1,
             "must be a directory, but it is a file",
         ),
         (
-            ["study", "{store}", "--axis", "size=8", "--out", "{store}", "--dry-run"],
+            [
+                "study",
+                "{store}",
+                "--axis",
+                "size=8",
+                "--batch-size",
+                "8",
+                "--out",
+                "{store}",
+                "--dry-run",
+            ],
             1,
             "neither empty nor a study",
         ),
@@ -366,17 +388,27 @@ def test_a_plan_its_commands_and_their_status(call, store_path, tmp_path, monkey
     assert "trained" in call("info", words[2])[1]
 
 
+@pytest.fixture
+def _probed(monkeypatch):
+    """No network is timed: each takes 10 ms a step."""
+    speed = Speed(step_s=0.01, image_s=0.001, start_s=1.0, steps=5)
+    monkeypatch.setattr(
+        "lowres.study.forecast.probe", lambda _, networks, *__, **___: [speed] * len(networks)
+    )
+
+
+@pytest.mark.usefixtures("_probed")
 def test_a_dry_run_writes_nothing(call, store_path, tmp_path):
-    # One run whose batch is larger than train: the forecast has nothing to time.
-    flags = ["--axis", "seed=0", "--batch-size", "999", "--variant", "8-box"]
+    flags = ["--axis", "seed=0", "--variant", "8-box", *TINY]
     ended, table, _ = call("study", store_path, *flags, "--dry-run", "--out", tmp_path / "study")
     assert ended == 0
-    assert "1 run will fail: train has fewer images than --batch-size" in table
+    assert "1 run, 0 finished" in table
     assert not (tmp_path / "study").exists()
 
 
+@pytest.mark.usefixtures("_probed")
 def test_a_dry_run_says_what_a_plan_can_decide(call, store_path, tmp_path):
-    flags = ["--axis", "size=8,16", "--axis", "lr=1,2,3,4,5", "--batch-size", "999"]
+    flags = ["--axis", "size=8,16", "--axis", "lr=1,2,3,4,5", *TINY]
     ended, text, _ = call("study", store_path, *flags, "--dry-run", "--noise", "2.5")
     assert ended == 0
     assert "whether 8-box stands in for 16-box within 2.5 points" in text
@@ -432,7 +464,7 @@ def test_gpus_and_cores_are_shared_out(monkeypatch, gpus, given, expected):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
     monkeypatch.setattr("lowres.work.processes.available_cores", lambda: 2)
-    executor = studies.make_executor(studies.StudyExecution(**given), 6)
+    executor = execution.make_executor(execution.StudyExecution(**given), 6)
     assert (executor.jobs, executor.gpus) == expected
 
 
@@ -504,6 +536,7 @@ def test_errors_of_the_system_name_the_path_what_is_kept_and_what_to_do(
     assert not list(tmp_path.glob("set*"))
 
 
+@pytest.mark.full
 def test_a_file_system_without_locks_is_noted_once(source, tmp_path):
     program = (
         "import errno, fcntl, sys\n"

@@ -49,6 +49,7 @@ def own(tmp_path, monkeypatch):
     sys.modules.pop("own_networks", None)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(("size", "blocks", "width"), [(16, 4, 1), (32, 2, 2)])
 def test_the_formula_of_cost_is_what_torch_counts(size, blocks, width):
     from torch.utils.flop_counter import FlopCounterMode

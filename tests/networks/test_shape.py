@@ -6,7 +6,8 @@ import sys
 import pytest
 
 import lowres
-from lowres.networks.shape import NetworkSize, Shape, training_macs
+from lowres.networks.shape import Shape
+from lowres.networks.size import NetworkSize, training_macs
 from lowres.recipe import Recipe
 
 STUBS = """
@@ -57,7 +58,7 @@ def test_other_networks_are_counted_once_and_ordered_by_their_cost(stubs):
 
 def test_formulas_need_no_torch():
     script = (
-        "import sys; from lowres.networks.shape import training_macs; from lowres.recipe import "
+        "import sys; from lowres.networks.size import training_macs; from lowres.recipe import "
         "Recipe; training_macs(Recipe(), 1000, 10); assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", script], check=True)

@@ -120,6 +120,7 @@ for number, (height, width) in enumerate(shapes):
 """
 
 
+@pytest.mark.full
 @pytest.mark.skipif(sys.platform != "linux", reason="needs mmap and mprotect of Linux")
 def test_no_byte_beyond_the_image_or_the_result_is_touched():
     """Both lie between pages without access, so the process would end at once."""

@@ -12,7 +12,7 @@ from images import draw_image, encoded
 from lowres import cli
 from lowres.errors import StudyError
 from lowres.imagenet import devkit_wnids
-from lowres.study.reproduce import TABLE1, Reproduction, find_cell, record
+from lowres.study.reproduce import TABLE1, Reproduction, append_row, find_cell
 from lowres.training.run import Run
 from packing import pack
 
@@ -131,19 +131,19 @@ def test_nothing_is_recorded_of_an_unfinished_run(store, tmp_path):
     cell = find_cell("wrn-28-2@32")
     recipe = cell.recipe()
     wanted = Reproduction(cell, recipe, tmp_path)
-    Run.plan(wanted.run, type(recipe)(variant="16-box"), store)
+    Run.plan(wanted.run, type(recipe)(variant="16-box", batch_size=8), store)
     with pytest.raises(StudyError, match="not finished, so there is nothing to record"):
         wanted.row()
 
 
 def test_records(tmp_path):
     path = tmp_path / "results.csv"
-    assert record(path, {"cell": "a", "weights_sha256": "1"})
-    assert record(path, {"cell": "b", "weights_sha256": "2"})
-    assert not record(path, {"cell": "b", "weights_sha256": "2"})
+    assert append_row(path, {"cell": "a", "weights_sha256": "1"})
+    assert append_row(path, {"cell": "b", "weights_sha256": "2"})
+    assert not append_row(path, {"cell": "b", "weights_sha256": "2"})
     assert path.read_text() == "cell,weights_sha256\na,1\nb,2\n"
     with pytest.raises(StudyError, match="has other columns"):
-        record(path, {"other": 1, "weights_sha256": "3"})
+        append_row(path, {"other": 1, "weights_sha256": "3"})
 
 
 def test_a_cell_without_its_name(capsys):

@@ -14,6 +14,7 @@ from lowres.training import loop
 from lowres.training.run import Run
 from lowres.work.executor import BUSY_STATUS, Result
 from lowres.work.processes import LocalProcesses
+from made_runs import broken_network
 
 BASE = Recipe(variant="8-box", width=0.5, blocks=1, epochs=1, batch_size=8)
 AXES = [Axis("variant", ("8-box", "16-box")), Axis("lr", (0.01, 0.05))]
@@ -146,14 +147,14 @@ def test_a_lost_process_is_no_failure_while_another_trains_the_run(store, tmp_pa
 
 
 @pytest.mark.full
-def test_local_processes_train_as_this_process_does(store, tmp_path):
+def test_local_processes_train_as_this_process_does(store, tmp_path, monkeypatch):
     """And one run fails for a real reason without stopping the other."""
-    axes = [Axis("batch_size", (8, 999))]
+    axes = [Axis("model", ("wrn", broken_network(tmp_path, monkeypatch)))]
     study = Study.plan(tmp_path / "study", store, BASE, axes)
     summary = study.finish(LocalProcesses(jobs=2, threads=1))
     assert summary.finished == 1
     (reason,) = summary.failed.values()
-    assert "fewer than a batch of 999" in reason
+    assert "cannot be made for 4 classes at 8 px: broken" in reason
     run = next(run for run in study.runs if run.finished)
     again = lowres.train(
         store, run.recipe, tmp_path / "again", execution=lowres.Execution(threads=1)

@@ -21,8 +21,9 @@ from lowres.study.axes import Axis
 from lowres.study.study import Study
 from lowres.training import loop, step, together
 from lowres.training.run import Execution, Run, RunState
-from lowres.training.together import finish_all, gpu_room, packs
+from lowres.training.together import cpu_room, finish_all, gpu_room, packs
 from lowres.work.processes import LocalProcesses
+from made_runs import broken_network
 
 TINY = Recipe(variant="8-box", width=0.5, blocks=1, epochs=3, batch_size=8, precision="float32")
 CPU = Execution(device="cpu")
@@ -199,9 +200,12 @@ def test_a_run_that_cannot_be_trained_stops_no_other(store, tmp_path):
 
 @pytest.mark.full
 @pytest.mark.parametrize(("workers", "flags"), [(1, ()), (2, ("--together", "3"))])
-def test_workers_that_share_a_study_have_the_same_results(store, tmp_path, workers, flags):
+def test_workers_that_share_a_study_have_the_same_results(
+    store, tmp_path, monkeypatch, workers, flags
+):
     """A run that fails is recorded, and stops no worker."""
-    axes = [Axis("size", (8, 16)), Axis("lr", (0.01, 0.02, 1e30)), Axis("batch_size", (8, 9999))]
+    models = ("wrn", broken_network(tmp_path, monkeypatch))
+    axes = [Axis("size", (8, 16)), Axis("lr", (0.01, 0.02, 1e30)), Axis("model", models)]
     study = Study.plan(tmp_path / "shared", store, TINY, axes)
     said = []
     summary = study.finish(
@@ -212,7 +216,7 @@ def test_workers_that_share_a_study_have_the_same_results(store, tmp_path, worke
     )
     assert summary.finished == 6
     assert len(summary.failed) == 6
-    assert all("fewer than a batch of 9999" in reason for reason in summary.failed.values())
+    assert all("cannot be made for 4 classes" in reason for reason in summary.failed.values())
     assert len(said) == 12, "one line a run"
     for run in study.runs:
         if run.finished and run.recipe.size == 8:
@@ -244,6 +248,8 @@ def test_a_pack_holds_equal_shapes_and_lengths(store, tmp_path, monkeypatch):
     auto = dataclasses.replace(CPU, threads=1)
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
     assert list(map(len, packs(runs, auto))) == [2, 2, 1, 1], "two processes share each group"
+    small = dataclasses.replace(TINY, batch_size=128, precision="bfloat16")
+    assert [cpu_room(small, runs, 1) for runs in (2, 5, 9, 100)] == [1, 3, 4, 4], "512 images"
     wide = planned(store, tmp_path / "w", *[Recipe(seed=n, variant="8-box") for n in range(2)])
     assert list(map(len, packs(wide, CPU))) == [1, 1], "WRN-28-2 fills a CPU alone"
 

@@ -59,7 +59,7 @@ def reproduce(
         working: How the build works.
         quiet: Show no progress.
     """
-    from lowres.study.reproduce import TABLE1, Reproduction, find_cell, record as add
+    from lowres.study.reproduce import TABLE1, Reproduction, append_row, find_cell
     from lowres.text import MISSING, duration, percent, table as columns
 
     if cell is None:
@@ -96,5 +96,5 @@ def reproduce(
             words += [flag, str(value)] if value else []
         out.print(f"to run both, and to resume: {shlex.join(words)}")
     if record is not None:
-        added = add(record, wanted.row())
+        added = append_row(record, wanted.row())
         out.print(f"{record}: {'the run is recorded' if added else 'the run is there already'}")

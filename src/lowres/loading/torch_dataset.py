@@ -11,17 +11,16 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lowres.errors import StoreError, require
 from lowres.store.store import Store, open_store
 from lowres.variant import Variant
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
-    from torch import Tensor
+    from torch import from_numpy
     from torch.utils.data import Dataset
 else:
+    from_numpy = require("torch", "train").from_numpy
     Dataset = require("torch.utils.data", "train").Dataset
 
 ImageKind = Literal["pil", "tensor"]
@@ -74,8 +73,13 @@ class TorchDataset(Dataset[tuple[Any, Any]]):
         """
         row = operator.index(row)
         label = self.targets[row]
-        picked = np.array(self._images[row])
-        found: Any = _tensor(picked) if self.image == "tensor" else _pil(picked)
+        found: Any = np.array(self._images[row])
+        if self.image == "tensor":
+            found = from_numpy(found).permute(2, 0, 1)
+        else:
+            from PIL.Image import fromarray
+
+            found = fromarray(found)
         if self.transform is not None:
             found = self.transform(found)
         return found, label if self.target_transform is None else self.target_transform(label)
@@ -95,18 +99,6 @@ class TorchDataset(Dataset[tuple[Any, Any]]):
             f"TorchDataset({str(self.store.path)!r}, {self.variant!r}, {self.split!r}): "
             f"{len(self):,} images of {len(self.classes):,} classes"
         )
-
-
-def _pil(image: NDArray[np.uint8]) -> Image:
-    from PIL.Image import fromarray
-
-    return fromarray(image)
-
-
-def _tensor(image: NDArray[np.uint8]) -> Tensor:
-    import torch
-
-    return torch.from_numpy(image).permute(2, 0, 1)
 
 
 def torch_dataset(

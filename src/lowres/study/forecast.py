@@ -22,7 +22,8 @@ import numpy as np
 
 from lowres.errors import StudyError
 from lowres.networks.imported import refuse_untrusted, trust_flags
-from lowres.networks.shape import FLOPS_PER_MAC, NetworkSize, training_macs
+from lowres.networks.shape import FLOPS_PER_MAC
+from lowres.networks.size import NetworkSize, training_macs
 from lowres.progress import Track, silent
 from lowres.recipe import FIELDS, Recipe
 from lowres.store.manifest import KEYS, LABELS, array_path
@@ -170,8 +171,7 @@ def forecast(
     networks: dict[tuple[Any, ...], ProbedNetwork] = {}
     for draft, size in zip(drafts, sizes, strict=True):
         recipe = draft.recipe
-        trainable = recipe.steps(images) and recipe.measured_split(store.splits) in store.splits
-        if trainable and not draft.finished:
+        if not draft.finished:
             work = size.macs * recipe.batch_size
             networks.setdefault(speed_group(recipe), ProbedNetwork(recipe, work))
     speeds: dict[tuple[Any, ...], Speed] = {}
@@ -379,9 +379,6 @@ def lines(found: Forecast) -> Iterator[str]:
             "each after as many to warm up, with evaluation and the start of a run"
             + (f"; {estimated} estimated by FLOPs" if estimated else "")
         )
-    idle = sum(not flops for flops in found.flops)
-    if idle:
-        yield f"{count(idle, 'run')} will fail: train has fewer images than --batch-size"
 
 
 def swept(recipes: Sequence[Recipe]) -> list[str]:

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from lowres.errors import StudyError, nearest
-from lowres.networks.shape import FLOPS_PER_MAC, Shape, training_macs
+from lowres.networks.shape import FLOPS_PER_MAC, Shape
+from lowres.networks.size import training_macs
 from lowres.progress import Track, silent
 from lowres.recipe import Recipe, named_recipe
 from lowres.store.build import build
@@ -290,7 +291,7 @@ def _differences(run: Run, store: Store) -> Iterator[str]:
         yield "the run diverged"
 
 
-def record(path: Path, row: dict[str, Any]) -> bool:
+def append_row(path: Path, row: dict[str, Any]) -> bool:
     """Append a row to a CSV file of results, unless a row of the same weights is there.
 
     Args:

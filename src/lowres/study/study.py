@@ -25,11 +25,12 @@ from typing import Any, Self
 
 from lowres.errors import LowresError, RunError, StudyError
 from lowres.networks.imported import refuse_untrusted, trust_flags
-from lowres.networks.shape import training_macs
+from lowres.networks.size import training_macs
 from lowres.progress import Display, Track, silent
 from lowres.recipe import FIELDS, Recipe
 from lowres.store.store import Store
 from lowres.study.axes import expand
+from lowres.study.runs import runs as table_of_runs
 from lowres.study.study_file import Axes, Points, grown_record, study_directory
 from lowres.text import percent
 from lowres.training.run import Run, RunState, RunSummary
@@ -166,9 +167,7 @@ class Study:
 
     def _repr_html_(self) -> str:
         """Return a table of the runs for notebooks."""
-        from lowres.study.runs import runs
-
-        return runs(self.path)._repr_html_()
+        return table_of_runs(self.path)._repr_html_()
 
     def summaries(self) -> list[RunSummary]:
         """Return the summary of each run, the most costly first."""

@@ -12,7 +12,7 @@ import lowres
 import search_kills
 from lowres.errors import LowresError, RunBusyError, StudyError
 from lowres.recipe import Recipe
-from lowres.study.search.plan import SearchPlan, training_macs
+from lowres.study.search.plan import SearchPlan, macs_on_store
 from lowres.study.search.result import lines
 from lowres.study.search.search import Search
 from lowres.training import loop
@@ -36,7 +36,7 @@ def test_the_best_are_promoted_and_the_cost_is_counted(store, tmp_path):
     executor = Formula()
     found = searched(tmp_path / "search", store, executor, space=["lr=log:0.001:1"], budget=3)
     small, large = (
-        training_macs(plan().recipe({"lr": 0.1, "width": 0.5}, r), store) for r in (0, 1)
+        macs_on_store(plan().recipe({"lr": 0.1, "width": 0.5}, r), store) for r in (0, 1)
     )
     first, second = (rung["configurations"] for rung in found["rungs"])
     # 8 px costs 0.18 of 16 px: six would need 6 x 0.18 + 2 = 3.08; five leave room for two.
@@ -232,7 +232,7 @@ def test_the_best_is_confirmed_with_new_seeds_that_cost_further(store, tmp_path)
     # The formula adds a point for each seed.
     assert added["mean_error"] == pytest.approx(found["best"]["top1_error"] + 0.02)
     assert added["std_error"] == pytest.approx(0.01)
-    cost = {"runs": 3, "train_s": 3.0, "train_macs": 3 * training_macs(recipe, store)}
+    cost = {"runs": 3, "train_s": 3.0, "train_macs": 3 * macs_on_store(recipe, store)}
     assert added["cost"] == {**cost, "full_size_runs": pytest.approx(3)}
     shown = list(lines(search.result()))
     mean = 100 * found["best"]["top1_error"] + 2

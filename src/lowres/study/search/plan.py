@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, Self, TypedDict, get_args
 
 from lowres.errors import RecipeError, RunBusyError, StudyError, VariantError
-from lowres.networks import shape
+from lowres.networks.size import training_macs
 from lowres.recipe import Recipe
 from lowres.store.store import Store
 from lowres.study.axes import MAX_RUNS, changed
@@ -224,18 +224,18 @@ class Allotment:
                 store.images("train", variant)
             for recipe in recipes:
                 recipe.check_splits(store.splits)
-            means.append(sum(training_macs(recipe, store) for recipe in recipes) / len(recipes))
+            means.append(sum(macs_on_store(recipe, store) for recipe in recipes) / len(recipes))
         most = combinations(plan.dimensions)
         return cls(tuple(means), counts_within(plan.budget or 0.0, means, plan.one_in, most))
 
 
-def training_macs(recipe: Recipe, store: Store) -> int:
+def macs_on_store(recipe: Recipe, store: Store) -> int:
     """Count the multiply-adds of training a recipe on a store to its end.
 
     Raises:
         RunError: the recipe's network cannot be made.
     """
-    return shape.training_macs(recipe, store.splits["train"], len(store.classes))
+    return training_macs(recipe, store.splits["train"], len(store.classes))
 
 
 def counts_from(first: int, rungs: int, one_in: int) -> tuple[int, ...]:
@@ -261,8 +261,9 @@ def counts_within(
     """
     least = sum(costs) / costs[-1]
     if budget < least * (1 - TOLERANCE):
+        enough = math.ceil(1000 * least - TOLERANCE) / 1000
         raise StudyError(
-            f"--budget must be at least {least:.3f}, which takes one configuration through all "
+            f"--budget must be at least {enough:.3f}, which takes one configuration through all "
             f"sizes, was {budget:g}: it is counted in runs at the largest size"
         )
     limit = budget * costs[-1] * (1 + TOLERANCE)

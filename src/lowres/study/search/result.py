@@ -10,7 +10,7 @@ from typing import Annotated, Any, NotRequired, TypedDict
 from msgspec import Meta
 
 from lowres.store.store import Store
-from lowres.study.search.plan import Allotment, SearchPlan, training_macs
+from lowres.study.search.plan import Allotment, SearchPlan, macs_on_store
 from lowres.study.search.space import Plain, changes
 from lowres.text import count, duration, percent, points, table, value as value_text
 from lowres.training.run import Run, RunState
@@ -151,7 +151,7 @@ def summed_up(
     rungs = [_rung(plan, configurations, rung) for rung in range(len(plan.sizes))]
     spent = sum(rung["train_macs"] for rung in rungs)
     last = len(plan.sizes) - 1
-    same = sum(training_macs(plan.recipe(one.labels, last), store) for one in configurations)
+    same = sum(macs_on_store(plan.recipe(one.labels, last), store) for one in configurations)
     top = rungs[-1]
     return {
         "best": _best(plan, configurations),

@@ -31,8 +31,8 @@ from lowres.study.search.optuna import Chooser, Trials, quiet
 from lowres.study.search.plan import (
     Allotment,
     SearchPlan,
+    macs_on_store,
     promoted,
-    training_macs,
     work_directory,
 )
 from lowres.study.search.result import Configuration, Evaluation, Found, confirmation, summed_up
@@ -303,7 +303,7 @@ class _Progress:
         return [by_number[number] for number in chosen]
 
     def _cost(self, one: Configuration, rung: int) -> int:
-        return training_macs(self.plan.recipe(one.labels, rung), self.search.store)
+        return macs_on_store(self.plan.recipe(one.labels, rung), self.search.store)
 
     def _train(self, chosen: Sequence[Configuration], rung: int, display: Display) -> None:
         """Train configurations at a rung, and record how they ended."""
