@@ -21,8 +21,9 @@ from lowres.progress import Track, silent
 from lowres.recipe import Recipe
 from lowres.training.device import choose_device, choose_precision
 from lowres.training.distributed import Team
+from lowres.training.execution import Execution
 from lowres.training.loop import End, finish_pack
-from lowres.training.run import Execution, Run
+from lowres.training.run import Run
 
 MOST_TOGETHER = 16
 """Runs of a pack on a GPU; a graph with more branches is no faster (docs/log.md, one H100)."""
