@@ -20,7 +20,8 @@ from lowres.recipe import Recipe
 from lowres.study.axes import Axis
 from lowres.study.study import Study
 from lowres.training import loop, step, together
-from lowres.training.run import Execution, Run, RunState
+from lowres.training.execution import Execution
+from lowres.training.run import Run, RunState
 from lowres.training.together import cpu_room, finish_all, gpu_room, packs
 from lowres.work.processes import LocalProcesses
 from made_runs import broken_network
