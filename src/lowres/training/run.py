@@ -45,7 +45,7 @@ from lowres.work.records import (
     RecordError,
     Share,
     StorePlace,
-    decoded,
+    decoded_lines,
     read_record,
     typed,
 )
@@ -415,7 +415,7 @@ class Run:
         """Read the epochs so far, oldest first."""
         path = self.path / METRICS_FILE
         try:
-            epochs = [decoded(line) for line in path.read_bytes().splitlines()]
+            epochs = decoded_lines(path.read_bytes())
             typed(epochs, list[Epoch])
             return epochs
         except FileNotFoundError:
