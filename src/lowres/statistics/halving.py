@@ -8,7 +8,7 @@ posterior of its true errors and its noise.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +18,7 @@ from lowres.errors import StudyError
 from lowres.statistics.answers import SURE
 from lowres.statistics.error_tables import Array, checked, has_runs
 from lowres.statistics.posterior import Posterior, axis_distances, posterior
+from lowres.statistics.verdict import Axes
 from lowres.text import points
 
 REPEATS = 1000
@@ -51,8 +52,8 @@ class Halving:
         paid = "" if self.paid is None else f", {self.paid:.2f} of the cost of all on the target"
         return (
             f"Successive halving over {rungs}, one in {self.one_in:g} kept, would have made {runs} "
-            f"runs{paid}, and lost {points(self.expected, 1)} points on average (at most "
-            f"{points(self.most, 1)}, 95 %)."
+            f"runs of one seed{paid}, and lost {points(self.expected, 1)} points on average "
+            f"(at most {points(self.most, 1)}, 95 %)."
         )
 
 
@@ -61,7 +62,7 @@ def halving(
     found: Posterior,
     bearable: float,
     *,
-    axes: Sequence[Sequence[object]] = (),
+    axes: Axes = (),
     costs: Sequence[float] = (),
     whole: float = math.nan,
     one_in: float = 3.0,
@@ -86,13 +87,14 @@ def halving(
         seed: of the draws.
 
     Raises:
-        StudyError: there is one rung, or they differ in their configurations.
+        StudyError: there is one rung, or rungs and axes differ in their configurations.
     """
     tables = [checked(rung, f"rung {number}") for number, rung in enumerate(rungs, 1)]
-    if len(tables) < 2 or len({len(table) for table in tables}) > 1:
+    columns = list(axes.values()) if isinstance(axes, Mapping) else list(axes)
+    if len(tables) < 2 or len({len(values) for values in (*tables, *columns)}) > 1:
         raise StudyError(
-            "halving needs two or more rungs with the same configurations, had "
-            f"{[len(table) for table in tables]}"
+            "halving needs two or more rungs with the same configurations, had rungs of "
+            f"{[len(table) for table in tables]} and axes of {[len(values) for values in columns]}"
         )
     if one_in <= 1:
         raise StudyError(f"one_in must be above 1, was {one_in:g}")
@@ -101,7 +103,7 @@ def halving(
     if not len(rows):
         raise StudyError("halving needs a configuration with a run on every rung")
     random = np.random.default_rng(seed)
-    distances = axis_distances(axes)
+    distances = axis_distances(columns)
     truth = _truths(tables[-1], found, random)
     alive = np.broadcast_to(rows, (REPEATS, len(rows)))
     runs = []
@@ -112,10 +114,9 @@ def halving(
         drawn = truth.copy() if last else _truths(table, of_rung, random)
         if of_rung is not None:
             drawn += of_rung.noise * random.standard_normal(drawn.shape)
-        present = (~np.isnan(table)).sum(axis=1)
-        drawn[random.random(drawn.shape) < np.isinf(table).sum(axis=1) / np.maximum(present, 1)] = (
-            np.inf
-        )
+        present = np.maximum((~np.isnan(table)).sum(axis=1), 1)
+        diverged = np.isinf(table).sum(axis=1) / present
+        drawn[random.random(drawn.shape) < diverged] = np.inf
         drawn = np.take_along_axis(drawn, alive, axis=1)
         kept = 1 if last else max(1, math.ceil(alive.shape[1] / one_in))
         alive = np.take_along_axis(alive, drawn.argsort(axis=1, kind="stable")[:, :kept], axis=1)
