@@ -2,6 +2,7 @@
 
 import shlex
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -77,5 +78,5 @@ def test_without_a_pair_a_study_of_two_sizes_is_next(tmp_path):
 def test_the_command_makes_the_same_recipe(recipe):
     words = shlex.split(train_command(recipe, "store"))
     _, bound, _ = app.parse_args(words[1:])
-    assert recipe_of(bound.arguments["recipe"]) == recipe
+    assert recipe_of(bound.arguments["recipe"], SimpleNamespace(variants=())) == recipe
     assert f"--variant {recipe.variant}" in " ".join(words)
