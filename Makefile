@@ -28,10 +28,17 @@ PIP := $(BIN)/python -m pip install --no-compile --disable-pip-version-check
 
 # The oldest versions that pyproject.toml allows, in an environment of their own.
 LOWEST ?= .venv-lowest
+# The packages that open what lowres writes and that `make test` does without, in an environment of
+# their own. torchvision and timm come without their dependencies, which would bring another torch.
+CONSUMERS ?= .venv-consumers
+CONSUMER_TESTS := tests/study/test_benchmark.py tests/study/test_runs.py tests/training/test_trackers.py \
+  tests/loading/test_torch_dataset.py tests/networks/test_models.py tests/networks/test_trust.py \
+  tests/training/test_optimizers.py tests/formats/test_parquet.py tests/formats/test_webdataset.py \
+  tests/formats/test_edm.py tests/formats/test_url.py tests/store/test_publish.py tests/cli/test_publish.py
 # Without ray and timm: the oldest ones that work are named in pyproject.toml.
 LOWEST_EXTRAS := train,report,study,parquet,tensorboard,demo
 
-.PHONY: demo quick test test-all test-gpu lint site lowest audit clean
+.PHONY: demo quick test test-all test-gpu lint site lowest consumers audit clean
 
 demo: $(DEMO_READY)
 	$(BIN)/lowres demo
@@ -63,6 +70,9 @@ site: $(DEMO_READY)
 lowest: $(LOWEST)/.lowres-ready
 	$(LOWEST)/bin/python -m pytest --numprocesses auto --dist loadfile -m "not slow and not full"
 
+consumers: $(CONSUMERS)/.lowres-ready
+	$(CONSUMERS)/bin/python -m pytest --numprocesses auto --dist loadfile $(CONSUMER_TESTS)
+
 audit: $(READY)
 	$(PIP) --quiet "pip-audit>=2.7"
 	$(BIN)/pip-audit --skip-editable
@@ -73,6 +83,14 @@ $(LOWEST)/.lowres-ready: pyproject.toml
 	$(BIN)/uv venv --quiet --clear --python $(PYTHON) $(LOWEST)
 	$(BIN)/uv pip install --quiet --python $(LOWEST)/bin/python --resolution lowest-direct \
 	  --editable ".[$(LOWEST_EXTRAS)]" "pytest>=8.3" "pytest-xdist>=3.6" "hypothesis>=6.100"
+	touch $@
+
+$(CONSUMERS)/.lowres-ready: pyproject.toml tests/consumers.txt
+	test -x $(CONSUMERS)/bin/python || $(PYTHON) -m venv $(CONSUMERS)
+	$(CONSUMERS)/bin/python -m pip install --quiet $(TORCH)
+	$(CONSUMERS)/bin/python -m pip install --quiet --editable ".[train,report,study,parquet,url,tensorboard,hub]" \
+	  $(TESTERS) --requirement tests/consumers.txt
+	$(CONSUMERS)/bin/python -m pip install --quiet --no-deps timm torchvision==0.28.*
 	touch $@
 
 $(DEMO_READY): pyproject.toml

@@ -56,18 +56,14 @@ def workplace(tmp_path, monkeypatch):
 
 
 @pytest.mark.full
-def test_readme_commands_run_as_printed(workplace):
+def test_readme_runs_as_printed_from_top_to_bottom(workplace):
     commands = shell_commands()
-    assert len(commands) == 12
+    assert len(commands) == 13
     for command in commands:
         run = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
         assert run.returncode == 0, f"{command}\n{run.stderr}"
     assert (workplace / "study" / "report.html").exists()
-
-
-@pytest.mark.full
-def test_readme_python_runs_as_printed(workplace):
-    (code,) = blocks(README, "python")
+    (code,) = blocks(README, "python")  # in the folder that the commands have left
     assert len(code.strip().splitlines()) <= 12, "about ten lines"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
@@ -82,6 +78,16 @@ def test_readme_is_short_and_names_every_verb():
     for verb in (*verbs, "bench"):
         assert f"lowres {verb}" in text
     assert "make demo" in text
+
+
+def test_readme_names_every_extra():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    for extra in set(extras) - {"docs"}:
+        assert f"`{extra}`" in README.read_text()
+    (whole,) = extras["all"]
+    inside = set(whole.removeprefix("lowres[").removesuffix("]").split(","))
+    assert set(extras) - inside == {"all", "docs", "mlflow", "wandb"}, "as README says"
 
 
 def test_readme_map_names_every_module():

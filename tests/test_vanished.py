@@ -3,6 +3,11 @@
 Every verb names the path, says what to run, and leaves no temporary file and no traceback.
 """
 
+import contextlib
+import errno
+import os
+import re
+
 import pytest
 
 import vanishing
@@ -57,3 +62,25 @@ def test_a_source_that_vanished_is_not_skipped(at, whole, remover, tmp_path):
     assert not wrong
     assert "is gone" in text
     assert "restore it and run the same command again, which resumes" in text
+
+
+@pytest.mark.full
+@pytest.mark.parametrize(
+    "name", ["check", "show", "verify, this against", "export of a study", "report", "search again"]
+)
+def test_on_a_full_disk(name, whole, tmp_path, monkeypatch):
+    """What `full_disks.py` leaves out: the path is named, and nothing half written stays."""
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with vanishing.placed(whole, tmp_path) as place:
+        before = sorted(place.rglob("*"))
+        with monkeypatch.context() as patch, contextlib.chdir(place):
+            patch.setattr(os, "fsync", full)
+            status, text = vanishing.said(tuple(vanishing.VERBS[name][1:]))
+        left = [path for path in sorted(place.rglob("*")) if path not in before]
+    assert status == 1
+    assert re.search(r"lowres: \S+: No space left on device\. .* run the same command", text)
+    assert not [path for path in left if path.suffix in (".csv", ".png", ".tmp", ".html")], left
+    assert not list(place.glob("*.lowres-partial")), left

@@ -12,7 +12,7 @@ import sys
 import pytest
 
 from images import draw_source
-from lowres.cli import studies
+from lowres.cli import execution
 from lowres.recipe import Recipe
 from lowres.study.forecast import Speed
 from lowres.training.run import Run
@@ -136,12 +136,31 @@ def test_a_typo_in_a_name_leaves_nothing_behind(call, store_path, tmp_path, verb
         (["study", "{store}", "--print-commands", "-j", "2"], 1, "runs nothing: leave out"),
         (["study", "{store}", "--plan", "none.toml"], 1, "plan none.toml cannot be read"),
         (
-            ["study", "{store}", "--axis", "size=8", "--out", "{store}/manifest.json"],
+            [
+                "study",
+                "{store}",
+                "--axis",
+                "size=8",
+                "--batch-size",
+                "8",
+                "--out",
+                "{store}/manifest.json",
+            ],
             1,
             "must be a directory, but it is a file",
         ),
         (
-            ["study", "{store}", "--axis", "size=8", "--out", "{store}", "--dry-run"],
+            [
+                "study",
+                "{store}",
+                "--axis",
+                "size=8",
+                "--batch-size",
+                "8",
+                "--out",
+                "{store}",
+                "--dry-run",
+            ],
             1,
             "neither empty nor a study",
         ),
@@ -445,7 +464,7 @@ def test_gpus_and_cores_are_shared_out(monkeypatch, gpus, given, expected):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
     monkeypatch.setattr("lowres.work.processes.available_cores", lambda: 2)
-    executor = studies.make_executor(studies.StudyExecution(**given), 6)
+    executor = execution.make_executor(execution.StudyExecution(**given), 6)
     assert (executor.jobs, executor.gpus) == expected
 
 

@@ -57,7 +57,7 @@ def test_one_run_and_a_search(call, released, tmp_path):
     status, _, words = call("train", released, "--out", tmp_path / "run", *small)
     assert status == 1
     assert "has no variant 32-box-release-2017; it has" in words
-    search = ("--sizes", "8,16", "--space", "lr=log:0.01:0.1", "--budget", 1.25)
+    search = ("--sizes", "8,16", "--space", "lr=log:0.01:0.1", "--budget", 1.3)
     status, _, err = call("search", released, *search, "--out", tmp_path / "search", *small)
     assert status == 0, err
 

@@ -11,7 +11,18 @@ def test_the_verbs_decide_and_study_until_it_is_sure(call, store_path, tmp_path,
         monkeypatch.setattr(f"lowres.cli.{module}.make_executor", lambda *_: executor)
     path = tmp_path / "study"
     rates = ",".join(map(str, RATES))
-    flags = ["--axis", "size=8,16", "--axis", f"lr={rates}", "--width", "1", "--epochs", "1"]
+    flags = [
+        "--axis",
+        "size=8,16",
+        "--axis",
+        f"lr={rates}",
+        "--width",
+        "1",
+        "--epochs",
+        "1",
+        "--batch-size",
+        "8",
+    ]
     ended, text, _ = call("study", store_path, *flags, "--out", path, "--until-sure", "--quiet")
     assert "after 5 runs of size=16: " in text
     assert ended == ("The answer is not sure" in text)

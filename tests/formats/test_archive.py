@@ -111,8 +111,10 @@ def test_trees_that_are_refused_as_folders_are(tmp_path, form, files, words):
 @pytest.mark.parametrize("form", ["tar", "zip", "deflated.zip"])
 @pytest.mark.parametrize("around", ["", "SPLIT/"])
 def test_a_folder_of_one_archive_a_split(tmp_path, form, around):
-    train, val = ["cat/1.jpg", "cat/old/2.jpg", "dog/1.jpg"], ["cat/1.jpg", "dog/3.jpg"]
-    files = {"train": train, "val": val}
+    files = {
+        "train": ["cat/1.jpg", "cat/old/2.jpg", "dog/1.jpg"],
+        "val": ["cat/1.jpg", "dog/3.jpg"],
+    }
     suffix = form.rpartition(".")[2]
     (tmp_path / "set").mkdir()
     for split, names in files.items():

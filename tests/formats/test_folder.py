@@ -8,7 +8,7 @@ import pytest
 
 import lowres
 from images import CLASSES, draw_image, draw_source, encoded
-from lowres.errors import SourceError, StoreError
+from lowres.errors import LowresError, SourceError, StoreError
 from lowres.formats import open_source
 from lowres.formats.folder import FolderSink, FolderSource
 from lowres.formats.indexing import select_classes, split_by_hash
@@ -388,3 +388,19 @@ def test_bad_names_and_closed_folders_are_refused_or_skipped(tmp_path, monkeypat
         (first.parent / os.fsdecode(name)).unlink()
     whole = lowres.build(source, tmp_path / "whole", options)
     assert whole.digest == manifest.digest
+
+
+def test_loops_of_links(tmp_path, source):
+    copy = Path(shutil.copytree(source, tmp_path / "animals"))
+    for name in ("loop.jpg", "loop"):
+        (copy / "train" / "ant" / name).symlink_to(name)
+    options, skip = lowres.BuildOptions(size=(8,)), lowres.Working(on_error="skip")
+    with pytest.raises(SourceError, match=r"symbolic links; remove it, or skip it: --on-error"):
+        lowres.build(copy, tmp_path / "store", options)
+    manifest = lowres.build(copy, tmp_path / "store", options, working=skip)
+    assert manifest.splits == {"train": 24, "val": 12}
+    assert sum("symbolic links" in note for note in manifest.source["notes"]) == 2
+    (tmp_path / "self").symlink_to("self")
+    for paths in ((tmp_path / "self", tmp_path / "new"), (copy, tmp_path / "self")):
+        with pytest.raises((LowresError, OSError), match="self"):
+            lowres.build(*paths, options, working=skip)

@@ -366,6 +366,32 @@ def test_splits_of_shards_and_tables(tmp_path, form, kind):
 
 
 @pytest.mark.parametrize("form", ["tar", "parquet"])
+@pytest.mark.parametrize(
+    ("name", "noted"),
+    [
+        ("holdout-00000-of-00001", True),
+        ("minival", True),
+        ("train-0", False),
+        ("part-00000", False),
+        ("00000", False),
+        ("data", False),
+        ("train/set-0", False),
+    ],
+)
+@pytest.mark.parametrize("alone", [True, False])
+def test_a_name_of_no_split_is_noted(tmp_path, form, name, noted, alone):
+    path = tmp_path / f"{name}.{form}"
+    path.parent.mkdir(exist_ok=True)
+    shard(path, *pair("x")) if form == "tar" else table(path)
+    if alone and "/" in name:
+        return  # its folder is not part of the source
+    index = read(path if alone else tmp_path)
+    assert counts(index) == {"train": 2}
+    note = f"{path.name} means no split by its name: its images are train"
+    assert (note in index.notes) == noted
+
+
+@pytest.mark.parametrize("form", ["tar", "parquet"])
 @pytest.mark.parametrize("kind", UNCLEAR)
 def test_splits_that_are_not_clear(tmp_path, form, kind):
     names, words = UNCLEAR[kind]

@@ -234,3 +234,10 @@ def test_a_stranger_cannot_make_timm_read_files():
     recipe = dataclasses.replace(BASE, model="timm:resnet18(checkpoint_path='weights.pt')")
     with pytest.raises(RunError, match="must not set checkpoint_path: a recipe reads no weights"):
         make_network(recipe, 4)
+
+
+def test_names_with_arguments_are_trusted_without_them(monkeypatch):
+    monkeypatch.setattr("lowres.networks.imported._trusted", set())
+    recipe = dataclasses.replace(BASE, model="strange:net(depth=3)")
+    lowres.trust(recipe.model)
+    refuse_untrusted([recipe, dataclasses.replace(BASE, model="strange:net")])

@@ -291,8 +291,8 @@ def test_halving_over_the_sizes_of_a_study():
     assert halved.halving.expected == pytest.approx(0, abs=0.002)
     assert halved.sentence in found.main_sentences
     assert halved.sentence.startswith(
-        "Successive halving over 8, 16, 32 px, one in 3 kept, would have made 9 + 3 + 1 runs, "
-        "0.26 of the cost of all on the target, and lost 0.0 points on average"
+        "Successive halving over 8, 16, 32 px, one in 3 kept, would have made 9 + 3 + 1 runs of "
+        "one seed, 0.26 of the cost of all on the target, and lost 0.0 points on average"
     )
 
 

@@ -2,6 +2,7 @@
 
 import shlex
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -45,6 +46,20 @@ def test_an_unsure_pair_is_decided_next(tmp_path):
     assert "--seeds 2" in headline(unsure, "runs", False).next_command
 
 
+def test_a_best_learning_rate_at_the_edge_is_said(tmp_path, analysis):
+    assert "was tried" not in headline(analysis, "study", True).best_note
+    for lr, error in ((0.01, 0.5), (0.02, 0.4), (0.04, 0.3)):
+        write_run(tmp_path, Recipe(lr=lr, epochs=1), error)
+    found = headline(analyse(read_rows(tmp_path)[0]), "runs", False)
+    assert found.best_note == (
+        "30.0 % top-1 error on val at 32-box, 1 run. Its learning rate is the largest that was "
+        "tried"
+    )
+    write_run(tmp_path, Recipe(lr=0.08, epochs=1), None)
+    found = headline(analyse(read_rows(tmp_path)[0]), "runs", False)
+    assert found.best_note.endswith(", 1 run"), "a larger one diverged"
+
+
 def test_without_a_pair_a_study_of_two_sizes_is_next(tmp_path):
     fail_run(tmp_path / "run", Recipe(), "no")
     first = headline(analyse(read_rows(tmp_path)[0]), "runs", False)
@@ -63,5 +78,5 @@ def test_without_a_pair_a_study_of_two_sizes_is_next(tmp_path):
 def test_the_command_makes_the_same_recipe(recipe):
     words = shlex.split(train_command(recipe, "store"))
     _, bound, _ = app.parse_args(words[1:])
-    assert recipe_of(bound.arguments["recipe"]) == recipe
+    assert recipe_of(bound.arguments["recipe"], SimpleNamespace(variants=())) == recipe
     assert f"--variant {recipe.variant}" in " ".join(words)

@@ -11,10 +11,13 @@ import pytest
 
 import lowres
 from images import draw_image, encoded
+from lowres.comparing.identify import identify
+from lowres.comparing.sets import open_pairs
 from lowres.errors import SourceError, StoreError
 from lowres.formats import open_source
 from lowres.formats.source import Reading
 from lowres.formats.unlabelled import UnlabelledSource
+from lowres.progress import silent
 from lowres.recipe import Recipe
 from lowres.store.build import build
 from lowres.store.export import export
@@ -144,3 +147,36 @@ def test_formats_that_need_labels_refuse(unlabelled, tmp_path):
     with pytest.raises(StoreError, match=words):
         export(unlabelled, tmp_path / "set", "8-box", to="batches")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("form", ["folder", "webdataset", "parquet", "edm"])
+def test_what_was_exported_without_labels_is_read_and_compared(unlabelled, tmp_path, form):
+    if form == "parquet":
+        pytest.importorskip("pyarrow")
+        pytest.importorskip("yaml")
+    path = tmp_path / ("set.zip" if form == "edm" else "set")
+    export(unlabelled, path, "8-box", to=form)
+    index = open_source(path, UNLABELLED).index()
+    assert (index.classes, index.labelled) == (("unlabelled",), False)
+    assert "read without labels: all images are in one class" in index.notes
+    assert len(index.splits["train"]) == 6
+    for one, other in ((unlabelled.path, path), (path, unlabelled.path)):
+        ((ours, theirs),) = open_pairs(one, other)
+        found = (each.fingerprints("train", silent).digests for each in (ours, theirs))
+        assert len({digest.tobytes() for part in found for digest in part}) == 6
+    if form in ("webdataset", "parquet"):
+        with pytest.raises(SourceError, match="For images without labels, add --unlabelled"):
+            open_source(path).index()
+
+
+def test_labels_of_shards_and_tables_can_be_left_unread(store, tmp_path):
+    for form in ("webdataset", "parquet"):
+        if form == "parquet":
+            pytest.importorskip("pyarrow")
+            pytest.importorskip("yaml")
+        export(store, tmp_path / form, "8-box", to=form)
+        index = open_source(tmp_path / form, UNLABELLED).index()
+        assert index.classes == ("unlabelled",)
+        assert not index.labelled
+        assert {entry.label for entry in index.splits["train"]} == {0}
+        assert "labels in the files: not read" in set(identify(open_source(tmp_path / form), index))

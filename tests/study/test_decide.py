@@ -19,7 +19,9 @@ RATES = (0.003, 0.01, 0.03, 0.1, 0.3)
 
 def planned(store_path, path, executor, sizes=(8, 16), seeds=1):
     axes = [Axis("size", sizes), Axis("lr", RATES), Axis("seed", tuple(range(seeds)))]
-    study = Study.plan(path, open_store(store_path), Recipe(width=1.0, epochs=1), axes)
+    study = Study.plan(
+        path, open_store(store_path), Recipe(width=1.0, epochs=1, batch_size=8), axes
+    )
     study.finish(executor)
     return Study.open(path)
 

@@ -131,7 +131,7 @@ def test_nothing_is_recorded_of_an_unfinished_run(store, tmp_path):
     cell = find_cell("wrn-28-2@32")
     recipe = cell.recipe()
     wanted = Reproduction(cell, recipe, tmp_path)
-    Run.plan(wanted.run, type(recipe)(variant="16-box"), store)
+    Run.plan(wanted.run, type(recipe)(variant="16-box", batch_size=8), store)
     with pytest.raises(StudyError, match="not finished, so there is nothing to record"):
         wanted.row()
 

@@ -462,3 +462,29 @@ def test_outputs_of_timm(tmp_path):
     (some / "args.yaml").unlink()
     with pytest.raises(StudyError, match="cannot be read"):
         read_results(folder)
+
+
+def test_a_study_against_a_table_of_another_network(tmp_path, capsys):
+    write_study(tmp_path / "study", sizes=(8, 16), seeds=2)
+    lines = ["lr,width,seed,acc"]
+    for lr in (0.005, 0.0125, 0.032, 0.08, 0.2, 0.5):
+        lines += [
+            f"{lr},{width},0,{70 + width - abs(math.log10(lr / 0.08)):.2f}" for width in (1, 2)
+        ]
+    table = tmp_path / "production.csv"
+    table.write_text("\n".join(lines) + "\n")
+
+    def judged(*flags):
+        with pytest.raises(SystemExit) as ended:
+            main(["judge", str(tmp_path / "study"), str(table), *flags])
+        return int(ended.value.code or 0), capsys.readouterr()
+
+    unit = ("--error", "acc", "--unit", "accuracy-percent")
+    status, text = judged("--proxy", "size=8", *unit)
+    assert status == 0, text.err
+    assert text.out.startswith("source=study,size=8 ")
+    assert "for source=production" in text.out
+    status, text = judged("--proxy", "size=8", "--target", "size=224", *unit)
+    assert status == 1
+    assert "has no column 'size', it has lr, width" in text.err
+    assert "leave size out of --target" in text.err

@@ -19,7 +19,7 @@ from lowres.study.axes import Axis
 from lowres.study.study import Study
 from lowres.work.files import held
 
-BASE = Recipe(variant="8-box", epochs=3)
+BASE = Recipe(variant="8-box", epochs=3, batch_size=8)
 
 PLAN = """
 import sys
@@ -31,7 +31,7 @@ from lowres.study.study import Study
 
 store, number = open_store(sys.argv[1]), int(sys.argv[2])
 axes = [Axis("lr", (0.01, 1.0 + number)), Axis("seed", tuple(range(4)))]
-Study.plan(Path("study"), store, Recipe(variant="8-box"), axes)
+Study.plan(Path("study"), store, Recipe(variant="8-box", batch_size=8), axes)
 """
 
 TRAIN = """

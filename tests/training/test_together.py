@@ -21,7 +21,7 @@ from lowres.study.axes import Axis
 from lowres.study.study import Study
 from lowres.training import loop, step, together
 from lowres.training.run import Execution, Run, RunState
-from lowres.training.together import finish_all, gpu_room, packs
+from lowres.training.together import cpu_room, finish_all, gpu_room, packs
 from lowres.work.processes import LocalProcesses
 from made_runs import broken_network
 
@@ -248,7 +248,10 @@ def test_a_pack_holds_equal_shapes_and_lengths(store, tmp_path, monkeypatch):
     auto = dataclasses.replace(CPU, threads=1)
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
     assert list(map(len, packs(runs, auto))) == [2, 2, 1, 1], "two processes share each group"
-    wide = planned(store, tmp_path / "w", *[Recipe(seed=n, variant="8-box") for n in range(2)])
+    small = dataclasses.replace(TINY, batch_size=128, precision="bfloat16")
+    assert [cpu_room(small, runs, 1) for runs in (2, 5, 9, 100)] == [1, 3, 4, 4], "512 images"
+    wide = [Recipe(seed=n, variant="8-box", batch_size=24) for n in range(2)]
+    wide = planned(store, tmp_path / "w", *wide)
     assert list(map(len, packs(wide, CPU))) == [1, 1], "WRN-28-2 fills a CPU alone"
 
 

@@ -190,8 +190,8 @@ def run_demo(folder: Path, *, track: Track = silent) -> DemoResult:
         StoreError: the folder holds other files, or a store that does not verify.
         MissingExtraError: torch, matplotlib or scikit-image is not installed.
     """
-    for module, extra in (("torch", "train"), ("matplotlib", "report"), ("skimage", "demo")):
-        require(module, extra)
+    for module in ("torch", "scipy", "matplotlib", "jinja2", "skimage"):
+        require(module, "demo")  # the extra has them all
     write_images(folder / "images", track=track)
     build(folder / "images", folder / "store", BuildOptions(size=SIZES), track=track)
     store = open_store(folder / "store")

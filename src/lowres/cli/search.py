@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 from cyclopts import Group
 
 from lowres.cli.app import TRAINING, app, out
+from lowres.cli.execution import StudyExecution, StudyExecutionFlags, make_executor, workers_of
 from lowres.cli.flags import (
     LocalPath,
     Output,
@@ -18,7 +19,6 @@ from lowres.cli.flags import (
     given_values,
     recipe_of,
 )
-from lowres.cli.studies import StudyExecution, StudyExecutionFlags, make_executor, workers_of
 from lowres.errors import StudyError, require
 from lowres.networks.imported import check_named, trust as trust_names, trust_given
 from lowres.progress import shown, silent
@@ -67,8 +67,8 @@ def search(
         trust: Code that an existing search may import.
         quiet: Show no progress.
     """
-    require("torch", "train")
-    require("optuna", "study")
+    require("torch", "train,study")
+    require("optuna", "train,study")
     from lowres.store.store import open_store
     from lowres.study.search.result import lines
     from lowres.study.search.search import Search

@@ -11,8 +11,8 @@ from cyclopts import Parameter
 
 from lowres.call import split_at_commas
 from lowres.cli.app import TRAINING, app, err, out
+from lowres.cli.execution import StudyExecution, StudyExecutionFlags, make_executor, workers_of
 from lowres.cli.flags import Commas, LocalPath, Quiet, Trusted, given_values, share_of_points
-from lowres.cli.studies import StudyExecution, StudyExecutionFlags, make_executor, workers_of
 from lowres.errors import StudyError
 from lowres.networks.imported import trust as trust_names
 from lowres.progress import shown, silent
@@ -73,18 +73,27 @@ def judge(
         as_json: Print JSON instead of sentences.
     """
     from lowres.study.judging import judge_table
-    from lowres.study.results_files import Columns, read_results
+    from lowres.study.results_files import Columns, read_both, read_results
     from lowres.study.results_table import joined
 
     if images is not None and images < 1:
         raise StudyError(f"--images must be at least 1, was {images}")
     plain = tuple(name.removeprefix("min:").removeprefix("max:") for name in metric)
-    parts = split_at_commas(",".join(side for side in (proxy, target) if side))
-    apart = tuple(part.partition("=")[0].strip() for part in parts)
+    apart = (*_columns_of(proxy), *_columns_of(target))
     columns = Columns(error, unit, plain, axes, apart)
-    table = read_results(results, columns)
-    if target_results is not None:
-        table, first, second = joined(table, read_results(target_results, columns))
+    if target_results is None:
+        table = read_results(results, columns)
+    else:
+        both = read_both(results, target_results, columns)
+        for flag, side, one in (("--proxy", proxy, both[0]), ("--target", target, both[1])):
+            for name in _columns_of(side):
+                if name not in (*one.columns, one.fidelity):
+                    raise StudyError(
+                        f"{one.path} has no column {name!r}, it has {', '.join(one.columns)}: "
+                        f"leave {name} out of {flag}, for all of its rows are on that side"
+                    )
+        known = {name for one in both for name in one.columns}
+        table, first, second = joined(*both, [name for name in apart if name in known])
         proxy = f"{first},{proxy}" if proxy else first
         target = f"{second},{target}" if target else second
     if proxy is None or target is None:
@@ -110,6 +119,11 @@ def judge(
     out.print(found.sentence())
     for line in found.lines():
         out.print(line)
+
+
+def _columns_of(side: str | None) -> list[str]:
+    """Return the columns that a side names."""
+    return [part.partition("=")[0].strip() for part in split_at_commas(side or "")]
 
 
 @app.command(group=TRAINING)

@@ -7,6 +7,7 @@ One pass reads the images of one variant. Equal images are found by their hashes
 from __future__ import annotations
 
 import csv
+import io
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,8 +23,9 @@ from lowres.progress import Track, silent
 from lowres.store.findings import class_line
 from lowres.store.rows import image_digests
 from lowres.store.store import Store
-from lowres.text import count, percent
+from lowres.text import cell, count, percent
 from lowres.variant import Variant
+from lowres.work.files import write_output
 from lowres.work.threads import available_cores, in_threads
 
 SIMILARITY = 0.9
@@ -196,19 +198,19 @@ class Check:
 
     def write_csv(self, path: Path) -> int:
         """Write a line for each pair and each blank image; return how many."""
-        path.parent.mkdir(parents=True, exist_ok=True)
         half = ("split", "row", "key", "class")
         number = 0
-        with path.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(("kind", "similarity", *half, *(f"other_{name}" for name in half)))
-            for kind, similarity, one, other in self.pairs():
-                both = (*self._named(one), *self._named(other))
-                writer.writerow((kind, f"{similarity:.3f}", *both))
-                number += 1
-            for place in self.blank.tolist():
-                writer.writerow(("blank", "", *self._named(place), "", "", "", ""))
-                number += 1
+        file = io.StringIO(newline="")
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(("kind", "similarity", *half, *(f"other_{name}" for name in half)))
+        for kind, similarity, one, other in self.pairs():
+            both = (*self._named(one), *self._named(other))
+            writer.writerow(map(cell, (kind, f"{similarity:.3f}", *both)))
+            number += 1
+        for place in self.blank.tolist():
+            writer.writerow(map(cell, ("blank", "", *self._named(place), "", "", "", "")))
+            number += 1
+        write_output(path, file.getvalue().encode())
         return number
 
     def shown(self, most: int) -> list[tuple[str, int, int]]:

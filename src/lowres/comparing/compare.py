@@ -8,6 +8,7 @@ result says how far it differs.
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ from lowres.imagenet import devkit_ids, devkit_wnids, wnids
 from lowres.progress import Track, silent
 from lowres.store.rows import content_hash
 from lowres.text import cell, count
+from lowres.work.files import write_output
 
 ALIKE_LEVELS = 16.0
 """Mean absolute difference above which a pair is not the same image; other decoders and filters
@@ -164,12 +166,13 @@ class Comparison:
         alone); key and other_key; largest and mean absolute difference in levels.
         """
         written = 0
-        with path.open("w", encoding="utf-8", newline="") as file:
-            table = csv.writer(file)
-            table.writerow(("split", "found", "key", "other_key", "largest", "mean"))
-            for line in self._csv_lines():
-                table.writerow(map(cell, line))
-                written += 1
+        file = io.StringIO(newline="")
+        table = csv.writer(file)
+        table.writerow(("split", "found", "key", "other_key", "largest", "mean"))
+        for line in self._csv_lines():
+            table.writerow(map(cell, line))
+            written += 1
+        write_output(path, file.getvalue().encode())
         return written
 
     def _csv_lines(self) -> Iterator[tuple[object, ...]]:

@@ -9,10 +9,12 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from lowres.errors import LowresError, StoreError
+from lowres.formats.sink import png
 from lowres.imagenet import with_word
 from lowres.store.preview import first_split, spread
 from lowres.store.store import Store
 from lowres.variant import FITS, RULES
+from lowres.work.files import write_output
 
 if TYPE_CHECKING:
     from lowres.comparing.check import Check
@@ -81,8 +83,7 @@ def contact_sheet(store: Store, out: Path, *, split: str | None = None, count: i
         middle = first_top + line * pitch + CELL_PX // 2
         draw.text((8, middle - 16), name, fill=INK, font=font)
         draw.text((8, middle), f"{split} {row}", fill=PALE_INK, font=font)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    sheet.save(out)
+    write_output(out, png(np.asarray(sheet)))
     return out
 
 
@@ -113,8 +114,7 @@ def pair_sheet(found: Check, out: Path, *, count: int = 60) -> Path:
         for line, (text, ink) in enumerate(below):
             text = _fitted(draw, font, text, width - GAP_PX)
             draw.text((left, top + CELL_PX + line * LINE_PX), text, fill=ink, font=font)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    sheet.save(out)
+    write_output(out, png(np.asarray(sheet)))
     return out
 
 

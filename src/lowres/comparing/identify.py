@@ -53,7 +53,7 @@ def published() -> tuple[PublishedChecksum, ...]:
 
 def identify(source: Source, index: Index) -> Iterator[str]:
     """Report what is known of a source's labels, counts and images, a line each."""
-    yield f"labels in the files: {source.label_order}"
+    yield f"labels in the files: {source.label_order if index.labelled else 'not read'}"
     of_imagenet = index.classes == wnids()
     if of_imagenet:
         yield "classes: the 1,000 of ILSVRC2012"

@@ -14,11 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowres.errors import SourceError, StoreError, reason
-from lowres.formats.source import Entry, Index, Source
+from lowres.formats.source import Entry, Index, Reading, Source
 from lowres.progress import Track
 from lowres.resampling.decode import decode, quiet_decoder
 from lowres.store.prepare import StoreSource, open_source
 from lowres.store.rows import BLOCK_BYTES, DIGEST_BYTES, image_digests
+from lowres.store.store import Store
 from lowres.variant import Variant
 from lowres.work.threads import available_cores, in_threads
 
@@ -203,7 +204,9 @@ def open_pairs(
         StoreError: a variant does not exist, or has no counterpart or more than one.
         SourceError: a set cannot be read.
     """
-    one, other = open_source(path), open_source(other_path)
+    stores = [Store(each) for each in (path, other_path) if StoreSource.recognises(each)]
+    reading = Reading(unlabelled=not all(store.labelled for store in stores))
+    one, other = (open_source(each, reading=reading) for each in (path, other_path))
     wanted = () if variant is None else (Variant.parse(variant),)
     if isinstance(one, StoreSource):
         one = StoreSource(path, wanted)

@@ -143,6 +143,8 @@ def _with(reading: Reading, reader: type[Source], path: Path) -> Source:
         reading.unlabelled and reader in (WebDatasetSource, EdmSource) and path.is_file()
     ):
         return ArchiveSource(path, reading)
+    if reading.unlabelled and reader in (ParquetSource, WebDatasetSource):
+        return reader(path, labelled=False)
     if reading.class_level is None:
         return reader(path)
     if reader is FolderSource:

@@ -67,10 +67,7 @@ class ArchiveSource(Source):
 
     @classmethod
     def recognises(cls, path: Path) -> bool:
-        """Recognise archives of images in folders, and a folder of such archives named like splits.
-
-        A zip with EDM's list of labels is another format.
-        """
+        """Recognise a zip without EDM's list, a tar of images in folders, and a folder of these."""
         if path.is_dir():
             return any(split_of(part) and cls.recognises(file) for part, file in _parts(path))
         if not path.is_file():

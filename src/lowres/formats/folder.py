@@ -183,10 +183,16 @@ class FolderScan:
                 name = child.name
                 if name.startswith("."):
                     continue
-                if child.is_dir():
+                try:
+                    is_folder, is_file = child.is_dir(), child.is_file()
+                except OSError as error:  # a loop of links
+                    what = f"{child.path!r} cannot be read: {reason(error)}"
+                    self.leave_out(what, "remove it")
+                    continue
+                if is_folder:
                     inner.append(child)
                 # A pipe or device might never end; the build reports a link to nothing.
-                elif child.is_file() or not Path(child.path).exists():
+                elif is_file or not Path(child.path).exists():
                     if is_image_name(name) or _is_image(child.path):
                         folder.images.append(name)
                     else:

@@ -181,6 +181,25 @@ def by_split(
     return {"train": [file for file, _ in others]} if others else {}, []
 
 
+def taken_for_train(paths: Sequence[Path], root: Path) -> list[str]:
+    """Return a note if files of train, such as `holdout-0.tar`, have names that mean no split.
+
+    Names without words, such as `part-00000` and `data`, need none.
+
+    Args:
+        paths: the files.
+        root: the source; folders between it and the files may name the split.
+    """
+    for path in paths:
+        is_below = path.is_relative_to(root)  # else root is a pattern
+        within = path.relative_to(root) if is_below else Path(path.parent.name, path.name)
+        words = {word.lower() for word in _WORD.findall(_COUNT.sub("", path.stem))}
+        named = any(map(split_word, (path.stem, *within.parent.parts)))
+        if words - _PARTS - {"data"} and not named:
+            return [f"{path.name} means no split by its name: its images are train"]
+    return []
+
+
 def unread_form(names: Iterable[str]) -> str | None:
     """Return what to do with files of sets that lowres cannot read, such as HDF5; None if none."""
     for name in names:

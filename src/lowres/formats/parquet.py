@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from lowres.errors import ImageError, SourceError, require
 from lowres.formats.cards import HUB_SPLITS, Part, class_names_in, croissant, dataset_card
 from lowres.formats.indexing import check_several, indexed, missing_classes
-from lowres.formats.names import class_order, same_class, split_of
+from lowres.formats.names import class_order, same_class, split_of, taken_for_train
 from lowres.formats.parquet_tables import (
     Arrow,
     Labels,
@@ -39,6 +39,7 @@ from lowres.formats.parquet_tables import (
 )
 from lowres.formats.sink import Outline, Sink, png
 from lowres.formats.source import Entry, Index, Source, check_name
+from lowres.formats.unlabelled import NOTE, UNLABELLED as UNLABELLED_CLASS
 from lowres.imagenet import recognised
 from lowres.text import count
 from lowres.work.files import sha256_of_file, write_bytes, write_json
@@ -69,8 +70,10 @@ class ParquetSource(Source):
     kind = "parquet"
     label_order = "0-based, in the order of the files' class names"
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, labelled: bool = True) -> None:
+        """Open tables, with their column of labels or without."""
         super().__init__(path)
+        self.labelled = labelled
         self._tables: dict[str, Table] = {}
         self._groups = RowGroups()
 
@@ -83,17 +86,18 @@ class ParquetSource(Source):
 
     def index(self) -> Index:
         paths, left = split_tables(self.path)
-        splits = {split: [open_table(path) for path in found] for split, found in paths.items()}
+        splits = {split: list(map(self._open, found)) for split, found in paths.items()}
         self._tables = {table.path: table for found in splits.values() for table in found}
         first = next(iter(self._tables.values()))
         for table in self._tables.values():
             table.check_like(first)
         read = {path: table.labels_and_names() for path, table in self._tables.items()}
-        notes = _drop_unlabelled(splits, read)
+        notes = _drop_unlabelled(splits, read) if self.labelled else []
         if left:
             notes.append(
                 f"left out {count(len(left), 'file')} whose names mean no split: {left[0]} first"
             )
+        notes += taken_for_train(paths.get("train", ()), self.path)
         if self.path.is_file() and files_of(self.path) > 1:
             notes.insert(0, f"read {self.path.name} alone, of {files_of(self.path)} files")
         classes, position = self._classes(splits, read, notes)
@@ -111,15 +115,21 @@ class ParquetSource(Source):
         for split, rows in entries.items():
             filled = {classes[label] for label in {entry.label for entry in rows}}
             notes += missing_classes(split, filled, classes)
-        entry = next(iter(entries.values()))[0]
+        self._check_image(next(iter(entries.values()))[0])
+        layout = "parquet file" if self.path.is_file() else "parquet files"
+        return Index(classes, entries, layout, tuple(notes), labelled=self.labelled)
+
+    def _check_image(self, entry: Entry) -> None:
+        """Check that an entry has bytes, without decoding them."""
         table, group, row = self._place(entry)
         if not table.images(group)[row].is_valid:
             raise SourceError(
                 f"{self.describe(entry)}: {NULL}; if all rows are null, write the table again "
                 "with its images embedded"
             )
-        layout = "parquet file" if self.path.is_file() else "parquet files"
-        return Index(classes, entries, layout, tuple(notes))
+
+    def _open(self, path: Path) -> Table:
+        return open_table(path, labelled=self.labelled)
 
     def read(self, entry: Entry) -> bytes:
         """Return the bytes of one image; its row group stays in memory for a while."""
@@ -133,7 +143,7 @@ class ParquetSource(Source):
         """Return the table of an entry, the row group, and the row in that."""
         table = self._tables.get(entry.location)
         if table is None:
-            table = self._tables[entry.location] = open_table(Path(entry.location))
+            table = self._tables[entry.location] = self._open(Path(entry.location))
         group = bisect_right(table.starts, entry.offset) - 1
         return table, group, entry.offset - table.starts[group]
 
@@ -142,6 +152,9 @@ class ParquetSource(Source):
     ) -> tuple[tuple[str, ...], dict[Any, int]]:
         """Return the class names in order, and the position of each stored label."""
         first = next(iter(self._tables.values()))
+        if first.label is None:
+            notes.append(NOTE)
+            return (UNLABELLED_CLASS,), {0: 0}
         if not first.label_is_number:
             stored = {
                 split: set().union(*(read[table.path][0] for table in tables))

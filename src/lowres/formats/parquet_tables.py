@@ -57,6 +57,7 @@ class Table:
         starts: the first row of each row group.
         image: the column of encoded bytes; within a struct, `image.bytes`.
         name: the column of file names, or None.
+        label: the column of labels; None if they are not read.
         label_is_number: labels are whole numbers, else strings.
         class_names: names of the numbers, if the file has them.
         split: the column that may name the split of each row, or None.
@@ -67,7 +68,7 @@ class Table:
     starts: tuple[int, ...]
     image: str
     name: str | None
-    label: str
+    label: str | None
     label_is_number: bool
     class_names: tuple[str, ...] | None
     split: str | None
@@ -82,24 +83,31 @@ class Table:
                 )
 
     def labels_and_names(self) -> tuple[Labels, Iterator[str]]:
-        """Read the labels, none of them null, and the file names, which may be empty."""
+        """Read the labels, none of them null, and the file names, which may be empty.
+
+        All labels are 0 if they are not read.
+        """
         labels, names = [], []
-        for group, start in enumerate(self.starts):
-            read = self._read(group, list(filter(None, [self.label, self.name])))
-            label = read.column(self.label)
-            if label.null_count:
+        columns = list(filter(None, [self.label, self.name]))
+        for group, start in enumerate(self.starts if columns else ()):
+            read = self._read(group, columns)
+            label = read.column(self.label) if self.label else None
+            if label is not None and label.null_count:
                 row = start + int(label.is_null().to_numpy().argmax())
                 raise SourceError(f"{self.path}, row {row}: {self.label} is null: fix the row")
             with _arrow_errors(self.path):
-                labels.append(label.cast("int64" if self.label_is_number else "string"))
-                labels[-1].validate(full=True)
+                if label is not None:
+                    labels.append(label.cast("int64" if self.label_is_number else "string"))
+                    labels[-1].validate(full=True)
                 if self.name is not None:
                     names.append(read.column(self.name).cast("string"))
                     names[-1].validate(full=True)
         # Names stay packed, as arrow holds them, until they are used.
         texts = (name or "" for column in names for name in column.to_pylist())
         found: Labels
-        if self.label_is_number:
+        if self.label is None:
+            found = np.zeros(self.metadata.num_rows, np.int64)
+        elif self.label_is_number:
             found = np.concatenate([np.empty(0, np.int64), *(c.to_numpy() for c in labels)])
         else:
             known: dict[str, str] = {}  # one object for a class, not one a row
@@ -244,20 +252,14 @@ def files_of(path: Path) -> int:
     return int(matched[3]) if matched else 1
 
 
-def open_table(path: Path) -> Table:
-    """Read the footer of a Parquet file, and find the columns of images and labels."""
+def open_table(path: Path, *, labelled: bool = True) -> Table:
+    """Read the footer of a Parquet file, and find the columns of images and, if asked, labels."""
     parquet = require("pyarrow.parquet", "parquet")
     with _arrow_errors(str(path)), parquet.ParquetFile(path) as file:
         metadata, schema = file.metadata, file.schema_arrow
         rows = [metadata.row_group(number).num_rows for number in range(metadata.num_row_groups)]
     image, name = _image_column(path, schema)
-    label = _first_of(path, schema, LABEL_COLUMNS, "labels")
-    types, kind = require("pyarrow", "parquet").types, schema.field(label).type
-    if types.is_dictionary(kind):
-        kind = kind.value_type
-    is_number = bool(types.is_integer(kind))
-    if not is_number and not _is(kind, "string"):
-        raise SourceError(f"{path}: {label} must be whole numbers or class names, was {kind}")
+    label, is_number = _label_column(path, schema) if labelled else (None, True)
     return Table(
         path=str(path),
         metadata=metadata,
@@ -266,7 +268,7 @@ def open_table(path: Path) -> Table:
         name=name,
         label=label,
         label_is_number=is_number,
-        class_names=_class_names(path, schema, label),
+        class_names=None if label is None else _class_names(path, schema, label),
         split=next(
             (n for n in SPLIT_COLUMNS if n in schema.names and _is_text(schema.field(n).type)), None
         ),
@@ -352,13 +354,26 @@ def _image_column(path: Path, schema: Arrow) -> tuple[str, str | None]:
     return f"{column}.bytes", f"{column}.path" if _is(fields.get("path"), "string") else None
 
 
-def _first_of(path: Path, schema: Arrow, names: Sequence[str], what: str) -> str:
+def _label_column(path: Path, schema: Arrow) -> tuple[str, bool]:
+    """Return the column of labels, and whether they are numbers."""
+    label = _first_of(path, schema, LABEL_COLUMNS, "labels", ". For images without labels, add "
+                      "--unlabelled")  # fmt: skip
+    types, kind = require("pyarrow", "parquet").types, schema.field(label).type
+    if types.is_dictionary(kind):
+        kind = kind.value_type
+    is_number = bool(types.is_integer(kind))
+    if not is_number and not _is(kind, "string"):
+        raise SourceError(f"{path}: {label} must be whole numbers or class names, was {kind}")
+    return label, is_number
+
+
+def _first_of(path: Path, schema: Arrow, names: Sequence[str], what: str, advice: str = "") -> str:
     for name in names:
         if name in schema.names:
             return name
     raise SourceError(
         f"{path} has no column of {what}: looked for {', '.join(names)}; it has "
-        f"{', '.join(schema.names) or 'none'}"
+        f"{', '.join(schema.names) or 'none'}{advice}"
     )
 
 

@@ -24,9 +24,10 @@ from lowres.errors import SourceError
 from lowres.formats.containers.shards import is_pattern, is_sharded, shards_of
 from lowres.formats.containers.tar import Member, members
 from lowres.formats.indexing import Labelled, assembled
-from lowres.formats.names import IMAGE_SUFFIXES
+from lowres.formats.names import IMAGE_SUFFIXES, taken_for_train
 from lowres.formats.sink import Outline, Sink, png
 from lowres.formats.source import Entry, Index, Source, check_name
+from lowres.formats.unlabelled import UNLABELLED, unlabelled_index
 from lowres.imagenet import devkit_ids, recognised
 from lowres.text import count
 
@@ -50,6 +51,8 @@ class Label(NamedTuple):
     name: str | None
 
 
+NO_LABEL = Label(None, None)
+
 Sample = tuple[str, Label, str, int, int]
 """As `Labelled`, before the classes have names."""
 
@@ -59,6 +62,11 @@ class WebDatasetSource(Source):
 
     kind = "webdataset"
     label_order = "as the shards number them"
+
+    def __init__(self, path: Path, *, labelled: bool = True) -> None:
+        """Open shards, with the labels of their samples or without."""
+        super().__init__(path)
+        self.labelled = labelled
 
     @classmethod
     def recognises(cls, path: Path) -> bool:
@@ -125,6 +133,7 @@ class _Listing:
 
     def __init__(self, source: WebDatasetSource) -> None:
         self.path = source.path
+        self.labelled = source.labelled
         self.ranges, self.leave_out = source.ranges, source.leave_out
         self.notes: list[str] = []
         self.others: Counter[str] = Counter()
@@ -140,11 +149,12 @@ class _Listing:
             self.notes.append(
                 f"left out {count(len(left), 'shard')} whose names mean no split: {left[0]} first"
             )
+        self.notes += taken_for_train(shards.get("train", ()), self.path)
         if not any(samples.values()):
             raise SourceError(
                 f"{self.path} holds no samples: expected tars with KEY.jpg and KEY.cls or KEY.json"
             )
-        names, order = self.classes()
+        names, order = self.classes() if self.labelled else ({NO_LABEL: UNLABELLED}, [])
         found = {
             split: [Labelled(row[0], names[row[1]], *row[2:]) for row in samples.pop(split)]
             for split in list(samples)
@@ -155,6 +165,8 @@ class _Listing:
                 f"left out {self.others.total()} members that are neither images nor labels "
                 f"({suffixes})"
             )
+        if not self.labelled:
+            return unlabelled_index(found, "shards", self.notes)
         return assembled(found, "shards", self.notes, order)
 
     def shard(self, path: Path) -> list[Sample]:
@@ -178,11 +190,15 @@ class _Listing:
             group[last] = member
         for stem, inner_groups in dotted.items():
             for inner, group in inner_groups.items():
-                if _is_sample(group) or not _is_sample(parts.get(stem, {})):
+                if self.is_sample(group) or not self.is_sample(parts.get(stem, {})):
                     parts[inner] = group
                 else:  # more fields of a sample, such as seg.png
                     self.others.update(f".{_parted(m.name)[1]}" for m in group.values())
         return [self.sample(path, stem, found) for stem, found in parts.items()]
+
+    def is_sample(self, found: Mapping[str, Member]) -> bool:
+        has_label = not self.labelled or any(suffix in LABELS for suffix in found)
+        return has_label and any(suffix in IMAGES for suffix in found)
 
     def sample(self, path: Path, stem: str, found: dict[str, Member]) -> Sample:
         where = f"{path}: sample {stem}"
@@ -192,7 +208,7 @@ class _Listing:
                 f"{where} must have one image (.jpg, .png, .webp, ...), was "
                 f"{', '.join(member.name for member in images) or 'none'}; pack the shard again"
             )
-        label = self.label(path, where, found)
+        label = self.label(path, where, found) if self.labelled else NO_LABEL
         kept = self.labels.setdefault(label, label)  # one object a class, not one an image
         self.first.setdefault(label.number is None, where)
         member = images[0]
@@ -208,7 +224,8 @@ class _Listing:
         if label.number is None and not label.name:
             raise SourceError(
                 f"{where} must have a label: a number or name as .cls, or a .json with a number as "
-                "label or cls, or with a name as class; pack the shard again"
+                "label or cls, or with a name as class; pack the shard again. For images without "
+                "labels, add --unlabelled"
             )
         if label.number is not None and label.number < 0:
             raise SourceError(
@@ -272,10 +289,6 @@ def _parted(name: str) -> tuple[str, str]:
     if not stem or name.startswith("__"):
         return name, ""
     return name[: len(name) - len(last)] + stem, suffix.lower()
-
-
-def _is_sample(found: Mapping[str, Member]) -> bool:
-    return any(suffix in IMAGES for suffix in found) and any(suffix in LABELS for suffix in found)
 
 
 def _label(text: str | None, about: str, where: str) -> Label:

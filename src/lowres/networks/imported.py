@@ -34,15 +34,17 @@ def trust(*names: str) -> None:
     """Allow this process to import and call functions that a recipe may name.
 
     Args:
-        names: each `package.module:function`, as recipes write them.
+        names: each `package.module:function`, as recipes write them; arguments in brackets do not
+            matter.
 
     Raises:
         RunError: a name has another form.
     """
     for name in names:
-        if not CODE.fullmatch(name):
+        function = _function(name) if name.endswith(")") else name
+        if not CODE.fullmatch(function):
             raise RunError(f"a name to trust must be package.module:function, was {name!r}")
-    _trusted.update(names)
+        _trusted.add(function)
 
 
 def trust_given(values: Iterable[tuple[str, object]]) -> None:

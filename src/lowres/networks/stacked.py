@@ -46,7 +46,7 @@ class Stacked:
         self.module.dense = _Heads(dense, self.count)
 
     def _join(self, layer: nn.Module, own: Sequence[nn.Module]) -> None:
-        """Give a layer the tensors of the layers of all networks, and each of these its part."""
+        """Join the tensors of all networks in a layer, and make those of each a part of it."""
         for name, joined in [
             *layer.named_parameters(recurse=False),
             *layer.named_buffers(recurse=False),

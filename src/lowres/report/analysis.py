@@ -223,10 +223,16 @@ def _learning_rate_sentences(moves: Sequence[Shift]) -> list[str]:
     groups: dict[tuple[str, str], list[Shift]] = defaultdict(list)
     for move in moves:
         groups[move.first, move.second].append(move)
-    return [_learning_rate_sentence(*pair, of) for pair, of in groups.items()]
+    alike: dict[tuple[str, str], list[str]] = defaultdict(list)  # sizes of which the same is said
+    for (first, second), of in groups.items():
+        alike[second, _how_it_moves(of)].append(first)
+    return [
+        f"Best learning rate from {', '.join(of)} to {second}: {how}"
+        for (second, how), of in alike.items()
+    ]
 
 
-def _learning_rate_sentence(first: str, second: str, moves: Sequence[Shift]) -> str:
+def _how_it_moves(moves: Sequence[Shift]) -> str:
     fitted = [move.decades for move in moves if move.decades.value is not None]
     values = sorted(10**figure.value for figure in fitted if figure.value is not None)
     parts = []
@@ -246,4 +252,4 @@ def _learning_rate_sentence(first: str, second: str, moves: Sequence[Shift]) -> 
         where = f" in {sum(known)} of {len(known)} settings" if len(known) > 1 else ""
         do = f"overlap{where}" if any(known) else "do not overlap"
         parts.append(f"those within a standard error of the best {do}")
-    return f"Best learning rate from {first} to {second}: {'; '.join(parts)}"
+    return "; ".join(parts)

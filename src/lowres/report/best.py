@@ -15,6 +15,9 @@ from lowres.text import percent
 MOST_NAMED = 3
 """Classes, and pairs of classes, in a sentence; the tables have all of `result.json`."""
 
+FEWEST_RATES = 3
+"""Learning rates below which an end of them is no surprise."""
+
 
 @dataclass(frozen=True, slots=True)
 class ClassErrors:
@@ -46,6 +49,7 @@ class BestRun:
         mean_error: of all runs of its recipe, a share.
         test_error: the same on `test`; None without one.
         runs: how many these are.
+        edge: largest or smallest, if its learning rate is that of the rates tried; empty if not.
         worst: the classes with the largest errors; empty if an older lowres trained the run.
         confused: the pairs of classes that it confuses most.
     """
@@ -54,6 +58,7 @@ class BestRun:
     mean_error: float
     test_error: float | None
     runs: int
+    edge: str
     worst: tuple[ClassErrors, ...]
     confused: tuple[ClassErrors, ...]
 
@@ -86,6 +91,7 @@ class BestRun:
             "runs": self.runs,
             "mean_error": self.mean_error,
             "test_error": self.test_error,
+            "learning_rate_at_edge": self.edge,
             "balanced_error": self.row.result.get("balanced_error"),
             "worst": [asdict(one) for one in self.worst],
             "confused": [asdict(one) for one in self.confused],
@@ -135,6 +141,16 @@ def best_run(rows: Sequence[Row], pair: JudgedPair | None) -> BestRun | None:
         mean([one.error for one in best]),
         None if None in on_test else mean(on_test),
         len(best),
+        _edge(row, rows),
         tuple(one for one in worst if one.wrong),
         tuple(confused),
     )
+
+
+def _edge(best: Row, rows: Sequence[Row]) -> str:
+    """Return at which end of the learning rates of its variant the best run is, if at one."""
+    variant = best.recipe.variant
+    tried = {row.recipe.lr for row in rows if row.finished and row.recipe.variant == variant}
+    if len(tried) < FEWEST_RATES:
+        return ""
+    return {max(tried): "largest", min(tried): "smallest"}.get(best.recipe.lr, "")

@@ -69,6 +69,8 @@ def headline(analysis: Analysis, folder: str, is_study: bool) -> Headline:
         recipe = replace(one.row.recipe, seed=0)
         best = train_command(recipe, _store(analysis))
         best_note = f"{_errors(one)} at {recipe.variant}, {count(one.runs, 'run')}"
+        if one.edge:
+            best_note += f". Its learning rate is the {one.edge} that was tried"
     if pair is None:
         store = _store(analysis)
         sizes = sorted({row.variant.size for row in analysis.rows})

@@ -10,6 +10,7 @@ from functools import partial
 from itertools import combinations
 from typing import Literal
 
+from lowres.recipe import Recipe
 from lowres.report.reading import Row, fields_but, grouped, label, mean
 from lowres.statistics import (
     Figure,
@@ -162,9 +163,7 @@ def _judged(
         pair.proxy,
         pair.target,
         called,
-        axes={
-            name: [number_or_word(getattr(recipe, name)) for recipe in recipes] for name in names
-        },
+        axes=_axes(recipes, names),
         bearable=bearable,
         image_covariance=covariance([target[key] for key in common]),
     )
@@ -183,6 +182,11 @@ def _judged(
         tuple(mean_errors(pair.target).tolist()),
         round_s,
     )
+
+
+def _axes(recipes: Sequence[Recipe], names: Sequence[str]) -> dict[str, list[float | str]]:
+    """Return the values of the swept fields, one a configuration."""
+    return {name: [number_or_word(getattr(recipe, name)) for recipe in recipes] for name in names}
 
 
 def _saving(
@@ -276,8 +280,7 @@ def halved_sizes(
     sizes = [size for size in cells if all(key in cells[size] for key in common)]
     rungs = [{key: cells[size][key] for key in sorted(common)} for size in sizes]
     paired = [pair_up(_cells(rung), _cells(rungs[-1])) for rung in rungs]
-    recipes = [rungs[-1][str(key)][0].recipe for key in paired[0].configurations]
-    axes = {name: [number_or_word(getattr(recipe, name)) for recipe in recipes] for name in names}
+    axes = _axes([rungs[-1][str(key)][0].recipe for key in paired[0].configurations], names)
     limit = pair.verdict.bearable
     found = judge(paired[0].proxy, paired[0].target, axes=axes, bearable=limit).draws
     if found is None:

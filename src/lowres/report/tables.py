@@ -143,8 +143,11 @@ def optimum_table(analysis: Analysis) -> Table:
 def shift_table(analysis: Analysis) -> Table:
     """Return how far the best learning rate moves between sizes."""
     overlaps = {True: "yes", False: "no", None: MISSING}
+    known = any(
+        move.decades.value is not None or move.overlap is not None for move in analysis.shifts
+    )
     return _table(
-        analysis.shifts,
+        analysis.shifts if known else (),
         ("from", lambda move: move.first),
         ("to", lambda move: move.second),
         ("setting", lambda move: move.setting or MISSING),
@@ -171,10 +174,9 @@ def learning_curve_table(analysis: Analysis) -> Table:
         )
         for curve in curves
     ]
-    shares = (f"error after {share} of them, %" for share in (*quarters, "all"))
-    return _lean(
-        ("best configuration", "epochs", *shares, "gained by the last quarter, points"), rows
-    )
+    shares = (f"error after {share}, %" for share in quarters)
+    last = "at the end, %", "gained by the last quarter, points"
+    return _lean(("best configuration", "epochs", *shares, *last), rows)
 
 
 def target_table(analysis: Analysis) -> Table:

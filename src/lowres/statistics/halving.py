@@ -52,8 +52,8 @@ class Halving:
         paid = "" if self.paid is None else f", {self.paid:.2f} of the cost of all on the target"
         return (
             f"Successive halving over {rungs}, one in {self.one_in:g} kept, would have made {runs} "
-            f"runs{paid}, and lost {points(self.expected, 1)} points on average (at most "
-            f"{points(self.most, 1)}, 95 %)."
+            f"runs of one seed{paid}, and lost {points(self.expected, 1)} points on average "
+            f"(at most {points(self.most, 1)}, 95 %)."
         )
 
 

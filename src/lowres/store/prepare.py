@@ -8,6 +8,7 @@ finished, so a build copies them and resamples nothing:
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -273,7 +274,8 @@ def prepare(
     options.variants()  # raises before anything is read
     if options.background is not None:
         options = replace(options, background=background_of(options.background))
-    if store.resolve().is_relative_to(path.resolve()):
+    real = Path(os.path.realpath(path))  # `resolve` may raise RuntimeError for a loop of links
+    if Path(os.path.realpath(store)).is_relative_to(real):
         raise StoreError(f"store {store} must not lie inside the source {path}: choose another")
     source = open_source(path, reading=options)
     if isinstance(source, StoreSource):
@@ -307,7 +309,7 @@ def prepare(
         "source": {
             "kind": source.kind,
             "layout": index.layout,
-            "name": path.resolve().name.encode("utf-8", "replace").decode(),
+            "name": real.name.encode("utf-8", "replace").decode(),
             "images": {split: len(entries) for split, entries in index.splits.items()},
             "index_sha256": index.digest(),
             "notes": list(index.notes),

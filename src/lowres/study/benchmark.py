@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 from lowres.errors import StudyError, require
 from lowres.study.runs import Runs, runs
 from lowres.text import count, is_number
-from lowres.work.files import sync
+from lowres.work.files import named, sync
 
 OBJECTIVES = ("top1_error", "elapsed_s", "cost_macs")
 """Values of each cell: error (a share), and seconds and multiply-adds of training so far."""
@@ -161,15 +161,20 @@ def export_benchmark(folder: Path, destination: Path) -> Benchmark:
     found = Benchmark.of(folder)
     partial = destination.with_name(f"{destination.name}.lowres-partial")
     shutil.rmtree(partial, ignore_errors=True)
-    (partial / "data").mkdir(parents=True)
-    rows = arrow.Table.from_pylist(found.rows)
-    arrow.parquet.write_table(rows, partial / "data" / "results.parquet")
-    (partial / "README.md").write_text(_card(found, yaml), encoding="utf-8")
-    _write_json(partial / "configspace.json", _configspace(found))
-    _write_syne_tune(found, partial / "syne_tune", arrow)
-    _write_optunahub(found, partial / "optunahub" / module_name(found.name))
-    for path in (*partial.rglob("*"), partial):
-        sync(path)
+    try:
+        with named(partial):
+            (partial / "data").mkdir(parents=True)
+            rows = arrow.Table.from_pylist(found.rows)
+            arrow.parquet.write_table(rows, partial / "data" / "results.parquet")
+            (partial / "README.md").write_text(_card(found, yaml), encoding="utf-8")
+            _write_json(partial / "configspace.json", _configspace(found))
+            _write_syne_tune(found, partial / "syne_tune", arrow)
+            _write_optunahub(found, partial / "optunahub" / module_name(found.name))
+            for path in (*partial.rglob("*"), partial):
+                sync(path)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
     partial.rename(destination)
     sync(destination.absolute().parent)
     return found

@@ -90,7 +90,7 @@ def read_results(path: Path, columns: Columns = Columns()) -> ResultsTable:
         MissingExtraError: the package that reads the format is missing.
     """
     if path.is_dir():
-        if any(path.glob(f"**/{TIMM_SUMMARY}")) and not any(path.glob("**/recipe.json")):
+        if _is_of_timm(path):
             return _of_timm(path, columns)
         if columns.error or columns.unit or columns.axes:
             raise StudyError(
@@ -114,6 +114,26 @@ def read_results(path: Path, columns: Columns = Columns()) -> ResultsTable:
             f"outputs of all runs, each with its {TIMM_ARGUMENTS} and {TIMM_SUMMARY}"
         )
     return _of_lines(path, names, lines, columns)
+
+
+def read_both(
+    proxy: Path, target: Path, columns: Columns = Columns()
+) -> tuple[ResultsTable, ResultsTable]:
+    """Read the results of both sides. What `columns` says of errors is of the foreign ones.
+
+    Raises:
+        StudyError, RunError, MissingExtraError: as `read_results`.
+    """
+    own = [path.is_dir() and not _is_of_timm(path) for path in (proxy, target)]
+    one, other = (
+        read_results(path, Columns() if known and not all(own) else columns)
+        for path, known in zip((proxy, target), own, strict=True)
+    )
+    return one, other
+
+
+def _is_of_timm(folder: Path) -> bool:
+    return any(folder.glob(f"**/{TIMM_SUMMARY}")) and not any(folder.glob("**/recipe.json"))
 
 
 def share_of(value: Value, unit: ErrorUnit, where: str) -> float:

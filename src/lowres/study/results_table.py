@@ -160,12 +160,19 @@ class ResultsTable:
         raise StudyError(f"{asked}: no run of {self.path} has these values ({'; '.join(seen)})")
 
 
-def joined(first: ResultsTable, second: ResultsTable) -> tuple[ResultsTable, str, str]:
+def joined(
+    first: ResultsTable, second: ResultsTable, sides: Sequence[str] = ()
+) -> tuple[ResultsTable, str, str]:
     """Join the runs of two tables, and name the table of each in the column `source`.
 
+    Args:
+        first: the table of the proxy.
+        second: the table of the target.
+        sides: columns that set the sides apart, of which a table may lack some.
+
     Returns:
-        The table, and the names of the first and of the second side. Columns that one of the two
-        lacks are left out, with a note.
+        The table, and the names of the first and of the second side. Other columns that one of the
+        two lacks are left out, with a note.
 
     Raises:
         StudyError: they have no column in common, or both are the same.
@@ -185,13 +192,15 @@ def joined(first: ResultsTable, second: ResultsTable) -> tuple[ResultsTable, str
     notes = [*first.notes, *second.notes]
     for one, other in ((first, second), (second, first)):
         lost = [name for name in one.columns if name not in other.columns]
+        lost = [name for name in lost if name not in sides]
         lost = [name for name in lost if len({row.decisions[name] for row in one.rows}) > 1]
         if lost:
             notes.append(f"{other.path} has no column {', '.join(lost)}, which is left out")
 
     def of(row: Row, name: str) -> Row:
         kept = {column: row.decisions[column] for column in common}
-        return replace(row, decisions={**kept, SOURCE: name})
+        apart = {column: row.decisions.get(column, "") for column in sides if column not in kept}
+        return replace(row, decisions={**kept, **apart, SOURCE: name})
 
     rows = [
         of(row, name)

@@ -317,7 +317,6 @@ class TorchOptimizer(Optimizer):
         on_gpu = any(p.is_cuda for p in named.values())
         known = _parameters_of(make)
         options: dict[str, Any] = {"fused": True} if on_gpu and "fused" in known else {}
-        self.in_place = _is_of_torch(make) and not _needs_closure(make)
         # Torch's own optimizers with this option keep their state, and the rate, in tensors.
         self.graphable = on_gpu and "capturable" in known and _is_of_torch(make)
         rate: Rate = recipe.lr
@@ -339,6 +338,7 @@ class TorchOptimizer(Optimizer):
         _refuse_decay(type(made), recipe)
         self.optimizer = made
         self.needs_closure = _needs_closure(type(made))
+        self.in_place = _is_of_torch(make) and not self.needs_closure
         self.shares = [float(group["lr"]) / recipe.lr for group in made.param_groups]
 
     def step(self, lr: Rate, closure: Closure | None = None) -> None:

@@ -31,8 +31,9 @@ BUSY_MACS = 6e11
 """Multiply-adds of a pack's steps that keep a GPU busy: four of WRN-28-2 at 32 px, batch 128
 (docs/log.md, one H100)."""
 
-MOST_STACKED = 8
-"""Runs of a pack on the CPU; more are no faster and need more memory (docs/log.md)."""
+MOST_STACKED, MOST_STACKED_IMAGES = 8, 512
+"""Runs of a pack on the CPU, and images of a step of all: more do not fit a core's cache
+(docs/log.md)."""
 
 STACKING_PAYS_TO_MACS = {torch.bfloat16: 3.5e8, torch.float32: 1e8}
 """Multiply-adds of a step of one run up to which a CPU trains stacked networks faster, measured on
@@ -124,7 +125,8 @@ def cpu_room(recipe: Recipe, runs: int, threads: int | None) -> int:
     if macs > STACKING_PAYS_TO_MACS[choose_precision(recipe.precision, torch.device("cpu"))]:
         return 1
     processes = max(1, (os.cpu_count() or 1) // threads) if threads else 1
-    return min(MOST_STACKED, math.ceil(runs / processes))
+    most = min(MOST_STACKED, MOST_STACKED_IMAGES // recipe.batch_size)
+    return max(1, min(most, math.ceil(runs / processes)))
 
 
 def gpu_room(recipe: Recipe) -> int:

@@ -66,6 +66,19 @@ def write_bytes(path: Path, data: bytes, *, earlier: Path | None = None) -> None
     sync(path.parent)
 
 
+def write_output(path: Path, data: bytes) -> None:
+    """Write a file whose name the user gave, whole or not at all; make its folder if needed.
+
+    A link, pipe or device such as `/dev/stdout` is written in its place.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        with named(path):
+            path.write_bytes(data)
+    else:
+        write_bytes(path, data)
+
+
 def _write_synced(path: Path, data: bytes) -> None:
     """Write a new file to the disk; if that fails, remove it."""
     try:

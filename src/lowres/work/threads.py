@@ -11,7 +11,7 @@ from typing import TypeVar
 
 GATHER_SHARE, GATHER_S = 0.01, 0.05
 """How long results are gathered before the caller's thread wakes: a share of the time so far, and
-at most so many seconds. Each time it wakes, it takes the interpreter's lock from the threads that
+at most this many seconds. Each time it wakes, it takes the interpreter's lock from the threads that
 work."""
 
 Item = TypeVar("Item")

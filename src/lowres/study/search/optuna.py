@@ -198,7 +198,7 @@ class Trials:
                 )
             self._identity = self.storage.get_study_id_from_name(STUDY_NAME)
             trials = self.study.get_trials(deepcopy=False)
-        except (ValueError, LookupError, TypeError, OSError) as error:
+        except (ValueError, LookupError, TypeError) as error:
             raise StudyError(
                 f"{self.path} is damaged ({error!r}): remove it and start the search again; it "
                 "resumes from its runs"

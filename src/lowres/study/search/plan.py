@@ -261,8 +261,9 @@ def counts_within(
     """
     least = sum(costs) / costs[-1]
     if budget < least * (1 - TOLERANCE):
+        enough = math.ceil(1000 * least - TOLERANCE) / 1000
         raise StudyError(
-            f"--budget must be at least {least:.3f}, which takes one configuration through all "
+            f"--budget must be at least {enough:.3f}, which takes one configuration through all "
             f"sizes, was {budget:g}: it is counted in runs at the largest size"
         )
     limit = budget * costs[-1] * (1 + TOLERANCE)
