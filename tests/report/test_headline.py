@@ -2,7 +2,6 @@
 
 import shlex
 from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
 
@@ -89,8 +88,8 @@ def test_without_a_pair_a_study_of_two_sizes_is_next(tmp_path):
         replace(RECIPES["tensorflow-port"], conv_bias=True, seed=3, lr_drop_at=()),
     ],
 )
-def test_the_command_makes_the_same_recipe(recipe):
+def test_the_command_makes_the_same_recipe(recipe, store):
     words = shlex.split(train_command(recipe, "store"))
     _, bound, _ = app.parse_args(words[1:])
-    assert recipe_of(bound.arguments["recipe"], SimpleNamespace(variants=())) == recipe
+    assert recipe_of(bound.arguments["recipe"], store) == recipe
     assert f"--variant {recipe.variant}" in " ".join(words)

@@ -22,7 +22,8 @@ from lowres.store.build import build
 from lowres.store.options import BuildOptions, PresetName, Working
 from lowres.store.store import Store, open_store
 from lowres.text import count, duration, number, percent
-from lowres.training.run import Execution, Run
+from lowres.training.execution import Execution
+from lowres.training.run import Run
 from lowres.work.files import write_bytes
 
 TRAIN_IMAGES, VAL_IMAGES, CLASSES = 1_281_167, 50_000, 1000
@@ -230,10 +231,16 @@ class Reproduction:
         `differs` says in words what was not as in the paper; it is empty for a cell of Table 1.
 
         Raises:
-            StudyError: the run is not finished.
-            RunError: it is damaged, or there is none.
+            StudyError: there is no run, or it is not finished.
+            RunError: it is damaged.
             StoreError: its store is missing.
         """
+        if not self.run.is_dir():
+            raise StudyError(
+                f"{self.run} does not exist, so there is nothing to record: train the cell first "
+                "(lowres reproduce table1 SOURCE --cell NAME), or name its --epochs, --seed and "
+                "--out as in that command"
+            )
         run = Run.open(self.run)
         if not run.finished:
             raise StudyError(
