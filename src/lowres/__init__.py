@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from lowres.study.runs import runs as runs
     from lowres.study.search.search import Search as Search
     from lowres.study.study import Study as Study
+    from lowres.training.execution import Execution as Execution
     from lowres.training.loop import train as train
-    from lowres.training.run import Execution as Execution
     from lowres.training.weights import (
         TrainedNetwork as TrainedNetwork,
         load_network as load_network,
@@ -46,7 +46,7 @@ _HOMES = {
     "FILTERS": "lowres.variant",
     "Axis": "lowres.study.axes",
     "BuildOptions": "lowres.store.options",
-    "Execution": "lowres.training.run",
+    "Execution": "lowres.training.execution",
     "LowresError": "lowres.errors",
     "NumpyLoader": "lowres.loading.loaders",
     "Recipe": "lowres.recipe",

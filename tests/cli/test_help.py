@@ -13,7 +13,7 @@ from lowres import cli
 from lowres.recipe import Recipe
 from lowres.store.options import BuildOptions, Working
 from lowres.study.search.plan import SearchPlan
-from lowres.training.run import Execution
+from lowres.training.execution import Execution
 
 PAGES = Path(__file__).parent / "help"
 VERBS = ("build", "info", "verify", "check", "show", "export", "publish", "fid", "train", "study",

@@ -11,7 +11,7 @@ import lowres
 from lowres.errors import MissingExtraError, RecipeError, RunError
 from lowres.networks.make import make_network
 from lowres.recipe import Recipe
-from lowres.training.run import Execution
+from lowres.training.execution import Execution
 from vision import vision
 
 OWN = """

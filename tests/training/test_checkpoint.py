@@ -12,7 +12,8 @@ from hooks import hooked, interrupted_after
 from lowres.errors import RunError
 from lowres.recipe import Recipe
 from lowres.training import checkpoint, loop
-from lowres.training.run import CHECKPOINT_FILE, EARLIER_CHECKPOINT_FILE, Execution, Run
+from lowres.training.execution import Execution
+from lowres.training.run import CHECKPOINT_FILE, EARLIER_CHECKPOINT_FILE, Run
 
 TINY = Recipe(variant="8-box", width=0.5, blocks=1, epochs=3, batch_size=8, precision="float32")
 CPU = Execution(device="cpu")

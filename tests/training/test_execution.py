@@ -21,7 +21,8 @@ from lowres.errors import MissingExtraError, RunError
 from lowres.recipe import Recipe
 from lowres.training import compiling, loop
 from lowres.training.distributed import Team
-from lowres.training.run import WEIGHTS_FILE, Execution, Run
+from lowres.training.execution import Execution
+from lowres.training.run import WEIGHTS_FILE, Run
 from lowres.training.session import open_session
 
 CPU = Execution(device="cpu")
@@ -43,7 +44,8 @@ import sys
 from pathlib import Path
 from lowres.training.distributed import joined
 from lowres.training.loop import finish
-from lowres.training.run import Execution, Run
+from lowres.training.execution import Execution
+from lowres.training.run import Run
 
 with joined("cpu") as team:
     for path in sys.argv[1:]:

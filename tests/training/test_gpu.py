@@ -11,7 +11,8 @@ import torch
 from hooks import hooked
 from lowres.recipe import Recipe, named_recipe
 from lowres.training import loop, session
-from lowres.training.run import Execution, Run, RunState
+from lowres.training.execution import Execution
+from lowres.training.run import Run, RunState
 
 pytestmark = [
     pytest.mark.gpu,

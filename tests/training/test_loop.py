@@ -24,8 +24,9 @@ from lowres.networks.make import make_network
 from lowres.networks.size import training_macs
 from lowres.recipe import Recipe, named_recipe
 from lowres.training import loop
-from lowres.training.loop import evaluate
-from lowres.training.run import Execution, Run
+from lowres.training.evaluate import evaluate
+from lowres.training.execution import Execution
+from lowres.training.run import Run
 
 TINY = Recipe(variant="8-box", width=0.5, blocks=1, epochs=3, batch_size=8, precision="float32")
 CPU = Execution(device="cpu")
@@ -121,7 +122,8 @@ from pathlib import Path
 import torch; torch.set_num_threads({torch.get_num_threads()})
 from hooks import hooked
 from lowres.training.loop import finish
-from lowres.training.run import Execution, Run
+from lowres.training.execution import Execution
+from lowres.training.run import Run
 track = hooked(say=lambda _: os.kill(os.getpid(), signal.SIGKILL))
 finish(Run.open(Path({str(run.path)!r})), execution=Execution(device="cpu"), track=track)
 """

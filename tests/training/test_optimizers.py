@@ -15,6 +15,7 @@ from lowres.networks.shape import Shape
 from lowres.networks.wrn import WideResNet
 from lowres.recipe import Recipe
 from lowres.training.distributed import Team
+from lowres.training.execution import Execution
 from lowres.training.loop import finish
 from lowres.training.optimizers import (
     ADAM_BETAS,
@@ -25,7 +26,7 @@ from lowres.training.optimizers import (
     matrix_names,
     orthogonalised,
 )
-from lowres.training.run import Execution, Run
+from lowres.training.run import Run
 from lowres.training.session import open_session
 from lowres.training.together import finish_all
 

@@ -8,8 +8,9 @@ import pytest
 import lowres
 from lowres.errors import RunError
 from lowres.recipe import Recipe
+from lowres.training.execution import Execution
 from lowres.training.outcomes import class_errors
-from lowres.training.run import OUTCOMES_FILE, Execution, Run, result_line
+from lowres.training.run import OUTCOMES_FILE, Run, result_line
 
 
 def test_outcomes_are_those_of_the_published_network(store, tmp_path):

@@ -8,8 +8,8 @@ import pytest
 from lowres.errors import RunError
 from lowres.networks.imported import trust
 from lowres.recipe import Recipe
+from lowres.training.execution import Execution
 from lowres.training.loop import train
-from lowres.training.run import Execution
 from lowres.training.schedule import learning_rates
 
 OWN = """

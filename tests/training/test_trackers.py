@@ -13,8 +13,9 @@ from hooks import interrupted_after
 from lowres.errors import RunError
 from lowres.recipe import Recipe
 from lowres.training import trackers
+from lowres.training.execution import Execution
 from lowres.training.loop import finish_pack
-from lowres.training.run import Execution, Run
+from lowres.training.run import Run
 
 TINY = Recipe(variant="8-box", width=0.5, blocks=1, epochs=3, batch_size=8, precision="float32")
 

@@ -11,7 +11,8 @@ from lowres.errors import RunError
 from lowres.networks.make import make_network
 from lowres.recipe import Recipe
 from lowres.training import loop
-from lowres.training.run import Execution, Run, WarmStart
+from lowres.training.execution import Execution
+from lowres.training.run import Run, WarmStart
 from lowres.training.weights import warm_start
 
 CPU = Execution(device="cpu")  # equal bits

@@ -14,7 +14,7 @@ from lowres.cli.stores import WorkingFlags
 from lowres.errors import LowresError, require
 from lowres.progress import shown, silent
 from lowres.store.options import Working
-from lowres.training.run import Execution
+from lowres.training.execution import Execution
 
 if TYPE_CHECKING:
     ExecutionFlags: TypeAlias = Any

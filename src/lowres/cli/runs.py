@@ -24,7 +24,7 @@ from lowres.cli.flags import (
 )
 from lowres.errors import LowresError, RunBusyError, require
 from lowres.progress import shown, silent
-from lowres.training.run import Execution
+from lowres.training.execution import Execution
 from lowres.work.executor import BUSY_STATUS
 
 if TYPE_CHECKING:

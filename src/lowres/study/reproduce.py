@@ -22,7 +22,8 @@ from lowres.store.build import build
 from lowres.store.options import BuildOptions, PresetName, Working
 from lowres.store.store import Store, open_store
 from lowres.text import count, duration, number, percent
-from lowres.training.run import Execution, Run
+from lowres.training.execution import Execution
+from lowres.training.run import Run
 from lowres.work.files import write_bytes
 
 TRAIN_IMAGES, VAL_IMAGES, CLASSES = 1_281_167, 50_000, 1000

@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from lowres.errors import RunError
 from lowres.loading.device_loader import DeviceLoader
-from lowres.training.run import Compile
+from lowres.training.execution import Compile
 
 PAYS_FROM_MACS = {"cpu": 2e13, "cuda": 6e15}
 """Multiply-adds of a run from which on compiling saves more time than it takes.

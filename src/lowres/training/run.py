@@ -1,4 +1,4 @@
-"""A run: one recipe on one store, as a directory; its state, its summary, how it is executed.
+"""A run: one recipe on one store, as a directory; its state and its summary.
 
 ::
 
@@ -23,12 +23,12 @@ import io
 import json
 import traceback
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Literal, NotRequired, Required, Self, TypeAlias, TypedDict, get_args
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,18 +37,10 @@ from lowres.errors import LowresError, RunBusyError, RunError
 from lowres.recipe import Recipe
 from lowres.store.store import Store
 from lowres.text import count, percent
+from lowres.training.run_files import Classes, Epoch, Failure, Outcome, Plan
 from lowres.work.directory import DAMAGE, WorkDirectory
 from lowres.work.files import sha256_of_file, write_bytes, write_json
-from lowres.work.records import (
-    Amount,
-    Count,
-    RecordError,
-    Share,
-    StorePlace,
-    decoded,
-    read_record,
-    typed,
-)
+from lowres.work.records import RecordError, decoded_lines, read_record, typed
 
 INITIAL_FILE = "initial.safetensors"
 WEIGHTS_FILE = "weights.safetensors"
@@ -58,153 +50,6 @@ METRICS_FILE = "metrics.jsonl"
 ERROR_FILE = "error.json"
 OUTCOMES_FILE = "outcomes.npz"
 CLASSES_FILE = "classes.json"
-
-Compile = Literal["auto", "on", "off"]
-CudaGraph = Literal["auto", "on", "off"]
-Loading = Literal["auto", "resident", "streamed"]
-Log = Literal["jsonl", "tensorboard"]
-Callback: TypeAlias = Callable[["Run", dict[str, Any]], object]
-"""What is called after each epoch and at the end (`trackers.py`)."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Execution:
-    """How a run is executed: nothing here is a decision of the recipe.
-
-    Raises:
-        RunError: a value is outside its range.
-    """
-
-    device: str = "auto"
-    """auto, cpu, cuda or cuda:N."""
-    threads: int | None = None
-    """CPU threads. Default: as many as the run started with, or torch's own number."""
-    compile: Compile = "auto"
-    """torch.compile. auto: if it saves more time within the run than it costs. A run that is
-    resumed keeps its first choice."""
-    loading: Loading = "auto"
-    """Where images are while a GPU trains. resident: on the GPU, as bytes. streamed: in the store.
-    auto: resident if they fit. The CPU always reads the store's memory map."""
-    cuda_graph: CudaGraph = "auto"
-    """Whether a GPU repeats each step as one CUDA graph. auto: if the images are resident, and
-    the network is the paper's or of timm, and the optimizer keeps its state in tensors. on: with
-    networks of your own, too; they must not decide anything in Python during a step."""
-    together: int | Literal["auto"] = "auto"
-    """How many of several runs are trained side by side; each has its own result. auto: on a GPU,
-    as many small networks as keep it busy; on the CPU, up to 8 where that is faster. On the CPU
-    sums are then rounded differently; 1: with the bits of a run alone."""
-    log: Log = "jsonl"
-    """jsonl: metrics.jsonl alone. tensorboard: event files below RUN/tensorboard as well."""
-    callback: str | Callback | None = None
-    """package.module:function, called with the run and the record of each epoch, and at the end
-    with the result (docs/training.md). lowres.training.trackers:mlflow and :wandb are two."""
-
-    def __post_init__(self) -> None:
-        fields = {"compile": Compile, "cuda_graph": CudaGraph, "loading": Loading, "log": Log}
-        for name, choices in fields.items():
-            value = getattr(self, name)
-            if value not in get_args(choices):
-                raise RunError(
-                    f"{name} must be one of {', '.join(get_args(choices))}, was {value!r}"
-                )
-        for name in ("threads", "together"):
-            value = getattr(self, name)
-            if isinstance(value, int) and value < 1:
-                raise RunError(f"{name} must be at least 1, was {value}")
-        if isinstance(self.callback, str) and ":" not in self.callback:
-            raise RunError(f"callback must be package.module:function, was {self.callback!r}")
-
-
-class Plan(TypedDict):
-    """What `recipe.json` holds."""
-
-    store: StorePlace
-    recipe: dict[str, Any]
-    start: NotRequired[Start]
-
-
-class Start(TypedDict):
-    """The weights of a warm start: the run that they are of, and the SHA-256 of their file."""
-
-    run: str
-    sha256: str
-
-
-class Epoch(TypedDict, total=False):
-    """A line of `metrics.jsonl`; what may be missing, an older lowres did not record."""
-
-    epoch: Required[Count]
-    train_s: Required[Amount]
-    eval_s: Required[Amount]
-    top1_error: Share | None
-    top5_error: Share | None
-    test_top1_error: Share
-    test_top5_error: Share
-    lr: Amount
-    train_loss: float | None
-    eval_loss: float | None
-    together: Count
-    bad_step: int
-    bad_lr: Amount
-
-
-class Outcome(TypedDict, total=False):
-    """What `result.json` holds; what may be missing, an older lowres did not record."""
-
-    status: Required[Literal["trained", "diverged"]]
-    top1_error: Required[Share | None]
-    train_s: Required[Amount]
-    top5_error: Share | None
-    test_top1_error: Share
-    test_top5_error: Share
-    balanced_error: Share
-    worst_classes: list[ClassError]
-    confused_classes: list[Confusion]
-    eval_split: str
-    eval_loss: float | None
-    train_loss: float | None
-    epochs: Count
-    bad_step: int | None
-    bad_lr: Amount | None
-    network: str
-    parameters: Count
-    macs: Amount
-    train_macs: Amount
-    weights_sha256: str
-    precision: str
-    compiled: bool
-    compile_s: Amount
-    processes: Count
-    together: Count
-    eval_s: Amount
-    images_per_s: Amount
-    hardware: dict[str, Any]
-    versions: dict[str, str]
-
-
-ClassError = TypedDict("ClassError", {"class": str, "images": Count, "error": Share})
-"""The error of a class, a share of its images."""
-
-Confusion = TypedDict(
-    "Confusion", {"class": str, "taken_for": str, "images": Count, "share": Share}
-)
-"""Images of a class that were taken for one other class, and their share of the class."""
-
-
-class Classes(TypedDict):
-    """What `classes.json` holds."""
-
-    balanced_error: Share
-    classes: list[ClassError]
-    confused: list[Confusion]
-
-
-class Failure(TypedDict):
-    """What `error.json` holds."""
-
-    type: str
-    message: str
-    traceback: NotRequired[str]
 
 
 class RunState(StrEnum):
@@ -415,7 +260,7 @@ class Run:
         """Read the epochs so far, oldest first."""
         path = self.path / METRICS_FILE
         try:
-            epochs = [decoded(line) for line in path.read_bytes().splitlines()]
+            epochs = decoded_lines(path.read_bytes())
             typed(epochs, list[Epoch])
             return epochs
         except FileNotFoundError:

@@ -28,8 +28,9 @@ from lowres.training.checkpoint import Numerics, Progress
 from lowres.training.compiling import BatchLoader, Forward, compile_forward, compile_pays
 from lowres.training.device import choose_device, choose_precision, use_gpu
 from lowres.training.distributed import Team
+from lowres.training.execution import Callback, Execution, Loading
 from lowres.training.optimizers import Optimizer, Rate, make_optimizer
-from lowres.training.run import Callback, Execution, Loading, Run
+from lowres.training.run import Run
 from lowres.training.schedule import Rates, learning_rates
 from lowres.training.trackers import callback_of
 from lowres.training.weights import TrainedNetwork, warm_start

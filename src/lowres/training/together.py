@@ -21,8 +21,9 @@ from lowres.progress import Track, silent
 from lowres.recipe import Recipe
 from lowres.training.device import choose_device, choose_precision
 from lowres.training.distributed import Team
+from lowres.training.execution import Execution
 from lowres.training.loop import End, finish_pack
-from lowres.training.run import Execution, Run
+from lowres.training.run import Run
 
 MOST_TOGETHER = 16
 """Runs of a pack on a GPU; a graph with more branches is no faster (docs/log.md, one H100)."""
@@ -103,12 +104,13 @@ def packs(runs: Sequence[Run], execution: Execution) -> Iterator[list[Run]]:
             recipe = group[0].recipe
             size = gpu_room(recipe)
             if device.type == "cpu":
-                size = cpu_room(recipe, len(group), execution.threads)
+                threads = execution.threads or torch.get_num_threads()
+                size = cpu_room(recipe, len(group), threads)
         for first in range(0, len(group), size):
             yield group[first : first + size]
 
 
-def cpu_room(recipe: Recipe, runs: int, threads: int | None) -> int:
+def cpu_room(recipe: Recipe, runs: int, threads: int) -> int:
     """Return how many runs of a recipe a CPU trains side by side: 1 if stacking does not pay.
 
     It counts multiply-adds of a step and measures nothing, so equal studies are packed equally.
@@ -117,14 +119,14 @@ def cpu_room(recipe: Recipe, runs: int, threads: int | None) -> int:
         recipe: the recipe.
         runs: the number of runs that could be a pack.
         threads: CPU threads of this process; other processes are expected on the other cores, and
-            to take packs, too. None: it has the CPU for itself.
+            to take packs, too.
     """
     if recipe.model != "wrn":
         return 1
     macs = TRAINING_PASSES * NetworkSize.of(recipe, ANY_CLASSES).macs * recipe.batch_size
     if macs > STACKING_PAYS_TO_MACS[choose_precision(recipe.precision, torch.device("cpu"))]:
         return 1
-    processes = max(1, (os.cpu_count() or 1) // threads) if threads else 1
+    processes = max(1, (os.cpu_count() or 1) // threads)
     most = min(MOST_STACKED, MOST_STACKED_IMAGES // recipe.batch_size)
     return max(1, min(most, math.ceil(runs / processes)))
 

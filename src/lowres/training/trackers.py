@@ -13,7 +13,8 @@ from typing import Any
 from lowres.errors import require
 from lowres.networks.imported import imported
 from lowres.text import is_number
-from lowres.training.run import Callback, Execution, Run
+from lowres.training.execution import Callback, Execution
+from lowres.training.run import Run
 
 RUN_TAG = "lowres.run"
 """Tag of MLflow by which a run that is resumed finds its earlier epochs."""
