@@ -207,7 +207,7 @@ def test_labels_in_json_alone(tmp_path):
 
 def test_what_is_neither_image_nor_label_is_noted(tmp_path):
     odd = [("README", "x"), ("a.txt", "a dog"), ("._a.jpg", b"x"), ("a.seg.png", b"x")]
-    found = index(shard(tmp_path / "x.tar", *sample("a", "0"), *sample("b", "1"), *odd))
+    found = index(shard(tmp_path / "train.tar", *sample("a", "0"), *sample("b", "1"), *odd))
     assert len(found.splits["train"]) == 2
     assert found.notes == (
         "left out 4 members that are neither images nor labels (.seg.png, .txt, no suffix)",
