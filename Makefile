@@ -87,7 +87,7 @@ $(LOWEST)/.lowres-ready: pyproject.toml
 
 $(CONSUMERS)/.lowres-ready: pyproject.toml tests/consumers.txt
 	test -x $(CONSUMERS)/bin/python || $(PYTHON) -m venv $(CONSUMERS)
-	$(CONSUMERS)/bin/python -m pip install --quiet $(TORCH)
+	$(CONSUMERS)/bin/python -m pip install --quiet torch==2.13.0  # the one of torchvision 0.28
 	$(CONSUMERS)/bin/python -m pip install --quiet --editable ".[train,report,study,parquet,url,tensorboard,hub]" \
 	  $(TESTERS) --requirement tests/consumers.txt
 	$(CONSUMERS)/bin/python -m pip install --quiet --no-deps timm torchvision==0.28.*

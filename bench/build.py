@@ -135,13 +135,20 @@ class Bench:
         return in_turns(runs, self.rounds, spare)
 
     def _run(self, request: dict[str, Any], corpus: Corpus) -> dict[str, Any]:
-        return self.worker(request["contender"]).run(**request, folder=str(corpus.folder))
+        return self.worker(request["contender"]).run(**{"folder": str(corpus.folder), **request})
 
 
 def against_floor(bench: Bench) -> list[Row]:
-    """Compare builds with decoding alone, and tell how long all of ImageNet would take."""
-    corpus = bench.some()
+    """Compare builds with decoding alone, and tell how long all of ImageNet would take.
+
+    Without start-up: less the time of a build of `FEW` images, against decoding the others.
+    """
+    corpus, few = bench.some(), bench.some(FEW)
     contenders = {"box": bench.ours(BOX), "full": bench.ours(FULL)}
+    contenders |= {
+        f"start of {name}": {**request, "folder": str(few.folder)}
+        for name, request in contenders.items()
+    }
     turns = bench.turns(corpus, floor={"contender": "floor"}, **contenders)
     refused = turns.answers["floor"][0]["told"]["refused"]
     what = f"simplejpeg decodes bytes in memory ({refused} by Pillow, which simplejpeg refuses)"
@@ -152,10 +159,14 @@ def against_floor(bench: Bench) -> list[Row]:
         projected = [scale * value for value in each]
         what = f"lowres, {variants.name}, for {IMAGENET_IMAGES:,} images of 110 kB (in bytes)"
         limit = None if minutes is None else Bar(minutes)
-        ratios = turns.ratios(name, "floor")
+        ratios, share = turns.ratios(name, "floor"), 1 - few.images / corpus.images
+        starts = turns.ratios(f"start of {name}", "floor")
+        apart = [(one - start) / share for one, start in zip(ratios, starts, strict=True)]
+        rest = f"lowres, {variants.name}, without start-up / decoding"
         rows += [
             Row(f"lowres, {variants.name}", each, "CPU ms/image", None, corpus, turns),
-            Row(f"lowres, {variants.name} / decoding", ratios, "x", Bar(bar), corpus, turns),
+            Row(f"lowres, {variants.name} / decoding", ratios, "x", None, corpus, turns),
+            Row(rest, apart, "x", Bar(bar), corpus, turns),
             Row(what, projected, "CPU min", limit, corpus, turns),
         ]
     return rows

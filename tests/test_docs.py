@@ -185,7 +185,7 @@ def test_blocks_run_as_printed(path, places):
 
 @pytest.fixture
 def places(workplace):
-    """What pages call SRC, STORE and STUDY, and a store of 8 and 16 px."""
+    """What pages call SRC, STORE and STUDY, a store of 8 and 16 px, and what the demo leaves."""
     from lowres.store.build import build
     from lowres.store.options import BuildOptions
     from made_runs import write_study
@@ -194,6 +194,9 @@ def places(workplace):
     build(workplace / "SRC", workplace / "STORE", BuildOptions(size=(8, 16), filter=("box",)))
     (workplace / "store").symlink_to("STORE")
     write_study(workplace / "STUDY", sizes=(8, 16), seeds=1)
+    (workplace / "demo").mkdir()
+    (workplace / "demo" / "images").symlink_to("../SRC")
+    (workplace / "demo" / "study").symlink_to("../STUDY")
     return workplace
 
 

@@ -84,3 +84,18 @@ def test_on_a_full_disk(name, whole, tmp_path, monkeypatch):
     assert re.search(r"lowres: \S+: No space left on device\. .* run the same command", text)
     assert not [path for path in left if path.suffix in (".csv", ".png", ".tmp", ".html")], left
     assert not list(place.glob("*.lowres-partial")), left
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("at", [2, 5, 9, 14])
+@pytest.mark.parametrize(
+    "name",
+    ["build --add", "check", "decide", "export of a study", "export to a folder", "export to edm",
+     "export to parquet", "export to webdataset", "publish", "report", "show"],
+)  # fmt: skip
+def test_after_a_kill(name, at, whole, remover, tmp_path):
+    """The same command ends as if it had not been killed, and removes what was left."""
+    with vanishing.placed(whole, tmp_path) as place:
+        assert vanishing.killed(place, name, remover, at)
+        wrong, text, _ = vanishing.fault(place, name, remover, -1)
+    assert not wrong, text

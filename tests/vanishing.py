@@ -9,6 +9,7 @@ import contextlib
 import io
 import os
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -134,7 +135,7 @@ class Remover:
     """Removes a path before the n-th operation on it; an audit hook cannot be taken back."""
 
     def __init__(self) -> None:
-        self.path, self.at, self.count = "", 0, 0
+        self.path, self.at, self.count, self.act = "", 0, 0, remove
         sys.addaudithook(self.audit)
 
     def audit(self, event: str, arguments: tuple[object, ...]) -> None:
@@ -144,10 +145,25 @@ class Remover:
             self.count += 1
             if self.count == self.at:
                 path, self.path = Path(self.path), ""
-                remove(path)
+                self.act(path)
 
     def arm(self, path: Path | None, at: int = 0) -> None:
         self.path, self.at, self.count = os.fspath(path.absolute()) if path else "", at, 0
+
+
+def killed(place: Path, name: str, remover: Remover, at: int) -> bool:
+    """Start a verb in a child process that is killed before its n-th operation in a folder.
+
+    Return whether it was killed, and had not ended before.
+    """
+    child = os.fork()
+    if not child:
+        remover.act = lambda _: os.kill(os.getpid(), signal.SIGKILL)
+        remover.arm(place, at)
+        with contextlib.suppress(BaseException), contextlib.chdir(place):
+            said(tuple(VERBS[name][1:]))
+        os._exit(0)
+    return os.WIFSIGNALED(os.waitpid(child, 0)[1])
 
 
 def remove(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The verbs decide and study --until-sure, with made-up training."""
+"""The verbs decide and study --until-told, with made-up training."""
 
 from made_runs import MadeUp
 
@@ -23,7 +23,7 @@ def test_the_verbs_decide_and_study_until_it_is_sure(call, store_path, tmp_path,
         "--batch-size",
         "8",
     ]
-    ended, text, _ = call("study", store_path, *flags, "--out", path, "--until-sure", "--quiet")
+    ended, text, _ = call("study", store_path, *flags, "--out", path, "--until-told", "--quiet")
     assert "after 5 runs of size=16: " in text
     assert ended == ("The answer is not sure" in text)
     planned = len(executor.trained)
@@ -38,6 +38,6 @@ def test_the_verbs_decide_and_study_until_it_is_sure(call, store_path, tmp_path,
     assert ("--bearable 0 --at-most 4" in text) == ended
     assert planned <= len(executor.trained) <= planned + 2
     assert "The answer is" in text
-    wrong = call("study", store_path, *flags, "--out", path, "--until-sure", "--dry-run")
+    wrong = call("study", store_path, *flags, "--out", path, "--until-told", "--dry-run")
     assert wrong[0] == 1
-    assert "--until-sure trains" in wrong[2]
+    assert "--until-told trains" in wrong[2]

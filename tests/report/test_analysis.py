@@ -59,7 +59,7 @@ def test_what_is_bearable_decides():
 
 
 def test_an_open_pair_names_the_runs_that_decide_it_and_their_price():
-    rows = grid([0.5, 0.45], [0.42, 0.41])
+    rows = grid([0.5, 0.45], [0.41, 0.42])
     rows += [replace(one, recipe=replace(one.recipe, width=4.0)) for one in rows]
     found = analyse(rows, study="my study")
     sentences = [pair.sentence for pair in found.pairs if not pair.verdict.sure]

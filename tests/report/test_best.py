@@ -49,8 +49,8 @@ def test_the_best_run_of_the_best_recipe_at_the_largest_size(tmp_path):
 def test_sentences_name_three_classes_and_hide_a_balanced_error_that_is_equal(tmp_path):
     write_run(tmp_path, Recipe(epochs=1), 0.25, **classes(0.0, 0.5, 0.25, 0.3, 0.2))
     assert best_of(tmp_path).sentences == [
-        "Its classes with most errors on val: c1 (10 of 20), c3 (6 of 20), c2 (5 of 20).",
-        "It confuses most: c1 taken for c0 (5 of 20), c0 taken for c2 (1 of 20).",
+        "Classes with most errors in the best run: c1 (10 of 20), c3 (6 of 20), c2 (5 of 20).",
+        "Classes that the best run confuses: c1 taken for c0 (5 of 20), c0 taken for c2 (1 of 20).",
     ]
     assert [one.name for one in best_of(tmp_path).worst] == ["c1", "c3", "c2", "c4"]
 
@@ -76,7 +76,7 @@ def test_the_page_of_a_run_is_about_that_run(tmp_path):
     assert "<h1>What did this run reach?</h1>" in text
     assert '<p class="word">40.0 %</p>' in text
     assert "40.0 % top-1 error on val, 43.0 % on test at 32-box, 1 run" in text
-    assert "Classes of the best run" in text
+    assert "<h2>Classes</h2>" in text
     assert "<td>c1</td><td>14 of 20</td><td>70.0</td>" in text
     assert "<td>c1</td><td>c0</td><td>5 of 20</td><td>25.0</td>" in text
     for other in ("verdict", "learning-rate", "ranks", "cost"):

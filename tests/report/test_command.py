@@ -45,11 +45,14 @@ def test_a_run_is_reported_with_its_classes(tmp_path, capsys):
             "training, 1,000 images/s"
         ),
         (
-            "Balanced error of the best run: 50.0 %, with equal weight for each class; over all "
-            "images 40.0 %."
+            "Balanced error of the best run on val: 50.0 %, with equal weight for each class; over "
+            "all images 40.0 %."
         ),
-        "Its classes with most errors on val: n02123045 tabby (12 of 20).",
-        "It confuses most: n02123045 tabby taken for n02123159 tiger_cat (5 of 20).",
+        "Classes with most errors in the best run: n02123045 tabby (12 of 20).",
+        (
+            "Classes that the best run confuses: n02123045 tabby taken for n02123159 tiger_cat "
+            "(5 of 20)."
+        ),
         str(run / "report.md"),
     ]
 

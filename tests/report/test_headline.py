@@ -35,7 +35,7 @@ def test_of_two_filters_the_one_with_less_error_comes_first(tmp_path):
 
 
 def test_an_unsure_pair_is_decided_next(tmp_path):
-    for size, errors in ((8, (0.5, 0.6)), (16, (0.41, 0.42))):
+    for size, errors in ((8, (0.5, 0.6)), (16, (0.42, 0.41))):
         for lr, error in zip((0.01, 0.1), errors, strict=True):
             write_run(tmp_path, Recipe(variant=f"{size}-box", lr=lr), error)
     unsure = analyse(read_rows(tmp_path)[0])
@@ -45,14 +45,28 @@ def test_an_unsure_pair_is_decided_next(tmp_path):
     assert "--seeds 2" in headline(unsure, "runs", False).next_command
 
 
+def test_few_configurations_need_more_of_them_and_no_seeds(tmp_path):
+    for size, errors in ((8, (0.8, 0.5, 0.7)), (16, (0.7, 0.3, 0.6))):
+        for lr, error in zip((0.001, 0.1, 1.0), errors, strict=True):
+            for seed in range(3):
+                recipe = Recipe(variant=f"{size}-box", lr=lr, seed=seed)
+                write_run(tmp_path, recipe, error + 0.001 * seed)
+    few = analyse(read_rows(tmp_path)[0])
+    first = headline(few, "study", True)
+    assert first.word == "Probably"
+    assert first.sentence.endswith(" With fewer than 5 configurations no answer is sure.")
+    assert first.next_command == "--axis lr=0.001,0.032,0.056,0.1,0.18,0.32,1"
+    assert few.pairs[0].sentence.endswith("command with 5 configurations or more.")
+
+
 def test_a_best_learning_rate_at_the_edge_is_said(tmp_path, analysis):
     assert "was tried" not in headline(analysis, "study", True).best_note
     for lr, error in ((0.01, 0.5), (0.02, 0.4), (0.04, 0.3)):
         write_run(tmp_path, Recipe(lr=lr, epochs=1), error)
     found = headline(analyse(read_rows(tmp_path)[0]), "runs", False)
     assert found.best_note == (
-        "30.0 % top-1 error on val at 32-box, 1 run. Its learning rate is the largest that was "
-        "tried"
+        "Best so far: 30.0 % top-1 error on val at 32-box, 1 run. Its learning rate is the "
+        "largest that was tried"
     )
     write_run(tmp_path, Recipe(lr=0.08, epochs=1), None)
     found = headline(analyse(read_rows(tmp_path)[0]), "runs", False)
@@ -74,8 +88,8 @@ def test_without_a_pair_a_study_of_two_sizes_is_next(tmp_path):
         replace(RECIPES["tensorflow-port"], conv_bias=True, seed=3, lr_drop_at=()),
     ],
 )
-def test_the_command_makes_the_same_recipe(recipe):
+def test_the_command_makes_the_same_recipe(recipe, store):
     words = shlex.split(train_command(recipe, "store"))
     _, bound, _ = app.parse_args(words[1:])
-    assert recipe_of(bound.arguments["recipe"]) == recipe
+    assert recipe_of(bound.arguments["recipe"], store) == recipe
     assert f"--variant {recipe.variant}" in " ".join(words)

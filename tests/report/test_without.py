@@ -73,7 +73,7 @@ def test_several_configurations(found, tmp_path):
     report = write_report(runs, ("json",), without=tmp_path / "pairs.csv")
     assert report.sentences[-1] == (
         "On the 4 that are not in pairs.csv, of 7 images of val, errors of 2 configurations "
-        "change by -42.9 to +10.7 points; lr 0.2 is best, and no longer lr 0.1 (0.00 %)."
+        "change by -42.9 to +10.7 points; lr 0.2 has the least, and not lr 0.1 (0.00 %)."
     )
 
 

@@ -111,6 +111,15 @@ def test_levels_of_8_bits_are_neither_refused_nor_noted(tmp_path, name):
     assert (manifest.findings, manifest.notes) == ({}, ())
 
 
+@pytest.mark.parametrize(("most", "found"), [(4095, True), (8191, False), (255, False), (0, False)])
+def test_colors_of_12_bits_in_16_are_noted_as_near_black(tmp_path, most, found):
+    colors = np.repeat((RAMP.astype(np.int64) * most // 65535).astype(RAMP.dtype)[..., None], 3, 2)
+    manifest, rows = built(tmp_path, {"a/deep.png": png_16(colors, 2)})
+    assert rows["a/deep.png"].max() <= most // 256
+    assert manifest.findings == {"reduced": 1} | ({"dark": 1} if found else {})
+    assert any("near-black here: multiply their values by 16" in n for n in manifest.notes) == found
+
+
 DEEP_COLORS = {
     "RGB": png_16(np.repeat(RAMP[..., None], 3, 2), 2),
     "grey with alpha": png_16(np.stack([RAMP, np.full_like(RAMP, 65535)], 2), 4),

@@ -136,6 +136,12 @@ def test_nothing_is_recorded_of_an_unfinished_run(store, tmp_path):
         wanted.row()
 
 
+def test_a_run_that_does_not_exist_is_not_recorded(tmp_path):
+    cell = find_cell("wrn-28-2@32")
+    with pytest.raises(StudyError, match=r"does not exist.*name its --epochs"):
+        Reproduction(cell, cell.recipe(), tmp_path).row()
+
+
 def test_records(tmp_path):
     path = tmp_path / "results.csv"
     assert append_row(path, {"cell": "a", "weights_sha256": "1"})

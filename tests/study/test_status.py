@@ -132,7 +132,7 @@ def test_damaged_runs_are_listed_with_their_reasons(study, runs):
     words = "\n".join(status.lines(found))
     assert "damaged: " in words
     assert "it has no recipe.json" in words
-    assert "recipe.json is damaged: Input data was truncated" in words
+    assert "recipe.json is damaged: it is empty or cut short" in words
     assert "result.json is damaged: status must be text, was a whole number" in words
     damaged = [one for one in status.record(study.path, found)["runs"] if one["recipe"] is None]
     assert len(damaged) == 3

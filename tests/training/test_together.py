@@ -251,7 +251,9 @@ def test_a_pack_holds_equal_shapes_and_lengths(store, tmp_path, monkeypatch):
     assert list(map(len, packs(runs, auto))) == [2, 2, 1, 1], "two processes share each group"
     small = dataclasses.replace(TINY, batch_size=128, precision="bfloat16")
     assert [cpu_room(small, runs, 1) for runs in (2, 5, 9, 100)] == [1, 3, 4, 4], "512 images"
-    assert cpu_room(Recipe(), 8, 1) == 1, "WRN-28-2 fills a CPU alone"
+    large = Recipe(variant="8-box", width=10.0, batch_size=24)
+    wide = planned(store, tmp_path / "w", large, dataclasses.replace(large, seed=1))
+    assert list(map(len, packs(wide, CPU))) == [1, 1], "a wide network fills a CPU alone"
 
 
 def test_a_pack_without_enough_memory_is_trained_run_by_run(store, tmp_path, monkeypatch):

@@ -55,7 +55,7 @@ def study(
     dry_run: bool = False,
     noise: float | None = None,
     print_commands: bool = False,
-    until_sure: bool = False,
+    until_told: bool = False,
     trust: Trusted = (),
     quiet: Quiet = False,
 ) -> int:
@@ -83,14 +83,14 @@ def study(
             by the number of images on which errors are measured.
         print_commands: Train nothing. Plan the study, and print one command for each run that is
             not finished, for a queue.
-        until_sure: After the study, add up to 24 runs as lowres decide does, until the verdict on
+        until_told: After the study, add up to 24 runs as lowres decide does, until the verdict on
             the smallest and the largest size is sure.
         trust: Code that a study or a plan file may import.
         quiet: Show no progress.
     """
     ways = StudyExecution(**given_values(execution))
     _refuse_contradictions(
-        ways, dry_run=dry_run, print_commands=print_commands, until_sure=until_sure
+        ways, dry_run=dry_run, print_commands=print_commands, until_told=until_told
     )
     deviation = _deviation(noise, dry_run=dry_run)
     from lowres.store.store import open_store
@@ -142,7 +142,7 @@ def study(
         f"{planned.path}: {summary.finished} of {len(planned.runs)} runs finished, "
         f"{len(summary.failed)} failed{again}; for the results, run: lowres report {planned.path}"
     )
-    if whole and until_sure:
+    if whole and until_told:
         return decide(planned.path, execution=execution, quiet=quiet)
     return int(not whole)
 
@@ -154,11 +154,11 @@ def _again(planned: Study) -> str:
 
 
 def _refuse_contradictions(
-    execution: StudyExecution, *, dry_run: bool, print_commands: bool, until_sure: bool
+    execution: StudyExecution, *, dry_run: bool, print_commands: bool, until_told: bool
 ) -> None:
     """Refuse flags that contradict each other, and a missing torch, before anything is written."""
-    if until_sure and (dry_run or print_commands):
-        raise StudyError("--until-sure trains: leave out --dry-run and --print-commands")
+    if until_told and (dry_run or print_commands):
+        raise StudyError("--until-told trains: leave out --dry-run and --print-commands")
     if dry_run and print_commands:
         raise StudyError("--dry-run writes nothing, and --print-commands plans: choose one of them")
     if dry_run and execution.executor == "ray":

@@ -104,6 +104,11 @@ class Analysis:
         return self.best if len(self.rows) + len(self.damaged) == 1 else None
 
     @property
+    def reach_text(self) -> str:
+        """The error of `targets` as it was typed: `40 %`."""
+        return "" if self.reach is None else f"{100 * self.reach:g} %"
+
+    @property
     def summary(self) -> str:
         """The number of runs in each status."""
         runs: list[Row | Damaged] = [*self.rows, *self.damaged]

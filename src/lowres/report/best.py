@@ -70,17 +70,17 @@ class BestRun:
     @property
     def sentences(self) -> list[str]:
         """Its classes in words."""
-        result, found = self.row.result, []
+        result, found = self.row.result, list[str]()
         balanced = result.get("balanced_error")
         if balanced is not None and percent(balanced, 1) != percent(self.row.error, 1):
             found.append(
-                f"Balanced error of the best run: {percent(balanced, 1)}, with equal weight for "
-                f"each class; over all images {percent(self.row.error, 1)}."
+                f"Balanced error of the best run on {self.split}: {percent(balanced, 1)}, with "
+                f"equal weight for each class; over all images {percent(self.row.error, 1)}."
             )
         if self.worst:
-            found.append(f"Its classes with most errors on {self.split}: {_listed(self.worst)}.")
+            found.append(f"Classes with most errors in the best run: {_listed(self.worst)}.")
         if self.confused:
-            found.append(f"It confuses most: {_listed(self.confused)}.")
+            found.append(f"Classes that the best run confuses: {_listed(self.confused)}.")
         return found
 
     def to_record(self) -> dict[str, Any]:

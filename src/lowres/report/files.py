@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import json
 import math
 from collections.abc import Iterator, Sequence
@@ -24,7 +25,7 @@ from lowres.errors import StudyError, require
 from lowres.recipe import FIELDS
 from lowres.report.reading import Row, provenance, read_rows
 from lowres.study.runs import Damaged
-from lowres.text import cell, percent
+from lowres.text import cell
 from lowres.work.files import json_bytes, write_bytes
 
 if TYPE_CHECKING:
@@ -120,26 +121,29 @@ def write_report(
     numbers = {}
     if {"html", "csv", "json"} & set(formats):
         numbers = {"runs.csv": to_csv(analysis), "report.json": to_record(analysis)}
-    paths = []
-    for name in dict.fromkeys(formats):
+    paths: dict[Format, list[Path]] = {name: [] for name in formats}
+    for name in sorted(paths, key="html".__eq__):  # the page last: it frees the large files
         for path, data in _files(name, folder.resolve(), analysis, numbers):
             (folder / path).parent.mkdir(exist_ok=True)
             write_bytes(folder / path, data)
-            paths.append(folder / path)
-    return Report(tuple(paths), tuple(analysis.main_sentences))
+            paths[name].append(folder / path)
+    return Report(tuple(itertools.chain(*paths.values())), tuple(analysis.main_sentences))
 
 
 def _files(
     name: Format, folder: Path, analysis: Analysis, numbers: dict[str, bytes]
 ) -> Iterator[tuple[str, bytes]]:
     """Make the files of a format: path below the folder, contents."""
-    title = f"lowres study: {folder.name}"
+    title = f"lowres {'run' if analysis.alone else 'study'}: {folder.name}"
     if name == "html":
+        from lowres.report import page
         from lowres.report.headline import headline
-        from lowres.report.page import to_html
 
         first = headline(analysis, folder.name, (folder / "study.json").exists())
-        yield "report.html", to_html(title, analysis, first, numbers).encode()
+        large = [file for file, data in numbers.items() if len(data) > page.MOST_INSIDE]
+        for file in large:
+            del numbers[file]
+        yield "report.html", page.to_html(title, analysis, first, numbers, large).encode()
     elif name == "md":
         yield "report.md", to_markdown(title, analysis).encode()
     elif name in ("csv", "json"):
@@ -267,7 +271,7 @@ def to_markdown(title: str, analysis: Analysis) -> str:
         ("Best learning rates", tables.optimum_table(analysis)),
         ("How far the best learning rate moves", tables.shift_table(analysis)),
         ("Error along a training", tables.learning_curve_table(analysis)),
-        (f"Time to an error of {percent(analysis.reach)}", tables.target_table(analysis)),
+        (f"Time to an error of {analysis.reach_text}", tables.target_table(analysis)),
         ("Cost", tables.spent_table(analysis)),
         ("Pareto front of training time and error", tables.front_table(analysis)),
         ("Filters", tables.filter_table(analysis)),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from lowres.report.best import BestRun
 from lowres.report.chart import Chart, Dots, Line, Scale, Series, Style
 from lowres.report.pairs import JudgedPair, decide_command, main_pair
 from lowres.statistics.answers import BANDS, SURE
+from lowres.statistics.posterior import FEW
 from lowres.statistics.verdict import LIMITS_POINTS
 from lowres.text import count, duration, number, percent
 from lowres.training.run import result_line
@@ -39,7 +40,7 @@ class Headline:
         sentence: what the answer costs or why there is none.
         chart: the probability of a regret against its limit; None without a pair.
         best: the command that trains the best recipe; empty if nothing trained.
-        best_note: its error.
+        best_note: its error, and whether larger or smaller learning rates remain to be tried.
         next_note: what the next command does.
         next_command: ready to copy.
     """
@@ -68,7 +69,8 @@ def headline(analysis: Analysis, folder: str, is_study: bool) -> Headline:
     if one := analysis.best:
         recipe = replace(one.row.recipe, seed=0)
         best = train_command(recipe, _store(analysis))
-        best_note = f"{_errors(one)} at {recipe.variant}, {count(one.runs, 'run')}"
+        title = "Its recipe" if analysis.alone else "Best so far"
+        best_note = f"{title}: {_errors(one)} at {recipe.variant}, {count(one.runs, 'run')}"
         if one.edge:
             best_note += f". Its learning rate is the {one.edge} that was tried"
     if pair is None:
@@ -188,9 +190,11 @@ def _sentence(pair: JudgedPair) -> str:
     if verdict.answer == BANDS[0][1]:
         saved = f", and its search takes {pair.saving:.1f} times fewer operations"
         return f"{subject} {cost} (95 % sure){saved if pair.saving else ''}."
+    few = f" With fewer than {FEW} configurations no answer is sure." if pair.too_few else ""
     return (
         f"{subject} costs about {number(100 * first.expected, 1)} points of error on "
         f"{verdict.target}; the probability of at most {limit} is {100 * verdict.p_bearable:.0f} %."
+        f"{few}"
     )
 
 
@@ -199,6 +203,9 @@ def _next(
 ) -> tuple[str, str]:
     """Return what the next command does, and the command."""
     verdict, of_sizes = pair.verdict, pair.kind == "size"
+    if pair.too_few:
+        rates = _closer_rates({row.recipe.lr for row in analysis.rows}, best.lr)
+        return "Repeat the same lowres study command with more values", f"--axis lr={rates}"
     if not verdict.sure:
         if not is_study:
             seeds = max(2, verdict.seeds[0] + 1)
@@ -216,3 +223,9 @@ def _next(
     default = best.variant == f"{best.size}-box"
     rest = recipe_flags(best, ("lr", "seed", "variant" if default else ""))
     return note, shlex.join(["lowres", "search", _store(analysis), *searched, *rest])
+
+
+def _closer_rates(tried: Collection[float], best: float) -> str:
+    """Return the learning rates tried, and two more to each side of the best, as an axis."""
+    more = {float(f"{best * 10**step:.2g}") for step in (-0.5, -0.25, 0.25, 0.5)}
+    return ",".join(f"{rate:g}" for rate in sorted({*tried, *more}))

@@ -22,7 +22,7 @@ from lowres.report.pairs import JudgedPair, main_pair
 from lowres.report.reading import Row, provenance
 from lowres.store.preview import Sheet, sheet
 from lowres.study.runs import Damaged
-from lowres.text import percent, without_folders
+from lowres.text import without_folders
 
 MOST_DRAWN = 1000
 """Runs in the table at a time; page.js draws others when they are wanted."""
@@ -58,14 +58,21 @@ class LegendEntry:
 Section = tuple[list[DrawnChart], list[LegendEntry]]
 
 
-def to_html(title: str, analysis: Analysis, first: Headline, files: Mapping[str, bytes]) -> str:
+def to_html(
+    title: str,
+    analysis: Analysis,
+    first: Headline,
+    files: Mapping[str, bytes],
+    beside: Sequence[str] = (),
+) -> str:
     """Return the page. Nothing in it depends on the time: the same runs give the same bytes.
 
     Args:
         title: of the page.
         analysis: everything that it shows.
         first: its first screen.
-        files: what a reader can save from it, by file name; large ones stay beside the page.
+        files: what a reader can save from it, by file name.
+        beside: names of the files that are too large for it.
     """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("lowres.report", "."),
@@ -94,7 +101,7 @@ def to_html(title: str, analysis: Analysis, first: Headline, files: Mapping[str,
         "filters": _section(study_charts.filter_charts(analysis.filters)),
     }
     runs = tables.run_table(analysis)
-    inside = {name: _packed(data) for name, data in files.items() if len(data) <= MOST_INSIDE}
+    inside = {name: _packed(data) for name, data in files.items()}
     if rest := runs.rows[MOST_DRAWN:]:
         inside["more runs"] = _packed(json.dumps(rest, ensure_ascii=False).encode())
     text: str = environment.get_template("page.html").render(
@@ -109,10 +116,10 @@ def to_html(title: str, analysis: Analysis, first: Headline, files: Mapping[str,
         most_reasons=MOST_REASONS,
         sections=sections,
         images=images,
-        reach=percent(analysis.reach),
+        reach=analysis.reach_text,
         runs=runs,
         most_drawn=MOST_DRAWN,
-        beside=[name for name in files if name not in inside],
+        beside=beside,
         statuses=list(dict.fromkeys(row.state for row in analysis.rows)),
         made=provenance(analysis.rows, analysis.swept, store),
         most=study_charts.MOST,

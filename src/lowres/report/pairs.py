@@ -10,6 +10,7 @@ from functools import partial
 from itertools import combinations
 from typing import Literal
 
+from lowres.recipe import Recipe
 from lowres.report.reading import Row, fields_but, grouped, label, mean
 from lowres.statistics import (
     Figure,
@@ -22,7 +23,8 @@ from lowres.statistics import (
     pair_up,
     rank_correlation,
 )
-from lowres.statistics.answers import BANDS
+from lowres.statistics.answers import BANDS, SURE
+from lowres.statistics.posterior import FEW
 from lowres.study.validation_images import covariance
 from lowres.text import duration, number_or_word
 from lowres.variant import Variant
@@ -71,6 +73,11 @@ class JudgedPair:
     def target_variant(self) -> str:
         """The variant of the target; a pair of widths is named `16-box width 1`, `width 2`."""
         return (self.verdict.target if self.kind == "size" else self.verdict.proxy).split()[0]
+
+    @property
+    def too_few(self) -> bool:
+        """Whether the answer is not sure only because there are too few configurations."""
+        return too_few(self.verdict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,9 +169,7 @@ def _judged(
         pair.proxy,
         pair.target,
         called,
-        axes={
-            name: [number_or_word(getattr(recipe, name)) for recipe in recipes] for name in names
-        },
+        axes=_axes(recipes, names),
         bearable=bearable,
         image_covariance=covariance([target[key] for key in common]),
     )
@@ -183,6 +188,11 @@ def _judged(
         tuple(mean_errors(pair.target).tolist()),
         round_s,
     )
+
+
+def _axes(recipes: Sequence[Recipe], names: Sequence[str]) -> dict[str, list[float | str]]:
+    """Return the values of the swept fields, one a configuration."""
+    return {name: [number_or_word(getattr(recipe, name)) for recipe in recipes] for name in names}
 
 
 def _saving(
@@ -215,12 +225,22 @@ def _pair_sentence(
     parts = [verdict.sentence(choice, rival)]
     if saving is not None:
         parts.append(f"Its search takes {saving:.1f} times fewer operations.")
-    if not verdict.sure and decide:
+    if too_few(verdict):
+        parts.append(
+            f"Next: repeat the same lowres study command with {FEW} configurations or more."
+        )
+    elif not verdict.sure and decide:
         parts.append(f"Next: 2 runs, about {duration(round_s)}: {decide(verdict)}")
     elif not verdict.sure:
         seeds = max(2, verdict.seeds[0] + 1)
         parts.append(f"Next: repeat the same lowres study command with --seeds {seeds}.")
     return " ".join(parts)
+
+
+def too_few(verdict: Verdict) -> bool:
+    """Return whether more configurations would make an answer sure, and more seeds would not."""
+    clear = verdict.p_bearable >= SURE or verdict.p_bearable < 1 - SURE
+    return clear and not verdict.sure and 0 < verdict.configurations < FEW
 
 
 def decide_command(study: str, rows: Sequence[Row], verdict: Verdict) -> str:
@@ -276,20 +296,13 @@ def halved_sizes(
     sizes = [size for size in cells if all(key in cells[size] for key in common)]
     rungs = [{key: cells[size][key] for key in sorted(common)} for size in sizes]
     paired = [pair_up(_cells(rung), _cells(rungs[-1])) for rung in rungs]
-    recipes = [rungs[-1][str(key)][0].recipe for key in paired[0].configurations]
-    found = judge(
-        paired[0].proxy,
-        paired[0].target,
-        axes={
-            name: [number_or_word(getattr(recipe, name)) for recipe in recipes] for name in names
-        },
-        bearable=pair.verdict.bearable,
-    ).draws
+    axes = _axes([rungs[-1][str(key)][0].recipe for key in paired[0].configurations], names)
+    limit = pair.verdict.bearable
+    found = judge(paired[0].proxy, paired[0].target, axes=axes, bearable=limit).draws
     if found is None:
         return None
     costs = [mean([row.flops or math.inf for key in common for row in rung[key]]) for rung in rungs]
-    halved = halving(
-        [one.proxy for one in paired], found, pair.verdict.bearable, costs=costs, whole=costs[-1]
-    )
+    tables = [one.proxy for one in paired]
+    halved = halving(tables, found, limit, axes=axes, costs=costs, whole=costs[-1])
     listed = ", ".join(map(str, sizes))
     return HalvedSizes(tuple(sizes), halved, halved.sentence(f"{listed} px"))

@@ -15,13 +15,13 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from lowres.errors import RunError, StudyError
+from lowres.errors import RunError
 from lowres.networks.shape import FLOPS_PER_MAC
 from lowres.recipe import FIELDS, Recipe
 from lowres.store.store import Store
 from lowres.study.runs import Damaged, read_runs
 from lowres.text import is_number, value as value_text, without_folders
-from lowres.training.run import METRICS_FILE, RunSummary
+from lowres.training.run import METRICS_FILE, Run, RunSummary
 from lowres.variant import Variant
 
 Key = TypeVar("Key", bound=Hashable)
@@ -82,25 +82,19 @@ def read_rows(folder: Path) -> tuple[list[Row], list[Damaged]]:
     Raises:
         StudyError: there is no run that can be read.
     """
-    runs, damaged = read_runs(folder)
-    known = {str(place) for place in (folder, folder.resolve(), Path.cwd(), Path.home())}
-    known |= {str(run.store_path.parent) for run, _ in runs}
-    rows, same = [], dict[str, Any]()
-    for run, found in runs:
+    same = dict[str, Any]()
+
+    def row(run: Run, one: RunSummary) -> Row:
         store = str(run.store_path), run.store_digest
         # Runs share hardware and software: equal values are kept once.
-        result = {name: same.setdefault(repr(value), value) for name, value in found.result.items()}
-        try:
-            epochs = _columns(found.history, run.path)
-        except RunError as error:
-            damaged.append(Damaged(run.path, str(error)))
-            continue
-        reason = without_folders(found.reason, known)
-        rows.append(
-            Row(found.name, found.recipe, found.state, (), result, reason, store, epochs, run.path)
-        )
-    if not rows:
-        raise StudyError(f"{folder} holds damaged runs only; the first: {damaged[0].reason}")
+        result = {name: same.setdefault(repr(value), value) for name, value in one.result.items()}
+        epochs = _columns(one.history, run.path)
+        return Row(one.name, one.recipe, one.state, (), result, one.reason, store, epochs, run.path)
+
+    rows, damaged = read_runs(folder, row)
+    known = {str(place) for place in (folder, folder.resolve(), Path.cwd(), Path.home())}
+    known |= {str(Path(path).parent) for path in {row.store[0] for row in rows}}
+    rows = [replace(one, reason=without_folders(one.reason, known)) for one in rows]
     damaged = [replace(one, reason=without_folders(one.reason, known)) for one in damaged]
 
     def place(row: Row) -> tuple[Variant, float, float, int, str]:

@@ -82,12 +82,12 @@ class Without:
         changes = [100 * (row.without - row.error) for row in self.rows]
         best = min(self.rows, key=lambda row: row.without)
         same = best.without == first.without
-        which = "still best" if same else f"best, and no longer {first.configuration}"
+        which = "still has the least" if same else f"has the least, and not {first.configuration}"
         left_out = f" {count(self.unknown, 'run')} without outcomes are left out."
         return (
             f"On {kept}, of {self.images:,} images of {self.split}, errors of "
             f"{len(self.rows)} configurations change by {min(changes):+.1f} to "
-            f"{max(changes):+.1f} points; {(first if same else best).configuration} is {which} "
+            f"{max(changes):+.1f} points; {(first if same else best).configuration} {which} "
             f"({percent(best.without)}).{left_out if self.unknown else ''}"
         )
 

@@ -28,10 +28,11 @@ from lowres.variant import Depth, Rule
 TOO_LARGE = "more than --max-pixels"
 """Words of the error of an image with too many pixels; the limit follows."""
 
-Finding = Literal["clipped", "scaled", "reduced", "transparent", "turned"]
+Finding = Literal["clipped", "scaled", "reduced", "dark", "transparent", "turned"]
 """What a conversion changed or lost. clipped, scaled: values beyond 8 bits, by `Depth`. reduced:
-colours of 16 bits, of which Pillow keeps the upper 8. transparent: some pixels are not opaque.
-turned: an EXIF orientation other than upright, whether or not it was applied."""
+colours of 16 bits, of which Pillow keeps the upper 8. dark: such colours whose values need 12 bits
+at most, as of a 12-bit camera, so that they come out near-black. transparent: some pixels are not
+opaque. turned: an EXIF orientation other than upright, whether or not it was applied."""
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "HEIF")
 """The formats that are tried, whatever the name of a file, as far as Pillow is built for them; HEIF
@@ -50,6 +51,9 @@ SAMPLE_FORMAT, SIGNED = 339, 2
 """In TIFF: the tag of the types of the channels, and the type of signed integers."""
 
 FULL_SCALE = 65535
+BRIGHTEST_OF_12_BITS = 15
+"""Upper 8 of 16 bits of 4095, the largest value of 12 bits."""
+
 UPRIGHT = 1
 
 
@@ -199,7 +203,10 @@ def _converted(
             if background is not None:
                 ground = Image.new("RGBA", layers.size, background)
                 image = Image.alpha_composite(ground, layers)
-    return Decoded(dict.fromkeys(rules, np.asarray(image.convert("RGB"))), tuple(findings))
+    pixels = np.asarray(image.convert("RGB"))
+    if "reduced" in findings and 0 < pixels.max() <= BRIGHTEST_OF_12_BITS:
+        findings.append("dark")
+    return Decoded(dict.fromkeys(rules, pixels), tuple(findings))
 
 
 def _has_deep_colors(image: Image.Image) -> bool:

@@ -68,7 +68,7 @@ def halving(
     one_in: float = 3.0,
     seed: int = 0,
 ) -> Halving:
-    """Simulate searches by halving, as far as finished runs tell of each rung.
+    """Simulate searches by halving with what finished runs show of each rung.
 
     Each repeat draws the true errors of each rung from their posterior, and from them one run of
     each configuration. It diverges as often as the runs on file. All start on the first rung; the

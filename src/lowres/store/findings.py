@@ -74,6 +74,8 @@ def notes(
         "clipped": "of more than 8 bits clipped: their values above 255 became 255",
         "scaled": "of more than 8 bits scaled to 8 bits",
         "reduced": "with colours of 16 bits reduced to the upper 8 bits, as Pillow does it",
+        "dark": "of 16 bits with values of 12 bits at most are near-black here: multiply their "
+        "values by 16, or convert them to 8 bits, and build again",
     }
     for name, sentence in sentences.items():
         if name in findings:

@@ -231,10 +231,16 @@ class Reproduction:
         `differs` says in words what was not as in the paper; it is empty for a cell of Table 1.
 
         Raises:
-            StudyError: the run is not finished.
-            RunError: it is damaged, or there is none.
+            StudyError: there is no run, or it is not finished.
+            RunError: it is damaged.
             StoreError: its store is missing.
         """
+        if not self.run.is_dir():
+            raise StudyError(
+                f"{self.run} does not exist, so there is nothing to record: train the cell first "
+                "(lowres reproduce table1 SOURCE --cell NAME), or name its --epochs, --seed and "
+                "--out as in that command"
+            )
         run = Run.open(self.run)
         if not run.finished:
             raise StudyError(

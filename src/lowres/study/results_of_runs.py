@@ -32,7 +32,8 @@ def of_runs(folder: Path) -> ResultsTable:
     Raises:
         StudyError: it holds no finished run.
     """
-    runs = [(run, one) for run, one in read_runs(folder)[0] if one.finished]
+    found, _ = read_runs(folder, lambda run, one: (run, one))
+    runs = [(run, one) for run, one in found if one.finished]
     if not runs:
         raise StudyError(f"{folder} holds no finished run: run lowres status {folder}")
     stores = _stores(run for run, _ in runs)

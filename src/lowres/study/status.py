@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from lowres.study.forecast import makespan, speed_group
 from lowres.study.runs import read_runs
 from lowres.study.study import cost, why_failed
 from lowres.text import duration
-from lowres.training.run import METRICS_FILE, RunState
+from lowres.training.run import METRICS_FILE, Run, RunState, RunSummary
 
 WAITING = (RunState.STARTED, RunState.PLANNED)
 """States of runs that a study still has to train."""
@@ -30,7 +31,7 @@ class Standing:
         state: its state.
         epochs: number of finished epochs.
         spent_s: seconds of training and evaluation in these epochs.
-        idle_s: seconds since the last epoch ended, or 0 if there is none.
+        idle_s: seconds since the last epoch ended; 0 if there is none, and of a finished run.
         reason: why the run failed, where it diverged, or what is damaged; empty otherwise.
         left_s: seconds that the run still needs, at the speed of the runs so far; None if unknown.
     """
@@ -51,19 +52,24 @@ def standings(folder: Path) -> list[Standing]:
     Raises:
         StudyError: the folder holds no run that can be read.
     """
-    runs, damaged = read_runs(folder)
-    found = []
-    for run, one in sorted(runs, key=lambda pair: (-cost(pair[0].recipe), pair[0].path.name)):
-        reason = why_failed(run) if one.state is RunState.FAILED else one.reason
-        metrics = run.path / METRICS_FILE
-        idle_s = max(0.0, time.time() - metrics.stat().st_mtime) if metrics.exists() else 0.0
-        epochs = len(one.history)
-        found.append(Standing(run.path, run.recipe, one.state, epochs, one.spent_s, idle_s, reason))
+    found, damaged = read_runs(folder, _standing)
+    found.sort(key=lambda one: (-cost(one.recipe) if one.recipe else 0.0, one.path.name))
     speeds = _Speeds(found)
     return [
         *(replace(one, left_s=speeds.left_s(one)) for one in found),
         *(Standing(one.path, None, RunState.DAMAGED, reason=one.reason) for one in damaged),
     ]
+
+
+def _standing(run: Run, one: RunSummary) -> Standing:
+    """Return how a run stands, without the time it still needs."""
+    reason = why_failed(run) if one.state is RunState.FAILED else one.reason
+    metrics, idle_s = run.path / METRICS_FILE, 0.0
+    if one.history and not one.finished:
+        with suppress(FileNotFoundError):
+            idle_s = max(0.0, time.time() - metrics.stat().st_mtime)
+    epochs = len(one.history)
+    return Standing(run.path, run.recipe, one.state, epochs, one.spent_s, idle_s, reason)
 
 
 class _Speeds:

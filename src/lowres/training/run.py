@@ -40,7 +40,7 @@ from lowres.text import count, percent
 from lowres.training.run_files import Classes, Epoch, Failure, Outcome, Plan
 from lowres.work.directory import DAMAGE, WorkDirectory
 from lowres.work.files import sha256_of_file, write_bytes, write_json
-from lowres.work.records import RecordError, decoded, read_record, typed
+from lowres.work.records import RecordError, decoded_lines, read_record, typed
 
 INITIAL_FILE = "initial.safetensors"
 WEIGHTS_FILE = "weights.safetensors"
@@ -260,7 +260,7 @@ class Run:
         """Read the epochs so far, oldest first."""
         path = self.path / METRICS_FILE
         try:
-            epochs = [decoded(line) for line in path.read_bytes().splitlines()]
+            epochs = decoded_lines(path.read_bytes())
             typed(epochs, list[Epoch])
             return epochs
         except FileNotFoundError:

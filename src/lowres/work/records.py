@@ -28,6 +28,8 @@ WORDS = {
 }
 PATTERNS = {PATH: "a path without null bytes", FILE_NAME: "the name of a file, without slashes"}
 
+LINES = msgspec.json.Decoder(Record)
+
 Share: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 Amount: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=1e30)]
@@ -56,6 +58,14 @@ def decoded(data: bytes | str) -> Record:
     """
     try:
         return msgspec.json.decode(data, type=Record)
+    except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
+        raise RecordError(_in_words(error)) from error
+
+
+def decoded_lines(data: bytes) -> list[Record]:
+    """Decode a JSON object a line, as `decoded`."""
+    try:
+        return LINES.decode_lines(data)
     except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
         raise RecordError(_in_words(error)) from error
 

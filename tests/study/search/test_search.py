@@ -1,6 +1,7 @@
 """Searches: what they choose, train, promote, report to Optuna, and how they resume."""
 
 import json
+import random
 import subprocess
 import sys
 from dataclasses import replace
@@ -12,6 +13,7 @@ import lowres
 import search_kills
 from lowres.errors import LowresError, RunBusyError, StudyError
 from lowres.recipe import Recipe
+from lowres.study.search.optuna import Chooser, quiet
 from lowres.study.search.plan import SearchPlan, macs_on_store
 from lowres.study.search.result import lines
 from lowres.study.search.search import Search
@@ -418,3 +420,21 @@ def test_weights_are_carried_from_size_to_size(store, tmp_path):
     macs = [run.result()["train_macs"] for run in (smaller, confirming)]
     assert found["cost"]["train_macs"] == sum(macs)
     assert found["std_error"] is None
+
+
+@pytest.mark.parametrize("sampler", ["tpe", pytest.param("gp", marks=pytest.mark.slow)])
+def test_choices_do_not_depend_on_when_optuna_is_told(sampler):
+    """A chooser that saw every step chooses as one that resumes and is told all at once."""
+    drawn, errors, failed, chosen = random.Random(1), {}, set(), []
+    with quiet() as module:
+        searching = plan(space=SPACE, sampler=sampler)
+        kept = Chooser(module, searching, 24)
+        for number in range(24):  # samplers draw at random up to 10 errors
+            resumed = Chooser(module, searching, 24)
+            choice = kept.choose(chosen, errors, failed)
+            assert choice == resumed.choose(chosen, errors, failed)
+            chosen.append(choice)
+            if number % 5 == 4:
+                failed.add(number)
+            elif number % 3:
+                errors[number] = drawn.random()

@@ -86,6 +86,9 @@ class Chooser:
         self.distributions = distributions(optuna, plan.dimensions)
         self.listed: list[Labels] = []
         if self.learns:
+            self._study = optuna.create_study()
+            self._numbers: list[int] = []  # of the trial of each configuration
+            self._told = set[int]()
             return
         study = optuna.create_study(sampler=self._sampler(0, 0))
         for _ in range(TRIES * count):
@@ -111,24 +114,35 @@ class Chooser:
         """
         if not self.learns:
             return self.listed[len(chosen)]
-        optuna, states = self.optuna, self.optuna.trial.TrialState
-        trials = [
-            optuna.trial.create_trial(
-                state=states.COMPLETE if number in errors else states.RUNNING,
-                value=errors.get(number),
-                params=labels,
-                distributions=self.distributions,
-            )
-            for number, labels in enumerate(chosen)
-            if number not in failed
-        ]
+        self._tell(chosen, errors, failed)
         for attempt in range(TRIES):
-            study = optuna.create_study(sampler=self._sampler(len(chosen), attempt))
-            study.add_trials(trials)
-            labels: Labels = study.ask(self.distributions).params
+            self._study.sampler = self._sampler(len(chosen), attempt)
+            trial = self._study.ask(self.distributions)
+            # The next call adds the choice in its place; samplers leave failed trials out.
+            self._study.tell(trial, state=self.optuna.trial.TrialState.FAIL)
+            labels: Labels = trial.params
             if labels not in chosen:
                 return labels
         return self._untried(chosen) or labels
+
+    def _tell(
+        self, chosen: Sequence[Labels], errors: Mapping[int, float], failed: Collection[int]
+    ) -> None:
+        """Tell Optuna what is new: telling it all again takes time by the square of the count."""
+        states = self.optuna.trial.TrialState
+        for labels in chosen[len(self._numbers) :]:
+            self._numbers.append(len(self._study.get_trials(deepcopy=False)))
+            self._study.add_trial(
+                self.optuna.trial.create_trial(
+                    state=states.RUNNING, params=labels, distributions=self.distributions
+                )
+            )
+        for number in sorted({*errors, *failed} - self._told):
+            if number in failed:
+                self._study.tell(self._numbers[number], state=states.FAIL)
+            else:
+                self._study.tell(self._numbers[number], errors[number])
+            self._told.add(number)
 
     def _untried(self, chosen: Sequence[Labels]) -> Labels | None:
         space = self.plan.dimensions
