@@ -114,7 +114,7 @@ class Chooser:
         """
         if not self.learns:
             return self.listed[len(chosen)]
-        self._tell(chosen, errors, failed)
+        self._add_new(chosen, errors, failed)
         for attempt in range(TRIES):
             self._study.sampler = self._sampler(len(chosen), attempt)
             trial = self._study.ask(self.distributions)
@@ -125,10 +125,10 @@ class Chooser:
                 return labels
         return self._untried(chosen) or labels
 
-    def _tell(
+    def _add_new(
         self, chosen: Sequence[Labels], errors: Mapping[int, float], failed: Collection[int]
     ) -> None:
-        """Tell Optuna what is new: telling it all again takes time by the square of the count."""
+        """Give Optuna what is new: to give it all again takes time by the square of the count."""
         states = self.optuna.trial.TrialState
         for labels in chosen[len(self._numbers) :]:
             self._numbers.append(len(self._study.get_trials(deepcopy=False)))
