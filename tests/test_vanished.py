@@ -87,7 +87,7 @@ def test_on_a_full_disk(name, whole, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("at", [2, 5, 9, 14])
+@pytest.mark.parametrize("at", [2, 9])
 @pytest.mark.parametrize(
     "name",
     ["build --add", "check", "decide", "export of a study", "export to a folder", "export to edm",
