@@ -128,7 +128,7 @@ class Chooser:
     def _add_new(
         self, chosen: Sequence[Labels], errors: Mapping[int, float], failed: Collection[int]
     ) -> None:
-        """Give Optuna what is new: to give it all again takes time by the square of the count."""
+        """Add new trials to the study; adding all again takes time by the square of their count."""
         states = self.optuna.trial.TrialState
         for labels in chosen[len(self._numbers) :]:
             self._numbers.append(len(self._study.get_trials(deepcopy=False)))
