@@ -78,6 +78,9 @@ def test_a_typo_in_a_name_leaves_nothing_behind(call, store_path, tmp_path, verb
     assert not (tmp_path / "out").exists()
 
 
+OF_8_PX = ["study", "{store}", "--axis", "size=8", "--batch-size", "8"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "words"),
     [
@@ -136,31 +139,12 @@ def test_a_typo_in_a_name_leaves_nothing_behind(call, store_path, tmp_path, verb
         (["study", "{store}", "--print-commands", "-j", "2"], 1, "runs nothing: leave out"),
         (["study", "{store}", "--plan", "none.toml"], 1, "plan none.toml cannot be read"),
         (
-            [
-                "study",
-                "{store}",
-                "--axis",
-                "size=8",
-                "--batch-size",
-                "8",
-                "--out",
-                "{store}/manifest.json",
-            ],
+            [*OF_8_PX, "--out", "{store}/manifest.json"],
             1,
             "must be a directory, but it is a file",
         ),
         (
-            [
-                "study",
-                "{store}",
-                "--axis",
-                "size=8",
-                "--batch-size",
-                "8",
-                "--out",
-                "{store}",
-                "--dry-run",
-            ],
+            [*OF_8_PX, "--out", "{store}", "--dry-run"],
             1,
             "neither empty nor a study",
         ),

@@ -299,17 +299,23 @@ def test_a_function_that_makes_an_optimizer_of_torch_without_decay(own_optimizer
         make_optimizer(Recipe(optimizer="own_optimizers:lbfgs"), network(), 4)
 
 
+def resumed(store, recipe, folder):
+    """Train a run at once, and again with an interruption; return the first result and the run."""
+    whole = lowres.train(store, recipe, folder / "whole", execution=CPU)
+    run = Run.plan(folder / "run", recipe, store)
+    with pytest.raises(KeyboardInterrupt):
+        finish(run, execution=CPU, track=interrupted_after(2))
+    assert finish(run, execution=CPU)["weights_sha256"] == whole["weights_sha256"]
+    return whole, run
+
+
 @pytest.mark.parametrize("name", ["torch.optim:LBFGS(max_iter=3)", "own_optimizers:Sharpness"])
 def test_a_run_whose_optimizer_needs_a_closure_resumes(own_optimizers, store, tmp_path, name):
     recipe = Recipe(
         variant="8-box", width=0.5, blocks=1, epochs=3, batch_size=8, precision="float32",
         optimizer=name, weight_decay=0, lr=0.05,
     )  # fmt: skip
-    whole = lowres.train(store, recipe, tmp_path / "whole", execution=CPU)
-    run = Run.plan(tmp_path / "run", recipe, store)
-    with pytest.raises(KeyboardInterrupt):
-        finish(run, execution=CPU, track=interrupted_after(2))
-    assert finish(run, execution=CPU)["weights_sha256"] == whole["weights_sha256"]
+    whole, _ = resumed(store, recipe, tmp_path)
     assert whole["status"] == "trained"
     two = [Run.plan(tmp_path / f"pack-{n}", recipe, store) for n in range(2)]
     ends = finish_all(two, execution=dataclasses.replace(CPU, together=2))
@@ -337,11 +343,7 @@ def test_schedule_free_itself_trains_and_resumes(store, tmp_path):
         variant="8-box", width=0.5, blocks=1, epochs=3, batch_size=8, precision="float32",
         optimizer="schedulefree:AdamWScheduleFree(warmup_steps=3)", schedule="constant", lr=0.01,
     )  # fmt: skip
-    whole = lowres.train(store, recipe, tmp_path / "whole", execution=CPU)
-    run = Run.plan(tmp_path / "run", recipe, store)
-    with pytest.raises(KeyboardInterrupt):
-        finish(run, execution=CPU, track=interrupted_after(2))
-    assert finish(run, execution=CPU)["weights_sha256"] == whole["weights_sha256"]
+    whole, run = resumed(store, recipe, tmp_path)
     network = lowres.load_network(run.path)
     wrong = network.logits(store.images("val", "8-box")).argmax(1).numpy() != store.labels("val")
     assert wrong.mean() == pytest.approx(whole["top1_error"])

@@ -49,8 +49,8 @@ def train(
 ) -> int:
     """Train a network on a store, or finish a run that was planned or interrupted.
 
-    One process trains several runs: on a GPU side by side in a CUDA graph, on the CPU one after
-    another. Several processes that torchrun starts train one run together (docs/training.md).
+    One process trains several runs, side by side where that is faster (--together). Several
+    processes that torchrun starts train one run together (docs/training.md).
 
     Example: lowres train store --variant 16-box --epochs 10
 

@@ -278,7 +278,6 @@ def to_markdown(title: str, analysis: Analysis) -> str:
         ("Classes from the target to the proxy", tables.class_table(analysis)),
         ("Classes with most errors in the best run", tables.worst_table(analysis)),
         ("Classes that the best run confuses", tables.confused_table(analysis)),
-        ("Classes", tables.class_table(analysis)),
         ("Without some images", tables.without_table(analysis)),
         ("Runs without an error", tables.unfinished_table(analysis)),
     ):

@@ -16,7 +16,7 @@ import numpy as np
 
 from lowres.comparing.contact_sheet import reopen_store
 from lowres.errors import StudyError
-from lowres.report.reading import Row, fields_but, label, mean
+from lowres.report.reading import Row, fields_but, grouped, label, mean
 from lowres.text import count, percent
 from lowres.training.run import Run
 
@@ -182,9 +182,7 @@ def without_listed(rows: Sequence[Row], swept: Sequence[str], path: Path) -> Wit
     if not kept.any():
         raise StudyError(f"{path} lists all {images:,} images of {split}: none is left")
     names = fields_but(swept) or ("variant",)
-    groups: dict[str, list[Row]] = defaultdict(list)
-    for row in known:
-        groups[label(row.recipe, names)].append(row)
+    groups = grouped(known, lambda row: label(row.recipe, names))
     by_run = {row.name: float(wrong[row.name][kept].mean()) for row in known}
     found = [
         ErrorWithout(

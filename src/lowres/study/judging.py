@@ -279,9 +279,8 @@ def _halving(
         return (), None
     whole = mean_of(sides[1].rows, lambda row: row.cost)
     axes = [[key[place] for key in common] for place in range(len(names))]
-    found = halving(
-        tables, verdict.draws, verdict.bearable, axes=axes, costs=costs, whole=whole
-    )  # fmt: skip
+    limit = verdict.bearable
+    found = halving(tables, verdict.draws, limit, axes=axes, costs=costs, whole=whole)
     return tuple(rungs), found
 
 

@@ -100,12 +100,11 @@ def packs(runs: Sequence[Run], execution: Execution) -> Iterator[list[Run]]:
         groups.setdefault((run.store_digest, *fixed), []).append(run)
     for group in groups.values():
         size = execution.together
-        if size == "auto":
-            recipe = group[0].recipe
-            size = gpu_room(recipe)
-            if device.type == "cpu":
-                threads = execution.threads or torch.get_num_threads()
-                size = cpu_room(recipe, len(group), threads)
+        if size == "auto" and device.type == "cpu":
+            threads = execution.threads or torch.get_num_threads()
+            size = cpu_room(group[0].recipe, len(group), threads)
+        elif size == "auto":
+            size = gpu_room(group[0].recipe)
         for first in range(0, len(group), size):
             yield group[first : first + size]
 
