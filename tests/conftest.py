@@ -9,11 +9,16 @@ os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 
 import pytest
+from hypothesis import settings
 
 import lowres
 from images import draw_source
 from lowres.store.build import build
 from lowres.store.options import BuildOptions
+
+# No test is timed: a busy machine is slow at times.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 @pytest.fixture(autouse=True)

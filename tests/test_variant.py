@@ -16,13 +16,13 @@ VARIANTS = st.builds(
 PIECES = st.sampled_from([*FILTERS, *FITS, *RULES, "-", "0", "8", "32", "1025", "x", " ", "٣"])
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(VARIANTS)
 def test_names_round_trip(variant):
     assert Variant.parse(str(variant)) == variant
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(st.text(max_size=12) | st.lists(PIECES, max_size=7).map("".join))
 def test_parse_accepts_only_names_that_it_writes(name):
     try:

@@ -90,7 +90,7 @@ SIDE = st.integers(1, 12) | st.integers(1, 100) | st.integers(1, 900)
 VARIANTS = st.builds(Variant, st.integers(1, 130), st.sampled_from(FILTERS), st.sampled_from(FITS))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.integers(0, 2**32 - 1), SIDE, SIDE, st.lists(VARIANTS, max_size=6))
 def test_any_image_and_variants(seed, height, width, variants):
     affordable_ones = [v for v in variants if affordable(v, height, width)]

@@ -13,7 +13,7 @@ def ranges(draw, rows: int):
     return start, draw(st.integers(start, rows))
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.data())
 def test_any_ranges(tmp_path_factory, data):
     rows, side = data.draw(st.integers(1, 12)), data.draw(st.integers(1, 4))
