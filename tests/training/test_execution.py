@@ -41,15 +41,20 @@ def torchrun(*arguments):
 AVERAGES = ("inverse-deviation", "variance")
 PAIR = """
 import sys
+import warnings
 from pathlib import Path
 from lowres.training.distributed import joined
 from lowres.training.loop import finish
 from lowres.training.execution import Execution
 from lowres.training.run import Run
 
+warnings.simplefilter("error", FutureWarning)
 with joined("cpu") as team:
     for path in sys.argv[1:]:
         finish(Run.open(Path(path)), execution=Execution(device="cpu"), team=team)
+# A thread of the group that is still alive here can abort the process while Python ends.
+for thread in Path("/proc/self/task").glob("*/comm"):
+    assert "gloo" not in thread.read_text()
 """
 
 

@@ -12,7 +12,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TypeVar
+from importlib import import_module
+from inspect import signature
+from typing import Any, TypeVar
 
 import torch
 from torch import distributed, nn
@@ -85,10 +87,8 @@ class Team:
 
         One exchange carries both; in float64 the difference of squares loses nothing.
         """
-        from torch.distributed.nn.functional import all_reduce  # gradients flow back through it
-
-        add: Callable[[torch.Tensor], torch.Tensor] = all_reduce
         own, square = mean.double(), variance.double() + mean.double() ** 2
+        add: Callable[[torch.Tensor], torch.Tensor] = _Sum.apply
         whole, square = add(torch.stack([own, square])) / self.size
         return whole.to(mean.dtype), (square - whole**2).to(variance.dtype)
 
@@ -97,9 +97,25 @@ class Team:
         if self.size == 1:
             return model
         devices = [device.index] if device.type == "cuda" else None
-        return nn.parallel.DistributedDataParallel(
-            model, device_ids=devices, broadcast_buffers=False
-        )
+        wrapper = nn.parallel.DistributedDataParallel
+        # All processes hold the same buffers. PyTorch 2.13 renamed the flag that says so.
+        new, old = "forward_sync_buffers", "broadcast_buffers"
+        flags: dict[str, Any] = {new if new in signature(wrapper).parameters else old: False}
+        return wrapper(model, device_ids=devices, **flags)
+
+
+class _Sum(torch.autograd.Function):
+    """The sum of a tensor over all processes. Its gradient is the sum of their gradients."""
+
+    @staticmethod
+    def forward(ctx: object, value: torch.Tensor) -> torch.Tensor:
+        total = value.clone()
+        distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: object, *grads: torch.Tensor) -> torch.Tensor:
+        return _Sum.forward(ctx, *grads)
 
 
 @contextmanager
@@ -116,6 +132,9 @@ def joined(device: str) -> Iterator[Team]:
     on_gpu = device != "cpu" and torch.cuda.is_available()
     if on_gpu:
         torch.cuda.set_device(device)
+    # DistributedDataParallel imports this module, whose defaults keep the group of that moment.
+    # Imported now, it keeps none, and the group's threads end before the interpreter does.
+    import_module("torch.distributed.nn.functional")
     distributed.init_process_group("nccl" if on_gpu else "gloo", timeout=TIMEOUT)
     try:
         yield Team(distributed.get_rank(), size, device if on_gpu else "cpu")
