@@ -1,6 +1,7 @@
 """Measure runs that share a process: packed, one by one, and in two processes.
 
-    python bench/together.py CIFAR-10 [--quick] [--device cuda] [--out bench/results/together.csv]
+    python bench/together.py CIFAR-10 [--images 500] [--device cuda]
+        [--out bench/results/together.csv] [--quick]
 
 CIFAR-10 is a folder with `train/CLASS` and `test/CLASS`, or a tar of it. Two parts:
 
@@ -13,7 +14,8 @@ A row has wall and CPU seconds of the commands, loading and evaluation included,
 the largest difference of a run's top-1 error from that of the first way. Only a machine without
 other work gives wall times; CPU seconds are a fair ratio on a busy one, too.
 
---quick takes 100 images of each class, two shapes and 8 runs, and writes nothing.
+--images takes that many images of each class. --quick takes 100, two shapes and 8 runs, and writes
+nothing.
 """
 
 from __future__ import annotations
@@ -56,16 +58,19 @@ def main() -> None:
     """Run the parts, print each row, and write the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("source", type=Path)
+    parser.add_argument("--images", type=int, help="images of each class; default: all")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--out", type=Path, default=Path("bench/results/together.csv"))
     given = parser.parse_args()
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        store = made_store(given.source, Path(folder), QUICK_IMAGES if given.quick else None)
+        images = QUICK_IMAGES if given.quick else given.images
+        store = made_store(given.source, Path(folder), images)
         for row in measured(store, Path(folder), given.device, quick=given.quick):
             print("  ".join(f"{name} {value}" for name, value in row.items()), flush=True)
-            rows.append(row | {"device": given.device, **machine()})
+            images = store.splits["train"]
+            rows.append(row | {"images": images, "device": given.device, **machine()})
     if not given.quick:
         given.out.parent.mkdir(parents=True, exist_ok=True)
         with given.out.open("w", newline="") as file:
