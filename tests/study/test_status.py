@@ -21,14 +21,14 @@ SMALL, LARGE = 1.0, 2.0
 RATIO = cost(replace(BASE, width=LARGE)) / cost(BASE)
 
 
-def epochs(run, count, seconds, *, idle_s=0.0):
-    """Write epochs of `seconds` each; the last one ended `idle_s` ago."""
+def epochs(run, count, seconds, *, ended=None):
+    """Write epochs of `seconds` each; the last one ended at a time, or now."""
     records = [
         {"epoch": n, "train_s": 0.75 * seconds, "eval_s": 0.25 * seconds} for n in range(count)
     ]
     run.write_metrics(records)
-    then = time.time() - idle_s
-    os.utime(run.path / "metrics.jsonl", (then, then))
+    if ended is not None:
+        os.utime(run.path / "metrics.jsonl", (ended, ended))
 
 
 def finish(run, seconds, end="trained", done=4):
@@ -53,14 +53,16 @@ def standing(study):
     return {(one.recipe.width, one.recipe.seed): one for one in found}
 
 
-def test_every_state(study, runs):
+def test_every_state(study, runs, monkeypatch):
     finish(runs[SMALL, 0], 2.0)
     finish(runs[SMALL, 1], 2.0, "diverged", done=2)
     runs[SMALL, 2].record_error("RunError", "no room")
     (runs[SMALL, 2].path / "train.log").touch()
     (runs[SMALL, 3].path / "checkpoint.pt").touch()
     epochs(runs[SMALL, 3], 1, 2.0)
-    epochs(runs[LARGE, 0], 3, 8.0, idle_s=6.0)
+    now = time.time()
+    epochs(runs[LARGE, 0], 3, 8.0, ended=now - 6.0)
+    monkeypatch.setattr(status.time, "time", lambda: now)
     runs[LARGE, 1].record_error("RunError", "of an earlier attempt")
     with runs[LARGE, 0].locked(), runs[LARGE, 1].locked():
         found = standing(study)
@@ -73,7 +75,7 @@ def test_every_state(study, runs):
     }  # fmt: skip
     assert found[SMALL, 0].left_s == found[SMALL, 1].left_s == 0
     assert found[SMALL, 3].left_s == pytest.approx(3 * 2.0)
-    assert found[LARGE, 0].left_s == pytest.approx(8.0 - 6.0, abs=1)
+    assert found[LARGE, 0].left_s == pytest.approx(8.0 - 6.0)
     assert found[LARGE, 1].left_s == pytest.approx(4 * 8.0)
     assert found[LARGE, 2].left_s == pytest.approx(4 * 8.0)
     # 2 and 32 s under way, then 32, 32 and 6 s: 2 + 32 = 34, 32 + 32 = 64, 34 + 6 = 40.
