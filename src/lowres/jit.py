@@ -41,7 +41,7 @@ def before_compiling(act: Callable[[], object]) -> Iterator[None]:
         yield
         return
 
-    class First(event.Listener):  # type: ignore[misc]  numba has no types
+    class First(event.Listener):  # type: ignore[misc]  # numba has no types
         heard = False
 
         def on_start(self, _event: object) -> None:
