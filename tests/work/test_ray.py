@@ -99,7 +99,7 @@ def test_an_interrupted_study_leaves_nothing_training(cluster, store_path, tmp_p
     _, errors = driver.communicate(timeout=DEADLINE_S)
     assert driver.returncode == 130, errors
     assert "interrupted" in errors
-    assert not any(run.busy for run in Study.open(study).runs)
+    wait_until(lambda: not any(run.busy for run in Study.open(study).runs))
     assert {run.state for run in Study.open(study).runs} == {"started"}
 
 
