@@ -7,7 +7,6 @@ busy until the last run, and each loads torch once.
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +23,7 @@ from lowres.training.distributed import Team
 from lowres.training.execution import Execution
 from lowres.training.loop import End, finish_pack
 from lowres.training.run import Run
+from lowres.work.threads import available_cores
 
 MOST_TOGETHER = 16
 """Runs of a pack on a GPU; a graph with more branches is no faster (docs/log.md, one H100)."""
@@ -125,7 +125,7 @@ def cpu_room(recipe: Recipe, runs: int, threads: int) -> int:
     macs = TRAINING_PASSES * NetworkSize.of(recipe, ANY_CLASSES).macs * recipe.batch_size
     if macs > STACKING_PAYS_TO_MACS[choose_precision(recipe.precision, torch.device("cpu"))]:
         return 1
-    processes = max(1, (os.cpu_count() or 1) // threads)
+    processes = max(1, available_cores() // threads)
     most = min(MOST_STACKED, MOST_STACKED_IMAGES // recipe.batch_size)
     return max(1, min(most, math.ceil(runs / processes)))
 
