@@ -8,6 +8,8 @@ from pathlib import Path
 os.environ["OMP_NUM_THREADS"] = "1"
 # A thread that waits sleeps: on a busy machine, one that spins takes a core from the others.
 os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+# The width at which messages are compared.
+os.environ["COLUMNS"] = "80"
 
 import pytest
 from hypothesis import HealthCheck, settings

@@ -11,7 +11,6 @@ import pytest
 import full_disks
 import power_cuts
 
-
 FEWEST = 15
 """Of 20 cuts: work that is done again may take some operations less, as its threads meet."""
 
