@@ -32,6 +32,7 @@ from machine import machine
 
 from lowres.loading.device_loader import DeviceLoader
 from lowres.loading.loaders import NumpyLoader
+from lowres.loading.transfer import placed
 from lowres.networks.shape import FLOPS_PER_MAC, TRAINING_PASSES
 from lowres.progress import Display
 from lowres.recipe import Recipe
@@ -222,7 +223,8 @@ def loading(bench: Bench) -> Iterator[Figure]:
             if not len(images):  # a rehearsal
                 continue
             dtype = torch.bfloat16
-            loader = DeviceLoader(images, bench.device, dtype, resident=True)
+            there = placed(images.images, bench.device)
+            loader = DeviceLoader(images, bench.device, dtype, there)
             if bench.gpu:
                 loader.compile()
             take: Callable[[], object] = loader.next_batch
