@@ -108,6 +108,11 @@ class DeviceLoader:
         """Count the batches of an epoch."""
         return len(self.loader)
 
+    @property
+    def whole(self) -> int:
+        """Number of batches of full size in an epoch; at most one other follows."""
+        return min(len(self), self.loader.shown // self.loader.batch_size)
+
     def positions(self, epoch: int, first: int = 0) -> Iterator[NDArray[np.int64]]:
         """Yield the positions of each batch; see `NumpyLoader.positions`."""
         return self.loader.positions(epoch, first)
@@ -132,25 +137,28 @@ class DeviceLoader:
             yield images, self.labels[sent[part]]
 
     def begin(self, epoch: int, first: int = 0) -> None:
-        """Draw the order and augmentation of an epoch for `next_batch`, and the next one ahead.
+        """Draw an epoch for `next_batch`, and the next one ahead if each has an order of its own.
 
-        The images must be resident and shuffled, so that all batches have one size.
+        The images must be resident. `next_batch` makes the first `whole` batches.
         """
-        if self.ahead and self.ahead[0] == epoch and not first:
-            draws = self.ahead[1].result()
-        else:
-            draws = self._draws(epoch)[1]
-        tensors = [torch.from_numpy(values) for values in draws]
-        if self.epoch is None:
-            position = torch.zeros((), dtype=torch.int64, device=self.device)
-            batch = torch.arange(self.loader.batch_size, device=self.device)
-            draws_there = [torch.empty_like(values, device=self.device) for values in tensors]
-            self.epoch = _Epoch(position, batch, *draws_there)
-        held = (self.epoch.rows, self.epoch.mirror, self.epoch.down, self.epoch.right)
-        for buffer, values in zip(held, tensors, strict=True):
-            buffer.copy_(values)
+        if self.epoch is None or self.epoch.number != epoch:
+            if self.ahead is not None and self.ahead[0] == epoch:
+                draws = self.ahead[1].result()
+            else:
+                draws = self._draws(epoch)[1]
+            tensors = [torch.from_numpy(values) for values in draws]
+            if self.epoch is None:
+                position = torch.zeros((), dtype=torch.int64, device=self.device)
+                batch = torch.arange(self.loader.batch_size, device=self.device)
+                draws_there = [torch.empty_like(values, device=self.device) for values in tensors]
+                self.epoch = _Epoch(epoch, position, batch, *draws_there)
+            self.epoch.number = epoch
+            held = (self.epoch.rows, self.epoch.mirror, self.epoch.down, self.epoch.right)
+            for buffer, values in zip(held, tensors, strict=True):
+                buffer.copy_(values)
+            if self.loader.shuffle:
+                self.ahead = (epoch + 1, _drawing().submit(lambda: self._draws(epoch + 1)[1]))
         self.epoch.position.fill_(first * self.loader.batch_size)
-        self.ahead = (epoch + 1, _drawing().submit(lambda: self._draws(epoch + 1)[1]))
 
     def next_batch(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Make the next batch of the epoch that `begin` has drawn.
@@ -197,11 +205,13 @@ class _Epoch:
     """The draws of an epoch on the device: tensors that keep their place in memory.
 
     Attributes:
+        number: of the epoch.
         position: (), the place of the next batch.
         batch: (B,), 0 to B - 1.
         rows, mirror, down, right: of every image in the order of the epoch, (n,).
     """
 
+    number: int
     position: torch.Tensor
     batch: torch.Tensor
     rows: torch.Tensor
