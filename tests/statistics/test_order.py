@@ -34,9 +34,10 @@ def test_an_order_that_holds():
     assert np.allclose(order.errors, sorted(LEAST.values()), atol=0.015)
     assert all(i.low < e < i.high for i, e in zip(order.intervals, order.errors, strict=True))
     assert order.sentence() == (
-        "order of optimizer, each at its best: the proxy's (muon, momentum, adamw, sgd) holds "
-        f"within 1 point (P = {order.p_bearable:.2f}, at most {100 * max(order.most, 0.001):.1f} "
-        "points); of 6 pairs 6 surely agree and 0 surely reverse"
+        "order of optimizer on the proxy, each at its best: muon, momentum, adamw, sgd; on the "
+        f"target it holds within 1 point (P = {order.p_bearable:.2f}, at most "
+        f"{100 * max(order.most, 0.001):.1f} points lost); of 6 pairs 6 surely agree and 0 surely "
+        "reverse"
     )
 
 
@@ -51,7 +52,7 @@ def test_an_order_with_a_reversed_pair_behind_the_best():
     assert 0.08 < order.reversal.interval.low < order.reversal.loss < 0.13
     assert order.pairs == (6, 3, 3)
     assert "does not hold within 1 point" in order.sentence()
-    assert "on the target sgd is better than momentum by 10.2 [" in order.sentence()
+    assert "the most reversed: sgd is better than momentum by 10.2 [" in order.sentence()
 
 
 def test_noise_leaves_an_order_open():

@@ -89,17 +89,17 @@ class ValueOrder:
         listed, limit = ", ".join(self.values), f"{100 * self.bearable:.2g}"
         limit += " point" if limit == "1" else " points"
         found = (
-            f"order of {self.field}, each at its best: the proxy's ({listed}) "
+            f"order of {self.field} on the proxy, each at its best: {listed}; on the target it "
             f"{IN_WORDS[self.answer]} within {limit} (P = {self.p_bearable:.2f}, at most "
-            f"{max(0.1, 100 * self.most):.1f} points); of {every} pairs {alike} surely agree and "
-            f"{opposite} surely reverse"
+            f"{max(0.1, 100 * self.most):.1f} points lost); of {every} pairs {alike} surely agree "
+            f"and {opposite} surely reverse"
         )
         if self.reversal is None:
             return found
         one = self.reversal
         low, high = 100 * one.interval.low, 100 * one.interval.high
         return (
-            f"{found}; the most reversed: on the target {one.behind} is better than {one.ahead} by "
+            f"{found}; the most reversed: {one.behind} is better than {one.ahead} by "
             f"{100 * one.loss:.1f} [{low:.1f}, {high:.1f}] points (P = {one.p:.2f})"
         )
 
