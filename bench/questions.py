@@ -2,13 +2,16 @@
 
     python bench/questions.py STUDY SOURCE [--seeds N] [--work FOLDER] [--jobs N] [--out FILE]
 
-| STUDY | SOURCE | runs |
-|---|---|---|
-| filters | clothing-10: six filters at 16 px | 120 |
-| law | CIFAR-10, a part: best learning rates over size and width | 120 |
-| proxies | clothing-10: four proxies of equal cost | 180 |
-| proxies-cifar | CIFAR-10, a part: the same | 180 |
-| rates | Tiny ImageNet-20: learning rates above 0.16 | 8 |
+| STUDY | what | SOURCE | runs |
+|---|---|---|---|
+| clothing-10-filters | six filters at 16 px | clothing-10 | 90 |
+| cifar-10-law | best learning rates over size and width | CIFAR-10, a part | 120 |
+| clothing-10-proxies | four proxies of equal cost | clothing-10 | 180 |
+| cifar-10-proxies | the same | CIFAR-10, a part | 180 |
+| tiny-imagenet-20-rates | learning rates above 0.16 | Tiny ImageNet-20 | 8 |
+
+SOURCE is a folder with `train/CLASS` and `val/CLASS` or `test/CLASS`, or for Tiny ImageNet that of
+its authors.
 
 Stores and runs are in the folder --work. After an interrupt, run the same command again: it
 resumes. The table then has a row a run: what was swept, seed, error, cost in multiply-adds, and
@@ -96,7 +99,7 @@ def proxies(target: Recipe, every: dict[str, int], narrow_epochs: int, short_epo
 
 
 PLANS = {
-    "filters": Plan(
+    "clothing-10-filters": Plan(
         BuildOptions(size=(16,), filter=FILTERS),
         (Axis("filter", FILTERS), Axis("lr", (0.014, 0.02, 0.028, 0.04, 0.056))),
         4,
@@ -109,15 +112,15 @@ PLANS = {
             )
         },
     ),
-    "law": Plan(
+    "cifar-10-law": Plan(
         BuildOptions(size=(8, 16, 32)),
         (Axis("size", (8, 16, 32)), Axis("width", (0.5, 1)), Axis("lr", (*RATES[2:], 0.64))),
         4,
         {"all": Side(replace(SHORT, variant="32-box", epochs=2, batch_size=64), TENTH)},
     ),
-    "proxies": proxies(replace(DECAYED, epochs=11), {}, 8, 3),
-    "proxies-cifar": proxies(replace(DECAYED, epochs=8), TWENTIETH, 6, 2),
-    "rates": Plan(
+    "clothing-10-proxies": proxies(replace(DECAYED, epochs=11), {}, 8, 3),
+    "cifar-10-proxies": proxies(replace(DECAYED, epochs=8), TWENTIETH, 6, 2),
+    "tiny-imagenet-20-rates": Plan(
         BuildOptions(size=(16, 32)),
         (Axis("size", (16, 32)), Axis("lr", (0.32, 0.64))),
         2,
