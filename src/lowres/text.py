@@ -5,6 +5,8 @@ A missing or infinite number is written as a dash.
 
 from __future__ import annotations
 
+import csv
+import io
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -121,9 +123,18 @@ def visible(text: str) -> str:
     return CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
-def cell(value: object) -> object:
-    """Return a value for a CSV file: a text that would be a formula begins with an apostrophe."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
+def csv_bytes(rows: Iterable[Iterable[object]]) -> bytes:
+    """Return a CSV file in UTF-8; a text that would be a formula begins with an apostrophe."""
+
+    def cell(value: object) -> object:
+        return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
+
+    def line(row: Iterable[object]) -> str:
+        file = io.StringIO(newline="")
+        csv.writer(file).writerow(map(cell, row))  # with another end it leaves \r without quotes
+        return file.getvalue().removesuffix("\r\n") + "\n"
+
+    return "".join(map(line, rows)).encode(errors="backslashreplace")
 
 
 def without_folders(text: str, known: Iterable[str] = ()) -> str:

@@ -71,8 +71,6 @@ def _compare(
     pairs = open_pairs(path, against, variant)
     if out_file is not None and len(pairs) > 1:
         raise LowresError("--out takes one comparison: choose one by --variant")
-    if out_file is not None and not out_file.absolute().parent.is_dir():
-        raise LowresError(f"--out {out_file}: its folder does not exist")
     status = 0
     for one, other in pairs:
         comparison = compare_sets(one, other, splits=splits, track=track)

@@ -239,11 +239,13 @@ def _forecast(
 ) -> int:
     from lowres.study.chances import chances
     from lowres.study.forecast import forecast, lines
+    from lowres.training.execution import Execution
     from lowres.work.processes import LocalProcesses
 
     executor = make_executor(execution, sum(not draft.finished for draft in drafts))
     assert isinstance(executor, LocalProcesses)
-    out.lines(lines(forecast(store, drafts, executor, ("--device", execution.device), track=track)))
+    ways = Execution(device=execution.device, together=execution.together)
+    out.lines(lines(forecast(store, drafts, executor, ways, track=track)))
     images = store.splits.get(drafts[0].recipe.measured_split(store.splits), 0)
     out.lines(chances(drafts, images, noise) if images else ())
     return 0

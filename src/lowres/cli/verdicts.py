@@ -95,10 +95,11 @@ def judge(
         proxy = f"{first},{proxy}" if proxy else first
         target = f"{second},{target}" if target else second
     if proxy is None or target is None:
-        sides = ", ".join((*table.columns, *([table.fidelity] if table.fidelity else ())))
+        differ = [n for n in table.columns if len({row.decisions[n] for row in table.rows}) > 1]
+        sides = dict.fromkeys([*differ, *([table.fidelity] if table.fidelity else ())])
         raise StudyError(
             "name both sides, for example --proxy size=16 --target size=64; columns of "
-            f"{results} are {sides}"
+            f"{results} with several values are {', '.join(sides) or 'none'}"
         )
     found = judge_table(
         table,

@@ -42,7 +42,7 @@ _MISSING_NUMBERS = frozenset({"nan", "-1", "-1.0"})
 """Beside numbers, these mean no label: pandas writes NaN, and the Hub -1."""
 
 
-class Columns(NamedTuple):
+class ChosenColumns(NamedTuple):
     """The columns to read; the last two may be missing."""
 
     paths: str
@@ -149,7 +149,7 @@ def _left_out(folder: Path, found: Mapping[str, Sequence[Labelled]]) -> Iterator
             yield f"left out {child.name}: no table labels its images"
 
 
-def _choose(table: Path, reading: Reading) -> Columns:
+def _choose(table: Path, reading: Reading) -> ChosenColumns:
     """Choose the columns: those of the flags, else those whose names leave no doubt.
 
     Raises:
@@ -188,7 +188,7 @@ def _choose(table: Path, reading: Reading) -> Columns:
                 "COLUMN, or read the images without labels by --unlabelled"
             )
         labels = candidates[0]
-    return Columns(paths, labels, split)
+    return ChosenColumns(paths, labels, split)
 
 
 class _Row(NamedTuple):
