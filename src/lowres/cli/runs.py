@@ -63,7 +63,7 @@ def train(
     require("torch", "train")
     from lowres.networks import imported
     from lowres.training.device import local_device
-    from lowres.training.distributed import joined
+    from lowres.training.distributed import joined, launcher
     from lowres.training.run import Run, result_line
     from lowres.training.together import finish_all
 
@@ -82,7 +82,7 @@ def train(
         except KeyboardInterrupt:
             flags = imported.trust_flags(one.recipe for one in runs)
             again = ("lowres", "train", *(str(one.path) for one in runs), *flags)
-            raise KeyboardInterrupt(shlex.join(again)) from None
+            raise KeyboardInterrupt(shlex.join((*launcher(), *again))) from None
     errors = [end for end in ends if isinstance(end, Exception)]
     for one, end in zip(runs, ends, strict=True) if team.first else ():
         if isinstance(end, Exception):
