@@ -14,6 +14,7 @@ from lowres.errors import StudyError
 from lowres.report.reading import Row, fields_but, label, read_rows, swept_fields
 from lowres.statistics import Figure
 from lowres.statistics.time_to_error import first_at_most, time_to_error
+from lowres.variant import Variant
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,14 +92,22 @@ def of_rows(rows: Sequence[Row], swept: Sequence[str], error: float) -> list[Tim
 
 
 def soonest_of_each(times: Sequence[TimeToError], field: str) -> list[TimeToError]:
-    """Return the soonest configuration of each value of a field, on each variant.
+    """Return the soonest configuration of each value of a field, by variant and in epochs.
+
+    Within a variant the rates of an optimizer differ in epochs, and in seconds only by what else
+    the machine did. A configuration of which a run never reached the error comes last.
 
     Args:
         times: as `times_to_error` returns them.
         field: a swept field in words, such as optimizer.
     """
+
+    def place(one: TimeToError) -> tuple[int, float, float]:
+        epochs = math.inf if one.epochs.value is None else one.epochs.value
+        return Variant.parse(one.variant).size, epochs, -one.reached / one.runs
+
     first: dict[tuple[str, str], TimeToError] = {}
-    for one in times:
+    for one in sorted(times, key=place):
         if field in one.words:
             first.setdefault((one.variant, one.words[field]), one)
     return list(first.values())
