@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from scipy.stats import rankdata
+import numpy as np
+from numpy.typing import NDArray
 
 from lowres.report.analysis import Analysis
 from lowres.report.chart import Arrow, Band, Chart, Dots, Line, Mark, Scale, Series, Span, Style
@@ -79,6 +80,12 @@ def _error_text(error: float) -> str:
     return percent(error) if math.isfinite(error) else "diverged"
 
 
+def _ranks(errors: Sequence[float]) -> NDArray[np.float64]:
+    """Return ranks from 1, the mean of their places where errors are equal."""
+    places = np.sort(errors)
+    return (np.searchsorted(places, errors) + np.searchsorted(places, errors, "right") + 1) / 2
+
+
 def rank_charts(pairs: Sequence[JudgedPair]) -> list[Chart]:
     """Draw the ranks of configurations on proxy and target, a chart for each pair."""
     return [_rank_chart(pair, place) for place, pair in enumerate(pairs[:MOST], 1)]
@@ -86,7 +93,7 @@ def rank_charts(pairs: Sequence[JudgedPair]) -> list[Chart]:
 
 def _rank_chart(pair: JudgedPair, place: int) -> Chart:
     verdict, count = pair.verdict, len(pair.configurations)
-    x, y = (rankdata(errors) for errors in (pair.proxy_errors, pair.target_errors))
+    x, y = (_ranks(errors) for errors in (pair.proxy_errors, pair.target_errors))
     dots = []
     for n, configuration in enumerate(pair.configurations):
         on_proxy = f"{verdict.proxy} {_error_text(pair.proxy_errors[n])}, rank {x[n]:g}"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 from lowres.errors import StudyError
 from lowres.statistics.error_tables import Figure, Interval
@@ -82,5 +82,5 @@ def time_to_error(costs: Sequence[float], spread: Spread | None = None) -> Figur
         return Figure(math.exp(mean), None, "one run has no interval")
     if not spread.deviation:
         return Figure(math.exp(mean), None, "all runs have the same cost")
-    half = float(student.ppf(0.975, spread.freedom)) * spread.deviation / math.sqrt(len(found))
+    half = float(stdtrit(spread.freedom, 0.975)) * spread.deviation / math.sqrt(len(found))
     return Figure(math.exp(mean), Interval(math.exp(mean - half), math.exp(mean + half)))
