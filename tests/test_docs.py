@@ -221,34 +221,3 @@ def test_the_readme_quotes_the_verdict_of_the_page_of_results():
     page = (ROOT / "docs" / "results.md").read_text().replace("\n>  ", "")
     assert sentence in page
     assert sentence.startswith("size=8 stands in")
-
-
-def test_the_page_of_results_quotes_the_front_along_trainings():
-    import csv
-
-    from lowres.statistics.anytime_front import anytime_front
-
-    runs, costs = {}, {}
-    with (ROOT / "bench" / "results" / "tiny-imagenet-20-front.csv").open() as file:
-        for row in csv.DictReader(file):
-            key = f"{row['size']} px, {row['width']}, {row['lr']}"
-            runs.setdefault(key, {}).setdefault(row["seed"], []).append(float(row["error"]))
-            costs.setdefault(key, {})[row["epoch"]] = float(row["cost"])
-    names = list(runs)
-    front = anytime_front(
-        [list(costs[name].values()) for name in names],
-        [list(runs[name].values()) for name in names],
-        [name.rpartition(",")[0] for name in names],
-    )
-    found = {
-        f"| {names[one.configuration]}, {one.epoch} | {100 * one.error:.1f} "
-        f"[{100 * one.interval.low:.1f}, {100 * one.interval.high:.1f}] | {one.p:.2f} |"
-        for one in front
-    }
-    section = (ROOT / "docs" / "results.md").read_text().partition("## Size and width")[2]
-    quoted = re.findall(r"\| \d+ px, [^|]*\|[^|]*\|[^|]*\|", section.partition("\n## ")[0])
-    assert len(quoted) == 8
-    assert found >= set(quoted)
-    last = front[-1]
-    assert names[last.configuration] == "64 px, 1, 0.06"
-    assert max(one.cost for one in front if names[one.configuration].startswith("8 px")) < 6.8e10
