@@ -76,3 +76,13 @@ def test_the_proxies():
         verdict = judge_table(table, f"side={proxy}", "side=target", images=713).sentence()
         assert f"costs at most {loss} points" in verdict
         assert re.search(rf"\| {proxy}: [^|]*\|[^|]*\|[^|]*\|[^|]*\| {loss} \|", page())
+
+
+def test_rates_beyond_the_grid_of_tiny_imagenet():
+    whole = errors_of("tiny-imagenet-20-h100.csv", "size", "width", "lr")
+    beyond = errors_of("tiny-imagenet-20-rates.csv", "lr")
+    errors = {rate: whole["16", "1.0", rate] for rate in ("0.04", "0.08", "0.16")} | {
+        rate: beyond[(rate,)] for rate in ("0.32", "0.64")
+    }
+    cells = " | ".join(points(np.mean(list(runs.values()))) for runs in errors.values())
+    assert f"| 16 px, width 1 | {cells} |" in page()
