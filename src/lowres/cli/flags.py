@@ -118,10 +118,8 @@ def flags_of(record: type, group: Group, *, without: Collection[str] = (), **mor
             converter=comma_values if get_origin(hint) is tuple else None,
             negative=f"--no-{field.name.replace('_', '-')}" if default is True else None,
         )
-        if any(
-            get_origin(part) is Callable for part in get_args(hint)
-        ):  # in Python; a flag takes its name
-            hint = str
+        if any(get_origin(part) is Callable for part in get_args(hint)):
+            hint = str  # a flag takes the name of a function
         given.append((field.name, Annotated[hint | None, flag], None))
     names = {"__doc__": "", "__module__": __name__}
     made = make_dataclass("Given", given, frozen=True, kw_only=True, namespace=names)
@@ -154,8 +152,8 @@ else:
     decision of the authors' script but three: images are shuffled over all of train and not within
     its ten files, fewer images fill no batch, and devices with bfloat16 use it. paper-strict: these
     three, too. tensorflow-port: those of the same group's port. nas-bench-201: the training of
-    that benchmark on ImageNet16-120. fast: the
-    lowest error at equal cost that we measured (docs/recipes.md)."""
+    that benchmark on ImageNet16-120. fast: the lowest error at equal cost that we measured
+    (docs/recipes.md)."""
     RecipeFlags = flags_of(
         Recipe,
         Group("Recipe (defaults are those of paper)", sort_key=3),
