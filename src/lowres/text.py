@@ -9,7 +9,7 @@ import csv
 import io
 import math
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TypeGuard
 
 QUOTED = re.compile(r"(?<=['\"])~?/[^'\"\n]*(?=/[^'\"/\n]+['\"])")
@@ -75,6 +75,11 @@ def count(number: int, noun: str, plural: str = "") -> str:
         plural: its plural; `noun` with an s if empty.
     """
     return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
+
+
+def counts(numbers: Mapping[str, int]) -> str:
+    """Return how many there are of each name: `1,200 train, 50 val`."""
+    return ", ".join(f"{number:,} {name}" for name, number in numbers.items())
 
 
 def value(setting: object, digits: int = 6) -> str:

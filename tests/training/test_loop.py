@@ -24,7 +24,7 @@ from lowres.networks.make import make_network
 from lowres.networks.size import training_macs
 from lowres.recipe import Recipe, named_recipe
 from lowres.training import loop
-from lowres.training.evaluate import evaluate
+from lowres.training.evaluate import Evaluation, evaluate
 from lowres.training.execution import Execution
 from lowres.training.run import Run
 from lowres.training.session import Stop
@@ -351,8 +351,9 @@ class Fixed(nn.Module):
 def test_errors_equal_a_count_by_hand(store):
     loader = NumpyLoader(store, "8-box", "val", batch_size=5)
     logits = np.random.default_rng(0).normal(size=(12, 9)).astype(np.float32)
-    errors = evaluate(
-        Fixed(torch.from_numpy(logits)), TorchLoader(loader), torch.device("cpu"), torch.float32
+    model = Fixed(torch.from_numpy(logits))
+    [errors] = evaluate(
+        [Evaluation(model, TorchLoader(loader), torch.device("cpu"), torch.float32)]
     )
     labels = store.labels("val")
     ranks = (-logits).argsort(axis=1)

@@ -21,8 +21,9 @@ from lowres.formats.containers.rows import SUFFIXES, columns_of, rows_of
 from lowres.formats.folder import FolderSource
 from lowres.formats.indexing import Labelled, assembled
 from lowres.formats.names import SPLIT_NAMES, is_system, split_of
-from lowres.formats.source import Index, Reading, check_name
+from lowres.formats.source import Index, check_name
 from lowres.formats.unlabelled import UNLABELLED, unlabelled_index
+from lowres.reading import Reading
 
 PATH_COLUMNS = (
     "filename", "filepath", "file", "path", "paths", "imagepath", "imagefile", "imagename",

@@ -92,21 +92,37 @@ def packs(runs: Sequence[Run], execution: Execution) -> Iterator[list[Run]]:
     if len(runs) == 1:  # which records it in its directory if the device does not exist
         yield list(runs)
         return
-    device = choose_device(execution.device)
     groups: dict[tuple[Any, ...], list[Run]] = {}
     for run in runs:
-        record = run.recipe.to_record()
-        fixed = (repr(value) for name, value in record.items() if name not in DIFFERS)
-        groups.setdefault((run.store_digest, *fixed), []).append(run)
+        groups.setdefault((run.store_digest, *shape_of(run.recipe)), []).append(run)
     for group in groups.values():
-        size = execution.together
-        if size == "auto" and device.type == "cpu":
-            threads = execution.threads or torch.get_num_threads()
-            size = cpu_room(group[0].recipe, len(group), threads)
-        elif size == "auto":
-            size = gpu_room(group[0].recipe)
+        size = room(group[0].recipe, len(group), execution)
         for first in range(0, len(group), size):
             yield group[first : first + size]
+
+
+def shape_of(recipe: Recipe) -> tuple[str, ...]:
+    """Return what the runs of a pack must have in common."""
+    record = recipe.to_record()
+    return tuple(repr(value) for name, value in record.items() if name not in DIFFERS)
+
+
+def room(recipe: Recipe, runs: int, execution: Execution) -> int:
+    """Return how many runs a pack holds.
+
+    Args:
+        recipe: of one of them.
+        runs: the number of runs that could be a pack.
+        execution: device, threads and `together`.
+
+    Raises:
+        RunError: the device does not exist.
+    """
+    if execution.together != "auto":
+        return execution.together
+    if choose_device(execution.device).type == "cpu":
+        return cpu_room(recipe, runs, execution.threads or torch.get_num_threads())
+    return gpu_room(recipe)
 
 
 def cpu_room(recipe: Recipe, runs: int, threads: int) -> int:
