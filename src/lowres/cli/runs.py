@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
@@ -63,7 +64,7 @@ def train(
     require("torch", "train")
     from lowres.networks import imported
     from lowres.training.device import local_device
-    from lowres.training.distributed import joined
+    from lowres.training.distributed import joined, launcher
     from lowres.training.run import Run, result_line
     from lowres.training.together import finish_all
 
@@ -81,8 +82,8 @@ def train(
             ends = finish_all(runs, store=store, execution=chosen, team=team, track=track)
         except KeyboardInterrupt:
             flags = imported.trust_flags(one.recipe for one in runs)
-            again = command("train", *(one.path for one in runs), *flags)
-            raise KeyboardInterrupt(again) from None
+            again = ("lowres", "train", *(str(one.path) for one in runs), *flags)
+            raise KeyboardInterrupt(shlex.join((*launcher(), *again))) from None
     errors = [end for end in ends if isinstance(end, Exception)]
     for one, end in zip(runs, ends, strict=True) if team.first else ():
         if isinstance(end, Exception):

@@ -13,7 +13,6 @@ from lowres.cli.app import err, out
 from lowres.cli.execution import StudyExecution, StudyExecutionFlags, make_executor, workers_of
 from lowres.cli.flags import Commas, LocalPath, Quiet, Trusted, given_values, share_of_points
 from lowres.errors import StudyError
-from lowres.networks.imported import trust as trust_names
 from lowres.progress import shown, silent
 from lowres.study.results_table import ErrorUnit
 from lowres.text import command, count, duration
@@ -160,6 +159,7 @@ def decide(
         trust: Code that the study may import.
         quiet: Show no progress.
     """
+    from lowres.networks.imported import trust as trust_names
     from lowres.study.decide import decide as looks_of, default_sides
     from lowres.study.study import Study
 
