@@ -9,6 +9,7 @@ import csv
 import io
 import math
 import re
+import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TypeGuard
 
@@ -121,6 +122,11 @@ def visible(text: str) -> str:
     Names of files and classes may hold them, and a terminal would obey.
     """
     return CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def command(*words: object) -> str:
+    """Return a command of lowres, ready to be pasted into a shell."""
+    return shlex.join(("lowres", *map(str, words)))
 
 
 def csv_bytes(rows: Iterable[Iterable[object]]) -> bytes:

@@ -21,6 +21,7 @@ from lowres.cli.flags import (
 from lowres.cli.recipe_flags import RecipeFlags, recipe_of
 from lowres.errors import LowresError, RunBusyError, require
 from lowres.progress import shown, silent
+from lowres.text import command
 from lowres.training.execution import Execution
 from lowres.work.executor import BUSY_STATUS
 
@@ -90,7 +91,7 @@ def train(
                 out.print(f"{one.path}: {type(end).__name__}: {end}")
             continue
         out.print(result_line(end))
-        out.print(f"{one.path}: finished; for its curves, run: lowres report {one.path}")
+        out.print(f"{one.path}: finished; for its curves, run: {command('report', one.path)}")
     if errors and len(runs) == 1:
         raise errors[0]
     busy = errors and all(isinstance(error, RunBusyError) for error in errors)

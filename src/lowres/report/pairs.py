@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shlex
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -26,7 +25,7 @@ from lowres.statistics import (
 from lowres.statistics.answers import BANDS, SURE
 from lowres.statistics.posterior import FEW
 from lowres.study.validation_images import covariance
-from lowres.text import duration, number_or_word
+from lowres.text import command, duration, number_or_word
 from lowres.variant import Variant
 
 ONLY = "the only one"
@@ -258,7 +257,7 @@ def decide_command(study: str, rows: Sequence[Row], verdict: Verdict) -> str:
     # A pair of widths is named `16-box width 1`, `width 2`.
     widest = verdict.target.removeprefix("width ")
     sides = side(proxy, width), side(proxy if of_width else verdict.target, widest)
-    return shlex.join(["lowres", "decide", study, "--proxy", sides[0], "--target", sides[1]])
+    return command("decide", study, "--proxy", sides[0], "--target", sides[1])
 
 
 def _cells(groups: dict[str, list[Row]]) -> Iterator[tuple[str, int, float]]:
