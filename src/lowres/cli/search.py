@@ -24,6 +24,7 @@ from lowres.networks.imported import check_named, trust as trust_names, trust_gi
 from lowres.progress import shown, silent
 from lowres.study.search.plan import SearchPlan
 from lowres.study.search.space import Choice, sample
+from lowres.text import command
 
 if TYPE_CHECKING:
     from lowres.store.store import Store
@@ -108,15 +109,15 @@ def search(
                 executor, confirm, flags, workers=workers_of(executor), track=track
             )
     except KeyboardInterrupt:
-        again = f" --confirm {confirm}" if confirm else ""
-        raise KeyboardInterrupt(f"lowres search {planned.path}{again}") from None
+        again = ("--confirm", confirm) if confirm else ()
+        raise KeyboardInterrupt(command("search", planned.path, *again)) from None
     out.lines(lines(result))
     if result["best"] and "confirmation" not in result:
         out.print(
             "the best was chosen by its error with one seed, so this error is too low on average; "
-            f"for new seeds, run: lowres search {planned.path} --confirm 3"
+            f"for new seeds, run: {command('search', planned.path, '--confirm', '3')}"
         )
-    out.print(f"{planned.path}: finished; for its curves, run: lowres report {planned.path}")
+    out.print(f"{planned.path}: finished; for its curves, run: {command('report', planned.path)}")
     return int(result["best"] is None)
 
 

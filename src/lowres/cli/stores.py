@@ -16,6 +16,7 @@ from lowres.formats.source import Reading
 from lowres.progress import Track, shown, silent
 from lowres.store.manifest import FILE_NAME
 from lowres.store.options import BuildOptions, Working, class_names
+from lowres.text import command
 
 if TYPE_CHECKING:
     BuildFlags: TypeAlias = Any
@@ -255,7 +256,7 @@ def check(
     for line in found.lines():
         out.print(line)
     if out_file is None and (len(found.near) or len(found.copies)):
-        out.print(f"for a list of the pairs, run: lowres check {store} --out pairs.csv")
+        out.print(f"for a list of the pairs, run: {command('check', store, '--out', 'pairs.csv')}")
     return int(not found.sound)
 
 

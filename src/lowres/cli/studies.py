@@ -31,7 +31,7 @@ from lowres.networks.imported import (
 )
 from lowres.progress import shown, silent
 from lowres.recipe import Recipe, named_recipe
-from lowres.text import visible
+from lowres.text import command, visible
 
 if TYPE_CHECKING:
     from lowres.progress import Track
@@ -140,7 +140,8 @@ def study(
     again = "" if whole else f"; to try again, run: {_again(planned)}"
     out.print(
         f"{planned.path}: {summary.finished} of {len(planned.runs)} runs finished, "
-        f"{len(summary.failed)} failed{again}; for the results, run: lowres report {planned.path}"
+        f"{len(summary.failed)} failed{again}; for the results, run: "
+        f"{command('report', planned.path)}"
     )
     if whole and until_told:
         return decide(planned.path, execution=execution, quiet=quiet)
@@ -150,7 +151,7 @@ def study(
 def _again(planned: Study) -> str:
     """Return the command that resumes a study."""
     flags = trust_flags(run.recipe for run in planned.runs)
-    return shlex.join(("lowres", "study", str(planned.path), *flags))
+    return command("study", planned.path, *flags)
 
 
 def _refuse_contradictions(
@@ -203,8 +204,8 @@ def _wanted(
     count = planned.seeds if seeds is None else seeds
     if not (axes or planned.points or count):
         raise StudyError(
-            f"a study needs an axis; run, for example: lowres study {store.path} --axis "
-            f"lr=0.01,0.05; to train one network, run: lowres train {store.path}"
+            f"a study needs an axis; run, for example: {command('study', store.path)} --axis "
+            f"lr=0.01,0.05; to train one network, run: {command('train', store.path)}"
         )
     if count is not None and count < 1:
         raise StudyError(f"--seeds must be at least 1, was {count}")
@@ -224,13 +225,13 @@ def _print_commands(planned: Study, execution: StudyExecution) -> int:
     flags = ["--device", execution.device] if execution.device != "auto" else []
     flags += [] if execution.callback is None else ["--callback", execution.callback]
     flags += ["--threads", str(execution.threads)] if execution.threads is not None else []
-    commands = [shlex.join(command) for command in planned.commands(flags)]
-    if any("\n" in command or visible(command) != command for command in commands):
+    commands = [shlex.join(words) for words in planned.commands(flags)]
+    if any("\n" in line or visible(line) != line for line in commands):
         raise StudyError(
             f"the path of study {planned.path} has a control character: choose another --out"
         )
-    for command in commands:
-        out.print(command)
+    for line in commands:
+        out.print(line)
     return 0
 
 
@@ -277,4 +278,4 @@ def status(
     plans = {"study.json": "study", "search.json": "search", "recipe.json": "train"}
     verb = next((verb for plan, verb in plans.items() if (folder / plan).exists()), None)
     if verb and not all(one.state.finished for one in found):
-        out.print(f"to finish, run: lowres {verb} {folder}")
+        out.print(f"to finish, run: {command(verb, folder)}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
@@ -17,7 +16,7 @@ from lowres.errors import StudyError
 from lowres.networks.imported import trust as trust_names
 from lowres.progress import shown, silent
 from lowres.study.results_files import ErrorUnit
-from lowres.text import count, duration
+from lowres.text import command, count, duration
 
 if TYPE_CHECKING:
     from lowres.study.decide import Look
@@ -202,13 +201,13 @@ def decide(
     assert look.judgement is not None
     runs = count(look.added, "further run")
     if look.judgement.verdict.sure:
-        out.print(f"The answer is sure after {runs}. For the page, run: lowres report {path}")
+        out.print(f"The answer is sure after {runs}. For the page, run: {command('report', path)}")
         return 0
-    again = ["lowres", "decide", str(path), "--proxy", proxy, "--target", target]
-    again += ["--bearable", f"{bearable:g}"] if bearable is not None else []
-    command = shlex.join([*again, "--at-most", str(2 * at_most or 24)])
+    limit = ["--bearable", f"{bearable:g}"] if bearable is not None else []
+    limit += ["--at-most", str(2 * at_most or 24)]
+    again = command("decide", path, "--proxy", proxy, "--target", target, *limit)
     price = f" ({look.judgement.price})" if look.judgement.price else ""
-    out.print(f"The answer is not sure after {runs}. To add more{price}, run: {command}")
+    out.print(f"The answer is not sure after {runs}. To add more{price}, run: {again}")
     return 1
 
 

@@ -24,6 +24,7 @@ from lowres.study.judging import judge_table
 from lowres.study.results_of_runs import decisions, of_runs
 from lowres.study.results_table import Value
 from lowres.study.study import Study, cost as cost_of
+from lowres.text import command
 from lowres.training.run import RunSummary
 from lowres.work.executor import Executor
 from lowres.work.files import write_json
@@ -140,7 +141,7 @@ def decide(
             name, reason = next(iter(summary.failed.items()))
             raise StudyError(
                 f"{len(summary.failed)} runs of {study.path} failed, {name} first: {reason}; fix "
-                f"the cause and run lowres decide {study.path} again"
+                f"the cause and run {command('decide', study.path)} again"
             )
         added += len(look.next_runs)
 
