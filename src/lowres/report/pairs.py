@@ -23,7 +23,7 @@ from lowres.statistics import (
     pair_up,
     rank_correlation,
 )
-from lowres.statistics.answers import BANDS, SURE
+from lowres.statistics.answers import BANDS
 from lowres.statistics.posterior import FEW
 from lowres.study.validation_images import covariance
 from lowres.text import duration, number_or_word
@@ -239,8 +239,7 @@ def _pair_sentence(
 
 def too_few(verdict: Verdict) -> bool:
     """Return whether more configurations would make an answer sure, and more seeds would not."""
-    clear = verdict.p_bearable >= SURE or verdict.p_bearable < 1 - SURE
-    return clear and not verdict.sure and 0 < verdict.configurations < FEW
+    return verdict.few and not verdict.sure and verdict.configurations > 0
 
 
 def decide_command(study: str, rows: Sequence[Row], verdict: Verdict) -> str:

@@ -109,6 +109,11 @@ class Verdict:
         """Whether the answer is one of the two sure ones."""
         return self.answer in ("stands in", "does not stand in")
 
+    @property
+    def few(self) -> bool:
+        """Whether so few configurations trained that no further run makes the answer sure."""
+        return self.draws is None or len(self.draws.places) < FEW
+
     def sentence(self, choice: str, rival: str = "") -> str:
         """Return the answer in words.
 
@@ -116,7 +121,7 @@ class Verdict:
             choice: the proxy's choice, in words.
             rival: its strongest rival, in words.
         """
-        limit = f"{100 * self.bearable:.2g}"
+        limit = f"{100 * self.bearable:{'.3g' if self.given else '.2g'}}"
         limit += " point" if limit == "1" else " points"
         first = self.shortlists[0] if self.shortlists else None
         if self.answer == "cannot tell yet":
@@ -141,7 +146,7 @@ class Verdict:
         if rival and not self.sure:
             parts.append(f"Its strongest rival is {rival}.")
         if self.pairs[0]:
-            parts.append(f"{self.pairs[1]} of {self.pairs[0]} pairs are ranked alike.")
+            parts.append(f"{self.pairs[1]:,} of {self.pairs[0]:,} pairs are ranked alike.")
         few = ": so few that little is known" if 0 < self.configurations < FEW else ""
         what = count(self.configurations, "configuration")
         parts.append(f"{what} x {seeds_text(self.seeds)}{few}.")
