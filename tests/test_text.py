@@ -1,12 +1,14 @@
 """Numbers as text, the same in tables, messages and reports."""
 
 import math
+from pathlib import Path
 
 import pytest
 
 from lowres.text import (
     MISSING,
     cell,
+    command,
     count,
     duration,
     number,
@@ -28,6 +30,12 @@ def test_numbers_have_fixed_decimals_or_three_digits():
     assert number(None, 1) == number(math.inf, 1) == short(math.nan) == short(None) == MISSING
     assert short(0.012345) == "0.0123"
     assert short(123456) == "123,000"
+
+
+def test_commands_can_be_pasted_into_a_shell():
+    assert (
+        command("search", Path("my runs"), "--confirm", 3) == "lowres search 'my runs' --confirm 3"
+    )
 
 
 def test_shares_are_percent():

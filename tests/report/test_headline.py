@@ -57,7 +57,7 @@ def test_few_configurations_need_more_of_them_and_no_seeds(tmp_path):
     assert first.word == "Probably"
     assert first.sentence.endswith(" With fewer than 5 configurations no answer is sure.")
     assert first.next_command == "--axis lr=0.001,0.032,0.056,0.1,0.18,0.32,1"
-    assert few.pairs[0].sentence.endswith("command with 5 configurations or more.")
+    assert few.pairs[0].sentence.endswith("Next: run 5 configurations or more on both sides.")
 
 
 def test_a_best_learning_rate_at_the_edge_is_said(tmp_path, analysis):

@@ -226,9 +226,7 @@ def _pair_sentence(
     if saving is not None:
         parts.append(f"Its search takes {saving:.1f} times fewer operations.")
     if too_few(verdict):
-        parts.append(
-            f"Next: repeat the same lowres study command with {FEW} configurations or more."
-        )
+        parts.append(f"Next: run {FEW} configurations or more on both sides.")
     elif not verdict.sure and decide:
         parts.append(f"Next: 2 runs, about {duration(round_s)}: {decide(verdict)}")
     elif not verdict.sure:

@@ -137,9 +137,11 @@ class Verdict:
         parts = [opening]
         if first and first.most is not None and first.expected is not None:
             most, expected = (max(0.1, 100 * share) for share in (first.most, first.expected))
+            mean = f"expected {expected:.1f}{' or less' if expected == 0.1 else ''}"
+            if expected > most:  # few configurations: the rest of the draws is far worse
+                mean = f"the other 5 % are far worse: expected {expected:.1f}"
             parts.append(
-                f"Its choice ({choice}) costs at most {most:.1f} points of error "
-                f"(95 %; expected {expected:.1f}{' or less' if expected == 0.1 else ''})."
+                f"Its choice ({choice}) costs at most {most:.1f} points of error (95 %; {mean})."
             )
         elif self.choice is not None and self.answer == "does not stand in":
             parts.append(f"Its choice ({choice}) diverged on the target.")
