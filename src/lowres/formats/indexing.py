@@ -327,7 +327,7 @@ def _divided(
     """Put two parts in the place of a split, with a note of their sizes."""
     made = dict(zip(names, parts, strict=True))
     rest = {name: rows for name, rows in index.splits.items() if name != split} | made
-    order = ["train", "val", "test"]
+    order: tuple[str, ...] = ("train", "val", "test")
     splits = {name: rest[name] for name in order if name in rest}
     one, other = (f"{len(rows):,}" for rows in made.values())
     note = f"{split} is divided: {one} images are {names[0]}, {other} are {names[1]}"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 from lowres.errors import SourceError, StoreError, VariantError
-from lowres.formats.source import Reading
+from lowres.reading import Reading
 from lowres.resampling import MAX_PIXELS
 from lowres.variant import FILTERS, FITS, RULES, Depth, Filter, Fit, Rule, Variant
 from lowres.work.threads import available_cores

@@ -22,9 +22,10 @@ from numpy.typing import NDArray
 from lowres import formats
 from lowres.errors import SourceError, StoreError
 from lowres.formats.indexing import select_classes, split_by_file, split_by_hash, val_and_test
-from lowres.formats.source import Entry, Index, Reading, Source, file_stamp
+from lowres.formats.source import Entry, Index, Source, file_stamp
 from lowres.formats.unlabelled import index_of
 from lowres.imagenet import devkit_ids, expanded
+from lowres.reading import Reading
 from lowres.resampling.decode import background_of
 from lowres.store.manifest import FILE_NAME
 from lowres.store.options import DEFAULT_SIZES_PX, PRESETS, BuildOptions
