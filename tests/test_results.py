@@ -146,3 +146,13 @@ def test_the_order_of_optimizers():
         found = f"{time.value:.1f} [{time.interval.low:.1f}, {time.interval.high:.1f}]"
         cells.append(f"{found} (lr {rate})")
         assert f"| {' | '.join(cells)} |" in page()
+
+
+def test_rates_beyond_the_grid_of_tiny_imagenet():
+    whole = errors_of("tiny-imagenet-20-h100.csv", "size", "width", "lr")
+    beyond = errors_of("tiny-imagenet-20-rates.csv", "lr")
+    errors = {rate: whole["16", "1.0", rate] for rate in ("0.04", "0.08", "0.16")} | {
+        rate: beyond[(rate,)] for rate in ("0.32", "0.64")
+    }
+    cells = " | ".join(points(np.mean(list(runs.values()))) for runs in errors.values())
+    assert f"| 16 px, width 1 | {cells} |" in page()
