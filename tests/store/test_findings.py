@@ -345,7 +345,7 @@ def test_equal_images_across_splits_and_classes_are_noted(tmp_path):
     source = equal_set(tmp_path / "src", {"cat/9": 2, "dog/9": 7}, train)
     manifest = build(source, tmp_path / "store", BuildOptions(size=(4, 8)))
     assert manifest.findings == {"val also in train": 1, "in two classes": 2}
-    end = " (equal pixels at 8 px); for a list, run: lowres check"
+    end = " (equal pixels at 8 px); for a list, run: lowres check STORE"
     assert manifest.notes[-2:] == (
         f"duplicates: 1 of the 2 images of val are in train, too{end}",
         f"duplicates: 2 images in more than one class{end}",
