@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -43,6 +44,7 @@ def torchrun(*arguments):
 AVERAGES = ("inverse-deviation", "variance")
 PAIR = """
 import sys
+import time
 import warnings
 from pathlib import Path
 from lowres.training.distributed import joined
