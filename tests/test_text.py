@@ -36,6 +36,12 @@ def test_numbers_have_fixed_decimals_or_three_digits():
     assert short(123456) == "123,000"
 
 
+def test_commands_can_be_pasted_into_a_shell():
+    assert (
+        command("search", Path("my runs"), "--confirm", 3) == "lowres search 'my runs' --confirm 3"
+    )
+
+
 def test_shares_are_percent():
     assert percent(0.12345) == "12.35 %"
     assert percent(0.12345, 1) == "12.3 %"

@@ -105,6 +105,11 @@ def number_or_word(value: object) -> float | str:
     return float(value) if is_number(value) else str(value)
 
 
+def command(*words: object) -> str:
+    """Return a command of lowres to copy: words that a shell would split or change are quoted."""
+    return shlex.join(("lowres", *map(str, words)))
+
+
 def table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
     """Return rows of cells as lines with aligned columns, two spaces apart.
 
@@ -122,11 +127,6 @@ def visible(text: str) -> str:
     Names of files and classes may hold them, and a terminal would obey.
     """
     return CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
-
-
-def command(*words: object) -> str:
-    """Return a command of lowres, ready to be pasted into a shell."""
-    return shlex.join(("lowres", *map(str, words)))
 
 
 def csv_bytes(rows: Iterable[Iterable[object]]) -> bytes:

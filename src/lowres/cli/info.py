@@ -122,7 +122,8 @@ def _study(path: Path) -> Iterator[str]:
 def _search(path: Path) -> Iterator[str]:
     record = work_directory(path).read()
     rungs = zip(record["counts"], record["sizes"], strict=True)
-    yield f"search {path}: {', '.join(f'{n} configurations at {size} px' for n, size in rungs)}"
+    listed = ", ".join(f"{count(n, 'configuration')} at {size} px" for n, size in rungs)
+    yield f"search {path}: {listed}"
     for name, spec in record["space"].items():
         yield f"space {name}: {spec}"
     if (path / "result.json").exists():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
@@ -82,8 +81,8 @@ def train(
             ends = finish_all(runs, store=store, execution=chosen, team=team, track=track)
         except KeyboardInterrupt:
             flags = imported.trust_flags(one.recipe for one in runs)
-            again = ("lowres", "train", *(str(one.path) for one in runs), *flags)
-            raise KeyboardInterrupt(shlex.join((*launcher(), *again))) from None
+            again = command("train", *(one.path for one in runs), *flags)
+            raise KeyboardInterrupt(" ".join((*launcher(), again))) from None
     errors = [end for end in ends if isinstance(end, Exception)]
     for one, end in zip(runs, ends, strict=True) if team.first else ():
         if isinstance(end, Exception):

@@ -115,7 +115,7 @@ def search(
     if result["best"] and "confirmation" not in result:
         out.print(
             "the best was chosen by its error with one seed, so this error is too low on average; "
-            f"for new seeds, run: {command('search', planned.path)} --confirm 3"
+            f"for new seeds, run: {command('search', planned.path, '--confirm', '3')}"
         )
     out.print(f"{planned.path}: finished; for its curves, run: {command('report', planned.path)}")
     return int(result["best"] is None)

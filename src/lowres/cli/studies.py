@@ -124,6 +124,10 @@ def study(
         planned = Study.plan(out_directory, store, base, axes, points)
     if print_commands:
         return _print_commands(planned, ways)
+    if until_told:
+        from lowres.study.decide import default_sides
+
+        default_sides(planned)  # refuses a study of one size before hours of training
     executor = make_executor(ways, len(planned.runs))
     try:
         summary = planned.finish(
