@@ -147,6 +147,7 @@ def test_batches_are_sent_ahead_of_their_use():
     batches = streamed(IMAGES, rows, bounds, Counted(CPU))
     for number, batch in enumerate(batches):
         assert np.array_equal(batch, IMAGES[[9 - number]])
-        wait_until(lambda wanted=min(10, number + AHEAD): len(sent) >= wanted)
+        wanted = min(10, number + AHEAD)
+        wait_until(lambda wanted=wanted: len(sent) >= wanted)
         assert len(sent) <= number + 1 + AHEAD
     assert len(sent) == 10
