@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 from lowres.errors import StudyError
 from lowres.statistics.error_tables import Array, Interval, Places
@@ -109,7 +109,7 @@ def anytime_front(
         if epochs in pools:
             pool, freedom = pools[epochs]
             deviation = math.sqrt(float((pool[:, epoch] ** 2).mean()) / seeds)
-            half = float(student.ppf(0.975, freedom)) * deviation
+            half = float(stdtrit(freedom, 0.975)) * deviation
             interval = Interval(float(mean[at]) - half, float(mean[at]) + half)
         p = float((holders[:, by_cost_of_each[at]] == n).mean())
         found.append(FrontPoint(n, epoch + 1, float(cost[at]), float(mean[at]), interval, p))
