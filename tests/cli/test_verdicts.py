@@ -12,20 +12,13 @@ def test_the_verbs_decide_and_study_until_it_is_sure(call, store_path, tmp_path,
     path = tmp_path / "study"
     rates = ",".join(map(str, RATES))
     flags = [
-        "--axis",
-        "size=8,16",
-        "--axis",
-        f"lr={rates}",
-        "--width",
-        "1",
-        "--epochs",
-        "1",
-        "--batch-size",
-        "8",
+        *("--axis", "size=8,16", "--axis", f"lr={rates}", "--width", "1", "--epochs", "1"),
+        *("--batch-size", "8"),
     ]
     ended, text, _ = call("study", store_path, *flags, "--out", path, "--until-told", "--quiet")
     assert "after 5 runs of size=16: " in text
     assert ended == ("The answer is not sure" in text)
+    assert "with several values are size, lr, epochs\n" in call("judge", path)[2]
     planned = len(executor.trained)
     ended, text, _ = call("decide", path, "--dry-run", "--bearable", "0")
     assert ended == 0

@@ -9,8 +9,8 @@ import lowres
 from images import draw_image, encoded
 from lowres.errors import SourceError
 from lowres.formats import open_source
-from lowres.formats.source import Reading
 from lowres.formats.table import TableSource
+from lowres.reading import Reading
 from lowres.store.build import build
 from lowres.testing import SourceContract
 

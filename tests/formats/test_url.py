@@ -15,8 +15,8 @@ from lowres.errors import ImageError, MissingExtraError, SourceError
 from lowres.formats import open_source
 from lowres.formats.containers import remote
 from lowres.formats.containers.remote import Remote, url_of
-from lowres.formats.source import Reading
 from lowres.formats.url import UrlSource
+from lowres.reading import Reading
 from lowres.store.build import build
 from lowres.testing import SourceContract
 from packing import pack

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from lowres.cli.app import app
-from lowres.cli.flags import recipe_of
+from lowres.cli.recipe_flags import recipe_of
 from lowres.recipe import RECIPES, Recipe
 from lowres.report.analysis import analyse, main_pair
 from lowres.report.headline import headline, train_command

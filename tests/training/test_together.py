@@ -248,7 +248,7 @@ def test_a_pack_holds_equal_shapes_and_lengths(store, tmp_path, monkeypatch):
     found = list(packs(runs, Execution(device="cpu", together=3)))
     assert [[runs.index(run) for run in pack] for pack in found] == [[0, 1, 2], [4], [3], [5]]
     auto = dataclasses.replace(CPU, threads=1)
-    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(together, "available_cores", lambda: 2)
     assert list(map(len, packs(runs, auto))) == [2, 2, 1, 1], "two processes share each group"
     small = dataclasses.replace(TINY, batch_size=128, precision="bfloat16")
     assert [cpu_room(small, runs, 1) for runs in (2, 5, 9, 100)] == [1, 3, 4, 4], "512 images"

@@ -17,25 +17,12 @@ from typing import NoReturn, TextIO
 
 from rich.console import Console
 
-from lowres.cli import exports, reproduce, runs, search, stores, studies, verdicts
-from lowres.cli.app import app, err
+from lowres.cli.app import app, err, whole_help
 from lowres.errors import LowresError, RunBusyError, StoreBusyError, UntrustedError, reason
 from lowres.work.executor import BUSY_STATUS
-from lowres.work.files import NoLocksWarning
-
-__all__ = ["exports", "main", "reproduce", "runs", "search", "stores", "studies", "verdicts"]
 
 INTERRUPTED_STATUS = 130
 SHOW_WARNING = warnings.showwarning
-
-IN_ORDER = (
-    "build", "info", "verify", "check", "show", "export", "publish", "fid",
-    "train", "study", "status", "search", "report", "judge", "decide", "reproduce", "demo",
-)  # fmt: skip
-"""The verbs as the help lists them: in the order of the work."""
-
-for place, verb in enumerate(IN_ORDER):
-    app[verb].sort_key = place
 
 RESUMABLE = frozenset({"build", "train", "study", "decide", "search", "demo", "reproduce"})
 
@@ -64,10 +51,11 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     warnings.showwarning = _show_warning
     # Of the processes that torchrun started, the first one of each machine speaks.
     err.quiet = os.environ.get("LOCAL_RANK", "0") != "0"
-    for name in ("SIGTERM", "SIGHUP"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), _interrupt)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:  # as under nohup
+            signal.signal(number, _interrupt)
     try:
+        whole_help(words)
         status = app(words, console=Console()) or 0  # of the width that the screen has now
     except (RunBusyError, StoreBusyError) as error:
         err.print(f"lowres: {_indented(error)}")
@@ -107,7 +95,7 @@ def _show_warning(
     line: str | None = None,
 ) -> None:
     """Show a warning of lowres as a note, and any other as Python does."""
-    if category is NoLocksWarning:
+    if category.__module__.startswith("lowres."):
         err.print(f"note: {message}")
     else:
         SHOW_WARNING(message, category, filename, lineno, file, line)

@@ -14,10 +14,10 @@ from lowres.formats import open_source
 from lowres.formats.batches import BatchesSource
 from lowres.formats.ilsvrc import small_imagenet
 from lowres.formats.names import class_order
-from lowres.formats.source import Reading
 from lowres.formats.unlabelled import index_of
 from lowres.imagenet import devkit_ids
 from lowres.progress import Track, silent
+from lowres.reading import Reading
 from lowres.store.findings import class_line
 from lowres.store.options import preset_of
 from lowres.store.sample import described

@@ -7,18 +7,17 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 from cyclopts import Group
 
-from lowres.cli.app import TRAINING, app, out
+from lowres.cli.app import out
 from lowres.cli.execution import StudyExecution, StudyExecutionFlags, make_executor, workers_of
 from lowres.cli.flags import (
     LocalPath,
     Output,
     Quiet,
-    RecipeFlags,
     Trusted,
     flags_of,
     given_values,
-    recipe_of,
 )
+from lowres.cli.recipe_flags import RecipeFlags, recipe_of
 from lowres.errors import StudyError, require
 from lowres.networks.imported import check_named, trust as trust_names, trust_given
 from lowres.progress import shown, silent
@@ -33,7 +32,6 @@ else:
     SearchFlags = flags_of(SearchPlan, Group("What to search", sort_key=1), without=("base",))
 
 
-@app.command(group=TRAINING)
 def search(
     path: LocalPath,
     /,

@@ -1,25 +1,22 @@
-"""The verbs study and status."""
+"""The verb study."""
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from cyclopts import Parameter
-
-from lowres.cli.app import TRAINING, app, out
+from lowres.cli.app import out
 from lowres.cli.execution import StudyExecution, StudyExecutionFlags, make_executor, workers_of
 from lowres.cli.flags import (
     LocalPath,
     Output,
     Quiet,
-    RecipeFlags,
     Trusted,
     given_values,
 )
+from lowres.cli.recipe_flags import RecipeFlags
 from lowres.cli.verdicts import decide
 from lowres.errors import LowresError, StudyError, require
 from lowres.networks.imported import (
@@ -41,7 +38,6 @@ if TYPE_CHECKING:
     from lowres.training.run import RunSummary
 
 
-@app.command(group=TRAINING)
 def study(
     path: LocalPath,
     /,
@@ -243,38 +239,13 @@ def _forecast(
 ) -> int:
     from lowres.study.chances import chances
     from lowres.study.forecast import forecast, lines
+    from lowres.training.execution import Execution
     from lowres.work.processes import LocalProcesses
 
     executor = make_executor(execution, sum(not draft.finished for draft in drafts))
     assert isinstance(executor, LocalProcesses)
-    out.lines(lines(forecast(store, drafts, executor, ("--device", execution.device), track=track)))
+    ways = Execution(device=execution.device, together=execution.together)
+    out.lines(lines(forecast(store, drafts, executor, ways, track=track)))
     images = store.splits.get(drafts[0].recipe.measured_split(store.splits), 0)
     out.lines(chances(drafts, images, noise) if images else ())
     return 0
-
-
-@app.command(group=TRAINING)
-def status(
-    folder: LocalPath = Path("study"),
-    /,
-    *,
-    as_json: Annotated[bool, Parameter("--json")] = False,
-) -> None:
-    """Show how the runs of a study stand: finished, running, failed and why, and the time left.
-
-    Args:
-        folder: A study, a run, or any folder with runs below it.
-        as_json: Print it as JSON, with every run.
-    """
-    from lowres.study.status import lines, record, standings, summary
-
-    found = standings(folder)
-    if as_json:
-        out.print(json.dumps(record(folder, found), indent=2))
-        return
-    out.print(f"{folder}: {summary(found)}")
-    out.lines(f"  {line}" for line in lines(found))
-    plans = {"study.json": "study", "search.json": "search", "recipe.json": "train"}
-    verb = next((verb for plan, verb in plans.items() if (folder / plan).exists()), None)
-    if verb and not all(one.state.finished for one in found):
-        out.print(f"to finish, run: lowres {verb} {folder}")

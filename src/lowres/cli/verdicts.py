@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 from cyclopts import Parameter
 
 from lowres.call import split_at_commas
-from lowres.cli.app import TRAINING, app, err, out
+from lowres.cli.app import err, out
 from lowres.cli.execution import StudyExecution, StudyExecutionFlags, make_executor, workers_of
 from lowres.cli.flags import Commas, LocalPath, Quiet, Trusted, given_values, share_of_points
 from lowres.errors import StudyError
 from lowres.networks.imported import trust as trust_names
 from lowres.progress import shown, silent
-from lowres.study.results_files import ErrorUnit
+from lowres.study.results_table import ErrorUnit
 from lowres.text import count, duration
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 Names: TypeAlias = Annotated[tuple[str, ...], Commas]
 
 
-@app.command(group=TRAINING)
 def judge(
     results: LocalPath,
     target_results: LocalPath | None = None,
@@ -97,10 +96,11 @@ def judge(
         proxy = f"{first},{proxy}" if proxy else first
         target = f"{second},{target}" if target else second
     if proxy is None or target is None:
-        sides = ", ".join((*table.columns, *([table.fidelity] if table.fidelity else ())))
+        differ = [n for n in table.columns if len({row.decisions[n] for row in table.rows}) > 1]
+        sides = dict.fromkeys([*differ, *([table.fidelity] if table.fidelity else ())])
         raise StudyError(
             "name both sides, for example --proxy size=16 --target size=64; columns of "
-            f"{results} are {sides}"
+            f"{results} with several values are {', '.join(sides) or 'none'}"
         )
     found = judge_table(
         table,
@@ -126,7 +126,6 @@ def _columns_of(side: str | None) -> list[str]:
     return [part.partition("=")[0].strip() for part in split_at_commas(side or "")]
 
 
-@app.command(group=TRAINING)
 def decide(
     path: LocalPath = Path("study"),
     /,

@@ -21,8 +21,9 @@ from lowres.formats.containers.rows import SUFFIXES, columns_of, rows_of
 from lowres.formats.folder import FolderSource
 from lowres.formats.indexing import Labelled, assembled
 from lowres.formats.names import SPLIT_NAMES, is_system, split_of
-from lowres.formats.source import Index, Reading, check_name
+from lowres.formats.source import Index, check_name
 from lowres.formats.unlabelled import UNLABELLED, unlabelled_index
+from lowres.reading import Reading
 
 PATH_COLUMNS = (
     "filename", "filepath", "file", "path", "paths", "imagepath", "imagefile", "imagename",
@@ -41,7 +42,7 @@ _MISSING_NUMBERS = frozenset({"nan", "-1", "-1.0"})
 """Beside numbers, these mean no label: pandas writes NaN, and the Hub -1."""
 
 
-class Columns(NamedTuple):
+class ChosenColumns(NamedTuple):
     """The columns to read; the last two may be missing."""
 
     paths: str
@@ -148,7 +149,7 @@ def _left_out(folder: Path, found: Mapping[str, Sequence[Labelled]]) -> Iterator
             yield f"left out {child.name}: no table labels its images"
 
 
-def _choose(table: Path, reading: Reading) -> Columns:
+def _choose(table: Path, reading: Reading) -> ChosenColumns:
     """Choose the columns: those of the flags, else those whose names leave no doubt.
 
     Raises:
@@ -187,7 +188,7 @@ def _choose(table: Path, reading: Reading) -> Columns:
                 "COLUMN, or read the images without labels by --unlabelled"
             )
         labels = candidates[0]
-    return Columns(paths, labels, split)
+    return ChosenColumns(paths, labels, split)
 
 
 class _Row(NamedTuple):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import shlex
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import combinations
 from typing import Literal
@@ -173,6 +173,8 @@ def _judged(
         bearable=bearable,
         image_covariance=covariance([target[key] for key in common]),
     )
+    if kind == "width":  # nothing draws from them again: 1.4 MB a pair
+        verdict = replace(verdict, draws=None)
     in_words = tuple(key or ONLY for key in common)
     saving = _saving(proxy, target, common, verdict)
     round_s = 2 * mean([row.seconds for row in sides[1]])
@@ -290,19 +292,21 @@ def halved_sizes(
         size: grouped(by_size[size], lambda row: label(row.recipe, names))
         for size in sorted(by_size)
     }
-    common = list(cells[min(cells)].keys() & cells[target.size].keys())
+    smallest, on_target = cells[min(cells)], cells[target.size]
+    common = [key for key in pair.configurations if key in smallest and key in on_target]
+    common += [key for key in smallest if key in on_target and key not in common]
     if len(common) < FEWEST_TO_HALVE:
         return None
     sizes = [size for size in cells if all(key in cells[size] for key in common)]
-    rungs = [{key: cells[size][key] for key in sorted(common)} for size in sizes]
-    paired = [pair_up(_cells(rung), _cells(rungs[-1])) for rung in rungs]
-    axes = _axes([rungs[-1][str(key)][0].recipe for key in paired[0].configurations], names)
-    limit = pair.verdict.bearable
-    found = judge(paired[0].proxy, paired[0].target, axes=axes, bearable=limit).draws
+    rungs = [{key: cells[size][key] for key in common} for size in sizes]
+    tables = [pair_up(_cells(rung), _cells(rungs[-1])).proxy for rung in rungs]
+    axes = _axes([rungs[-1][key][0].recipe for key in common], names)
+    limit, found = pair.verdict.bearable, pair.verdict.draws
+    if tuple(common) != pair.configurations:
+        found = judge(tables[0], tables[-1], axes=axes, bearable=limit).draws
     if found is None:
         return None
     costs = [mean([row.flops or math.inf for key in common for row in rung[key]]) for rung in rungs]
-    tables = [one.proxy for one in paired]
     halved = halving(tables, found, limit, axes=axes, costs=costs, whole=costs[-1])
     listed = ", ".join(map(str, sizes))
     return HalvedSizes(tuple(sizes), halved, halved.sentence(f"{listed} px"))

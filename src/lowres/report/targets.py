@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +27,7 @@ class TimeToError:
         reached: those of them that reached the error after any epoch.
         epochs: geometric mean of the first epochs that reach it.
         seconds: the same of seconds of training, without evaluation.
+        words: the values of the swept fields in words, by field: its optimizer, for one.
     """
 
     configuration: str
@@ -35,6 +36,7 @@ class TimeToError:
     reached: int
     epochs: Figure
     seconds: Figure
+    words: Mapping[str, str]
 
 
 def times_to_error(folder: Path | str, error: float) -> list[TimeToError]:
@@ -60,6 +62,11 @@ def of_rows(rows: Sequence[Row], swept: Sequence[str], error: float) -> list[Tim
     if not 0 <= error <= 1:
         raise StudyError(f"the error to reach must be a share from 0 to 1, was {error:g}")
     names = fields_but(swept) or ("variant",)
+    worded = [
+        name
+        for name in fields_but(swept, "variant")
+        if isinstance(getattr(rows[0].recipe, name), str)
+    ]
     groups: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
         if row.finished:
@@ -72,6 +79,7 @@ def of_rows(rows: Sequence[Row], swept: Sequence[str], error: float) -> list[Tim
             TimeToError(
                 name, of[0].recipe.variant, len(of), reached,
                 time_to_error(epochs), time_to_error(seconds),
+                {field: getattr(of[0].recipe, field) for field in worded},
             )
         )  # fmt: skip
 
@@ -80,6 +88,20 @@ def of_rows(rows: Sequence[Row], swept: Sequence[str], error: float) -> list[Tim
         return (math.inf if value is None else value), -one.reached / one.runs
 
     return sorted(found, key=soonest)
+
+
+def soonest_of_each(times: Sequence[TimeToError], field: str) -> list[TimeToError]:
+    """Return the soonest configuration of each value of a field, on each variant.
+
+    Args:
+        times: as `times_to_error` returns them.
+        field: a swept field in words, such as optimizer.
+    """
+    first: dict[tuple[str, str], TimeToError] = {}
+    for one in times:
+        if field in one.words:
+            first.setdefault((one.variant, one.words[field]), one)
+    return list(first.values())
 
 
 def _first(row: Row, error: float) -> tuple[float, float]:

@@ -13,7 +13,7 @@ from lowres.statistics.error_tables import TAILS, Figure, Interval
 from lowres.statistics.optimum import Optimum
 from lowres.text import count
 
-stats = require("scipy.stats", "study")
+special = require("scipy.special", "study")
 
 FEWEST_SIZES = 3
 """Sizes with a fitted optimum from which a law is fitted: two sizes fit any law."""
@@ -125,7 +125,7 @@ def learning_rate_law(
     def terms(size: float, width: float) -> list[float]:
         return [1.0, math.log2(size), *([math.log2(width)] if several else [])]
 
-    z = float(stats.norm.ppf(TAILS[1]))
+    z = float(special.ndtri(TAILS[1]))
     x = np.array([terms(size, width) for size, width, *_ in known])
     y = np.array([rate for _, _, rate, _ in known])
     deviation = np.array([math.log10(found.high / found.low) / (2 * z) for *_, found in known])
@@ -139,7 +139,7 @@ def learning_rate_law(
     left = float((((y - x @ fitted) / deviation) ** 2).sum())
     reach = z
     if freedom and left > freedom:  # the deviation itself is then estimated
-        reach = float(stats.t.ppf(TAILS[1], freedom)) * math.sqrt(left / freedom)
+        reach = float(special.stdtrit(freedom, TAILS[1])) * math.sqrt(left / freedom)
 
     def figure(place: int) -> Figure:
         value, width = float(fitted[place]), reach * math.sqrt(covariance[place, place])

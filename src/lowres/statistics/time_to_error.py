@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 from lowres.errors import StudyError
 from lowres.statistics.error_tables import Figure, Interval
@@ -49,5 +49,5 @@ def time_to_error(costs: Sequence[float]) -> Figure:
         return Figure(math.exp(mean), None, "one run has no interval")
     if not logs.std():
         return Figure(math.exp(mean), None, "all runs have the same cost")
-    half = float(student.ppf(0.975, len(logs) - 1) * logs.std(ddof=1) / math.sqrt(len(logs)))
+    half = float(stdtrit(len(logs) - 1, 0.975) * logs.std(ddof=1) / math.sqrt(len(logs)))
     return Figure(math.exp(mean), Interval(math.exp(mean - half), math.exp(mean + half)))

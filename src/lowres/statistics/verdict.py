@@ -19,6 +19,7 @@ from lowres.errors import StudyError
 from lowres.statistics.answers import SURE, Answer, FieldVerdict, answer_of, carried_fields
 from lowres.statistics.error_tables import Array, checked, has_runs
 from lowres.statistics.finite_images import on_new_images
+from lowres.statistics.order import ValueOrder, value_orders
 from lowres.statistics.posterior import FEW, MOST, Posterior, axis_distances, posterior
 from lowres.text import count
 
@@ -79,6 +80,7 @@ class Verdict:
         smooth: whether neighbours informed each other.
         fields: for each swept field whether the proxy's best value carries over; empty without a
             posterior.
+        orders: for each field in words with 3 to 12 values whether the proxy's order of them holds.
         reason: why there is no posterior; empty where there is one.
         most_new: as `most` of the proxy's best, on new validation images; None if not known.
         draws: of the target's true errors; None where `reason` says why. Records omit them.
@@ -100,6 +102,7 @@ class Verdict:
     noise: float | None
     smooth: bool
     fields: tuple[FieldVerdict, ...]
+    orders: tuple[ValueOrder, ...]
     reason: str
     most_new: float | None = None
     draws: Posterior | None = field(default=None, repr=False, compare=False)
@@ -250,6 +253,7 @@ def judge(
         noise=found.noise if found else None,
         smooth=bool(found and found.smooth),
         fields=carried_fields(axes, order[0], second, found, bearable) if found and order else (),
+        orders=value_orders(axes, order, y, found, bearable) if found else (),
         reason=reason,
         most_new=_most_new(order[:1], found, image_covariance) if regrets is not None else None,
         draws=found,

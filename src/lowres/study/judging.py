@@ -32,8 +32,6 @@ from lowres.study.results_table import (
 from lowres.study.validation_images import covariance, image_findings
 from lowres.text import duration
 
-stats = require("scipy.stats", "study")
-
 ROUND = 2
 """Runs that are proposed where the answer is not sure: one of the choice, one of its rival."""
 
@@ -226,6 +224,7 @@ def _scores(
     both = np.isfinite(values) & np.isfinite(errors)
     if len(values) > 1 and np.ptp(values[both]) == 0:
         raise StudyError(f"--metric {text}: {name} is {values[both][0]:g} in all runs of the proxy")
+    stats = require("scipy.stats", "study")  # imported only here: it takes a second
     alike = stats.kendalltau(values[both], errors[both]).statistic  # nan where all are equal
     if not direction and alike < 0:
         raise StudyError(

@@ -9,20 +9,25 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from lowres.errors import StudyError, nearest, reason, require
 from lowres.study.results_of_runs import of_runs
-from lowres.study.results_table import COST, SEED, Point, ResultsTable, Row, Value, value_of
+from lowres.study.results_table import (
+    COST,
+    SEED,
+    ErrorUnit,
+    Point,
+    ResultsTable,
+    Row,
+    Value,
+    value_of,
+)
 from lowres.text import value as setting_text
 
 if TYPE_CHECKING:
     from optuna.study._frozen import FrozenStudy
     from optuna.trial import FrozenTrial
-
-ErrorUnit = Literal["share", "percent", "accuracy", "accuracy-percent"]
-"""What the column of errors holds. share: error from 0 to 1. percent: error from 0 to 100.
-accuracy: the share that is right. accuracy-percent: the same from 0 to 100."""
 
 ERROR = "error"
 FIRST_JOURNAL_BYTES = b'{"op_code"'

@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import NoReturn, TypeAlias
+from typing import Literal, NoReturn, TypeAlias
 
 from lowres.call import one_spelling, split_at_commas
 from lowres.errors import StudyError, nearest
@@ -23,6 +23,10 @@ SOURCE = "source"
 
 Value: TypeAlias = float | str
 Side: TypeAlias = dict[str, Value]
+
+ErrorUnit = Literal["share", "percent", "accuracy", "accuracy-percent"]
+"""What the column of errors holds. share: error from 0 to 1. percent: error from 0 to 100.
+accuracy: the share that is right. accuracy-percent: the same from 0 to 100."""
 
 
 @dataclass(frozen=True, slots=True)

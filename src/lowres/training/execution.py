@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from lowres.errors import RunError
-from lowres.training.run import Run
+
+if TYPE_CHECKING:
+    from lowres.training.run import Run
 
 Compile = Literal["auto", "on", "off"]
 CudaGraph = Literal["auto", "on", "off"]
 Loading = Literal["auto", "resident", "streamed"]
 Log = Literal["jsonl", "tensorboard"]
-Callback: TypeAlias = Callable[[Run, dict[str, Any]], object]
+if TYPE_CHECKING:
+    Callback: TypeAlias = Callable[[Run, dict[str, Any]], object]
+else:  # the flags of the command line are made without an import of NumPy
+    Callback = Callable[..., object]
 """What is called after each epoch and at the end (`trackers.py`)."""
 
 

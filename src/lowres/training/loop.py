@@ -140,7 +140,7 @@ def finish_pack(
         try:
             for step, result in _train(steps, execution.log, track if team.first else silent):
                 ends[step.session.run.path] = result
-        except Exception as error:  # noqa: BLE001  as above; it ends all that are still trained
+        except Exception as error:  # noqa: BLE001  of any of them; it ends all
             for run in runs:
                 if run.path not in ends:
                     ends[run.path] = _failed(run, error, team)

@@ -61,13 +61,16 @@ class Stop:
     def listening(self) -> Iterator[None]:
         """Note SIGINT and SIGTERM instead of ending at once; a second signal ends at once.
 
-        Python delivers signals to the main thread; in other threads this does nothing.
+        Python delivers signals to the main thread; in other threads this does nothing. A signal
+        that this process ignores stays ignored, as SIGINT is in the background of a script.
         """
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        numbers = (signal.SIGINT, signal.SIGTERM)
-        before = {number: signal.signal(number, self._note) for number in numbers}
+        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        before = {number: had for number, had in before.items() if had != signal.SIG_IGN}
+        for number in before:
+            signal.signal(number, self._note)
         try:
             yield
         finally:

@@ -1,0 +1,78 @@
+"""The page of results quotes what lowres says of the tables in bench/results."""
+
+import csv
+import re
+from collections import defaultdict
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lowres.statistics.paired import compare_values
+from lowres.study.judging import judge_table
+from lowres.study.results_files import Columns, read_results
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE, TABLES = ROOT / "docs" / "results.md", ROOT / "bench" / "results"
+
+pytestmark = pytest.mark.skipif(not PAGE.exists(), reason="the documents are not here")
+
+
+@cache
+def page():
+    """Return the page in one line, without the marks of quotations."""
+    text = re.sub(r"\n> (?:- )?", "\n", PAGE.read_text())
+    return " ".join(text.split())
+
+
+def errors_of(name, *columns):
+    """Return the errors of each combination of values of some columns, by seed."""
+    found = defaultdict(dict)
+    with (TABLES / name).open() as file:
+        for row in csv.DictReader(file):
+            found[tuple(row[column] for column in columns)][row["seed"]] = float(row["error"])
+    return found
+
+
+def points(share):
+    return f"{100 * share:.1f}"
+
+
+def test_the_verdicts_on_sizes():
+    table = read_results(TABLES / "tiny-imagenet-20-h100.csv", Columns())
+    assert judge_table(table, "size=8", "size=64", images=1000).sentence() in page()
+    table = read_results(TABLES / "cifar-10.csv", Columns(axes=("width", "lr"), sides=("size",)))
+    assert judge_table(table, "size=8", "size=32", images=10_000).sentence() in page()
+
+
+def test_the_filters():
+    errors = errors_of("clothing-10-filters.csv", "filter", "lr")
+    names = ["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"]
+    rates = sorted({rate for _, rate in errors})
+    seeds = sorted({seed for runs in errors.values() for seed in runs})
+    table = np.array([[[errors[n, r].get(s, np.nan) for s in seeds] for r in rates] for n in names])
+    comparison = compare_values(table, names)
+    (found,) = comparison.findings
+    assert found.first == "nearest"
+    low, high = points(found.interval.low), points(found.interval.high)
+    assert f"by {points(found.mean)} [{low}, {high}] points" in page()
+    others = [pair for pair in comparison.differences if "nearest" not in (pair.first, pair.second)]
+    assert not any(pair.sure for pair in others)
+    most = max(max(-pair.interval.low, pair.interval.high) for pair in others)
+    assert f"no other two differ by more than {points(most)} points" in page()
+    reach = max(pair.interval.high - pair.mean for pair in others)
+    assert f"{comparison.blocks} runs of each" in page()
+    assert f"known to ± {points(reach)} points" in page()
+    means = np.nanmean(table, axis=(1, 2))
+    listed = ", ".join(f"{n} {points(mean)}" for n, mean in zip(names, means, strict=True))
+    assert f"Mean top-1 error, %: {listed}" in page()
+
+
+def test_the_proxies():
+    columns = Columns(axes=("lr", "weight_decay"), sides=("side",))
+    table = read_results(TABLES / "clothing-10-proxies.csv", columns)
+    for proxy, loss in (("size", "2.0"), ("width", "1.9"), ("epochs", "1.9"), ("images", "5.1")):
+        verdict = judge_table(table, f"side={proxy}", "side=target", images=713).sentence()
+        assert f"costs at most {loss} points" in verdict
+        assert re.search(rf"\| {proxy}: [^|]*\|[^|]*\|[^|]*\|[^|]*\| {loss} \|", page())
