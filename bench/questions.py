@@ -4,11 +4,11 @@
 
 | STUDY | what | SOURCE | runs |
 |---|---|---|---|
-| clothing-10-filters | six filters at 16 px | clothing-10 | 90 |
-| cifar-10-law | best learning rates over size and width | CIFAR-10, a part | 120 |
+| clothing-10-filters | six filters at 16 px | clothing-10 | 120 |
+| cifar-10-law | best learning rates over size and width | CIFAR-10, a part | 240 |
 | clothing-10-proxies | four proxies of equal cost | clothing-10 | 180 |
 | cifar-10-proxies | the same | CIFAR-10, a part | 180 |
-| tiny-imagenet-20-rates | learning rates above 0.16 | Tiny ImageNet-20 | 8 |
+| tiny-imagenet-20-rates | learning rates above 0.16 | Tiny ImageNet-20 | 4 |
 
 SOURCE is a folder with `train/CLASS` and `val/CLASS` or `test/CLASS`, or for Tiny ImageNet that of
 its authors.
@@ -39,6 +39,7 @@ from lowres.store.store import open_store
 from lowres.study.axes import Axis
 from lowres.study.results_of_runs import decisions
 from lowres.study.study import Study
+from lowres.text import value as value_text
 from lowres.variant import FILTERS
 from lowres.work.processes import LocalProcesses
 
@@ -115,16 +116,16 @@ PLANS = {
     "cifar-10-law": Plan(
         BuildOptions(size=(8, 16, 32)),
         (Axis("size", (8, 16, 32)), Axis("width", (0.5, 1)), Axis("lr", (*RATES[2:], 0.64))),
-        4,
+        8,
         {"all": Side(replace(SHORT, variant="32-box", epochs=2, batch_size=64), TENTH)},
     ),
     "clothing-10-proxies": proxies(replace(DECAYED, epochs=11), {}, 8, 3),
     "cifar-10-proxies": proxies(replace(DECAYED, epochs=8), TWENTIETH, 6, 2),
     "tiny-imagenet-20-rates": Plan(
-        BuildOptions(size=(16, 32)),
-        (Axis("size", (16, 32)), Axis("lr", (0.32, 0.64))),
+        BuildOptions(size=(16,)),
+        (Axis("size", (16,)), Axis("lr", (0.32, 0.64))),
         2,
-        {"all": Side(Recipe(variant="32-box", width=1, blocks=1, epochs=10))},
+        {"all": Side(Recipe(variant="16-box", width=1, blocks=1, epochs=10))},
     ),
 }  # fmt: skip
 
@@ -185,14 +186,14 @@ def made_store(source: Path, work: Path, options: BuildOptions, every: Mapping[s
 def table_of(study: Study, columns: list[str]) -> list[dict[str, object]]:
     """Return a row for each run, in the order of the columns."""
     rows = []
-    for one in study.summaries():
-        known = decisions(one.recipe)
-        row: dict[str, object] = {name: known[name] for name in columns}
+    runs = [(decisions(one.recipe), one) for one in study.summaries()]
+    for known, one in sorted(runs, key=lambda run: [run[0][name] for name in columns]):
+        row: dict[str, object] = {name: value_text(known[name]) for name in columns}
         error = one.result["top1_error"]
         row["error"] = math.inf if error is None else round(error, 6)
         row["cost"] = one.result["train_macs"]
         rows.append(row)
-    return sorted(rows, key=lambda row: [row[name] for name in columns])
+    return rows
 
 
 if __name__ == "__main__":
