@@ -34,8 +34,9 @@ unknown amount; with 0, intervals of leaning curves contain their optima in few 
 
 MISFIT = 0.4
 """How far a fit may miss the optimum of a curve that is no cubic, in spacings of the grid, or in
-halves of the reach of the fit if these are larger. More seeds do not help. With 1/3, 88 % of intervals contain the optimum of a saturating dip whose right
-side is 0.64 as wide as the left, with five learning rates."""
+halves of the reach of the fit if these are larger. More seeds do not help. With 1/3, 88 % of
+intervals contain the optimum of a saturating dip whose right side is 0.64 as wide as the left, with
+five learning rates."""
 
 LEAST_VARIANCE = 1e-10
 """Of a run's error, so that errors without noise have a weight: (half an image of 50,000)^2."""
@@ -94,12 +95,12 @@ def optimum(learning_rates: ArrayLike, errors: ArrayLike) -> Optimum:
     """Fit the optimum of error over log10 learning rate.
 
     The estimate is of the learning rate with the least true error (mean over all seeds). A parabola
-    that may lean is fitted to the best learning rate, two neighbours on either side, and all
-    within a factor of 5.7: a cubic whose last coefficient is normal around 0, `LEAN` times the curvature. The interval
-    contains all learning rates whose slope does not differ from 0 significantly (Fieller), with t
-    for the noise pooled over all learning rates that trained; with one seed, for the residuals of a
-    parabola. Its ends then move away in quadrature by `MISFIT` spacings of the grid or halves of
-    the fit's reach, because no curve is a cubic.
+    that may lean is fitted to the best learning rate, two neighbours on either side, and all within
+    a factor of 5.7: a cubic whose last coefficient is normal around 0, `LEAN` times the curvature.
+    The interval contains all learning rates whose slope does not differ from 0 significantly
+    (Fieller), with t for the noise pooled over all learning rates that trained; with one seed, for
+    the residuals of a parabola. Its ends then move away in quadrature by `MISFIT` spacings of the
+    grid or halves of the fit's reach, because no curve is a cubic.
 
     Args:
         learning_rates: `(L,)`, above 0, rising.
