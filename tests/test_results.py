@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lowres.statistics.optimum import optimum
 from lowres.statistics.paired import compare_values
 from lowres.study.judging import judge_table
 from lowres.study.results_files import Columns, read_results
@@ -86,3 +87,28 @@ def test_rates_beyond_the_grid_of_tiny_imagenet():
     }
     cells = " | ".join(points(np.mean(list(runs.values()))) for runs in errors.values())
     assert f"| 16 px, width 1 | {cells} |" in page()
+
+
+def test_the_law_of_the_learning_rate():
+    columns = Columns(axes=("width", "lr"), sides=("size",))
+    judged = judge_table(
+        read_results(TABLES / "cifar-10-law.csv", columns), "size=8", "size=32", images=2000
+    )
+    assert judged.law is not None
+    assert judged.law.sentence().partition("; at ")[0] in page()
+    assert judged.sentence() in page()
+    (of_rate,) = (each for each in judged.verdict.fields if each.field == "lr")
+    assert of_rate.sentence().partition("; best")[0] in page()
+    curves = defaultdict(dict)
+    for (size, width, rate), runs in errors_of("cifar-10-law.csv", "size", "width", "lr").items():
+        curves[size, width][float(rate)] = list(runs.values())
+    for (size, width), curve in curves.items():
+        most = max(map(len, curve.values()))
+        table = [runs + [np.nan] * (most - len(runs)) for _, runs in sorted(curve.items())]
+        found = optimum(sorted(curve), table)
+        best = f"{found.lr:.2g}"
+        if found.interval:
+            best += f" [{found.interval.low:.2g}, {found.interval.high:.2g}]"
+        means = " | ".join(points(np.mean(curve[rate])) for rate in sorted(curve))
+        row = f"| {float(size):g} px, width {float(width):g} | {means} | {best} |"
+        assert row in page()

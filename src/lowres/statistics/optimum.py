@@ -23,9 +23,9 @@ from lowres.statistics.error_tables import (
 special = require("scipy.special", "study")
 
 REACH, REACH_DECADES = 2, 0.76
-"""A fit sees so many learning rates on either side of the best one, and all within so many decades:
-a factor of 5.7. With one on either side the lean of the curve is not visible; farther away no curve
-is a parabola. Two steps of a finer grid see too little of the curve, and most fits have no end."""
+"""A fit sees this number of learning rates on either side of the best one, and all within this
+number of decades, a factor of 5.7. With one on either side the lean of the curve is not visible;
+farther away no curve is a parabola. Two steps of a finer grid show too little of its curvature."""
 
 LEAN = 0.6
 """How much a curve may lean, in curvatures a decade: the standard deviation of the cubic
