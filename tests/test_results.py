@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lowres.statistics.anytime_front import anytime_front
 from lowres.statistics.optimum import optimum
 from lowres.statistics.paired import compare_values
+from lowres.statistics.time_to_error import first_at_most, pooled_spread, time_to_error
 from lowres.study.judging import judge_table
 from lowres.study.results_files import Columns, read_results
 
@@ -77,6 +79,69 @@ def test_the_proxies():
         verdict = judge_table(table, f"side={proxy}", "side=target", images=713).sentence()
         assert f"costs at most {loss} points" in verdict
         assert re.search(rf"\| {proxy}: [^|]*\|[^|]*\|[^|]*\|[^|]*\| {loss} \|", page())
+
+
+def test_the_front_along_trainings():
+    runs, costs = defaultdict(lambda: defaultdict(list)), defaultdict(dict)
+    with (TABLES / "tiny-imagenet-20-front.csv").open() as file:
+        for row in csv.DictReader(file):
+            key = f"{row['size']} px, {row['width']}, {row['lr']}"
+            runs[key][row["seed"]].append(float(row["error"]))
+            costs[key][row["epoch"]] = float(row["cost"])
+    names = list(runs)
+    front = anytime_front(
+        [list(costs[name].values()) for name in names],
+        [list(runs[name].values()) for name in names],
+        [name.rpartition(",")[0] for name in names],
+    )
+    found = {
+        f"| {names[one.configuration]}, {one.epoch} | {points(one.error)} "
+        f"[{points(one.interval.low)}, {points(one.interval.high)}] | {one.p:.2f} |"
+        for one in front
+    }
+    section = PAGE.read_text().partition("## Size and width")[2].partition("\n## ")[0]
+    quoted = re.findall(r"\| \d+ px, [^|]*\|[^|]*\|[^|]*\|", section)
+    assert len(quoted) == 8
+    assert found >= set(quoted)
+    assert max(one.cost for one in front if names[one.configuration].startswith("8 px")) < 6.8e10
+
+
+def test_the_order_of_optimizers():
+    name = "tiny-imagenet-20-optimizers.csv"
+    table = read_results(TABLES / name, Columns(axes=("optimizer", "lr"), sides=("size",)))
+    judged = judge_table(table, "size=16", "size=64", images=1000)
+    [order] = judged.verdict.orders
+    [field] = [one for one in judged.verdict.fields if one.field == "optimizer"]
+    for sentence in (judged.sentence(), field.sentence(), order.sentence()):
+        assert sentence in page()
+    errors, firsts = errors_of(name, "size", "optimizer", "lr"), defaultdict(list)
+    with (TABLES / name).open() as file:
+        for row in csv.DictReader(file):
+            place = first_at_most([float(one) for one in row["epoch_errors"].split()], 0.72)
+            epochs = np.inf if place is None else place + 1.0
+            firsts[row["size"], row["optimizer"], row["lr"]].append(epochs)
+    spread = pooled_spread(firsts.values())
+    for value, error, ends in zip(order.values, order.errors, order.intervals, strict=True):
+        cells = [value]
+        for size in ("16", "64"):
+            means = {
+                rate: np.mean(list(runs.values()))
+                for (of, optimizer, rate), runs in errors.items()
+                if (of, optimizer) == (size, value)
+            }
+            rate = min(means, key=means.get)
+            cells.append(f"{points(means[rate])} (lr {rate})")
+        cells.append(f"{points(error)} [{points(ends.low)}, {points(ends.high)}]")
+        times = [
+            (time_to_error(epochs, spread), rate)
+            for (size, optimizer, rate), epochs in firsts.items()
+            if (size, optimizer) == ("64", value)
+        ]
+        known = [(time, rate) for time, rate in times if time.value]
+        time, rate = min(known, key=lambda one: one[0].value)
+        found = f"{time.value:.1f} [{time.interval.low:.1f}, {time.interval.high:.1f}]"
+        cells.append(f"{found} (lr {rate})")
+        assert f"| {' | '.join(cells)} |" in page()
 
 
 def test_rates_beyond_the_grid_of_tiny_imagenet():

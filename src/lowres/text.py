@@ -9,6 +9,7 @@ import csv
 import io
 import math
 import re
+import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TypeGuard
 
@@ -102,6 +103,11 @@ def is_number(value: object) -> TypeGuard[int | float]:
 def number_or_word(value: object) -> float | str:
     """Return a value of an axis: a number as a float, anything else as text."""
     return float(value) if is_number(value) else str(value)
+
+
+def command(*words: object) -> str:
+    """Return a command of lowres to copy: words that a shell would split or change are quoted."""
+    return shlex.join(("lowres", *map(str, words)))
 
 
 def table(rows: Sequence[Sequence[str]]) -> Iterator[str]:

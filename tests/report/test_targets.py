@@ -88,14 +88,17 @@ def test_the_soonest_rate_of_each_optimizer(tmp_path):
     assert {(one.variant, one.words["optimizer"]) for one in found} == {
         (variant, name) for variant in ("8-box", "16-box") for name in RATES
     }
+    assert [one.variant for one in found] == ["8-box"] * 3 + ["16-box"] * 3
     for one in found:
         same = [
-            other.seconds.value
+            other.epochs.value
             for other in times
             if (other.variant, other.words) == (one.variant, one.words)
-            and other.seconds.value is not None
+            and other.epochs.value is not None
         ]
-        assert one.seconds.value == min(same, default=None)
+        assert one.epochs.value == min(same, default=None)
+    first = [one.words["optimizer"] for one in found[:3]]
+    assert first == ["muon", "momentum", "torch.optim:AdamW"]
     assert soonest_of_each(times, "lr") == []
     page, markdown = lowres.write_report(tmp_path / "study", ("html", "md"), reach=0.55).files
     assert "The soonest configuration of each value in words" in page.read_text()
@@ -117,6 +120,7 @@ def test_the_report_says_whether_the_order_of_optimizers_holds(tmp_path):
     assert sentence in page.read_text()
     assert "weight decay: the" not in page.read_text(), "it follows from the optimizer"
     assert "## Whether an order holds" in markdown.read_text()
+    assert "Optimizer: undecided" not in markdown.read_text(), "no two runs differ in it alone"
     turned = of_optimizers(tmp_path / "turned", worse=("momentum",))
     [text] = (path.read_text() for path in lowres.write_report(turned, ("md",)).files)
     assert "muon, momentum, torch.optim:AdamW; on the target it does not hold within" in text

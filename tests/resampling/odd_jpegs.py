@@ -74,10 +74,17 @@ def after_first_scan(data: bytes) -> bytes:
     return SOI + b"".join(segments) + rest[: rest.index(SOS, 2)] + EOI
 
 
-def exif() -> bytes:
-    found = Image.Exif()
-    found[0x0112] = 6
-    return found.tobytes()
+def exif(orientation: int = 6, order: str = "<", more: bytes = b"") -> bytes:
+    """EXIF with an orientation between a description and a resolution."""
+    entries = [
+        (0x010E, struct.pack(f"{order}HII", 2, 12, 50)),
+        (0x0112, struct.pack(f"{order}HIHH", 3, 1, orientation, 0)),
+        (0x0128, struct.pack(f"{order}HIHH", 3, 1, 2, 0)),
+    ]
+    body = b"".join(struct.pack(f"{order}H", tag) + value for tag, value in entries) + more
+    head = b"II*\0\x08\0\0\0" if order == "<" else b"MM\0*\0\0\0\x08"
+    count = struct.pack(f"{order}H", len(body) // 12)
+    return b"Exif\0\0" + head + count + body + bytes(4) + b"a small face"
 
 
 def short_resolution() -> bytes:
@@ -99,6 +106,7 @@ def noise() -> bytes:
 
 
 JFIF = b"JFIF\0\x01\x01\0\0\x01\0\x01\0\0"
+XMP = b"http://ns.adobe.com/xap/1.0/\0"
 FAST = {
     **{
         f"{sampling}, {kind}": jpeg(subsampling=sampling, **options)
@@ -125,7 +133,16 @@ FAST = {
     "profile in two": jpeg(icc_profile=bytes(range(250)) * 300),
     "EXIF beside dots per inch": jpeg(exif=exif(), **DPI),
     "bad EXIF beside dots per inch": jpeg(exif=b"Exif\0\0MM\0*\0\0", **DPI),
-    "XMP": with_segment(0xE1, b'http://ns.adobe.com/xap/1.0/\0<x tiff:Orientation="6"/>'),
+    "XMP": with_segment(0xE1, XMP + b'<x tiff:Orientation="6"/>'),
+    "upright by EXIF": jpeg(exif=exif(1), **DPI),
+    "upright by EXIF, big end first": jpeg(exif=exif(1, ">"), **DPI),
+    "upright by EXIF beside XMP": with_segment(0xE1, XMP + b"<x/>", jpeg(exif=exif(1), **DPI)),
+    "upright, XMP without an orientation": with_segment(0xE1, XMP + b"<x/>"),
+    "XMP beside upright EXIF": with_segment(
+        0xE1, XMP + b'<x tiff:Orientation="6"/>', jpeg(exif=exif(1), **DPI)
+    ),
+    "EXIF of two orientations": jpeg(exif=exif(1, more=exif(6)[28:40]), **DPI),
+    "EXIF in two segments": with_segment(0xE1, exif(6), jpeg(exif=exif(1), **DPI)),
     "Photoshop": with_segment(0xED, b"Photoshop 3.0\0" + RESOURCE),
     "Photoshop, cut in a name": with_segment(0xED, b"Photoshop 3.0\x008BIM\x04\x04\x09ab"),
     "Adobe": with_segment(0xEE, b"Adobe\0\x64\0\0\0\0\x01"),

@@ -244,10 +244,35 @@ def test_pillow_decodes_odd_jpegs(name):
 
 @pytest.mark.usefixtures("same_libraries")
 def test_pillow_decodes_what_may_be_turned():
-    turnable = {name for name in FAST if "EXIF" in name or "XMP" in name}
-    assert len(turnable) == 3
+    turnable = {name for name in FAST if name.startswith(("EXIF", "bad EXIF", "XMP"))}
+    assert len(turnable) == 6
     for name, data in FAST.items():
-        assert (jpeg.decode_plain(data, exif_rotate=True) is None) == (name in turnable)
+        assert (jpeg.decode_plain(data, exif_rotate=True) is None) == (name in turnable), name
+
+
+@pytest.mark.usefixtures("same_libraries")
+def test_upright_images_with_metadata_are_known_without_pillow(monkeypatch, by_pillow):
+    names = [name for name in FAST if name.startswith("upright")]
+    expected = [by_pillow(FAST[name], exif_rotate=True) for name in names]
+    assert len(names) == 4
+    monkeypatch.setattr(Image, "open", None)
+    assert [outcome(FAST[name], exif_rotate=True) for name in names] == expected
+
+
+@pytest.mark.usefixtures("same_libraries")
+def test_damaged_metadata_is_read_as_with_pillow_alone(by_pillow):
+    random, certain = np.random.default_rng(5), 0
+    whole = [ODD_JPEGS["exif"](turned, order) for turned in (1, 6) for order in ("<", ">")]
+    for number in range(300):
+        exif = bytearray(whole[number % len(whole)])
+        for _ in range(random.integers(1, 4)):
+            exif[random.integers(len(exif))] = random.choice([0, 1, 3, 6, 8, 0x12, 255])
+        kept = bytes(exif[: random.integers(8, len(exif) + 9)])
+        data = ODD_JPEGS["with_segment"](0xE1, kept, ODD_JPEGS["jpeg"](dpi=(72, 72)))
+        plain = jpeg.decode_plain(data)
+        certain += plain is not None and not plain.may_be_turned
+        assert outcome(data, exif_rotate=True) == by_pillow(data, exif_rotate=True)
+    assert 30 < certain < 270
 
 
 @pytest.mark.parametrize("limit", [None, 1230, 1229, 615, 614])

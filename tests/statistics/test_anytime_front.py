@@ -53,6 +53,8 @@ def test_two_equal_configurations_share_the_probability():
     errors = [runs(CHEAP[:3], seed=seed) for seed in (1, 2)]
     [*_, last] = anytime_front(costs, errors)
     assert 0.4 < last.p < 0.95
+    [*_, last] = anytime_front(costs, errors, ["one network", "one network"])
+    assert last.p == 1
 
 
 def test_diverged_and_single_runs():

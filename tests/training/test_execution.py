@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -16,9 +17,11 @@ from torch import nn
 
 import lowres
 from hooks import hooked, interrupted_after
+from lowres.cli import main
 from lowres.errors import MissingExtraError, RunError
 from lowres.recipe import Recipe
 from lowres.training import compiling, loop
+from lowres.training.device import local_device
 from lowres.training.distributed import Team
 from lowres.training.execution import Execution
 from lowres.training.run import WEIGHTS_FILE, Run
@@ -83,16 +86,22 @@ def test_two_processes_train_as_one_does(store, tmp_path):
 
 
 @pytest.mark.slow
-def test_stopped_processes_leave_a_run_that_one_resumes(store_path, tmp_path):
+@pytest.mark.parametrize("signals", [(signal.SIGTERM,), (signal.SIGINT, signal.SIGINT)])
+def test_stopped_processes_leave_a_run_that_one_resumes(store_path, tmp_path, signals):
+    """An impatient user sends two signals. torchrun kills what has not ended after 30 s."""
     out = tmp_path / "run"
     train = ("-m", "lowres", "train", store_path, "--epochs", "10000", "--out", out)
     command = torchrun(*train, *ARGUMENTS)
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     wait_until(lambda: (out / "checkpoint.pt").exists() or process.poll() is not None)
     assert process.poll() is None
-    process.send_signal(signal.SIGTERM)
+    for number in signals:
+        process.send_signal(number)
+        time.sleep(0.1)
     _, said = process.communicate(timeout=DEADLINE_S)
-    assert "lowres train" in said
+    assert "forcefully" not in said
+    [line] = [line for line in said.splitlines() if line.startswith("lowres: ")]
+    assert line.endswith(f"to resume, run: torchrun --nproc-per-node 2 -m lowres train {out}")
     run = Run.open(out)
     assert run.state == "started"
     done = len(run.metrics())
@@ -102,6 +111,33 @@ def test_stopped_processes_leave_a_run_that_one_resumes(store_path, tmp_path):
     record["recipe"]["epochs"] = done + 1
     (out / "recipe.json").write_text(json.dumps(record))
     assert loop.finish(Run.open(out))["epochs"] == done + 1
+
+
+@pytest.mark.parametrize("words", [("--epoch", "3"), ("--epochs", "three"), ("--variant", "9-box")])
+def test_of_several_processes_one_speaks(store_path, tmp_path, monkeypatch, capsys, words):
+    monkeypatch.chdir(tmp_path)
+    said = []
+    for rank in ("1", "0"):
+        monkeypatch.setenv("LOCAL_RANK", rank)
+        with pytest.raises(SystemExit) as ended:
+            main(["train", str(store_path), *words])
+        assert ended.value.code
+        said.append(capsys.readouterr().err)
+    assert not said[0]
+    assert said[1].startswith("lowres: ")
+
+
+def test_more_processes_than_gpus(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    for name, value in (("LOCAL_RANK", "1"), ("LOCAL_WORLD_SIZE", "2")):
+        monkeypatch.setenv(name, value)
+    assert local_device("auto") == "cuda:1"
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
+    for rank in "0123":  # all of them, so that the first one says it
+        monkeypatch.setenv("LOCAL_RANK", rank)
+        with pytest.raises(RunError, match=r"torchrun started 4 processes here, .* 2 CUDA GPUs"):
+            local_device("auto")
 
 
 def test_a_session_opens_finished(store, tmp_path):

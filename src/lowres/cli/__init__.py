@@ -7,6 +7,7 @@ Exit status: 0 success; 1 failed, or what was checked is wrong; 2 the command ca
 from __future__ import annotations
 
 import errno
+import os
 import shlex
 import signal
 import sys
@@ -48,6 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     warnings.showwarning = _show_warning
+    # Of the processes that torchrun started, the first one of each machine speaks.
+    err.quiet = os.environ.get("LOCAL_RANK", "0") != "0"
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) != signal.SIG_IGN:  # as under nohup
             signal.signal(number, _interrupt)
@@ -65,6 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         err.print(f"lowres: {_indented(error)}")
         status = 1
     except OSError as error:
+        err.quiet = False  # it may have happened in this process alone
         err.print(f"lowres: {explained(error, resumes=next(iter(words), '') in RESUMABLE)}")
         status = 1
     except KeyboardInterrupt as interrupt:  # a verb that knows a shorter command names it

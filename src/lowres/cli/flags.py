@@ -109,10 +109,8 @@ def flags_of(record: type, group: Group, *, without: Collection[str] = (), **mor
             converter=comma_values if get_origin(hint) is tuple else None,
             negative=f"--no-{field.name.replace('_', '-')}" if default is True else None,
         )
-        if any(
-            get_origin(part) is Callable for part in get_args(hint)
-        ):  # in Python; a flag takes its name
-            hint = str
+        if any(get_origin(part) is Callable for part in get_args(hint)):
+            hint = str  # a flag takes the name of a function
         given.append((field.name, Annotated[hint | None, flag], None))
     names = {"__doc__": "", "__module__": __name__}
     made = make_dataclass("Given", given, frozen=True, kw_only=True, namespace=names)

@@ -11,6 +11,7 @@ from cyclopts import Parameter
 from lowres.cli.app import out
 from lowres.cli.flags import Commas, LocalPath, Quiet, share_of_points
 from lowres.progress import shown, silent
+from lowres.text import command
 
 
 def status(
@@ -36,7 +37,7 @@ def status(
     plans = {"study.json": "study", "search.json": "search", "recipe.json": "train"}
     verb = next((verb for plan, verb in plans.items() if (folder / plan).exists()), None)
     if verb and not all(one.state.finished for one in found):
-        out.print(f"to finish, run: lowres {verb} {folder}")
+        out.print(f"to finish, run: {command(verb, folder)}")
 
 
 def report(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
@@ -21,6 +20,7 @@ from lowres.cli.flags import (
 from lowres.cli.recipe_flags import RecipeFlags, recipe_of
 from lowres.errors import LowresError, RunBusyError, require
 from lowres.progress import shown, silent
+from lowres.text import command
 from lowres.training.execution import Execution
 from lowres.work.executor import BUSY_STATUS
 
@@ -63,7 +63,7 @@ def train(
     require("torch", "train")
     from lowres.networks import imported
     from lowres.training.device import local_device
-    from lowres.training.distributed import joined
+    from lowres.training.distributed import joined, launcher
     from lowres.training.run import Run, result_line
     from lowres.training.together import finish_all
 
@@ -81,8 +81,8 @@ def train(
             ends = finish_all(runs, store=store, execution=chosen, team=team, track=track)
         except KeyboardInterrupt:
             flags = imported.trust_flags(one.recipe for one in runs)
-            again = ("lowres", "train", *(str(one.path) for one in runs), *flags)
-            raise KeyboardInterrupt(shlex.join(again)) from None
+            again = command("train", *(one.path for one in runs), *flags)
+            raise KeyboardInterrupt(" ".join((*launcher(), again))) from None
     errors = [end for end in ends if isinstance(end, Exception)]
     for one, end in zip(runs, ends, strict=True) if team.first else ():
         if isinstance(end, Exception):
@@ -90,7 +90,7 @@ def train(
                 out.print(f"{one.path}: {type(end).__name__}: {end}")
             continue
         out.print(result_line(end))
-        out.print(f"{one.path}: finished; for its curves, run: lowres report {one.path}")
+        out.print(f"{one.path}: finished; for its curves, run: {command('report', one.path)}")
     if errors and len(runs) == 1:
         raise errors[0]
     busy = errors and all(isinstance(error, RunBusyError) for error in errors)

@@ -9,6 +9,7 @@ from lowres.cli.app import out
 from lowres.cli.flags import Commas, LocalPath, Output, Quiet
 from lowres.errors import LowresError
 from lowres.progress import Track, shown, silent
+from lowres.text import command
 
 
 def verify(
@@ -123,7 +124,7 @@ def check(
     for line in found.lines():
         out.print(line)
     if out_file is None and (len(found.near) or len(found.copies)):
-        out.print(f"for a list of the pairs, run: lowres check {store} --out pairs.csv")
+        out.print(f"for a list of the pairs, run: {command('check', store)} --out pairs.csv")
     return int(not found.sound)
 
 

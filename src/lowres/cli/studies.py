@@ -28,7 +28,7 @@ from lowres.networks.imported import (
 )
 from lowres.progress import shown, silent
 from lowres.recipe import Recipe, named_recipe
-from lowres.text import visible
+from lowres.text import command, visible
 
 if TYPE_CHECKING:
     from lowres.progress import Track
@@ -124,6 +124,10 @@ def study(
         planned = Study.plan(out_directory, store, base, axes, points)
     if print_commands:
         return _print_commands(planned, ways)
+    if until_told:
+        from lowres.study.decide import default_sides
+
+        default_sides(planned)  # refuses a study of one size before hours of training
     executor = make_executor(ways, len(planned.runs))
     try:
         summary = planned.finish(
@@ -136,7 +140,8 @@ def study(
     again = "" if whole else f"; to try again, run: {_again(planned)}"
     out.print(
         f"{planned.path}: {summary.finished} of {len(planned.runs)} runs finished, "
-        f"{len(summary.failed)} failed{again}; for the results, run: lowres report {planned.path}"
+        f"{len(summary.failed)} failed{again}; for the results, run: "
+        f"{command('report', planned.path)}"
     )
     if whole and until_told:
         return decide(planned.path, execution=execution, quiet=quiet)
@@ -146,7 +151,7 @@ def study(
 def _again(planned: Study) -> str:
     """Return the command that resumes a study."""
     flags = trust_flags(run.recipe for run in planned.runs)
-    return shlex.join(("lowres", "study", str(planned.path), *flags))
+    return command("study", planned.path, *flags)
 
 
 def _refuse_contradictions(
@@ -199,8 +204,8 @@ def _wanted(
     count = planned.seeds if seeds is None else seeds
     if not (axes or planned.points or count):
         raise StudyError(
-            f"a study needs an axis; run, for example: lowres study {store.path} --axis "
-            f"lr=0.01,0.05; to train one network, run: lowres train {store.path}"
+            f"a study needs an axis; run, for example: {command('study', store.path)} --axis "
+            f"lr=0.01,0.05; to train one network, run: {command('train', store.path)}"
         )
     if count is not None and count < 1:
         raise StudyError(f"--seeds must be at least 1, was {count}")
@@ -220,13 +225,13 @@ def _print_commands(planned: Study, execution: StudyExecution) -> int:
     flags = ["--device", execution.device] if execution.device != "auto" else []
     flags += [] if execution.callback is None else ["--callback", execution.callback]
     flags += ["--threads", str(execution.threads)] if execution.threads is not None else []
-    commands = [shlex.join(command) for command in planned.commands(flags)]
-    if any("\n" in command or visible(command) != command for command in commands):
+    commands = [shlex.join(one) for one in planned.commands(flags)]
+    if any("\n" in one or visible(one) != one for one in commands):
         raise StudyError(
             f"the path of study {planned.path} has a control character: choose another --out"
         )
-    for command in commands:
-        out.print(command)
+    for one in commands:
+        out.print(one)
     return 0
 
 

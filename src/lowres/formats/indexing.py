@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from operator import attrgetter
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from lowres.errors import SourceError, nearest
 from lowres.formats.names import class_order, same_class
@@ -29,6 +29,9 @@ _COUNTED = re.compile(
 
 SPLIT_LISTS = ("xvalid", "xtest"), ("train", "valid")
 """The two lists of a split file of NAS-Bench-201 that divides val or test, and train."""
+
+
+Row = TypeVar("Row")
 
 
 class Labelled(NamedTuple):
@@ -72,7 +75,7 @@ def assembled(
     splits = {
         split: [
             Entry(row.key, label[row.name], row.location, row.offset, row.length)
-            for row in _drained(found.pop(split))
+            for row in drained(found.pop(split))
         ]
         for split in in_split
     }
@@ -96,7 +99,7 @@ def check_several(classes: Sequence[str]) -> None:
         )
 
 
-def _drained(rows: list[Labelled]) -> Iterator[Labelled]:
+def drained(rows: list[Row]) -> Iterator[Row]:
     """Yield the rows and drop each, so that a million are not in memory twice."""
     rows.reverse()
     while rows:

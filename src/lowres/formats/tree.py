@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from lowres.errors import SourceError
 from lowres.formats.names import SPLIT_NAMES, are_parts, is_wnid, series, split_of, wnid_in
-from lowres.text import count
+from lowres.text import command, count
 
 ANNOTATIONS = "val_annotations.txt"
 """Tiny ImageNet's list of the classes of val."""
@@ -388,7 +388,7 @@ class _Tree:
         if not tables:
             return None
         return (
-            f"if {tables[0].name} labels them, run: lowres build {tables[0]} STORE "
+            f"if {tables[0].name} labels them, run: {command('build', tables[0])} STORE "
             "--paths COLUMN --labels COLUMN"
         )
 

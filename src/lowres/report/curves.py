@@ -330,7 +330,8 @@ def training_front(rows: Sequence[Row], swept: Sequence[str]) -> list[FrontStret
     """Return the least error by each cost along all trainings, for each unit of cost.
 
     Configurations with a run that diverged, or whose runs have a different number of epochs, are
-    left out, and so is a unit in which a run has no cost.
+    left out, and so is a unit in which a run has no cost. Learning rates of one setting count as
+    one in the probabilities.
     """
     names = fields_but(swept) or ("variant",)
     groups: dict[str, list[Row]] = defaultdict(list)
@@ -342,6 +343,7 @@ def training_front(rows: Sequence[Row], swept: Sequence[str]) -> list[FrontStret
         for name, of in groups.items()
         if len({len(row.epochs["top1_error"]) for row in of}) == 1
     }
+    networks = [label(of[0].recipe, fields_but(names, "lr")) for of in equally_long.values()]
     found = []
     for unit in UNITS:
         traces = [[_trace(row, unit) for row in of] for of in equally_long.values()]
@@ -349,7 +351,7 @@ def training_front(rows: Sequence[Row], swept: Sequence[str]) -> list[FrontStret
         if not known or list(map(len, known)) != list(map(len, traces)):
             continue
         costs, errors = ([np.array([one[side] for one in of]) for of in known] for side in (0, 1))
-        points = anytime_front([cost.mean(axis=0) for cost in costs], errors)
+        points = anytime_front([cost.mean(axis=0) for cost in costs], errors, networks)
         for place, stretch in groupby(points, key=lambda point: point.configuration):
             name = list(equally_long)[place]
             variant = equally_long[name][0].recipe.variant

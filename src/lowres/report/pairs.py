@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shlex
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -23,10 +22,10 @@ from lowres.statistics import (
     pair_up,
     rank_correlation,
 )
-from lowres.statistics.answers import BANDS, SURE
+from lowres.statistics.answers import BANDS
 from lowres.statistics.posterior import FEW
 from lowres.study.validation_images import covariance
-from lowres.text import duration, number_or_word
+from lowres.text import command, duration, number_or_word
 from lowres.variant import Variant
 
 ONLY = "the only one"
@@ -228,9 +227,7 @@ def _pair_sentence(
     if saving is not None:
         parts.append(f"Its search takes {saving:.1f} times fewer operations.")
     if too_few(verdict):
-        parts.append(
-            f"Next: repeat the same lowres study command with {FEW} configurations or more."
-        )
+        parts.append(f"Next: run {FEW} configurations or more on both sides.")
     elif not verdict.sure and decide:
         parts.append(f"Next: 2 runs, about {duration(round_s)}: {decide(verdict)}")
     elif not verdict.sure:
@@ -241,8 +238,7 @@ def _pair_sentence(
 
 def too_few(verdict: Verdict) -> bool:
     """Return whether more configurations would make an answer sure, and more seeds would not."""
-    clear = verdict.p_bearable >= SURE or verdict.p_bearable < 1 - SURE
-    return clear and not verdict.sure and 0 < verdict.configurations < FEW
+    return verdict.few and not verdict.sure and verdict.configurations > 0
 
 
 def decide_command(study: str, rows: Sequence[Row], verdict: Verdict) -> str:
@@ -258,7 +254,7 @@ def decide_command(study: str, rows: Sequence[Row], verdict: Verdict) -> str:
     # A pair of widths is named `16-box width 1`, `width 2`.
     widest = verdict.target.removeprefix("width ")
     sides = side(proxy, width), side(proxy if of_width else verdict.target, widest)
-    return shlex.join(["lowres", "decide", study, "--proxy", sides[0], "--target", sides[1]])
+    return command("decide", study, "--proxy", sides[0], "--target", sides[1])
 
 
 def _cells(groups: dict[str, list[Row]]) -> Iterator[tuple[str, int, float]]:

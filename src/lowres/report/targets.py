@@ -13,7 +13,8 @@ import numpy as np
 from lowres.errors import StudyError
 from lowres.report.reading import Row, fields_but, label, read_rows, swept_fields
 from lowres.statistics import Figure
-from lowres.statistics.time_to_error import first_at_most, time_to_error
+from lowres.statistics.time_to_error import first_at_most, pooled_spread, time_to_error
+from lowres.variant import Variant
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,9 @@ class TimeToError:
 
 def times_to_error(folder: Path | str, error: float) -> list[TimeToError]:
     """Return how soon each configuration of a study reaches a top-1 error, the soonest first.
+
+    Intervals use the scatter of seeds that is pooled over all configurations whose runs all reach
+    the error.
 
     Args:
         folder: a study, a run, or any folder with runs below it.
@@ -71,17 +75,25 @@ def of_rows(rows: Sequence[Row], swept: Sequence[str], error: float) -> list[Tim
     for row in rows:
         if row.finished:
             groups[label(row.recipe, names)].append(row)
+    firsts = {
+        name: tuple(zip(*(_first(row, error) for row in of), strict=True))
+        for name, of in groups.items()
+    }
+    spreads = [pooled_spread([first[unit] for first in firsts.values()]) for unit in (0, 1)]
     found = []
-    for name, of in groups.items():
-        epochs, seconds = zip(*(_first(row, error) for row in of), strict=True)
-        reached = int(np.isfinite(epochs).sum())
+    for name, (epochs, seconds) in firsts.items():
+        recipe = groups[name][0].recipe
         found.append(
             TimeToError(
-                name, of[0].recipe.variant, len(of), reached,
-                time_to_error(epochs), time_to_error(seconds),
-                {field: getattr(of[0].recipe, field) for field in worded},
+                name,
+                recipe.variant,
+                len(epochs),
+                int(np.isfinite(epochs).sum()),
+                time_to_error(epochs, spreads[0]),
+                time_to_error(seconds, spreads[1]),
+                {field: getattr(recipe, field) for field in worded},
             )
-        )  # fmt: skip
+        )
 
     def soonest(one: TimeToError) -> tuple[float, float]:
         value = one.seconds.value
@@ -91,14 +103,22 @@ def of_rows(rows: Sequence[Row], swept: Sequence[str], error: float) -> list[Tim
 
 
 def soonest_of_each(times: Sequence[TimeToError], field: str) -> list[TimeToError]:
-    """Return the soonest configuration of each value of a field, on each variant.
+    """Return the soonest configuration of each value of a field, by variant and in epochs.
+
+    Within a variant the rates of an optimizer differ in epochs, and in seconds only by what else
+    the machine did. A configuration of which a run never reached the error comes last.
 
     Args:
         times: as `times_to_error` returns them.
         field: a swept field in words, such as optimizer.
     """
+
+    def place(one: TimeToError) -> tuple[int, float, float]:
+        epochs = math.inf if one.epochs.value is None else one.epochs.value
+        return Variant.parse(one.variant).size, epochs, -one.reached / one.runs
+
     first: dict[tuple[str, str], TimeToError] = {}
-    for one in times:
+    for one in sorted(times, key=place):
         if field in one.words:
             first.setdefault((one.variant, one.words[field]), one)
     return list(first.values())

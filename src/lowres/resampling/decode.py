@@ -21,7 +21,7 @@ from PIL import ExifTags, Image, ImageColor, ImageOps, UnidentifiedImageError, f
 
 from lowres.errors import ImageError, VariantError, install_command
 from lowres.resampling import MAX_PIXELS
-from lowres.resampling.jpeg import decode_plain, may_be_turned
+from lowres.resampling.jpeg import decode_plain
 from lowres.resampling.libtiff import libtiff_lines
 from lowres.variant import Depth, Rule
 
@@ -119,8 +119,8 @@ def decode_for(
     """
     plain = decode_plain(data, exif_rotate=exif_rotate)
     if plain is not None:
-        turned = may_be_turned(data) and _orientation_of(data) != UPRIGHT
-        return Decoded(dict.fromkeys(rules, plain), ("turned",) if turned else ())
+        turned = plain.may_be_turned and _orientation_of(data) != UPRIGHT
+        return Decoded(dict.fromkeys(rules, plain.pixels), ("turned",) if turned else ())
     said: list[str] = []
     try:
         with libtiff_lines() as said, Image.open(io.BytesIO(data), formats=_formats()) as image:

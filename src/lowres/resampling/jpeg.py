@@ -10,8 +10,10 @@ refuses in its strict mode.
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator
+import struct
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,69 +25,111 @@ try:
 except (ImportError, ValueError):  # the latter: it was compiled for another NumPy
     simplejpeg = None
 
-SCAN = 0xDA
+SCAN, METADATA = 0xDA, 0xE1
 FRAMES = frozenset({0xC0, 0xC1, 0xC2})
 """Start of a frame in Huffman coding: baseline, extended, progressive. Arithmetic coding is not
 among them: Pillow cannot read it beyond 64 kB."""
 OPAQUE = frozenset({0xC4, 0xDB, 0xDD, 0xFE, *range(0xE3, 0xED), 0xEF})
 """Tables, comments and APP segments, in which Pillow finds no errors that libjpeg does not find."""
+EXIF = b"Exif\0\0"
+ORIENTATION = 0x0112
+UPRIGHT = (ORIENTATION, 3, 1, 1)
+"""The entry of EXIF: its tag; type, a 16-bit integer; count; value."""
 
 
-def decode_plain(data: bytes, *, exif_rotate: bool = False) -> NDArray[np.uint8] | None:
+class Plain(NamedTuple):
+    """A JPEG without unusual segments, decoded.
+
+    Attributes:
+        pixels: (H, W, 3) uint8 RGB, C-contiguous and read-only, as `np.asarray` of Pillow's image.
+        may_be_turned: neither EXIF nor XMP excludes an orientation other than upright.
+    """
+
+    pixels: NDArray[np.uint8]
+    may_be_turned: bool
+
+
+def decode_plain(data: bytes, *, exif_rotate: bool = False) -> Plain | None:
     """Decode a JPEG of one or three components without unusual segments.
 
     Args:
         data: a file of any format.
-        exif_rotate: leave images to Pillow if an EXIF orientation could turn them.
+        exif_rotate: leave images to Pillow if an orientation may turn them.
 
     Returns:
-        (H, W, 3) uint8 RGB, C-contiguous and read-only, as `np.asarray` of Pillow's image; or
-        None, if Pillow has to decode the file.
+        None if Pillow has to decode the file.
     """
-    if simplejpeg is None or not _is_plain(data, exif_rotate) or not same_decoder():
+    places = _metadata(data)
+    if simplejpeg is None or places is None or not same_decoder():
+        return None
+    may_be_turned = bool(places) and not _are_upright(data, places)
+    if may_be_turned and exif_rotate:
         return None
     try:
         pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(data, colorspace="RGB", strict=True)
     except (ValueError, RuntimeError, MemoryError):  # damage, even slight; no decoder; no memory
         return None
     pixels.flags.writeable = False
-    return pixels
+    return Plain(pixels, may_be_turned)
 
 
-def _is_plain(data: bytes, exif_rotate: bool) -> bool:
-    """Return whether Pillow accepts every segment up to the first scan.
+def _metadata(data: bytes) -> list[tuple[int, int]] | None:
+    """Return begin and end of each segment of EXIF or XMP before the first scan.
 
-    False also for images beyond Pillow's limit of pixels, of which it warns or which it refuses.
+    None if Pillow may refuse a segment up to there, and for images beyond Pillow's limit of pixels,
+    of which it warns or which it refuses.
     """
     if not data.startswith(b"\xff\xd8"):
-        return False
+        return None
+    places: list[tuple[int, int]] = []
     pixels, at, size = 0, 2, len(data)
     while at + 4 <= size and data[at] == 0xFF:
         marker = data[at + 1]
         end = at + 2 + (data[at + 2] << 8 | data[at + 3])
         if marker == SCAN:
             limit = Image.MAX_IMAGE_PIXELS
-            return pixels > 0 and end <= size and (limit is None or pixels <= limit)
+            whole = pixels > 0 and end <= size and (limit is None or pixels <= limit)
+            return places if whole else None
         if marker in FRAMES:
             pixels = 0 if pixels else _frame_pixels(data, at, end)
             if not pixels:
-                return False
+                return None
         elif marker not in OPAQUE and not (marker in CHECKED and CHECKED[marker](data, at, end)):
-            return False
-        if (marker == 0xE1 and exif_rotate) or end < at + 4:
-            return False
+            return None
+        if marker == METADATA:
+            places.append((at + 4, end))
+        if end < at + 4:
+            return None
         at = end
-    return False
+    return None
 
 
-def may_be_turned(data: bytes) -> bool:
-    """Return whether a JPEG has EXIF or XMP before its first scan, which may turn it."""
-    at = 2
-    while data[at : at + 1] == b"\xff" and data[at + 1] != SCAN:
-        if data[at + 1] == 0xE1:
-            return True
-        at += 2 + (data[at + 2] << 8 | data[at + 3])
-    return False
+def _are_upright(data: bytes, places: Sequence[tuple[int, int]]) -> bool:
+    """Return whether segments of EXIF and XMP leave no doubt that the image is upright.
+
+    Pillow joins all EXIF, and looks for an orientation in its first directory, then in XMP. It
+    needs a third of a decode for that.
+    """
+    parts = [data[begin:end] for begin, end in places]
+    exif = b"".join(part.removeprefix(EXIF) for part in parts if part.startswith(EXIF))
+    others = [part for part in parts if not part.startswith(EXIF)]
+    return not any(b"Orientation" in part for part in others) and (not exif or _is_upright(exif))
+
+
+def _is_upright(exif: bytes) -> bool:
+    """Return whether each orientation in the first directory of EXIF, a TIFF, is upright."""
+    order = {b"II*\0": "<", b"MM\0*": ">"}.get(exif[:4])
+    if order is None or len(exif) < 8:
+        return False
+    (start,) = struct.unpack_from(f"{order}I", exif, 4)
+    if start + 2 > len(exif):
+        return False
+    (count,) = struct.unpack_from(f"{order}H", exif, start)
+    entries = exif[start + 2 : start + 2 + 12 * count]
+    if len(entries) < 12 * count:
+        return False
+    read = struct.iter_unpack(f"{order}HHIH2x", entries)
+    return all(entry == UPRIGHT for entry in read if entry[0] == ORIENTATION)
 
 
 def _frame_pixels(data: bytes, at: int, end: int) -> int:

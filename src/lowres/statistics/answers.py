@@ -72,11 +72,12 @@ class FieldVerdict:
 
     @property
     def best_in_words(self) -> str:
-        """The values in `best`; of many numbers, the first and the last."""
+        """The values in `best`; of many numbers the first and the last, of many words the first."""
         texts = [value_text(value) for value in self.best]
         if len(texts) > MOST_LISTED and all(map(is_number, self.best)):
             return f"{texts[0]} to {texts[-1]}"
-        return ", ".join(texts)
+        more = f" and {len(texts) - MOST_LISTED} more" if len(texts) > MOST_LISTED else ""
+        return ", ".join(texts[:MOST_LISTED]) + more
 
     def sentence(self) -> str:
         """Return the answer in words."""

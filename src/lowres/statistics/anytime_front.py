@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 from lowres.errors import StudyError
 from lowres.statistics.error_tables import Array, Interval, Places
@@ -39,7 +39,8 @@ class FrontPoint:
         cost: mean over seeds, in any unit.
         error: mean over seeds, a share.
         interval: of the error, 95 %; None if no configuration has two seeds.
-        p: probability that this configuration has the least error by this cost; None likewise.
+        p: probability that this configuration, or another of its group, has the least error by
+            this cost; None likewise.
     """
 
     configuration: int
@@ -51,7 +52,11 @@ class FrontPoint:
 
 
 def anytime_front(
-    costs: Sequence[ArrayLike], errors: Sequence[ArrayLike], *, seed: int = 0
+    costs: Sequence[ArrayLike],
+    errors: Sequence[ArrayLike],
+    groups: Sequence[Hashable] = (),
+    *,
+    seed: int = 0,
 ) -> list[FrontPoint]:
     """Return the front along trainings, the cheapest point first.
 
@@ -62,6 +67,9 @@ def anytime_front(
         costs: of each configuration `(epochs,)`, above 0 and rising.
         errors: of each configuration `(seeds, epochs)`, shares. A configuration with a value that
             is not finite diverged, and is left out.
+        groups: of each configuration what it is an instance of, such as a network at one of several
+            learning rates; a probability is that of any configuration of the group. Default: each
+            is its own.
         seed: of the resamples.
 
     Raises:
@@ -100,6 +108,8 @@ def anytime_front(
     rivals = np.argsort(nearest, kind="stable")[:MOST_RIVALS]
     competing = np.isin(of_point[:, 0], rivals)
     holders = _holders(tables, of_point[competing], mean[competing], pools, seed)
+    named = {group: place for place, group in enumerate(groups)}
+    group_of = np.array([named[group] for group in groups] or range(len(tables)), np.intp)
     by_cost_of_each = np.searchsorted(cost[competing], cost, side="right") - 1
     found = []
     for at in falls:
@@ -109,9 +119,9 @@ def anytime_front(
         if epochs in pools:
             pool, freedom = pools[epochs]
             deviation = math.sqrt(float((pool[:, epoch] ** 2).mean()) / seeds)
-            half = float(student.ppf(0.975, freedom)) * deviation
+            half = float(stdtrit(freedom, 0.975)) * deviation
             interval = Interval(float(mean[at]) - half, float(mean[at]) + half)
-        p = float((holders[:, by_cost_of_each[at]] == n).mean())
+        p = float((group_of[holders[:, by_cost_of_each[at]]] == group_of[n]).mean())
         found.append(FrontPoint(n, epoch + 1, float(cost[at]), float(mean[at]), interval, p))
     return found
 

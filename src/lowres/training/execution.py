@@ -66,5 +66,9 @@ class Execution:
             value = getattr(self, name)
             if isinstance(value, int) and value < 1:
                 raise RunError(f"{name} must be at least 1, was {value}")
-        if isinstance(self.callback, str) and ":" not in self.callback:
-            raise RunError(f"callback must be package.module:function, was {self.callback!r}")
+        named = isinstance(self.callback, str)
+        if self.callback is not None and (
+            ":" not in str(self.callback) if named else not callable(self.callback)
+        ):
+            kind = "package.module:function" if named else "a function or its name"
+            raise RunError(f"callback must be {kind}, was {self.callback!r}")
