@@ -140,7 +140,8 @@ def optimum(learning_rates: ArrayLike, errors: ArrayLike) -> Optimum:
         reason = "noise hides the curvature: the optimum may lie anywhere"
         return Optimum(lr, None, best_lr, False, reason)
     spacing = float(distance[[best - 1, best + 1]].max())
-    misfit = MISFIT * max(spacing, float(distance[window].max()) / REACH)
+    reach = float(distance[window & ~close].max(initial=0.0))  # beyond two steps
+    misfit = MISFIT * max(spacing, reach / REACH)
     low, high = (math.hypot(end - vertex, misfit) for end in found)
     return Optimum(lr, Interval(lr / 10**low, lr * 10**high), best_lr, False)
 
