@@ -198,9 +198,10 @@ def training_front_chart(analysis: Analysis, unit: Unit) -> Chart | None:
     every = [point for stretch in stretches for point in stretch.points]
     line = tuple((_in_unit(point.cost, unit), 100 * point.error) for point in every)
     band = tuple(
-        (_in_unit(point.cost, unit), 100 * point.interval.low, 100 * point.interval.high)
-        for point in every
+        (_in_unit(cost, unit), 100 * point.interval.low, 100 * point.interval.high)
+        for point, after in zip(every, [*every[1:], every[-1]], strict=True)
         if point.interval is not None
+        for cost in (point.cost, after.cost)  # it keeps its height until the next point
     )
     marks: list[Mark] = [Band(band)] if len(band) > 1 else []
     series = [Series("least error", Style(None), (*marks, Line(line, steps=True)))]
