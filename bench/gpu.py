@@ -11,7 +11,8 @@ of what they decide; a part is left out if the time is over, and the table says 
 - step: WRN-28-2 and WRN-28-10 at 32 px, WRN-36-2 at 64 px: milliseconds eager, in a graph, in a
   graph of the compiled network; images a second, share of the peak, share of loading, and the
   paper's whole run projected.
-- loading: batches of 4096 and 128 alone, in a graph.
+- eval: K networks on 10,000 images, batch 500: images a second, eager and in a graph.
+- loading: batches of 4096 and 128 alone, in a graph; batches of 128 that are sent one by one.
 
 Without a GPU it rehearses every part on the CPU, without graphs and with a few steps each; the
 figures of a rehearsal mean nothing and are not written.
@@ -32,11 +33,13 @@ from machine import machine
 
 from lowres.loading.device_loader import DeviceLoader
 from lowres.loading.loaders import NumpyLoader
+from lowres.loading.transfer import placed
 from lowres.networks.shape import FLOPS_PER_MAC, TRAINING_PASSES
 from lowres.progress import Display
 from lowres.recipe import Recipe
 from lowres.training.device import use_gpu
-from lowres.training.session import Session
+from lowres.training.evaluate import Evaluation, evaluate
+from lowres.training.session import EVAL_BATCH_SIZE, Session
 from lowres.training.step import Graph, Step, side_by_side
 from training import BATCH, CLASSES, RandomStore, session
 
@@ -211,6 +214,35 @@ def steps(bench: Bench, peak: float) -> Iterator[Figure]:
         yield f"{name}, the paper's run (Titan X: {days} days)", hours, "h"
 
 
+def evaluations(bench: Bench) -> Iterator[Figure]:
+    """Measure errors of K networks side by side."""
+    count = 10_000 if bench.gpu else 64
+    for shape in PACK_SHAPES[:3] if bench.gpu else PACK_SHAPES[:1]:
+        store = RandomStore(count, shape[0])
+        images = NumpyLoader(store, f"{shape[0]}-box", batch_size=min(EVAL_BATCH_SIZE, count // 2))
+        there, device = placed(images.images, bench.device), bench.device
+        for together, graphed in ((1, False), (1, True), (16, True)):
+            if bench.over:
+                return
+            measured = [
+                Evaluation(
+                    bench.session(*shape, seed=seed).network.module,
+                    DeviceLoader(images, device, torch.bfloat16, there),
+                    device,
+                    torch.bfloat16,
+                )
+                for seed in range(together)
+            ]
+            take = None
+            if bench.gpu and graphed:
+                take = Graph(measured, device, Display(), "measuring errors")
+            each_s = bench.seconds(
+                lambda all_=measured, one=take: evaluate(all_, one), 1.0, lambda: None, most=20
+            )
+            way = f"{together} together, {'graph' if graphed else 'eager'}"
+            yield f"evaluating {name_of(*shape)}, {way}", together * count / each_s, "images/s"
+
+
 def loading(bench: Bench) -> Iterator[Figure]:
     """Measure batches alone."""
     for size in (32, 64):
@@ -222,7 +254,8 @@ def loading(bench: Bench) -> Iterator[Figure]:
             if not len(images):  # a rehearsal
                 continue
             dtype = torch.bfloat16
-            loader = DeviceLoader(images, bench.device, dtype, resident=True)
+            there = placed(images.images, bench.device)
+            loader = DeviceLoader(images, bench.device, dtype, there)
             if bench.gpu:
                 loader.compile()
             take: Callable[[], object] = loader.next_batch
@@ -231,6 +264,12 @@ def loading(bench: Bench) -> Iterator[Figure]:
             rate = batch / bench.seconds(take, 0.5, lambda one=loader: one.begin(0), len(loader))
             yield f"loading {size} px, batch {batch}", rate, "images/s"
             yield f"loading {size} px, batch {batch}, moved", rate * size**2 * 9 / 1e9, "GB/s"
+        sent = DeviceLoader(images, bench.device, torch.bfloat16)
+        batches = sent.batches(0)
+        rate = batch / bench.seconds(
+            lambda one=batches: next(one), 0.5, lambda: None, len(sent) // 8
+        )
+        yield f"loading {size} px, batch {batch}, sent one by one", rate, "images/s"
 
 
 def driver() -> str:
@@ -246,7 +285,7 @@ def main() -> None:
     """Measure and write the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=420.0)
-    parser.add_argument("--parts", default="same,pack,step,loading", help="by commas")
+    parser.add_argument("--parts", default="same,pack,step,eval,loading", help="by commas")
     parser.add_argument("--peak-tflops", type=float, default=989.0, help="an H100's in bfloat16")
     parser.add_argument("--out", type=Path, default=Path("bench/results/gpu.csv"))
     arguments = parser.parse_args()
@@ -257,6 +296,7 @@ def main() -> None:
         "same": same(bench),
         "pack": packs(bench),
         "step": steps(bench, arguments.peak_tflops * 1e12),
+        "eval": evaluations(bench),
         "loading": loading(bench),
     }
     card = torch.cuda.get_device_name() if bench.gpu else "CPU (rehearsal)"

@@ -33,6 +33,7 @@ from torch.utils.data import DataLoader
 from loading import Usual
 from lowres.loading.device_loader import DeviceLoader
 from lowres.loading.loaders import NumpyLoader, TorchLoader
+from lowres.loading.transfer import placed
 from lowres.networks.make import make_network
 from lowres.recipe import Recipe
 from lowres.training.checkpoint import Numerics, Progress
@@ -93,7 +94,9 @@ def session(
     precision = choose_precision("auto", device)
     on_gpu = device.type == "cuda"
     loader = (
-        DeviceLoader(batches, device, precision, resident=True, stored=stored)
+        DeviceLoader(
+            batches, device, precision, placed(batches.images, device) if stored is None else stored
+        )
         if on_gpu
         else TorchLoader(batches)
     )

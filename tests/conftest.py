@@ -1,24 +1,34 @@
 """A source of small images, a store built from it, and the maintainers' real images."""
 
 import os
+import signal
 from pathlib import Path
 
 # Networks here are tiny: more threads would wait for each other most of the time. Before torch.
 os.environ["OMP_NUM_THREADS"] = "1"
 # A thread that waits sleeps: on a busy machine, one that spins takes a core from the others.
 os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+# The width at which messages are compared.
+os.environ["COLUMNS"] = "80"
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 import lowres
 from images import draw_source
 from lowres.store.build import build
 from lowres.store.options import BuildOptions
 
-# No test is timed: a busy machine is slow at times.
-settings.register_profile("untimed", deadline=None)
-settings.load_profile("untimed")
+# A busy machine is slow at times, so no test is timed. Every run draws the same examples, so that
+# none fails by chance; `pytest --hypothesis-profile explore` draws others.
+UNTIMED = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("explore", **UNTIMED)
+settings.register_profile("repeatable", derandomize=True, **UNTIMED)
+settings.load_profile("repeatable")
+
+# The shell of a script starts background commands with SIGINT ignored, and so do their children.
+# Tests interrupt children: a signal that has a handler here has its default there.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

@@ -215,42 +215,6 @@ def test_pages_quote_the_verdict_on_the_table_of_the_demo(name):
     assert sentence in page
 
 
-def test_the_page_of_results_quotes_the_verdicts_on_small_sets():
-    from lowres.study.judging import judge_table
-    from lowres.study.results_files import Columns, read_results
-
-    page = " ".join((ROOT / "docs" / "results.md").read_text().replace("\n> ", "\n").split())
-    results = ROOT / "bench" / "results"
-    table = read_results(results / "tiny-imagenet-20-h100.csv", Columns())
-    assert judge_table(table, "size=8", "size=64", images=1000).sentence() in page
-    table = read_results(results / "cifar-10.csv", Columns(axes=("width", "lr"), sides=("size",)))
-    assert judge_table(table, "size=8", "size=32", images=10_000).sentence() in page
-    columns = Columns(axes=("lr", "weight_decay"), sides=("side",))
-    table = read_results(results / "clothing-10-proxies.csv", columns)
-    for proxy, loss in (("size", "2.0"), ("width", "1.9"), ("epochs", "1.9"), ("images", "5.1")):
-        verdict = judge_table(table, f"side={proxy}", "side=target", images=713).sentence()
-        assert f"costs at most {loss} points" in verdict
-        assert re.search(rf"\| {proxy}: [^|]*\|[^|]*\|[^|]*\|[^|]*\| {loss} \|", page)
-
-
-def test_the_page_of_results_quotes_the_comparison_of_filters():
-    import csv
-
-    import numpy as np
-
-    from lowres.statistics.paired import compare_values
-
-    with (ROOT / "bench" / "results" / "clothing-10-filters.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    names = sorted({row["filter"] for row in rows})
-    errors = np.array([float(row["error"]) for row in rows]).reshape(len(names), 2, 4)
-    (found,) = compare_values(errors, names).findings
-    low, high = 100 * found.interval.low, 100 * found.interval.high
-    page = (ROOT / "docs" / "results.md").read_text()
-    assert found.first == "nearest"
-    assert f"by {100 * found.mean:.1f} [{low:.1f}, {high:.1f}] points" in page
-
-
 def test_the_readme_quotes_the_verdict_of_the_page_of_results():
     quotes = [line for line in README.read_text().splitlines() if line.startswith(">")]
     sentence = " ".join(line.removeprefix("> ") for line in quotes)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import lowres
+from lowres.cli.app import VERBS
 
 ROOT = Path(lowres.__file__).parent
 HEAVY = ("numpy", "PIL", "numba", "torch", "scipy", "matplotlib", "jinja2", "skimage", "rich")
@@ -15,7 +16,7 @@ HEAVY = ("numpy", "PIL", "numba", "torch", "scipy", "matplotlib", "jinja2", "ski
 RANKS = {
     "text": -1,
     "errors": 0, "progress": 0, "jit": 0, "call": 0,
-    "variant": 1, "imagenet": 1,
+    "variant": 1, "imagenet": 1, "reading": 1,
     "work": 2, "statistics": 2,
     "recipe": 3, "resampling": 3,
     "formats": 4,
@@ -71,8 +72,33 @@ def test_importing_lowres_imports_nothing_heavy():
     assert "numpy" in imported("import lowres; lowres.resample"), "the check can fail"
 
 
-def test_the_command_line_starts_without_what_it_does_not_need():
-    assert not imported("import lowres.cli") & {"torch", "numba", "scipy", "matplotlib", "PIL"}
+def called(*words: str) -> set[str]:
+    """Return the modules that a call of the command line imports."""
+    script = f"from lowres.cli import main\ntry: main({list(words)})\nexcept SystemExit: pass"
+    run = subprocess.run(
+        [sys.executable, "-c", f"{script}\nimport sys; print('\\nall', *sys.modules)"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return set(run.stdout.rpartition("\nall ")[2].split())
+
+
+@pytest.mark.parametrize("flag", ["--help", "--version", "--hepl", "biuld"])
+def test_the_overview_imports_no_verb(flag):
+    modules = called(flag)
+    assert {name for name in modules if name.startswith("lowres.")} == {
+        "lowres.cli", "lowres.cli.app", "lowres.errors", "lowres.text",
+        "lowres.work", "lowres.work.executor",
+    }  # fmt: skip
+    assert not modules & {*HEAVY, "msgspec"} - {"rich"}
+
+
+@pytest.mark.parametrize(
+    "verb", [*(path.rpartition(":")[2] for _, path, _ in VERBS), "bench build"]
+)
+def test_the_help_of_a_verb_imports_nothing_heavy(verb):
+    modules = called(*verb.split(), "--help")
+    assert not modules & set(HEAVY) - {"rich"}
+    assert "lowres.formats" not in modules
 
 
 @pytest.mark.parametrize("path", sorted(ROOT.rglob("*.py")), ids=lambda p: p.relative_to(ROOT))

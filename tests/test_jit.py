@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 from images import contents
 from lowres import jit as compiled
 
@@ -20,6 +22,19 @@ def test_without_a_folder_for_machine_code(monkeypatch):
     monkeypatch.setattr(compiled, "njit", njit)
     assert compiled.compiled(len) is len
     assert asked == [{"cache": True, "nogil": True}, {"nogil": True}]
+
+
+def test_only_what_numba_compiles_is_noticed():
+    numba = pytest.importorskip("numba")
+    compiled_now, noticed = numba.njit(lambda x: x + 1), []
+    with compiled.before_compiling(lambda: noticed.append(len(compiled_now.signatures))):
+        assert compiled_now(1) == 2
+        assert compiled_now(1.0) == 2.0
+    assert noticed == [0], "once, and before"
+    with compiled.before_compiling(pytest.fail):
+        compiled_now(2)
+    compiled_now(1j)
+    assert noticed == [0], "not outside the block"
 
 
 def test_without_numba_a_whole_build_has_the_same_bytes(tmp_path, source, store_path):

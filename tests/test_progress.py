@@ -60,7 +60,8 @@ with shown("build", 3) as display:
     display.advance()
 """
     main, other = pty.openpty()
-    subprocess.run([sys.executable, "-c", code], stderr=other, check=True, timeout=60)
+    screen = {**os.environ, "TERM": "xterm", "COLUMNS": "80"}
+    subprocess.run([sys.executable, "-c", code], stderr=other, check=True, env=screen)
     os.close(other)
     output = b""
     try:

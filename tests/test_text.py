@@ -1,13 +1,19 @@
 """Numbers as text, the same in tables, messages and reports."""
 
+import csv
+import io
 import math
+from pathlib import Path
 
 import pytest
 
+import lowres
+from lowres.cli.app import VERBS
 from lowres.text import (
     MISSING,
-    cell,
+    command,
     count,
+    csv_bytes,
     duration,
     number,
     number_or_word,
@@ -28,6 +34,12 @@ def test_numbers_have_fixed_decimals_or_three_digits():
     assert number(None, 1) == number(math.inf, 1) == short(math.nan) == short(None) == MISSING
     assert short(0.012345) == "0.0123"
     assert short(123456) == "123,000"
+
+
+def test_commands_can_be_pasted_into_a_shell():
+    assert (
+        command("search", Path("my runs"), "--confirm", 3) == "lowres search 'my runs' --confirm 3"
+    )
 
 
 def test_shares_are_percent():
@@ -93,14 +105,29 @@ def test_control_characters_are_escaped(text, shown):
     shown.encode()
 
 
+def test_commands_can_be_pasted():
+    words = command("train", Path("my runs/a"), "--threads", 2)
+    assert words == "lowres train 'my runs/a' --threads 2"
+
+
+def test_every_command_with_a_path_can_be_pasted():
+    """Messages name their commands by `command`, which quotes."""
+    for path in Path(lowres.__file__).parent.rglob("*.py"):
+        for _, verb, _ in VERBS:
+            name = verb.rpartition(":")[2]
+            assert f"lowres {name} {{" not in path.read_text(), path
+
+
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@x", "\t=1", "\r=1"])
 def test_no_cell_begins_a_formula(text):
-    assert cell(text) == f"'{text}"
+    written = io.StringIO(csv_bytes([[text]]).decode(), newline="")
+    assert list(csv.reader(written)) == [[f"'{text}"]]
 
 
-@pytest.mark.parametrize("value", ["", "a=1", -1.5, 3, None, "'=1"])
-def test_other_cells_stay(value):
-    assert cell(value) == value
+def test_other_cells_stay():
+    rows = [["", "a=1", -1.5, 3, None, "'=1"], ["two\nlines", "a\rb", "é\udcff"]]
+    expected = ',a=1,-1.5,3,,\'=1\n"two\nlines","a\rb",é\\udcff\n'
+    assert csv_bytes(rows) == expected.encode()
 
 
 @pytest.mark.parametrize(

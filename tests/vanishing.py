@@ -19,6 +19,7 @@ import pytest
 
 import lowres
 from lowres import cli
+from lowres.cli import search, studies, verdicts
 from lowres.errors import LowresError
 from lowres.recipe import Recipe
 from lowres.study.axes import Axis
@@ -230,7 +231,7 @@ def quiet(patch: pytest.MonkeyPatch) -> None:
     """Train nothing in other processes, and leave signals alone."""
     patch.setattr(cli.signal, "signal", lambda *_: None)
     make: Callable[..., Calm] = lambda *_: Calm()  # noqa: E731
-    for room in (cli.studies, cli.search, cli.verdicts):
+    for room in (studies, search, verdicts):
         patch.setattr(room, "make_executor", make)
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 try:
     from numba import njit
+    from numba.core import event
 except ImportError:
     njit = None
 
@@ -27,3 +29,28 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     except RuntimeError:
         result = njit(nogil=True)(function)
     return result
+
+
+@contextmanager
+def before_compiling(act: Callable[[], object]) -> Iterator[None]:
+    """Call `act` before the first function that numba compiles in this block.
+
+    Functions whose machine code numba loads from its cache are not compiled.
+    """
+    if njit is None:
+        yield
+        return
+
+    class First(event.Listener):  # type: ignore[misc]  # numba has no types
+        heard = False
+
+        def on_start(self, _event: object) -> None:
+            if not self.heard:
+                self.heard = True
+                act()
+
+        def on_end(self, _event: object) -> None:
+            pass
+
+    with event.install_listener("numba:compile", First()):
+        yield

@@ -5,9 +5,12 @@ A missing or infinite number is written as a dash.
 
 from __future__ import annotations
 
+import csv
+import io
 import math
 import re
-from collections.abc import Iterable, Iterator, Sequence
+import shlex
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TypeGuard
 
 QUOTED = re.compile(r"(?<=['\"])~?/[^'\"\n]*(?=/[^'\"/\n]+['\"])")
@@ -75,6 +78,11 @@ def count(number: int, noun: str, plural: str = "") -> str:
     return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
 
 
+def counts(numbers: Mapping[str, int]) -> str:
+    """Return how many there are of each name: `1,200 train, 50 val`."""
+    return ", ".join(f"{number:,} {name}" for name, number in numbers.items())
+
+
 def value(setting: object, digits: int = 6) -> str:
     """Return the value of a recipe field as it is written on the command line: `0.25+0.5`.
 
@@ -97,6 +105,11 @@ def number_or_word(value: object) -> float | str:
     return float(value) if is_number(value) else str(value)
 
 
+def command(*words: object) -> str:
+    """Return a command of lowres to copy: words that a shell would split or change are quoted."""
+    return shlex.join(("lowres", *map(str, words)))
+
+
 def table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
     """Return rows of cells as lines with aligned columns, two spaces apart.
 
@@ -116,9 +129,18 @@ def visible(text: str) -> str:
     return CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
-def cell(value: object) -> object:
-    """Return a value for a CSV file: a text that would be a formula begins with an apostrophe."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
+def csv_bytes(rows: Iterable[Iterable[object]]) -> bytes:
+    """Return a CSV file in UTF-8; a text that would be a formula begins with an apostrophe."""
+
+    def cell(value: object) -> object:
+        return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
+
+    def line(row: Iterable[object]) -> str:
+        file = io.StringIO(newline="")
+        csv.writer(file).writerow(map(cell, row))  # with another end it leaves \r without quotes
+        return file.getvalue().removesuffix("\r\n") + "\n"
+
+    return "".join(map(line, rows)).encode(errors="backslashreplace")
 
 
 def without_folders(text: str, known: Iterable[str] = ()) -> str:

@@ -4,12 +4,15 @@ import contextlib
 import io
 import os
 from dataclasses import fields
+from importlib import import_module
 from pathlib import Path
 from unittest import mock
 
 import pytest
+from cyclopts import App
 
 from lowres import cli
+from lowres.cli.app import VERBS as TABLE
 from lowres.recipe import Recipe
 from lowres.store.options import BuildOptions, Working
 from lowres.study.search.plan import SearchPlan
@@ -47,6 +50,14 @@ def test_every_verb_is_in_the_overview_and_every_page_belongs_to_a_verb():
     places = [overview.index(f"│ {verb.split()[0]} ") for verb in VERBS]
     assert places == sorted(places), "the overview lists verbs in the order of the work"
     assert {path.name for path in PAGES.iterdir()} == {page_path(v).name for v in ("", *VERBS)}
+
+
+@pytest.mark.parametrize(("path", "summary"), [row[1:] for row in TABLE])
+def test_the_overview_shows_the_first_line_of_the_help(path, summary):
+    module, _, verb = path.partition(":")
+    function = getattr(import_module(f"lowres.cli.{module}"), verb)
+    text = function.help if isinstance(function, App) else function.__doc__
+    assert summary == text.partition("\n")[0]
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from waiting import DEADLINE_S
+
 pytest.importorskip("pyarrow")
 pytest.importorskip("huggingface_hub")
 
@@ -34,7 +36,12 @@ def test_without_a_login_or_a_network_one_sentence(store_path, tmp_path, token, 
     plain = {name: value for name, value in os.environ.items() if name != "HF_HUB_OFFLINE"}
     command = [sys.executable, "-m", "lowres", "publish", store_path, "me/x", "--variant", "8-box"]
     run = subprocess.run(
-        command, capture_output=True, text=True, check=False, env={**plain, **hub}, timeout=120
+        command,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**plain, **hub},
+        timeout=DEADLINE_S,
     )
     assert (run.returncode, run.stdout) == (1, "")
     assert run.stderr.startswith("lowres: ")

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import signal
 import sys
 
 import pytest
@@ -64,6 +65,15 @@ def test_errors_are_escaped(run, name):
 
 def test_a_second_line_of_an_error_is_indented(run):
     assert "\n  lowres: all is well" in run("info", "missing\nlowres: all is well")[1]
+
+
+def test_a_command_under_nohup_survives_its_terminal(store, run, monkeypatch):
+    handled = []
+    ignores = {signal.SIGHUP: signal.SIG_IGN}
+    monkeypatch.setattr(cli.signal, "getsignal", ignores.get)
+    monkeypatch.setattr(cli.signal, "signal", lambda number, _: handled.append(number))
+    assert run("info", str(store.path))[0] == 0
+    assert handled == [signal.SIGTERM]
 
 
 def test_progress_is_escaped(capsys):

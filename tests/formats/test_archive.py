@@ -14,7 +14,7 @@ from lowres.errors import ImageError, SourceError
 from lowres.formats import open_source
 from lowres.formats.archive import ArchiveSource
 from lowres.formats.containers.remote import Remote
-from lowres.formats.source import Reading
+from lowres.reading import Reading
 from lowres.store.build import build
 from lowres.testing import SourceContract
 from packing import pack

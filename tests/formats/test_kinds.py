@@ -21,7 +21,8 @@ from lowres.errors import ImageError, SourceError
 from lowres.formats import open_source
 from lowres.formats.folder import FolderSource
 from lowres.formats.names import class_order, is_image_data, is_system, split_of
-from lowres.formats.source import Index, Reading
+from lowres.formats.source import Index
+from lowres.reading import Reading
 from lowres.resampling.decode import decode
 from lowres.store.export import notes
 

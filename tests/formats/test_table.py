@@ -9,8 +9,8 @@ import lowres
 from images import draw_image, encoded
 from lowres.errors import SourceError
 from lowres.formats import open_source
-from lowres.formats.source import Reading
 from lowres.formats.table import TableSource
+from lowres.reading import Reading
 from lowres.store.build import build
 from lowres.testing import SourceContract
 
@@ -70,6 +70,12 @@ def test_parquet(tmp_path):
     path = write(tmp_path, "images.parquet", "", "a.jpg", "b.jpg")
     parquet.write_table(arrow.table({"file": ["a.jpg", "b.jpg"], "y": [1, 0]}), path)
     assert labels(path, paths="file", labels="y") == {"train": {"a.jpg": "1", "b.jpg": "0"}}
+    assert labels(path) == {"train": {"a.jpg": "1", "b.jpg": "0"}}, "file leaves no doubt"
+    parquet.write_table(arrow.table({"image": ["a.jpg", "b.jpg"], "label": ["x", "y"]}), path)
+    assert labels(path) == {"train": {"a.jpg": "x", "b.jpg": "y"}}, "image names files, too"
+    parquet.write_table(arrow.table({"where": ["a.jpg", "b.jpg"], "label": ["x", "y"]}), path)
+    with pytest.raises(SourceError, match="name their column by --paths COLUMN"):
+        labels(path)
     path.write_bytes(b"PAR1 damaged")
     with pytest.raises(SourceError, match="no Parquet file, or damaged"):
         labels(path, paths="file", labels="y")

@@ -2,6 +2,7 @@
 
 import io
 import re
+import sys
 import threading
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -15,13 +16,13 @@ from lowres.errors import ImageError, MissingExtraError, SourceError
 from lowres.formats import open_source
 from lowres.formats.containers import remote
 from lowres.formats.containers.remote import Remote, url_of
-from lowres.formats.source import Reading
 from lowres.formats.url import UrlSource
+from lowres.reading import Reading
 from lowres.store.build import build
 from lowres.testing import SourceContract
 from packing import pack
 
-pytest.importorskip("fsspec")
+MemoryFileSystem = pytest.importorskip("fsspec.implementations.memory").MemoryFileSystem
 pytest.importorskip("aiohttp")
 
 
@@ -229,22 +230,76 @@ def test_urls_are_told_from_paths(tmp_path, monkeypatch):
     assert not UrlSource.recognises(tmp_path)
 
 
-def test_without_the_package_of_a_scheme(monkeypatch):
-    monkeypatch.setattr(
-        remote,
-        "require",
-        lambda *_: type(
-            "Core",
-            (),
-            {
-                "url_to_fs": staticmethod(
-                    lambda _: (_ for _ in ()).throw(ImportError("Install s3fs"))
-                )
-            },
-        ),
+@pytest.mark.parametrize(
+    ("url", "package"),
+    [
+        ("gs://bucket/set.zip", "gcsfs"),
+        ("gcs://bucket/set", "gcsfs"),
+        ("s3://bucket/set", "s3fs"),
+        ("zip://set::s3://bucket/set.zip", "s3fs"),
+        ("hf://datasets/owner/name/set.zip", "huggingface_hub"),
+        ("abfs://container/set", "adlfs"),
+    ],
+)
+def test_a_scheme_whose_package_is_missing_names_the_command(url, package, monkeypatch):
+    from fsspec.registry import _registry
+
+    monkeypatch.setitem(sys.modules, package, None)  # as if it were not installed
+    for scheme in ("gs", "gcs", "s3", "hf", "abfs"):  # what other tests have loaded
+        monkeypatch.delitem(_registry, scheme, raising=False)
+    words = (
+        f"cannot be read: it needs {package}, which is not installed; run: pip install {package}$"
     )
-    with pytest.raises(MissingExtraError, match=r"s3://b/x.zip cannot be read: Install s3fs"):
-        Remote("s3://b/x.zip")
+    with pytest.raises(MissingExtraError, match=words):
+        open_source(Path(url)).index()
+
+
+def test_a_package_of_a_scheme_that_cannot_be_imported(monkeypatch):
+    def fails(_):
+        raise ImportError("gcsfs needs a newer library")
+
+    monkeypatch.setattr("fsspec.core.url_to_fs", fails)
+    with pytest.raises(MissingExtraError, match="set cannot be read: gcsfs needs a newer library"):
+        Remote("gs://bucket/set")
+
+
+class StandIn(MemoryFileSystem):
+    """A bucket in memory, under the scheme of a service whose package is not needed for it."""
+
+    store, pseudo_dirs, cachable = {}, [""], False
+
+    @classmethod
+    def _strip_protocol(cls, path):
+        return MemoryFileSystem._strip_protocol(path.partition("://")[2] or path)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("folder", ["gs://bucket/deep/set", "hf://datasets/owner/name/set"])
+def test_sources_of_buckets_and_of_the_hub(folder, files, source, tmp_path, monkeypatch):
+    from fsspec.registry import _registry
+
+    scheme = folder.partition(":")[0]
+    bucket = type("Bucket", (StandIn,), {"protocol": scheme, "store": {}, "pseudo_dirs": [""]})
+    monkeypatch.setitem(_registry, scheme, bucket)
+    place = folder.removesuffix("/set")
+    for name, data in files.items():
+        bucket().pipe(f"{place}/{name}", data)
+    for name in ("set.zip", "set.tar"):
+        bucket().pipe(f"{place}/{name}", pack(tmp_path / name, files).read_bytes())
+    options = lowres.BuildOptions(size=8)
+    build(source, tmp_path / "disk", options)
+    expected = contents(tmp_path / "disk")
+    del expected["manifest.json"]
+    for number, url in enumerate((folder, f"{folder}.zip", f"{folder}.tar")):
+        opened = open_source(Path(url))
+        entry = opened.index().splits["train"][0]
+        assert opened.read(entry) == files["set/train/ant/00.jpg"]
+        build(Path(url), tmp_path / str(number), options)
+        made = contents(tmp_path / str(number))
+        del made["manifest.json"]
+        assert made == expected, url
+    with pytest.raises(SourceError, match=r"none\.zip cannot be read: FileNotFoundError"):
+        open_source(Path(f"{place}/none.zip")).index()
 
 
 @pytest.mark.full

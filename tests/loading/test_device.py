@@ -7,10 +7,15 @@ import numpy as np
 import pytest
 import torch
 
-from lowres.loading.device_loader import DeviceLoader, fits
+from lowres.loading.device_loader import DeviceLoader
 from lowres.loading.loaders import NumpyLoader, TorchLoader
+from lowres.loading.transfer import placed
 
 CPU = torch.device("cpu")
+
+
+def stored(batches):
+    return placed(batches.images, CPU)
 
 
 @pytest.mark.parametrize("resident", [True, False])
@@ -21,7 +26,7 @@ def test_the_same_batches_resident_or_streamed(store, resident, flip, subtract):
         store, "8-lanczos", batch_size=7, shuffle=True, flip=flip, shift_px=3, subtract=subtract,
         divide_by="range", seed=4,
     )  # fmt: skip
-    loader = DeviceLoader(batches, CPU, torch.float32, resident=resident)
+    loader = DeviceLoader(batches, CPU, torch.float32, stored(batches) if resident else None)
     for epoch, first in ((0, 0), (3, 2)):
         expected = list(TorchLoader(batches).batches(epoch, first))
         found = list(loader.batches(epoch, first))
@@ -35,15 +40,15 @@ def test_the_same_batches_resident_or_streamed(store, resident, flip, subtract):
 def test_shifts_beyond_the_edge_leave_nothing(store):
     batches = NumpyLoader(store, "8-box", batch_size=16, shuffle=True, shift_px=30, seed=1)
     expected, _ = next(iter(TorchLoader(batches).batches(0)))
-    found, _ = next(DeviceLoader(batches, CPU, torch.float32, resident=True).batches(0))
+    found, _ = next(DeviceLoader(batches, CPU, torch.float32, stored(batches)).batches(0))
     assert torch.allclose(found, expected, atol=1e-6)
     assert (found.flatten(1) == 0).all(1).any()
 
 
 def test_in_bfloat16_only_the_last_step_rounds(store):
     batches = NumpyLoader(store, "8-box", "val", batch_size=5)
-    exact = DeviceLoader(batches, CPU, torch.float32, resident=True)
-    rounded = DeviceLoader(batches, CPU, torch.bfloat16, resident=False)
+    exact = DeviceLoader(batches, CPU, torch.float32, stored(batches))
+    rounded = DeviceLoader(batches, CPU, torch.bfloat16)
     for (images, _), (own, _) in zip(exact.batches(0), rounded.batches(0), strict=True):
         assert own.dtype == torch.bfloat16
         assert torch.equal(own, images.bfloat16())
@@ -51,7 +56,7 @@ def test_in_bfloat16_only_the_last_step_rounds(store):
 
 def test_a_stream_that_is_left_early_leaves_no_thread(store):
     batches = NumpyLoader(store, "8-box", batch_size=2, shuffle=True)
-    stream = DeviceLoader(batches, CPU, torch.float32, resident=False).batches(0)
+    stream = DeviceLoader(batches, CPU, torch.float32).batches(0)
     next(stream)
     stream.close()
     assert not [t for t in threading.enumerate() if t.name.startswith("lowres-reader")]
@@ -59,19 +64,10 @@ def test_a_stream_that_is_left_early_leaves_no_thread(store):
 
 def test_an_error_while_reading_is_raised_where_batches_are_used(store, monkeypatch):
     batches = NumpyLoader(store, "8-box", batch_size=2, shuffle=True)
-    loader = DeviceLoader(batches, CPU, torch.float32, resident=False)
+    loader = DeviceLoader(batches, CPU, torch.float32)
     monkeypatch.setattr(np, "take", lambda *_, **__: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         list(loader.batches(0))
-
-
-def test_images_stay_on_a_gpu_if_they_take_a_part_of_its_free_memory(monkeypatch):
-    images = np.zeros((10, 8, 8, 3), np.uint8)
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (images.nbytes, 10**12))
-    assert not fits(images, torch.device("cuda"))
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (2 * images.nbytes, 10**12))
-    assert fits(images, torch.device("cuda"))
-    assert fits(images, CPU)
 
 
 def test_parts_of_batches_are_the_batches(store):
@@ -94,7 +90,7 @@ def test_parts_of_batches_are_the_batches(store):
 def test_compiled_batches_are_the_same(store, tmp_path, monkeypatch):
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
     batches = NumpyLoader(store, "8-box", batch_size=16, shuffle=True, flip="random", shift_px=3)
-    loader = DeviceLoader(batches, CPU, torch.float32, resident=True)
+    loader = DeviceLoader(batches, CPU, torch.float32, stored(batches))
     expected = list(loader.batches(1))
     loader.compile()
     for (own, _), (images, _) in zip(loader.batches(1), expected, strict=True):

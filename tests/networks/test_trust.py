@@ -20,6 +20,7 @@ from lowres.study.axes import Axis
 from lowres.study.forecast import forecast
 from lowres.study.status import standings
 from lowres.study.study import Study
+from lowres.training.execution import Execution
 from lowres.training.run import Run
 from lowres.work.processes import LocalProcesses
 from made_runs import MadeUp, fail_run, write_run
@@ -175,7 +176,7 @@ def test_the_probes_of_a_dry_run_are_trusted_as_its_study_is(here, store):
         forecast(store, drafts, executor)
     assert not ran(here)
     lowres.trust("strange:net")
-    assert forecast(store, drafts, executor, ("--device", "cpu")).total_s > 0
+    assert forecast(store, drafts, executor, Execution(device="cpu")).total_s > 0
 
 
 def test_verbs_that_read_run_nothing(here, store, capsys):

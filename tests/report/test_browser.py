@@ -10,6 +10,7 @@ import lowres
 from lowres.recipe import Recipe
 from lowres.text import MISSING
 from made_runs import fail_run, write_study
+from waiting import DEADLINE_S
 
 api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 NAMES = ("chromium", "chromium-browser", "google-chrome")
@@ -41,7 +42,9 @@ def page_path(tmp_path_factory):
 @pytest.fixture(scope="module")
 def browser():
     with api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=BROWSER, args=FLAGS)
+        browser = playwright.chromium.launch(
+            executable_path=BROWSER, args=FLAGS, timeout=1000 * DEADLINE_S
+        )
         yield browser
         browser.close()
 
@@ -56,6 +59,7 @@ def opened(browser, page_path, width, scheme):
     context = browser.new_context(
         viewport={"width": width, "height": 900}, color_scheme=scheme, accept_downloads=True
     )
+    context.set_default_timeout(1000 * DEADLINE_S)
     page, wrong = context.new_page(), []
     page.on("pageerror", lambda error: wrong.append(str(error)))
     page.on("console", lambda message: wrong.append(message.text))
@@ -115,6 +119,8 @@ def test_a_series_is_hidden_by_keyboard_in_all_charts_of_its_section(page):
 def test_values_are_shown_by_pointer_and_by_keyboard(page):
     chart, tip = page.locator("#learning-rate figure > svg").first, page.locator("#tip")
     chart.scroll_into_view_if_needed()
+    # The event of the scroll, which hides the text, comes with the next frame.
+    page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
     chart.locator("path.full").nth(2).hover()
     assert "lr 0.032: mean" in tip.inner_text()
     chart.focus()

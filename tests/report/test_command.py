@@ -6,7 +6,7 @@ from typing import get_args, get_type_hints
 
 import pytest
 
-from lowres.cli import runs
+from lowres.cli import reports
 from lowres.cli.app import app
 from lowres.recipe import Recipe
 from lowres.report.files import Format
@@ -65,7 +65,7 @@ def test_an_unknown_format_is_refused(tmp_path):
 
 
 def test_the_flag_takes_every_format():
-    flag = get_args(get_type_hints(runs.report)["formats"])[0]
+    flag = get_args(get_type_hints(reports.report)["formats"])[0]
     assert get_args(flag) == get_args(Format)
 
 

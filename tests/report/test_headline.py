@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from lowres.cli.app import app
-from lowres.cli.flags import recipe_of
+from lowres.cli.recipe_flags import recipe_of
 from lowres.recipe import RECIPES, Recipe
 from lowres.report.analysis import analyse, main_pair
 from lowres.report.headline import headline, train_command
@@ -35,8 +35,9 @@ def test_of_two_filters_the_one_with_less_error_comes_first(tmp_path):
 
 
 def test_an_unsure_pair_is_decided_next(tmp_path):
-    for size, errors in ((8, (0.5, 0.6)), (16, (0.42, 0.41))):
-        for lr, error in zip((0.01, 0.1), errors, strict=True):
+    rates = (0.01, 0.03, 0.1, 0.3, 1.0)
+    for size, errors in ((8, (0.5, 0.6, 0.52, 0.58, 0.6)), (16, (0.42, 0.41, 0.43, 0.4, 0.42))):
+        for lr, error in zip(rates, errors, strict=True):
             write_run(tmp_path, Recipe(variant=f"{size}-box", lr=lr), error)
     unsure = analyse(read_rows(tmp_path)[0])
     first = headline(unsure, "a study", True)
@@ -56,7 +57,7 @@ def test_few_configurations_need_more_of_them_and_no_seeds(tmp_path):
     assert first.word == "Probably"
     assert first.sentence.endswith(" With fewer than 5 configurations no answer is sure.")
     assert first.next_command == "--axis lr=0.001,0.032,0.056,0.1,0.18,0.32,1"
-    assert few.pairs[0].sentence.endswith("command with 5 configurations or more.")
+    assert few.pairs[0].sentence.endswith("Next: run 5 configurations or more on both sides.")
 
 
 def test_a_best_learning_rate_at_the_edge_is_said(tmp_path, analysis):

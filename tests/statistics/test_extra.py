@@ -22,8 +22,16 @@ def test_without_scipy_the_extra_is_named():
     run = subprocess.run(
         [sys.executable, "-c", WITHOUT_SCIPY], capture_output=True, text=True, check=False
     )
-    assert "scipy.stats, which is not installed; run: pip install " in run.stderr
+    assert "scipy.special, which is not installed; run: pip install " in run.stderr
     assert "[study]'" in run.stderr
+
+
+def test_verdict_and_report_are_imported_without_scipy_stats():
+    """It takes a second and 50 MB; scipy.special has the quantiles."""
+    code = "import sys, lowres.study.judging, lowres.report.page; print(*sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "scipy.special" in run.stdout.split()
+    assert "scipy.stats" not in run.stdout.split()
 
 
 def test_public_names_are_sorted_and_there():

@@ -73,10 +73,11 @@ JAGGED = ([0.40, 0.41], [0.33, 0.31], [0.30, 0.31], [0.355, 0.34], [0.55, 0.60],
 def test_draws_have_the_moments_of_brute_force(errors, seeds, rates):
     """A wrong density of a proposal moves a covariance by 0.06 of its size or more."""
     table = np.array(errors)[:, :seeds]
-    distances = axis_distances([rates] if rates else [])
+    columns = [rates] if rates else []
+    distances = axis_distances(columns, np.arange(len(table)))
     scale, least, mean, covariance = by_brute_force(table, distances[0] if rates else None)
     drawn = np.concatenate(
-        [posterior(table, distances, seed=seed).errors for seed in range(SEEDS)]
+        [posterior(table, columns, seed=seed).errors for seed in range(SEEDS)]
     )  # fmt: skip
     z = scale * np.log1p((drawn - least) / scale)
     deviations = np.sqrt(np.diag(covariance))

@@ -3,7 +3,7 @@ import pytest
 from scipy.stats import ttest_1samp
 
 from lowres.errors import StudyError
-from lowres.statistics.time_to_error import first_at_most, time_to_error
+from lowres.statistics.time_to_error import first_at_most, pooled_spread, time_to_error
 
 
 def test_the_first_error_that_is_small_enough():
@@ -34,3 +34,23 @@ def test_what_has_no_value_or_interval_says_why():
     assert time_to_error([7.0, 7.0]).reason == "all runs have the same cost"
     with pytest.raises(StudyError, match="costs must be one number above 0 for each run"):
         time_to_error([0.0, 1.0])
+
+
+def test_the_scatter_of_all_configurations_makes_the_intervals_of_two_seeds_useful():
+    """5 configurations of 2 seeds: 5 degrees of freedom in place of 1, so a factor of 5 less."""
+    random = np.random.default_rng(1)
+    inside, pooled, alone = [], [], []
+    for _ in range(400):
+        table = np.exp(np.log([3, 5, 9, 20, 40])[:, None] + random.normal(0, 0.2, (5, 2)))
+        spread = pooled_spread([*table, [7.0], [2.0, np.inf]])
+        assert spread.freedom == 5
+        found = [time_to_error(costs, spread).interval for costs in table]
+        inside += [one.low <= true <= one.high
+                   for one, true in zip(found, (3, 5, 9, 20, 40), strict=True)]  # fmt: skip
+        pooled.append(np.log(found[0].high / found[0].low))
+        one = time_to_error(table[0]).interval
+        alone.append(np.log(one.high / one.low))
+    assert 0.93 < np.mean(inside) < 0.97
+    assert np.mean(alone) > 3 * np.mean(pooled)
+    assert time_to_error([7.0], spread).interval.low < 7
+    assert pooled_spread([[7.0], [2.0, np.inf]]) is None

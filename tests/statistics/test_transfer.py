@@ -109,6 +109,19 @@ def test_the_law_widens_where_optima_scatter_more_than_they_say():
     )
 
 
+def test_the_law_names_the_curves_that_it_leaves_out():
+    random = np.random.default_rng(4)
+    sizes, widths = [8, 8, 16, 16, 32, 32], [0.5, 1] * 3
+    optima = [curve(*at, random) for at in zip(sizes, widths, strict=True)]
+    assert "Left out" not in learning_rate_law(sizes, widths, optima).sentence()
+    optima[2] = Optimum(0.01, None, 0.01, False, "noise hides the curvature")
+    said = learning_rate_law(sizes, widths, optima).sentence()
+    assert said.startswith("From 5 curves of 8 to 32 px: if the size doubles, ")
+    assert said.endswith(
+        ". Left out: 16 px width 0.5 (noise hides the curvature). More seeds help."
+    )
+
+
 def test_there_is_no_law_below_three_sizes_or_of_fields_that_vary_together():
     random = np.random.default_rng(4)
     none = Optimum(None, None, 0.01, True, "the best is the first")
@@ -116,6 +129,9 @@ def test_there_is_no_law_below_three_sizes_or_of_fields_that_vary_together():
     assert law.a is None
     assert "1 of 3 have one" in law.reason
     assert law.sentence().startswith("No law of the learning rate: a law needs")
+    assert law.sentence().endswith(
+        "Left out: 16 px, 32 px (the best is the first). More seeds and further rates help."
+    )
     assert learning_rate_law([8], [1], [none]).sizes == ()
     together = [curve(size, size / 8, random) for size in (8, 16, 32)]
     assert "vary together" in learning_rate_law([8, 16, 32], [1, 2, 4], together).reason

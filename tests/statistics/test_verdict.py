@@ -1,9 +1,13 @@
 """The verdict of five answers: known truths, diverged and missing runs, odd tables."""
 
+import math
+import tracemalloc
+
 import numpy as np
 import pytest
 
 from lowres.errors import StudyError
+from lowres.statistics.halving import halving
 from lowres.statistics.posterior import axis_distances, posterior
 from lowres.statistics.verdict import judge
 
@@ -113,11 +117,39 @@ def test_wrong_input_is_refused():
 
 
 def test_distances_are_in_spans_of_logarithms_numbers_or_words():
-    rate, size, word = axis_distances([[0.01, 0.1, 1.0], [2, 3, 4], ["a", "a", "b"]])
+    rate, size, word = axis_distances([[0.01, 0.1, 1.0], [2, 3, 4], ["a", "a", "b"]], np.arange(3))
     assert rate[0, 1] == pytest.approx(0.25)
     assert size[0, 1] == pytest.approx(0.25)
     assert word.tolist() == [[0, 0, 1], [0, 0, 1], [1, 1, 0]]
-    assert axis_distances([[1, 1, 1]]).shape == (0, 3, 3)
+    assert axis_distances([[1, 1, 1]], np.arange(3)).shape == (0, 3, 3)
+    assert axis_distances([[0.01, 0.1, 1.0]], np.array([0, 1]))[0, 0, 1] == rate[0, 1]
+
+
+@pytest.mark.parametrize("odd", [math.inf, -math.inf, math.nan])
+def test_a_number_that_is_not_finite_makes_words_of_an_axis(odd):
+    """Such as a gradient that is clipped at inf, which means never."""
+    values = [1.0, odd, 1.0]
+    expected = [[0, 1, 0], [1, 0, 1], [0, 1, 0]]
+    assert axis_distances([values], np.arange(3))[0].tolist() == expected
+    errors = [[0.3], [0.4], [0.5], [0.6], [0.7]]
+    found = judge(errors, errors, axes={"clip": [1.0, odd, 2.0, 3.0, 4.0]}, bearable=0.01)
+    assert found.choice == 0
+
+
+@pytest.mark.full
+def test_all_networks_of_a_benchmark_are_judged_in_little_memory():
+    """NAS-Bench-201 has 15,625; distances of all of them would take 2 GB an axis."""
+    random = np.random.default_rng(0)
+    axes = {f"edge {n}": random.integers(0, 5, 15_625).tolist() for n in range(6)}
+    truth = 0.6 - 0.01 * np.sum(list(axes.values()), axis=0) + random.normal(0, 0.02, 15_625)
+    tables = [truth[:, None] + random.normal(0, 0.005, (15_625, 1)) for _ in range(2)]
+    tracemalloc.start()
+    found = judge(*tables, axes=axes, bearable=0.01)
+    halved = halving(tables, found.draws, 0.01, axes=axes)
+    assert tracemalloc.get_traced_memory()[1] < 2**28
+    tracemalloc.stop()
+    assert found.pairs[0] > 122_000_000
+    assert halved.runs == (15_625, 5_209)
 
 
 def test_the_bound_holds_about_as_often_as_it_says():
@@ -135,10 +167,10 @@ def test_a_posterior_of_many_configurations_keeps_the_best():
     random = np.random.default_rng(0)
     lr = np.linspace(-3, 0, 80)
     errors = 0.3 + 0.05 * (lr + 1.5)[:, None] ** 2 + 0.003 * random.standard_normal((80, 2))
-    found = posterior(errors, axis_distances([(10**lr).tolist()]))
+    found = posterior(errors, [(10**lr).tolist()])
     assert found.errors.shape == (3000, 60)
     assert errors.mean(axis=1).argmin() in found.places
-    again = posterior(errors, axis_distances([(10**lr).tolist()]))
+    again = posterior(errors, [(10**lr).tolist()])
     assert np.array_equal(found.errors, again.errors), "one seed, one answer"
 
 

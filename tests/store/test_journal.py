@@ -19,7 +19,9 @@ def built(start: int, stop: int, split: str = "train") -> Built:
 
 THREE = (built(8, 16), built(0, 8), built(0, 3, "val"))
 LINES = [one.line().encode() for one in THREE]
-reuse_folder = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+reuse_folder = settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 
 
 @pytest.fixture

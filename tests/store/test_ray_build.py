@@ -24,6 +24,7 @@ from lowres.store.journal import images_built
 from lowres.store.options import BuildOptions, Working
 from lowres.store.staging import BUILDING, work_directory
 from ray_work import MEMORY, cluster_of
+from waiting import DEADLINE_S, wait_until
 
 ray = pytest.importorskip("ray", reason="ray is not installed")
 
@@ -34,7 +35,7 @@ FATAL = "fatal"
 """A file beside `sitecustomize.py`: an image with its bytes kills the shard that decodes it."""
 
 SLOW = "slow"
-"""A file beside `sitecustomize.py`: while it exists, shards take their time for an image."""
+"""A file beside `sitecustomize.py`: while it exists, shards take a second for an image."""
 
 pytestmark = [
     pytest.mark.slow,
@@ -59,7 +60,7 @@ def place(tmp_path_factory):
         f"    fatal = pathlib.Path(__file__).with_name({FATAL!r})\n"
         "    render.decode_for = lambda data, *a, **k: (\n"
         "        fatal.exists() and data == fatal.read_bytes() and os.kill(os.getpid(), 9),\n"
-        "        time.sleep(0.3 * slow.exists()), decode(data, *a, **k))[2]\n"
+        "        time.sleep(slow.exists()), decode(data, *a, **k))[2]\n"
     )
     return folder
 
@@ -78,8 +79,8 @@ def working(cluster):
 @pytest.fixture
 def slow(place):
     (place / SLOW).touch()
-    yield
-    (place / SLOW).unlink()
+    yield place / SLOW
+    (place / SLOW).unlink(missing_ok=True)
 
 
 @pytest.fixture(scope="module")
@@ -200,13 +201,14 @@ def test_an_ended_driver_leaves_nothing_running(
     )  # fmt: skip
     wait_until(lambda: images_built(store) >= 3)
     driver.send_signal(number)
-    out, errors = driver.communicate(timeout=60)
+    out, errors = driver.communicate(timeout=DEADLINE_S)
     assert "8-box" not in out  # Ray may print its own words
     if number == signal.SIGINT:
         assert driver.returncode == 130, errors
         assert "Traceback" not in errors
         assert not shards(store)
-    wait_until(lambda: not shards(store), 30)
+    # A process that ends has no name before it has released its locks.
+    wait_until(lambda: not shards(store) and not work_directory(store).busy)
     assert 3 <= images_built(store) < 36
     builder.build(animals, store, OPTIONS)
     assert contents(store) == expected
@@ -233,33 +235,28 @@ def test_no_cluster_is_found_out_soon(animals, tmp_path, address):
                 animals, tmp_path / "store", OPTIONS,
                 working=Working(executor="ray", address=given),
             )  # fmt: skip
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 100
 
 
 def test_a_node_is_killed_while_it_works(cluster, working, slow, animals, expected, tmp_path):
     """Other nodes do its shard again, and the bytes are the same."""
     store, doomed = tmp_path / "store", cluster.add_node(num_cpus=1, **MEMORY)
     (raylet,) = doomed.all_processes["raylet"]
-    killed = []
+
+    def doomed_shards() -> list[int]:
+        return [one for one in shards(store) if raylet.process.pid in ancestors(one)]
 
     def kill() -> None:
-        while not killed:
-            time.sleep(0.02)
-            killed.extend(p for p in shards(store) if raylet.process.pid in ancestors(p))
-        wait_until(lambda: images_built(store) > 3)
-        for process in (raylet.process.pid, ancestors(killed[0])[0]):
-            os.kill(process, signal.SIGKILL)
-        cluster.remove_node(doomed, allow_graceful=False)
+        try:
+            wait_until(lambda: doomed_shards() and images_built(store) > 3)
+            for process in (raylet.process.pid, ancestors(doomed_shards()[0])[0]):
+                os.kill(process, signal.SIGKILL)
+            cluster.remove_node(doomed, allow_graceful=False)
+        finally:
+            slow.unlink()
 
     killer = threading.Thread(target=kill)
     killer.start()
     lowres.build(animals, store, OPTIONS, working=working)
     killer.join()
     assert contents(store) == expected
-
-
-def wait_until(true, seconds: float = 60.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)

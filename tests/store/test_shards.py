@@ -5,7 +5,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -19,6 +18,7 @@ from lowres.store.manifest import Manifest
 from lowres.store.options import BuildOptions, Working
 from lowres.store.rows import RowFile
 from lowres.store.staging import BUILDING, Shard, work_directory
+from waiting import DEADLINE_S, wait_until
 
 OPTIONS = BuildOptions(size=(8, 16), filter=("box", "lanczos"))
 FLAGS = ("--size", "8", "16", "--filter", "box", "lanczos")
@@ -74,12 +74,12 @@ def test_processes_that_start_at_once(source, store_path, tmp_path):
     store = tmp_path / "store"
     shards = [start(source, store, "--shard", f"{n}/3") for n in (3, 1, 2)]
     for shard, number in zip(shards, (3, 1, 2), strict=True):
-        out, errors = shard.communicate(timeout=60)
+        out, errors = shard.communicate(timeout=DEADLINE_S)
         assert shard.returncode == 0, errors
         assert f"shard {number}/3 is built, " in out
         assert "with --finish in place of --shard" in out
     finished = start(source, store, "--finish")
-    out, errors = finished.communicate(timeout=60)
+    out, errors = finished.communicate(timeout=DEADLINE_S)
     assert finished.returncode == 0, errors
     assert "24 train, 12 val" in out
     assert contents(store) == contents(store_path)
@@ -151,18 +151,17 @@ def test_a_shard_that_is_killed_is_run_again(source, store_path, tmp_path):
     slow = tmp_path / "slow" / "sitecustomize.py"
     slow.parent.mkdir()
     slow.write_text(
-        "import lowres.store.render as b, time\n"
+        "import itertools, time\n"
+        "import lowres.store.render as b\n"
         "d = b.decode_for\n"
-        "b.decode_for = lambda *a, **k: (time.sleep(0.2), d(*a, **k))[1]\n"
+        "taken = itertools.count()\n"
+        "b.decode_for = lambda *a, **k: (time.sleep(600 * (next(taken) > 3)), d(*a, **k))[1]\n"
     )
     store, places = tmp_path / "store", f"{slow.parent}{os.pathsep}{os.environ.get('PYTHONPATH')}"
     killed = start(
         source, store, "--shard", "2/2", "-j", "1", env={**os.environ, "PYTHONPATH": places}
     )
-    deadline = time.monotonic() + 60
-    while len(journal.read_journals(store)) < 2:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_until(lambda: len(journal.read_journals(store)) >= 2)
     killed.kill()
     killed.communicate()
     assert killed.returncode == -signal.SIGKILL

@@ -15,9 +15,9 @@ from lowres.comparing.identify import identify
 from lowres.comparing.sets import open_pairs
 from lowres.errors import SourceError, StoreError
 from lowres.formats import open_source
-from lowres.formats.source import Reading
 from lowres.formats.unlabelled import UnlabelledSource
 from lowres.progress import silent
+from lowres.reading import Reading
 from lowres.recipe import Recipe
 from lowres.store.build import build
 from lowres.store.export import export

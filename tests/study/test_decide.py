@@ -64,6 +64,19 @@ def test_a_target_without_runs_gets_its_grid_first(store_path, tmp_path):
     assert default_sides(Study.open(study.path)) == ("size=8", "size=16")
 
 
+def test_too_few_configurations_train_nothing(store_path, tmp_path):
+    executor = MadeUp(noise=0.1)
+    axes = [Axis("size", (8, 16)), Axis("lr", RATES[:4])]
+    base = Recipe(width=1.0, epochs=1, batch_size=8)
+    study = Study.plan(tmp_path / "study", open_store(store_path), base, axes)
+    study.finish(executor)
+    before = len(executor.trained)
+    (look,) = decide(study, "size=8", "size=16", executor, bearable=0.0)
+    assert look.judgement.verdict.few
+    assert not look.lacking
+    assert len(executor.trained) == before
+
+
 def test_the_budget_ends_it(store_path, tmp_path):
     executor = MadeUp(noise=0.1)
     study = planned(store_path, tmp_path / "study", executor)

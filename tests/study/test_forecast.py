@@ -1,11 +1,12 @@
 """What a dry run shows, and that it writes nothing."""
 
 import sys
+from pathlib import Path
 
 import pytest
 
 import lowres
-from lowres.errors import RecipeError, StudyError
+from lowres.errors import RecipeError, RunError, StudyError
 from lowres.networks.shape import Shape
 from lowres.networks.size import NetworkSize
 from lowres.recipe import Recipe
@@ -20,6 +21,7 @@ from lowres.study.forecast import (
     swept,
 )
 from lowres.study.study import Study
+from lowres.training.execution import Execution
 from lowres.training.run import Run, RunSummary
 from lowres.work.processes import LocalProcesses
 
@@ -38,14 +40,16 @@ class Pretended(LocalProcesses):
 
     def finish(self, jobs):
         for job in jobs:
-            run = Run.open(job.log.parent)
-            recipe, store = run.recipe, run.open_store()
-            steps = 2 * store.splits["train"] // recipe.batch_size
-            macs = Shape(recipe.size, recipe.width, 4, recipe.blocks).macs() * recipe.batch_size
-            self.probed.append((recipe.size, recipe.width, steps))
-            seconds = {"train_s": steps * macs * self.s_per_mac, "eval_s": 0.25}
-            run.write_metrics([{"epoch": n, **seconds} for n in (1, 2)])
-            run.finish({"status": "trained", "top1_error": 0.5, "train_s": 1.0})
+            paths = [Path(word) for word in job.command if Path(word, "recipe.json").exists()]
+            for path in paths:
+                run = Run.open(path)
+                recipe, store = run.recipe, run.open_store()
+                steps = 2 * store.splits["train"] // recipe.batch_size
+                macs = Shape(recipe.size, recipe.width, 4, recipe.blocks).macs() * recipe.batch_size
+                seconds = {"train_s": steps * macs * self.s_per_mac, "eval_s": 0.25}
+                run.write_metrics([{"epoch": n, **seconds} for n in (1, 2)])
+                run.finish({"status": "trained", "top1_error": 0.5, "train_s": 1.0})
+            self.probed.append((recipe.size, recipe.width, steps, len(paths)))
             yield from super().finish([])
             yield type("Result", (), {"job": job, "exit_status": 0})()
 
@@ -58,7 +62,7 @@ def test_seconds_are_those_of_steps_and_evaluation(store, tmp_path, monkeypatch)
     """24 images of train, each twice an epoch, are 6 steps; 12 of val take a quarter second."""
     monkeypatch.setattr("time.monotonic", lambda: 0.0)  # no time passes to start a run
     executor = Pretended(jobs=2)
-    found = forecast(store, drafts_of(store, tmp_path), executor)
+    found = forecast(store, drafts_of(store, tmp_path), executor, Execution(together=1))
     macs = {size: Shape(size, 0.5, 4, 1).macs() for size in (8, 16)}
     for draft, seconds, flops in zip(found.drafts, found.seconds, found.flops, strict=True):
         epoch_s = 6 * 8 * macs[draft.recipe.size] * 1e-9 + 0.25
@@ -68,6 +72,21 @@ def test_seconds_are_those_of_steps_and_evaluation(store, tmp_path, monkeypatch)
     assert not (tmp_path / "study").exists()
     # First the cheapest one alone, then both of them side by side: each in its turn.
     assert [probed[:2] for probed in executor.probed] == [(8, 0.5), (8, 0.5), (16, 0.5)]
+
+
+def test_a_probe_trains_as_many_runs_side_by_side_as_the_study(store, tmp_path, monkeypatch):
+    """A pack of four records shares; 40 seeds take their shares, and the process starts once."""
+    monkeypatch.setattr("time.monotonic", lambda: 0.0)
+    drafts = drafts_of(store, tmp_path, [Axis("seed", tuple(range(40)))])
+    executor = Pretended(jobs=1)
+    found = forecast(store, drafts, executor, Execution(device="cpu", together=4))
+    assert [runs for *_, runs in executor.probed] == [4, 4]
+    epoch_s = 6 * 8 * Shape(8, 0.5, 4, 1).macs() * 1e-9 + 0.25
+    assert found.total_s == pytest.approx(40 * 4 * epoch_s)
+    assert "1 process with 1 thread each, which train up to 4 runs" in "\n".join(lines(found))
+    executor = Pretended(jobs=1)
+    forecast(store, drafts[:3], executor, Execution(device="cpu", together=4))
+    assert [runs for *_, runs in executor.probed] == [3, 3], "no more than the study has"
 
 
 def test_networks_that_take_too_long_are_estimated_by_their_flops(store, monkeypatch):
@@ -83,7 +102,7 @@ def test_networks_that_take_too_long_are_estimated_by_their_flops(store, monkeyp
     assert [speed.steps > 0 for speed in found] == [True, True, False]
     for speed, network in zip(found, networks, strict=True):
         assert speed.step_s == pytest.approx(network.work * 1e-6)
-    assert {width for _, width, _ in executor.probed} == {0.5, 1.0}
+    assert {width for _, width, *_ in executor.probed} == {0.5, 1.0}
 
 
 def test_a_budget_buys_steps(store, monkeypatch):
@@ -94,18 +113,18 @@ def test_a_budget_buys_steps(store, monkeypatch):
     # Evaluation takes 2 x 0.25 s; the rest of 8.6 s pays for 4 steps in each of 2 epochs.
     (speed,) = probe(store, [ProbedNetwork(BASE, macs)], executor, budget_s=8.6)
     assert speed.step_s == pytest.approx(1)
-    assert [steps for *_, steps in executor.probed] == [2, 4]
+    assert [steps for *_, steps, _ in executor.probed] == [2, 4]
 
 
 @pytest.mark.full
 def test_a_real_probe(store, tmp_path):
     """A real network in real processes."""
     drafts = drafts_of(store, tmp_path, AXES[1:])
-    found = forecast(store, drafts, LocalProcesses(jobs=1, threads=1), ("--device", "cpu"))
+    found = forecast(store, drafts, LocalProcesses(jobs=1, threads=1), Execution(device="cpu"))
     (speed,) = found.speeds.values()
     assert speed.step_s > 0
     assert speed.steps == 6
-    assert all(seconds > 0.5 for seconds in found.seconds), "the start of a run counts"
+    assert found.total_s > sum(found.seconds) + 0.5, "the start of a process counts once"
     text = "\n".join(lines(found))
     assert "probed: 1 of 1 network, 6 timed steps each" in text
     assert "2 runs, 0 finished" in text
@@ -113,9 +132,15 @@ def test_a_real_probe(store, tmp_path):
 
 
 @pytest.mark.full
-def test_a_probe_that_fails_says_why(store, tmp_path):
-    with pytest.raises(StudyError, match=r"ended with status 1: .*device must be auto, cpu"):
-        forecast(store, drafts_of(store, tmp_path), LocalProcesses(1, 1), ("--device", "nowhere"))
+def test_a_probe_that_fails_says_why(store, tmp_path, monkeypatch):
+    drafts = drafts_of(store, tmp_path)
+    with pytest.raises(RunError, match="device must be auto, cpu"):
+        forecast(store, drafts, LocalProcesses(1, 1), Execution(device="nowhere"))
+    drafts = drafts_of(store, tmp_path, AXES[1:])
+    broken = Pretended(jobs=1)
+    monkeypatch.setattr(Run, "finished", False)
+    with pytest.raises(StudyError, match="ended with status 0: it left no error"):
+        forecast(store, drafts, broken, Execution(device="cpu"))
     assert list(tmp_path.iterdir()) == []
 
 

@@ -116,3 +116,30 @@ def test_files_that_cannot_be_read(tmp_path):
     (tmp_path / "bytes.toml").write_bytes(b"\xff\xfe")
     with pytest.raises(StudyError, match="cannot be read"):
         read_plan(tmp_path / "bytes.toml")
+
+
+def test_each_optimizer_has_rates_of_its_own(plan):
+    text = """
+[[together]]
+optimizer = ["momentum", "muon", "torch.optim:AdamW"]
+lr = [[0.02, 0.06], [0.04], 1]
+weight_decay = [0.001, [0.5, 1], 0.05]
+lr_drop_at = [[0.5], [0.5, 0.75], []]
+"""
+    [group] = read_plan(plan(text)).axes
+    assert [tuple(change.values()) for change in group.changes()] == [
+        ("momentum", 0.02, 0.001, (0.5,)),
+        ("momentum", 0.06, 0.001, (0.5,)),
+        ("muon", 0.04, 0.5, (0.5, 0.75)),
+        ("muon", 0.04, 1.0, (0.5, 0.75)),
+        ("torch.optim:AdamW", 1.0, 0.05, ()),
+    ]
+    for wrong, words in (
+        ("lr = [[0.1], []]", "in together: lr must have one or more values in each list"),
+        ("lr = [[0.1], [0.2], [0.3]]", "in together: optimizer has 2 values and lr has 3"),
+        ('lr = [[0.1], ["a"]]', "lr must be a number, was 'a'"),
+        ("lr = [[0.1], [[0.2]]]", "lr must be a number"),
+        ("rate = [[0.1], [0.2]]", "the recipe has no field 'rate'"),
+    ):
+        with pytest.raises(StudyError, match=words):
+            read_plan(plan(f'[[together]]\noptimizer = ["momentum", "muon"]\n{wrong}'))

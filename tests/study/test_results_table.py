@@ -2,6 +2,8 @@
 
 import json
 import math
+import os
+import threading
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from lowres.store.manifest import Manifest
 from lowres.study.judging import judge_table
 from lowres.study.results_files import Columns, read_results
 from lowres.study.results_of_runs import of_runs
-from lowres.study.results_table import joined
+from lowres.study.results_table import decision_of, joined, text_of, value_of
 from made_runs import write_study
 
 
@@ -112,6 +114,108 @@ def test_what_is_wrong_with_a_table_is_named(tmp_path, text, words):
     path.write_text(text)
     with pytest.raises(StudyError, match=words):
         judge_table(read_results(path), "size=16", "size=64")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (b"size,error\n16,40%\n", "remove the % signs and add --unit percent"),
+        (b"size,error\n16,NA\n", "leave the cell empty if the run diverged"),
+        (b"size,cost,error\n16,-1,0.4\n", "cost must be 0 or more, was -1"),
+        (b"# made by x\nsize,error\n", "must have 1 cell as the header in line 1, has 2"),
+        ("größe,error\n16,0.4\n".encode("latin-1"), "must be CSV or TSV in UTF-8"),
+        (b"size,width,error\n16,1,0.5\n64,1,0.4\n64,1,0.3\n", ""),
+        (b"size,seed,error\n16,,0.5\n16,,0.4\n64,,0.3\n64,0,0.3\n", ""),
+        (b'{"op_code": 99}\n', "cannot be read as a journal of Optuna"),
+    ],
+)
+def test_odd_tables_are_read_or_refused_with_what_to_do(tmp_path, text, words):
+    path = tmp_path / "odd.csv"
+    path.write_bytes(text)
+    if words:
+        with pytest.raises(StudyError, match=words):
+            read_results(path)
+    else:
+        assert judge_table(read_results(path), "size=16", "size=64").verdict.configurations == 1
+
+
+def test_names_that_only_python_takes_for_numbers_are_words():
+    assert [value_of(text) for text in ("2_8", "1e-3", "0.001", "nan")] == [
+        "2_8",
+        1e-3,
+        1e-3,
+        "nan",
+    ]
+    assert [decision_of(cell) for cell in ("inf", math.inf, -math.inf)] == ["inf", "inf", "-inf"]
+    assert [text_of(value) for value in (1281167.0, 0.1, 1e-5)] == ["1281167", "0.1", "1e-05"]
+
+
+def test_an_axis_with_inf_holds_words(table, tmp_path, capsys):
+    path = tmp_path / "clip.csv"
+    names, lines = lines_of(table)
+    rows = [[*names, "clip"], *([*line, "inf" if line[2] == "2" else "1"] for line in lines)]
+    path.write_text("\n".join(",".join(row) for row in rows) + "\n")
+    flags = ("--proxy", SIDES[0], "--target", SIDES[1])
+    status, text = judged(capsys, path, *flags, "--json")
+    assert status == 0
+    assert json.loads(text, parse_constant=pytest.fail)["choice"]["clip"] == "inf"
+    assert judged(capsys, path, "--proxy", "size=16,clip=inf", *flags[2:])[0] == 0
+
+
+def test_numbers_of_single_precision_are_those_of_the_other_side(table, tmp_path):
+    names, lines = lines_of(table)
+    for size, name in (("16", "16"), ("64", "64")):
+        rows = [[str(float(np.float32(line[1]))) if size == "16" else line[1], *line[2:]]
+                for line in lines if line[0] == size]  # fmt: skip
+        path = tmp_path / f"{name}.csv"
+        path.write_text("\n".join(",".join(row) for row in (names[1:], *rows)) + "\n")
+    both = read_results(tmp_path / "16.csv"), read_results(tmp_path / "64.csv")
+    found = judge_table(*joined(*both), bearable=0.01)
+    assert found.verdict.configurations == 12
+    assert found.choice == judge_table(read_results(table), *SIDES, bearable=0.01).choice
+    assert len(both[0].side("lr=0.003162", "--proxy").rows) == 4
+
+
+def test_a_file_may_be_named_like_a_side_or_with_commas(table, tmp_path, capsys):
+    names, lines = lines_of(table)
+    paths = [tmp_path / name for name in ("a,size=16.csv", "it's b=64.csv")]
+    for path, size in zip(paths, ("16", "64"), strict=True):
+        rows = [line[1:] for line in lines if line[0] == size]
+        path.write_text("\n".join(",".join(row) for row in (names[1:], *rows)) + "\n")
+    status, words = judged(capsys, *paths)
+    assert status == 0
+    assert words.startswith('source="a,size=16" stands in for source=it\'s b=64')
+    for path in paths:
+        path.write_text(path.read_text().replace("width", "source", 1))
+    assert "have a column source" in judged(capsys, *paths)[1]
+
+
+def test_configurations_of_one_side_alone_are_counted_in_a_note(table, tmp_path):
+    path = tmp_path / "few.csv"
+    lines = table.read_text().splitlines()
+    path.write_text("\n".join(lines[:-6]) + "\n")
+    found = judge_table(read_results(path), *SIDES)
+    assert "3 have runs of size=16 only and 0 of size=64 only, which are left out" in found.notes[0]
+
+
+def test_with_few_configurations_no_further_run_promises_an_answer(tmp_path):
+    path = tmp_path / "few.csv"
+    lines = write(tmp_path / "whole.csv").read_text().splitlines()
+    path.write_text("\n".join([lines[0], *lines[1:9], *lines[25:33]]) + "\n")
+    found = judge_table(read_results(path), *SIDES)
+    assert found.verdict.configurations == 4
+    assert not found.verdict.sure
+    assert found.chances == ()
+    assert found.next_step.startswith("run at least 5 configurations")
+
+
+def test_a_table_can_come_from_a_pipe(table, tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=lambda: pipe.write_bytes(table.read_bytes()))
+    writer.start()
+    assert len(read_results(pipe).rows) == 48
+    writer.join()
 
 
 def test_wrong_sides_and_flags(table, capsys):

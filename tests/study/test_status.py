@@ -21,18 +21,19 @@ SMALL, LARGE = 1.0, 2.0
 RATIO = cost(replace(BASE, width=LARGE)) / cost(BASE)
 
 
-def epochs(run, count, seconds, *, idle_s=0.0):
-    """Write epochs of `seconds` each; the last one ended `idle_s` ago."""
+def epochs(run, count, seconds, *, ended=None, together=1):
+    """Write epochs of `seconds` each; the last one ended at a time, or now."""
     records = [
-        {"epoch": n, "train_s": 0.75 * seconds, "eval_s": 0.25 * seconds} for n in range(count)
+        {"epoch": n, "train_s": 0.75 * seconds, "eval_s": 0.25 * seconds, "together": together}
+        for n in range(count)
     ]
     run.write_metrics(records)
-    then = time.time() - idle_s
-    os.utime(run.path / "metrics.jsonl", (then, then))
+    if ended is not None:
+        os.utime(run.path / "metrics.jsonl", (ended, ended))
 
 
-def finish(run, seconds, end="trained", done=4):
-    epochs(run, done, seconds)
+def finish(run, seconds, end="trained", done=4, together=1):
+    epochs(run, done, seconds, together=together)
     run.finish({"status": end, "top1_error": 0.5, "train_s": 1.0, "epochs": done})
 
 
@@ -53,14 +54,16 @@ def standing(study):
     return {(one.recipe.width, one.recipe.seed): one for one in found}
 
 
-def test_every_state(study, runs):
+def test_every_state(study, runs, monkeypatch):
     finish(runs[SMALL, 0], 2.0)
     finish(runs[SMALL, 1], 2.0, "diverged", done=2)
     runs[SMALL, 2].record_error("RunError", "no room")
     (runs[SMALL, 2].path / "train.log").touch()
     (runs[SMALL, 3].path / "checkpoint.pt").touch()
     epochs(runs[SMALL, 3], 1, 2.0)
-    epochs(runs[LARGE, 0], 3, 8.0, idle_s=6.0)
+    now = time.time()
+    epochs(runs[LARGE, 0], 3, 8.0, ended=now - 6.0)
+    monkeypatch.setattr(status.time, "time", lambda: now)
     runs[LARGE, 1].record_error("RunError", "of an earlier attempt")
     with runs[LARGE, 0].locked(), runs[LARGE, 1].locked():
         found = standing(study)
@@ -73,7 +76,7 @@ def test_every_state(study, runs):
     }  # fmt: skip
     assert found[SMALL, 0].left_s == found[SMALL, 1].left_s == 0
     assert found[SMALL, 3].left_s == pytest.approx(3 * 2.0)
-    assert found[LARGE, 0].left_s == pytest.approx(8.0 - 6.0, abs=1)
+    assert found[LARGE, 0].left_s == pytest.approx(8.0 - 6.0)
     assert found[LARGE, 1].left_s == pytest.approx(4 * 8.0)
     assert found[LARGE, 2].left_s == pytest.approx(4 * 8.0)
     # 2 and 32 s under way, then 32, 32 and 6 s: 2 + 32 = 34, 32 + 32 = 64, 34 + 6 = 40.
@@ -150,6 +153,29 @@ def test_many_run_at_once(study, runs):
         found = status.standings(study.path)
         assert status.counts(found)["running"] == 3
         assert status.left_s(found) == pytest.approx(8 + 2 * 8 * RATIO)
+
+
+def test_runs_of_one_process_are_not_counted_as_processes(study, runs):
+    """Four runs side by side: an epoch of all takes 8 s, and each records its share, 2 s."""
+    with ExitStack() as stack:
+        for seed in range(4):
+            epochs(runs[LARGE, seed], 3, 2.0, together=4)
+            stack.enter_context(runs[LARGE, seed].locked())
+        found = standing(study)
+        assert found[LARGE, 0].left_s == pytest.approx(8.0, abs=1)
+        seconds = 8 + 4 * 4 * 2.0 / RATIO
+        assert status.left_s(list(found.values())) == pytest.approx(seconds, abs=1)
+        assert status.summary(list(found.values())).endswith(" left, 4 at a time")
+
+
+def test_a_pack_in_its_first_epoch_is_taken_to_be_as_large_as_the_one_before(study, runs):
+    for seed in (0, 1):
+        finish(runs[SMALL, seed], 2.0, together=2)
+    with runs[SMALL, 2].locked(), runs[SMALL, 3].locked():
+        found = standing(study)
+        assert found[SMALL, 2].left_s == pytest.approx(4 * 2 * 2.0)
+        seconds = 4 * 2 * 2.0 + 4 * 4 * 2.0 * RATIO
+        assert status.left_s(list(found.values())) == pytest.approx(seconds)
 
 
 def test_the_record_is_json(study, runs):

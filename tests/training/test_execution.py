@@ -17,13 +17,16 @@ from torch import nn
 
 import lowres
 from hooks import hooked, interrupted_after
+from lowres.cli import main
 from lowres.errors import MissingExtraError, RunError
 from lowres.recipe import Recipe
 from lowres.training import compiling, loop
+from lowres.training.device import local_device
 from lowres.training.distributed import Team
 from lowres.training.execution import Execution
 from lowres.training.run import WEIGHTS_FILE, Run
 from lowres.training.session import open_session
+from waiting import DEADLINE_S, wait_until
 
 CPU = Execution(device="cpu")
 TINY = Recipe(variant="8-box", width=0.5, blocks=1, epochs=3, batch_size=8, precision="float32")
@@ -64,7 +67,7 @@ def test_two_processes_train_as_one_does(store, tmp_path):
     runs = [Run.plan(tmp_path / f"two-{name}", recipe, store) for name, recipe in recipes.items()]
     (tmp_path / "pair.py").write_text(PAIR)
     command = torchrun(tmp_path / "pair.py", *(run.path for run in runs))
-    subprocess.run(command, check=True, timeout=120)
+    subprocess.run(command, check=True, timeout=DEADLINE_S)
     for run, recipe in zip(runs, recipes.values(), strict=True):
         one_path = run.path.with_name(run.path.name.replace("two", "one"))
         one, two = lowres.train(store, recipe, one_path, execution=CPU), run.result()
@@ -83,28 +86,58 @@ def test_two_processes_train_as_one_does(store, tmp_path):
 
 
 @pytest.mark.slow
-def test_stopped_processes_leave_a_run_that_one_resumes(store_path, tmp_path):
+@pytest.mark.parametrize("signals", [(signal.SIGTERM,), (signal.SIGINT, signal.SIGINT)])
+def test_stopped_processes_leave_a_run_that_one_resumes(store_path, tmp_path, signals):
+    """An impatient user sends two signals. torchrun kills what has not ended after 30 s."""
     out = tmp_path / "run"
-    train = ("-m", "lowres", "train", store_path, "--epochs", "400", "--out", out)
+    train = ("-m", "lowres", "train", store_path, "--epochs", "10000", "--out", out)
     command = torchrun(*train, *ARGUMENTS)
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 60
-    while not (out / "checkpoint.pt").exists():
-        assert time.monotonic() < deadline
-        assert process.poll() is None
-        time.sleep(0.05)
-    process.send_signal(signal.SIGTERM)
-    _, said = process.communicate(timeout=60)
-    assert "lowres train" in said
+    wait_until(lambda: (out / "checkpoint.pt").exists() or process.poll() is not None)
+    assert process.poll() is None
+    for number in signals:
+        process.send_signal(number)
+        time.sleep(0.1)
+    _, said = process.communicate(timeout=DEADLINE_S)
+    assert "forcefully" not in said
+    [line] = [line for line in said.splitlines() if line.startswith("lowres: ")]
+    assert line.endswith(f"to resume, run: torchrun --nproc-per-node 2 -m lowres train {out}")
     run = Run.open(out)
     assert run.state == "started"
     done = len(run.metrics())
-    assert 0 < done < 400
+    assert 0 < done < 10_000
     # A run of few epochs from there, by one process.
     record = json.loads((out / "recipe.json").read_text())
     record["recipe"]["epochs"] = done + 1
     (out / "recipe.json").write_text(json.dumps(record))
     assert loop.finish(Run.open(out))["epochs"] == done + 1
+
+
+@pytest.mark.parametrize("words", [("--epoch", "3"), ("--epochs", "three"), ("--variant", "9-box")])
+def test_of_several_processes_one_speaks(store_path, tmp_path, monkeypatch, capsys, words):
+    monkeypatch.chdir(tmp_path)
+    said = []
+    for rank in ("1", "0"):
+        monkeypatch.setenv("LOCAL_RANK", rank)
+        with pytest.raises(SystemExit) as ended:
+            main(["train", str(store_path), *words])
+        assert ended.value.code
+        said.append(capsys.readouterr().err)
+    assert not said[0]
+    assert said[1].startswith("lowres: ")
+
+
+def test_more_processes_than_gpus(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    for name, value in (("LOCAL_RANK", "1"), ("LOCAL_WORLD_SIZE", "2")):
+        monkeypatch.setenv(name, value)
+    assert local_device("auto") == "cuda:1"
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
+    for rank in "0123":  # all of them, so that the first one says it
+        monkeypatch.setenv("LOCAL_RANK", rank)
+        with pytest.raises(RunError, match=r"torchrun started 4 processes here, .* 2 CUDA GPUs"):
+            local_device("auto")
 
 
 def test_a_session_opens_finished(store, tmp_path):

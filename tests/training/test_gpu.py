@@ -5,14 +5,22 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 import torch
 
 from hooks import hooked
+from lowres.loading.device_loader import DeviceLoader
+from lowres.loading.loaders import NumpyLoader
+from lowres.loading.transfer import Copies, placed, streamed
+from lowres.networks.make import make_network
+from lowres.progress import Display
 from lowres.recipe import Recipe, named_recipe
 from lowres.training import loop, session
+from lowres.training.evaluate import Evaluation, evaluate
 from lowres.training.execution import Execution
 from lowres.training.run import Run, RunState
+from lowres.training.step import Graph
 
 pytestmark = [
     pytest.mark.gpu,
@@ -33,6 +41,8 @@ def fixed_algorithms(monkeypatch):
         torch.backends.cudnn.deterministic = True
 
     monkeypatch.setattr(session, "use_gpu", use)
+    # Two whole batches of val and a partial one: a graph is recorded in the second epoch.
+    monkeypatch.setattr(session, "EVAL_BATCH_SIZE", 5)
 
 
 PEEKING = """
@@ -103,5 +113,72 @@ def test_a_step_that_cannot_be_recorded_trains_without_a_graph(store, tmp_path, 
     monkeypatch.syspath_prepend(tmp_path)
     recipe, said = dataclasses.replace(TINY, model="peeking:network"), []
     found = trained(store, recipe, tmp_path / "on", ON, said)
-    assert said[0].startswith("training without a CUDA graph, which cannot be recorded: ")
+    notes = [text for text in said if "without a CUDA graph, which cannot be recorded: " in text]
+    assert [text.partition(" without")[0] for text in notes] == ["training", "measuring errors"]
     assert found == trained(store, recipe, tmp_path / "off", OFF)
+
+
+def test_a_graph_measures_the_errors_of_single_batches(store):
+    """One graph measures three networks again and again; their weights change in between."""
+    device = torch.device("cuda", 0)
+    images = NumpyLoader(store, "16-box", "val", batch_size=5)
+    there = placed(images.images, device)
+    recipe = dataclasses.replace(TINY, variant="16-box")
+    evaluations = []
+    for seed in range(3):
+        network = make_network(dataclasses.replace(recipe, seed=seed), len(store.classes)).module
+        network.to(device).to(memory_format=torch.channels_last)
+        loader = DeviceLoader(images, device, torch.bfloat16, there)
+        evaluations.append(Evaluation(network, loader, device, torch.bfloat16))
+    graph = Graph(evaluations, device, Display(), "measuring errors")
+    for _ in range(4):
+        expected = evaluate(evaluations)
+        for found, one in zip(evaluate(evaluations, graph), expected, strict=True):
+            assert (found.top1, found.top5, found.loss) == (one.top1, one.top5, one.loss)
+            assert torch.equal(found.predicted, one.predicted)
+            assert torch.equal(found.labels, one.labels)
+        with torch.no_grad():
+            for one in evaluations:
+                for weight in one.model.parameters():
+                    weight.mul_(1.5)
+    assert graph.graph is not None
+
+
+@pytest.mark.parametrize("busy", [False, True])
+def test_streamed_batches_are_whole_while_the_gpu_is_busy(busy):
+    """Each batch is read twice around long work: a copy that came too early would show."""
+    device = torch.device("cuda", 0)
+    images = np.random.default_rng(0).integers(0, 256, (4096, 32, 32, 3), np.uint8)
+    rows = np.random.default_rng(1).permutation(len(images))
+    bounds = [(start, start + 128) for start in range(0, len(images), 128)]
+    work = torch.randn(4096, 4096, device=device)
+    sums, expected = [], []
+    for (start, stop), batch in zip(
+        bounds, streamed(images, rows, bounds, Copies(device)), strict=True
+    ):
+        first = batch.long().sum((1, 2, 3))
+        if busy:
+            for _ in range(20):
+                work = (work @ work).clamp(-1, 1)
+        sums.append((first, batch.long().sum((1, 2, 3))))
+        expected.append(images[rows[start:stop]].astype(np.int64).sum((1, 2, 3)))
+        del batch
+    for (first, last), own in zip(sums, expected, strict=True):
+        assert np.array_equal(first.cpu(), own)
+        assert np.array_equal(last.cpu(), own)
+
+
+def test_streamed_and_resident_runs_have_the_same_bits(store, tmp_path):
+    ends = [
+        trained(store, TINY, tmp_path / loading, dataclasses.replace(OFF, loading=loading))
+        for loading in ("resident", "streamed")
+    ]
+    assert ends[0] == ends[1]
+
+
+def test_images_take_their_part_of_a_gpu_that_is_free():
+    device = torch.device("cuda", 0)
+    images = np.arange(64 * 8 * 8 * 3, dtype=np.uint8).reshape(64, 8, 8, 3)
+    assert placed(images, device, share=0.0) is None
+    assert np.array_equal(placed(images, device).cpu(), images)
+    assert np.array_equal(placed(images, device, share=float("inf")).cpu(), images)

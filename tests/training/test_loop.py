@@ -24,9 +24,10 @@ from lowres.networks.make import make_network
 from lowres.networks.size import training_macs
 from lowres.recipe import Recipe, named_recipe
 from lowres.training import loop
-from lowres.training.evaluate import evaluate
+from lowres.training.evaluate import Evaluation, evaluate
 from lowres.training.execution import Execution
 from lowres.training.run import Run
+from lowres.training.session import Stop
 
 TINY = Recipe(variant="8-box", width=0.5, blocks=1, epochs=3, batch_size=8, precision="float32")
 CPU = Execution(device="cpu")
@@ -109,6 +110,17 @@ def test_a_run_stopped_in_mid_epoch_resumes_from_that_step(store, tmp_path, numb
     assert len(taken) == 3 * 6, "no step is taken twice"
     assert lasting(resumed) == lasting(whole)
     assert lasting_metrics(tmp_path / "run") == lasting_metrics(tmp_path / "whole")
+
+
+def test_a_signal_that_is_ignored_stays_so():
+    """As SIGINT of a command that a script starts in the background."""
+    stop, before = Stop(), signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with stop.listening():
+            os.kill(os.getpid(), signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert not stop.requested
 
 
 @pytest.mark.full
@@ -339,8 +351,9 @@ class Fixed(nn.Module):
 def test_errors_equal_a_count_by_hand(store):
     loader = NumpyLoader(store, "8-box", "val", batch_size=5)
     logits = np.random.default_rng(0).normal(size=(12, 9)).astype(np.float32)
-    errors = evaluate(
-        Fixed(torch.from_numpy(logits)), TorchLoader(loader), torch.device("cpu"), torch.float32
+    model = Fixed(torch.from_numpy(logits))
+    [errors] = evaluate(
+        [Evaluation(model, TorchLoader(loader), torch.device("cpu"), torch.float32)]
     )
     labels = store.labels("val")
     ranks = (-logits).argsort(axis=1)

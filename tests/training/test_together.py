@@ -13,6 +13,7 @@ from hooks import hooked
 from lowres.errors import RunBusyError, RunError
 from lowres.loading.device_loader import DeviceLoader
 from lowres.loading.loaders import NumpyLoader
+from lowres.loading.transfer import placed
 from lowres.networks.shape import Shape
 from lowres.networks.stacked import Stacked
 from lowres.networks.wrn import WideResNet
@@ -247,7 +248,7 @@ def test_a_pack_holds_equal_shapes_and_lengths(store, tmp_path, monkeypatch):
     found = list(packs(runs, Execution(device="cpu", together=3)))
     assert [[runs.index(run) for run in pack] for pack in found] == [[0, 1, 2], [4], [3], [5]]
     auto = dataclasses.replace(CPU, threads=1)
-    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(together, "available_cores", lambda: 2)
     assert list(map(len, packs(runs, auto))) == [2, 2, 1, 1], "two processes share each group"
     small = dataclasses.replace(TINY, batch_size=128, precision="bfloat16")
     assert [cpu_room(small, runs, 1) for runs in (2, 5, 9, 100)] == [1, 3, 4, 4], "512 images"
@@ -278,7 +279,8 @@ def test_a_gpu_has_room_for_many_small_networks_and_for_one_large():
 
 def test_batches_that_read_their_place_from_the_device(store):
     images = NumpyLoader(store, "8-box", batch_size=7, shuffle=True, flip="both", shift_px=3)
-    loader = DeviceLoader(images, torch.device("cpu"), torch.float32, resident=True)
+    device = torch.device("cpu")
+    loader = DeviceLoader(images, device, torch.float32, placed(images.images, device))
     for epoch, first in ((0, 0), (1, 0), (5, 2), (6, 0)):
         loader.begin(epoch, first)
         for expected, labels in loader.batches(epoch, first):

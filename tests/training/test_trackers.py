@@ -68,6 +68,8 @@ def test_a_name_that_cannot_be_imported_is_refused_before_anything_is_trained(st
     assert not (tmp_path / "run" / "metrics.jsonl").exists()
     with pytest.raises(RunError, match=r"callback must be package\.module:function, was 'mlflow'"):
         Execution(callback="mlflow")
+    with pytest.raises(RunError, match="callback must be a function or its name, was 3"):
+        Execution(callback=3)
 
 
 CALLED = """

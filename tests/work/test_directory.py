@@ -141,7 +141,7 @@ def test_a_lock_waits(tmp_path):
     work, waited = directory(tmp_path), threading.Event()
 
     def wait():
-        with work.lock("being searched", wait_s=10):
+        with work.lock("being searched", wait_s=300):
             waited.set()
 
     with work.lock("being searched"):

@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -16,6 +15,7 @@ from lowres.study.study import Study
 from lowres.work import ray as ray_runs
 from lowres.work.ray import RayCluster
 from ray_work import MEMORY, cluster_of
+from waiting import DEADLINE_S, wait_until
 
 ray = pytest.importorskip("ray", reason="ray is not installed")
 
@@ -44,22 +44,27 @@ class TestRayCluster(ExecutorContract):
 def test_jobs_of_a_lost_node_run_again_elsewhere(cluster, tmp_path):
     doomed = cluster.add_node(num_cpus=1, **MEMORY)
     (raylet,) = doomed.all_processes["raylet"]
-    code = "import os, time; print(os.getpid(), flush=True); time.sleep(2)"
+    lost = tmp_path / "lost"  # the jobs wait for this file
+    code = (
+        "import os, time, pathlib; print(os.getpid(), flush=True)\n"
+        f"while not pathlib.Path({str(lost)!r}).exists(): time.sleep(0.02)"
+    )
     jobs = [python(tmp_path, f"p{n}", code) for n in range(3)]
 
+    def doomed_jobs() -> list[int]:
+        started = [
+            int(pid) for job in jobs if job.log.exists() for pid in job.log.read_text().split()
+        ]
+        return [one for one in started if raylet.process.pid in ancestors(one)]
+
     def kill() -> None:
-        while True:
-            time.sleep(0.02)
-            started = [
-                int(pid) for job in jobs if job.log.exists() for pid in job.log.read_text().split()
-            ]
-            for process in started:
-                above = ancestors(process)
-                if raylet.process.pid in above:
-                    for one in (raylet.process.pid, above[0]):
-                        os.kill(one, signal.SIGKILL)
-                    cluster.remove_node(doomed, allow_graceful=False)
-                    return
+        try:
+            wait_until(doomed_jobs)
+            for one in (raylet.process.pid, ancestors(doomed_jobs()[0])[0]):
+                os.kill(one, signal.SIGKILL)
+            cluster.remove_node(doomed, allow_graceful=False)
+        finally:
+            lost.touch()
 
     killer = threading.Thread(target=kill)
     killer.start()
@@ -83,7 +88,7 @@ def ancestors(process: int) -> list[int]:
 
 def test_an_interrupted_study_leaves_nothing_training(cluster, store_path, tmp_path):
     command = [
-        *(sys.executable, "-m", "lowres", "study", store_path, "--seeds", "1", "--epochs", "500"),
+        *(sys.executable, "-m", "lowres", "study", store_path, "--seeds", "1", "--epochs", "10000"),
         *("--variant", "8-box", "--width", "0.5", "--blocks", "1", "--batch-size", "8"),
         *("--executor", "ray", "--address", cluster.address),
     ]
@@ -91,10 +96,10 @@ def test_an_interrupted_study_leaves_nothing_training(cluster, store_path, tmp_p
     study = tmp_path / "study"
     wait_until(lambda: list(study.glob("runs/*/checkpoint.pt")))
     driver.send_signal(signal.SIGTERM)
-    _, errors = driver.communicate(timeout=60)
+    _, errors = driver.communicate(timeout=DEADLINE_S)
     assert driver.returncode == 130, errors
     assert "interrupted" in errors
-    assert not any(run.busy for run in Study.open(study).runs)
+    wait_until(lambda: not any(run.busy for run in Study.open(study).runs))
     assert {run.state for run in Study.open(study).runs} == {"started"}
 
 
@@ -104,7 +109,7 @@ from pathlib import Path
 from lowres.work.executor import Job
 from lowres.work.ray import RayCluster
 
-code = "import os, time; print(os.getpid(), flush=True); time.sleep(60)"
+code = "import os, time; print(os.getpid(), flush=True); time.sleep(600)"
 jobs = [Job(name, (sys.executable, "-c", code), Path(name).resolve()) for name in ("a", "b")]
 list(RayCluster(sys.argv[1]).finish(jobs))
 """
@@ -119,9 +124,9 @@ def test_an_ended_driver_leaves_nothing_running(cluster, tmp_path, number):
     logs = [tmp_path / "a", tmp_path / "b"]
     wait_until(lambda: all(log.exists() and log.read_text() for log in logs))
     driver.send_signal(number)
-    driver.wait(timeout=60)
+    driver.wait(timeout=DEADLINE_S)
     processes = [Path("/proc") / log.read_text().strip() for log in logs]
-    wait_until(lambda: not any(process.exists() for process in processes), 30)
+    wait_until(lambda: not any(process.exists() for process in processes))
 
 
 def test_a_job_that_is_lost_every_time(cluster, tmp_path, monkeypatch):
@@ -157,19 +162,12 @@ def test_no_cluster(tmp_path):
         list(RayCluster("127.0.0.1:1").finish([python(tmp_path, "a", "")]))
 
 
-def wait_until(true, seconds: float = 60.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
 def test_a_job_that_ray_ends_for_memory(tmp_path, monkeypatch):
     """Ray's monitor ends jobs of a machine whose memory is used to a share, here of almost 0."""
     monkeypatch.setattr(ray_runs, "RETRIES", 1)
     monkeypatch.setenv("RAY_memory_usage_threshold", "0.001")
     monkeypatch.setenv("RAY_memory_monitor_refresh_ms", "100")
     words = "lost hungry 2 times, .* when the memory of its machine ran out: use machines with more"
-    job = python(tmp_path, "hungry", "import time; time.sleep(60)")
+    job = python(tmp_path, "hungry", "import time; time.sleep(600)")
     with cluster_of(nodes=1) as small, pytest.raises(LowresError, match=words):
         list(RayCluster(small.address).finish([job]))

@@ -7,6 +7,7 @@ Exit status: 0 success; 1 failed, or what was checked is wrong; 2 the command ca
 from __future__ import annotations
 
 import errno
+import os
 import shlex
 import signal
 import sys
@@ -16,25 +17,12 @@ from typing import NoReturn, TextIO
 
 from rich.console import Console
 
-from lowres.cli import exports, reproduce, runs, search, stores, studies, verdicts
-from lowres.cli.app import app, err
+from lowres.cli.app import app, err, whole_help
 from lowres.errors import LowresError, RunBusyError, StoreBusyError, UntrustedError, reason
 from lowres.work.executor import BUSY_STATUS
-from lowres.work.files import NoLocksWarning
-
-__all__ = ["exports", "main", "reproduce", "runs", "search", "stores", "studies", "verdicts"]
 
 INTERRUPTED_STATUS = 130
 SHOW_WARNING = warnings.showwarning
-
-IN_ORDER = (
-    "build", "info", "verify", "check", "show", "export", "publish", "fid",
-    "train", "study", "status", "search", "report", "judge", "decide", "reproduce", "demo",
-)  # fmt: skip
-"""The verbs as the help lists them: in the order of the work."""
-
-for place, verb in enumerate(IN_ORDER):
-    app[verb].sort_key = place
 
 RESUMABLE = frozenset({"build", "train", "study", "decide", "search", "demo", "reproduce"})
 
@@ -61,10 +49,13 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     warnings.showwarning = _show_warning
-    for name in ("SIGTERM", "SIGHUP"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), _interrupt)
+    # Of the processes that torchrun started, the first one of each machine speaks.
+    err.quiet = os.environ.get("LOCAL_RANK", "0") != "0"
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:  # as under nohup
+            signal.signal(number, _interrupt)
     try:
+        whole_help(words)
         status = app(words, console=Console()) or 0  # of the width that the screen has now
     except (RunBusyError, StoreBusyError) as error:
         err.print(f"lowres: {_indented(error)}")
@@ -77,6 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         err.print(f"lowres: {_indented(error)}")
         status = 1
     except OSError as error:
+        err.quiet = False  # it may have happened in this process alone
         err.print(f"lowres: {explained(error, resumes=next(iter(words), '') in RESUMABLE)}")
         status = 1
     except KeyboardInterrupt as interrupt:  # a verb that knows a shorter command names it
@@ -103,7 +95,7 @@ def _show_warning(
     line: str | None = None,
 ) -> None:
     """Show a warning of lowres as a note, and any other as Python does."""
-    if category is NoLocksWarning:
+    if category.__module__.startswith("lowres."):
         err.print(f"note: {message}")
     else:
         SHOW_WARNING(message, category, filename, lineno, file, line)

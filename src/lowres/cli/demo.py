@@ -22,6 +22,7 @@ from lowres.store.options import BuildOptions
 from lowres.store.store import open_store
 from lowres.study.axes import Axis
 from lowres.study.study import Study
+from lowres.text import command
 from lowres.work.directory import WorkDirectory
 from lowres.work.processes import LocalProcesses, share_cores
 
@@ -199,7 +200,7 @@ def run_demo(folder: Path, *, track: Track = silent) -> DemoResult:
     if problems:
         raise StoreError(
             f"{store.path}: {'; '.join(problems)}; remove it and run the demo again: "
-            f"lowres demo {folder}"
+            f"{command('demo', folder)}"
         )
     contact_sheet(store, folder / "contact-sheet.png", count=len(PHOTOGRAPHS))
     study = Study.plan(folder / "study", store, BASE, AXES)

@@ -5,12 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from lowres.cli.app import STORES, app, err, out
+from lowres.cli.app import err, out
 from lowres.cli.flags import Commas, LocalPath, Output, Quiet
-from lowres.cli.stores import split_counts
 from lowres.errors import LowresError, require
 from lowres.progress import shown, silent
-from lowres.text import count
+from lowres.text import count, counts
 
 if TYPE_CHECKING:
     from lowres.store.store import Store
@@ -19,7 +18,6 @@ BENCHMARK = "benchmark"
 """The one format of `export` that takes a study."""
 
 
-@app.command(group=STORES)
 def export(
     store: LocalPath,
     destination: LocalPath,
@@ -60,9 +58,9 @@ def export(
     opened = open_store(store)
     chosen = _chosen_variant(opened, variant)
     track = silent if quiet else shown
-    counts = exporter.export(opened, destination, chosen, to=to, splits=split, track=track)
-    err.lines(f"note: {note}" for note in exporter.notes(opened, counts, to))
-    out.print(f"{destination}: {split_counts(counts)}")
+    written = exporter.export(opened, destination, chosen, to=to, splits=split, track=track)
+    err.lines(f"note: {note}" for note in exporter.notes(opened, written, to))
+    out.print(f"{destination}: {counts(written)}")
 
 
 def _export_study(study: Path, destination: Path) -> None:
@@ -79,7 +77,6 @@ def _export_study(study: Path, destination: Path) -> None:
     )
 
 
-@app.command(group=STORES)
 def publish(
     store: LocalPath,
     repository: str,
@@ -124,7 +121,6 @@ def publish(
     out.print(f"{found.url}: {len(found.files)} files, {size_mb:,.1f} MB, {ending}")
 
 
-@app.command(group=STORES)
 def fid(
     store: LocalPath,
     /,

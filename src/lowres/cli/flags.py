@@ -8,24 +8,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import MISSING, asdict, fields, is_dataclass, make_dataclass, replace
+from dataclasses import MISSING, asdict, fields, is_dataclass, make_dataclass
 from functools import partial
 from pathlib import Path
-from typing import (
-    TYPE_CHECKING,
-    Annotated,
-    Any,
-    TypeAlias,
-    get_args,
-    get_origin,
-    get_type_hints,
-)
+from typing import Annotated, Any, TypeAlias, get_args, get_origin, get_type_hints
 
 import docstring_parser
 from cyclopts import Group, Parameter, Token, convert
 
 from lowres.errors import LowresError, StudyError
-from lowres.recipe import Recipe, RecipeName, named_recipe
 
 ALIASES = {"workers": "-j", "jobs": "-j"}
 """Short forms of fields, whatever their record."""
@@ -118,10 +109,8 @@ def flags_of(record: type, group: Group, *, without: Collection[str] = (), **mor
             converter=comma_values if get_origin(hint) is tuple else None,
             negative=f"--no-{field.name.replace('_', '-')}" if default is True else None,
         )
-        if any(
-            get_origin(part) is Callable for part in get_args(hint)
-        ):  # in Python; a flag takes its name
-            hint = str
+        if any(get_origin(part) is Callable for part in get_args(hint)):
+            hint = str  # a flag takes the name of a function
         given.append((field.name, Annotated[hint | None, flag], None))
     names = {"__doc__": "", "__module__": __name__}
     made = make_dataclass("Given", given, frozen=True, kw_only=True, namespace=names)
@@ -143,33 +132,3 @@ def share_of_points(points: float | None, flag: str) -> float | None:
     if points is not None and not 0 <= points <= 100:
         raise StudyError(f"{flag} must be from 0 to 100 points of error, was {points:g}")
     return None if points is None else points / 100
-
-
-if TYPE_CHECKING:
-    from lowres.store.store import Store
-
-    RecipeFlags: TypeAlias = Any
-else:
-    RECIPE_HELP = """The named recipe that the flags below change. paper (the default): every
-    decision of the authors' script but three: images are shuffled over all of train and not within
-    its ten files, fewer images fill no batch, and devices with bfloat16 use it. paper-strict: these
-    three, too. tensorflow-port: those of the same group's port. nas-bench-201: the training of
-    that benchmark on ImageNet16-120. fast: the
-    lowest error at equal cost that we measured (docs/recipes.md)."""
-    RecipeFlags = flags_of(
-        Recipe,
-        Group("Recipe (defaults are those of paper)", sort_key=3),
-        recipe=Annotated[RecipeName | None, Parameter(help=RECIPE_HELP)],
-    )
-
-
-def recipe_of(given: RecipeFlags, store: Store) -> Recipe:
-    """Return the named recipe, paper if the user named none, with the fields that the user gave.
-
-    Without --variant, its filter, fit and rule are those of the store, if it has one of each.
-
-    Raises:
-        RecipeError: a field is outside its range.
-    """
-    values = given_values(given)
-    return replace(named_recipe(values.pop("recipe", "paper")).on(store.variants), **values)

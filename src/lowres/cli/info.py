@@ -14,10 +14,10 @@ from lowres.formats import open_source
 from lowres.formats.batches import BatchesSource
 from lowres.formats.ilsvrc import small_imagenet
 from lowres.formats.names import class_order
-from lowres.formats.source import Reading
 from lowres.formats.unlabelled import index_of
 from lowres.imagenet import devkit_ids
 from lowres.progress import Track, silent
+from lowres.reading import Reading
 from lowres.store.findings import class_line
 from lowres.store.options import preset_of
 from lowres.store.sample import described
@@ -25,7 +25,7 @@ from lowres.store.store import open_store
 from lowres.study.search.plan import work_directory
 from lowres.study.status import standings, summary
 from lowres.study.study_file import planned_axes
-from lowres.text import count
+from lowres.text import command, count
 from lowres.training.run import Run, RunState
 
 SPLIT_LINE = "{}: {} pictures"
@@ -62,7 +62,7 @@ def _store(path: Path) -> Iterator[str]:
     yield f"store {path}, {size_bytes / 1e6:.1f} MB, contents {manifest.digest[:16]}"
     if len(files) < len(manifest.files):
         missing = count(len(manifest.files) - len(files), "missing file")
-        yield f"{missing}; to list them, run: lowres verify {path}"
+        yield f"{missing}; to list them, run: {command('verify', path)}"
     yield f"source: {source['kind']} {source['name']}, layout {source['layout']}"
     first = next(iter(store.splits))
     yield class_line(classes, np.bincount(store.labels(first), minlength=len(classes)), first)
@@ -104,7 +104,7 @@ def _run(path: Path) -> Iterator[str]:
         yield "result: " + ", ".join(f"{k} {v}" for k, v in found.result.items())
     else:
         done = f"{len(found.history)} of {run.recipe.epochs}"
-        yield f"epochs: {done}; to finish, run: lowres train {path}"
+        yield f"epochs: {done}; to finish, run: {command('train', path)}"
     if found.state is RunState.FAILED:
         yield f"last attempt: {found.reason} (see {path / 'train.log'})"
 
@@ -116,19 +116,20 @@ def _study(path: Path) -> Iterator[str]:
     for name, values in planned_axes(path).items():
         yield f"axis {name}: {', '.join(map(str, values))}"
     if any(not one.state.finished for one in found):
-        yield f"for each run: lowres status {path}; to finish: lowres study {path}"
+        yield f"for each run: {command('status', path)}; to finish: {command('study', path)}"
 
 
 def _search(path: Path) -> Iterator[str]:
     record = work_directory(path).read()
     rungs = zip(record["counts"], record["sizes"], strict=True)
-    yield f"search {path}: {', '.join(f'{n} configurations at {size} px' for n, size in rungs)}"
+    listed = ", ".join(f"{count(n, 'configuration')} at {size} px" for n, size in rungs)
+    yield f"search {path}: {listed}"
     for name, spec in record["space"].items():
         yield f"space {name}: {spec}"
     if (path / "result.json").exists():
         yield f"finished: {path / 'result.json'}"
     else:
-        yield f"for each run: lowres status {path}; to finish: lowres search {path}"
+        yield f"for each run: {command('status', path)}; to finish: {command('search', path)}"
 
 
 def _source(path: Path, reading: Reading, track: Track) -> Iterator[str]:

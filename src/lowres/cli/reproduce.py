@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 from cyclopts import Group
 
-from lowres.cli.app import TRAINING, app, out
+from lowres.cli.app import out
 from lowres.cli.flags import LocalPath, Output, Quiet, SourcePath, flags_of, given_values
-from lowres.cli.stores import WorkingFlags
 from lowres.errors import LowresError, require
 from lowres.progress import shown, silent
 from lowres.store.options import Working
@@ -18,11 +17,12 @@ from lowres.training.execution import Execution
 
 if TYPE_CHECKING:
     ExecutionFlags: TypeAlias = Any
+    WorkingFlags: TypeAlias = Any
 else:
+    WorkingFlags = flags_of(Working, Group("How to build", sort_key=3))
     ExecutionFlags = flags_of(Execution, Group("How to train", sort_key=2), without=["together"])
 
 
-@app.command(group=TRAINING)
 def reproduce(
     table: Literal["table1"],
     source: SourcePath | None = None,

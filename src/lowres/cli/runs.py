@@ -1,29 +1,26 @@
-"""The verbs train, report and demo."""
+"""The verb train."""
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
-from cyclopts import Group, Parameter
+from cyclopts import Group
 
-from lowres.cli.app import MORE, TRAINING, app, out
+from lowres.cli.app import out
 from lowres.cli.flags import (
-    Commas,
     LocalPath,
     Output,
     Quiet,
-    RecipeFlags,
     Trusted,
     flags_of,
     given_values,
-    recipe_of,
-    share_of_points,
 )
+from lowres.cli.recipe_flags import RecipeFlags, recipe_of
 from lowres.errors import LowresError, RunBusyError, require
 from lowres.progress import shown, silent
+from lowres.text import command
 from lowres.training.execution import Execution
 from lowres.work.executor import BUSY_STATUS
 
@@ -35,7 +32,6 @@ else:
     ExecutionFlags = flags_of(Execution, Group("How to train", sort_key=2))
 
 
-@app.command(group=TRAINING)
 def train(
     path: LocalPath,
     /,
@@ -67,7 +63,7 @@ def train(
     require("torch", "train")
     from lowres.networks import imported
     from lowres.training.device import local_device
-    from lowres.training.distributed import joined
+    from lowres.training.distributed import joined, launcher
     from lowres.training.run import Run, result_line
     from lowres.training.together import finish_all
 
@@ -85,8 +81,8 @@ def train(
             ends = finish_all(runs, store=store, execution=chosen, team=team, track=track)
         except KeyboardInterrupt:
             flags = imported.trust_flags(one.recipe for one in runs)
-            again = ("lowres", "train", *(str(one.path) for one in runs), *flags)
-            raise KeyboardInterrupt(shlex.join(again)) from None
+            again = command("train", *(one.path for one in runs), *flags)
+            raise KeyboardInterrupt(" ".join((*launcher(), again))) from None
     errors = [end for end in ends if isinstance(end, Exception)]
     for one, end in zip(runs, ends, strict=True) if team.first else ():
         if isinstance(end, Exception):
@@ -94,7 +90,7 @@ def train(
                 out.print(f"{one.path}: {type(end).__name__}: {end}")
             continue
         out.print(result_line(end))
-        out.print(f"{one.path}: finished; for its curves, run: lowres report {one.path}")
+        out.print(f"{one.path}: finished; for its curves, run: {command('report', one.path)}")
     if errors and len(runs) == 1:
         raise errors[0]
     busy = errors and all(isinstance(error, RunBusyError) for error in errors)
@@ -126,62 +122,3 @@ def _run_at(path: Path, recipe: RecipeFlags, out_directory: Path | None, store: 
         )
     name = chosen.run_name(opened.manifest.digest)
     return Run.plan(out_directory or Path("runs") / name, chosen, opened)
-
-
-@app.command(group=TRAINING)
-def report(
-    folder: LocalPath,
-    /,
-    *,
-    formats: Annotated[
-        tuple[Literal["html", "md", "csv", "json", "png"], ...], Commas, Parameter(name="--format")
-    ] = (),
-    bearable: float | None = None,
-    reach: float | None = None,
-    without: LocalPath | None = None,
-) -> None:
-    """Write a report into the folder of a study, and print its verdicts.
-
-    Example: lowres report study --format html,md
-
-    Args:
-        folder: A study, or any folder with runs below it.
-        formats: One or more. Default: html, csv and json. html: report.html, one page that opens
-            offline, with everything inside. md: report.md, the same numbers for a README. csv:
-            runs.csv, one line a run. json: report.json, all numbers. png: each chart as an image
-            in report-figures/.
-        bearable: Points of error that a choice may cost. Default: 1, or the standard deviation of a
-            run on the target if that is larger.
-        reach: Top-1 error in percent: a table says after how many epochs and seconds each
-            configuration reaches it.
-        without: State errors without some images, too. A file of lowres check STORE --out FILE:
-            those that equal or resemble an image of train. Or a CSV file of yours with the columns
-            row (from 0) and split.
-    """
-    from lowres.report.files import FORMATS, write_report
-
-    written = write_report(
-        folder,
-        formats or FORMATS,
-        bearable=share_of_points(bearable, "--bearable"),
-        reach=share_of_points(reach, "--reach"),
-        without=without,
-    )
-    out.lines(map(str, (*written.sentences, *written.files)))
-
-
-@app.command(group=MORE)
-def demo(folder: LocalPath = Path("demo"), /, *, quiet: Quiet = False) -> int:
-    """Run the whole pipeline on real images without a download: build, verify, train, report.
-
-    Args:
-        folder: Where to put everything.
-        quiet: Show no progress.
-    """
-    from lowres.cli.demo import run_demo
-
-    found = run_demo(folder, track=silent if quiet else shown)
-    out.print(f"\n{found.finished} runs trained, {len(found.failed)} failed")
-    out.lines((*found.failed.values(), *found.verdicts))
-    out.print(f"\nLook at {found.page}\nand at  {folder / 'contact-sheet.png'}")
-    return int(bool(found.failed))

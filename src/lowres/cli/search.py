@@ -7,23 +7,23 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 from cyclopts import Group
 
-from lowres.cli.app import TRAINING, app, out
+from lowres.cli.app import out
 from lowres.cli.execution import StudyExecution, StudyExecutionFlags, make_executor, workers_of
 from lowres.cli.flags import (
     LocalPath,
     Output,
     Quiet,
-    RecipeFlags,
     Trusted,
     flags_of,
     given_values,
-    recipe_of,
 )
+from lowres.cli.recipe_flags import RecipeFlags, recipe_of
 from lowres.errors import StudyError, require
-from lowres.networks.imported import check_named, trust as trust_names, trust_given
+from lowres.networks.imported import check_named, trust as trust_names, trust_flags, trust_given
 from lowres.progress import shown, silent
 from lowres.study.search.plan import SearchPlan
 from lowres.study.search.space import Choice, sample
+from lowres.text import command
 
 if TYPE_CHECKING:
     from lowres.store.store import Store
@@ -33,7 +33,6 @@ else:
     SearchFlags = flags_of(SearchPlan, Group("What to search", sort_key=1), without=("base",))
 
 
-@app.command(group=TRAINING)
 def search(
     path: LocalPath,
     /,
@@ -108,15 +107,17 @@ def search(
                 executor, confirm, flags, workers=workers_of(executor), track=track
             )
     except KeyboardInterrupt:
-        again = f" --confirm {confirm}" if confirm else ""
-        raise KeyboardInterrupt(f"lowres search {planned.path}{again}") from None
+        confirmed = ("--confirm", confirm) if confirm else ()
+        recipes = (planned.plan.recipe(one, 0) for one in sample(planned.plan.dimensions))
+        again = command("search", planned.path, *confirmed, *trust_flags(recipes))
+        raise KeyboardInterrupt(again) from None
     out.lines(lines(result))
     if result["best"] and "confirmation" not in result:
         out.print(
             "the best was chosen by its error with one seed, so this error is too low on average; "
-            f"for new seeds, run: lowres search {planned.path} --confirm 3"
+            f"for new seeds, run: {command('search', planned.path, '--confirm', '3')}"
         )
-    out.print(f"{planned.path}: finished; for its curves, run: lowres report {planned.path}")
+    out.print(f"{planned.path}: finished; for its curves, run: {command('report', planned.path)}")
     return int(result["best"] is None)
 
 

@@ -1,25 +1,22 @@
-"""The verbs study and status."""
+"""The verb study."""
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from cyclopts import Parameter
-
-from lowres.cli.app import TRAINING, app, out
+from lowres.cli.app import out
 from lowres.cli.execution import StudyExecution, StudyExecutionFlags, make_executor, workers_of
 from lowres.cli.flags import (
     LocalPath,
     Output,
     Quiet,
-    RecipeFlags,
     Trusted,
     given_values,
 )
+from lowres.cli.recipe_flags import RecipeFlags
 from lowres.cli.verdicts import decide
 from lowres.errors import LowresError, StudyError, require
 from lowres.networks.imported import (
@@ -31,7 +28,7 @@ from lowres.networks.imported import (
 )
 from lowres.progress import shown, silent
 from lowres.recipe import Recipe, named_recipe
-from lowres.text import visible
+from lowres.text import command, visible
 
 if TYPE_CHECKING:
     from lowres.progress import Track
@@ -41,7 +38,6 @@ if TYPE_CHECKING:
     from lowres.training.run import RunSummary
 
 
-@app.command(group=TRAINING)
 def study(
     path: LocalPath,
     /,
@@ -128,6 +124,10 @@ def study(
         planned = Study.plan(out_directory, store, base, axes, points)
     if print_commands:
         return _print_commands(planned, ways)
+    if until_told:
+        from lowres.study.decide import default_sides
+
+        default_sides(planned)  # refuses a study of one size before hours of training
     executor = make_executor(ways, len(planned.runs))
     try:
         summary = planned.finish(
@@ -140,7 +140,8 @@ def study(
     again = "" if whole else f"; to try again, run: {_again(planned)}"
     out.print(
         f"{planned.path}: {summary.finished} of {len(planned.runs)} runs finished, "
-        f"{len(summary.failed)} failed{again}; for the results, run: lowres report {planned.path}"
+        f"{len(summary.failed)} failed{again}; for the results, run: "
+        f"{command('report', planned.path)}"
     )
     if whole and until_told:
         return decide(planned.path, execution=execution, quiet=quiet)
@@ -150,7 +151,7 @@ def study(
 def _again(planned: Study) -> str:
     """Return the command that resumes a study."""
     flags = trust_flags(run.recipe for run in planned.runs)
-    return shlex.join(("lowres", "study", str(planned.path), *flags))
+    return command("study", planned.path, *flags)
 
 
 def _refuse_contradictions(
@@ -203,8 +204,8 @@ def _wanted(
     count = planned.seeds if seeds is None else seeds
     if not (axes or planned.points or count):
         raise StudyError(
-            f"a study needs an axis; run, for example: lowres study {store.path} --axis "
-            f"lr=0.01,0.05; to train one network, run: lowres train {store.path}"
+            f"a study needs an axis; run, for example: {command('study', store.path)} --axis "
+            f"lr=0.01,0.05; to train one network, run: {command('train', store.path)}"
         )
     if count is not None and count < 1:
         raise StudyError(f"--seeds must be at least 1, was {count}")
@@ -224,13 +225,13 @@ def _print_commands(planned: Study, execution: StudyExecution) -> int:
     flags = ["--device", execution.device] if execution.device != "auto" else []
     flags += [] if execution.callback is None else ["--callback", execution.callback]
     flags += ["--threads", str(execution.threads)] if execution.threads is not None else []
-    commands = [shlex.join(command) for command in planned.commands(flags)]
-    if any("\n" in command or visible(command) != command for command in commands):
+    commands = [shlex.join(one) for one in planned.commands(flags)]
+    if any("\n" in one or visible(one) != one for one in commands):
         raise StudyError(
             f"the path of study {planned.path} has a control character: choose another --out"
         )
-    for command in commands:
-        out.print(command)
+    for one in commands:
+        out.print(one)
     return 0
 
 
@@ -243,38 +244,13 @@ def _forecast(
 ) -> int:
     from lowres.study.chances import chances
     from lowres.study.forecast import forecast, lines
+    from lowres.training.execution import Execution
     from lowres.work.processes import LocalProcesses
 
     executor = make_executor(execution, sum(not draft.finished for draft in drafts))
     assert isinstance(executor, LocalProcesses)
-    out.lines(lines(forecast(store, drafts, executor, ("--device", execution.device), track=track)))
+    ways = Execution(device=execution.device, together=execution.together)
+    out.lines(lines(forecast(store, drafts, executor, ways, track=track)))
     images = store.splits.get(drafts[0].recipe.measured_split(store.splits), 0)
     out.lines(chances(drafts, images, noise) if images else ())
     return 0
-
-
-@app.command(group=TRAINING)
-def status(
-    folder: LocalPath = Path("study"),
-    /,
-    *,
-    as_json: Annotated[bool, Parameter("--json")] = False,
-) -> None:
-    """Show how the runs of a study stand: finished, running, failed and why, and the time left.
-
-    Args:
-        folder: A study, a run, or any folder with runs below it.
-        as_json: Print it as JSON, with every run.
-    """
-    from lowres.study.status import lines, record, standings, summary
-
-    found = standings(folder)
-    if as_json:
-        out.print(json.dumps(record(folder, found), indent=2))
-        return
-    out.print(f"{folder}: {summary(found)}")
-    out.lines(f"  {line}" for line in lines(found))
-    plans = {"study.json": "study", "search.json": "search", "recipe.json": "train"}
-    verb = next((verb for plan, verb in plans.items() if (folder / plan).exists()), None)
-    if verb and not all(one.state.finished for one in found):
-        out.print(f"to finish, run: lowres {verb} {folder}")

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import json
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 from cyclopts import Parameter
 
 from lowres.call import split_at_commas
-from lowres.cli.app import TRAINING, app, err, out
+from lowres.cli.app import err, out
 from lowres.cli.execution import StudyExecution, StudyExecutionFlags, make_executor, workers_of
 from lowres.cli.flags import Commas, LocalPath, Quiet, Trusted, given_values, share_of_points
 from lowres.errors import StudyError
-from lowres.networks.imported import trust as trust_names
 from lowres.progress import shown, silent
-from lowres.study.results_files import ErrorUnit
-from lowres.text import count, duration
+from lowres.study.results_table import ErrorUnit
+from lowres.text import command, count, duration
 
 if TYPE_CHECKING:
     from lowres.study.decide import Look
@@ -25,7 +23,6 @@ if TYPE_CHECKING:
 Names: TypeAlias = Annotated[tuple[str, ...], Commas]
 
 
-@app.command(group=TRAINING)
 def judge(
     results: LocalPath,
     target_results: LocalPath | None = None,
@@ -97,10 +94,11 @@ def judge(
         proxy = f"{first},{proxy}" if proxy else first
         target = f"{second},{target}" if target else second
     if proxy is None or target is None:
-        sides = ", ".join((*table.columns, *([table.fidelity] if table.fidelity else ())))
+        differ = [n for n in table.columns if len({row.decisions[n] for row in table.rows}) > 1]
+        sides = dict.fromkeys([*differ, *([table.fidelity] if table.fidelity else ())])
         raise StudyError(
             "name both sides, for example --proxy size=16 --target size=64; columns of "
-            f"{results} are {sides}"
+            f"{results} with several values are {', '.join(sides) or 'none'}"
         )
     found = judge_table(
         table,
@@ -126,7 +124,6 @@ def _columns_of(side: str | None) -> list[str]:
     return [part.partition("=")[0].strip() for part in split_at_commas(side or "")]
 
 
-@app.command(group=TRAINING)
 def decide(
     path: LocalPath = Path("study"),
     /,
@@ -162,6 +159,8 @@ def decide(
         trust: Code that the study may import.
         quiet: Show no progress.
     """
+    from lowres.networks.imported import trust as trust_names
+    from lowres.statistics.posterior import FEW
     from lowres.study.decide import decide as looks_of, default_sides
     from lowres.study.study import Study
 
@@ -202,13 +201,19 @@ def decide(
     assert look.judgement is not None
     runs = count(look.added, "further run")
     if look.judgement.verdict.sure:
-        out.print(f"The answer is sure after {runs}. For the page, run: lowres report {path}")
+        out.print(f"The answer is sure after {runs}. For the page, run: {command('report', path)}")
         return 0
-    again = ["lowres", "decide", str(path), "--proxy", proxy, "--target", target]
-    again += ["--bearable", f"{bearable:g}"] if bearable is not None else []
-    command = shlex.join([*again, "--at-most", str(2 * at_most or 24)])
+    if look.judgement.verdict.few and not look.lacking:
+        out.print(
+            f"No answer is sure with fewer than {FEW} configurations that trained on both sides: "
+            f"repeat the lowres study command of {path} with more values"
+        )
+        return 1
+    limit = () if bearable is None else ("--bearable", f"{bearable:g}")
+    sides = ("--proxy", proxy, "--target", target)
+    again = command("decide", path, *sides, *limit, "--at-most", 2 * at_most or 24)
     price = f" ({look.judgement.price})" if look.judgement.price else ""
-    out.print(f"The answer is not sure after {runs}. To add more{price}, run: {command}")
+    out.print(f"The answer is not sure after {runs}. To add more{price}, run: {again}")
     return 1
 
 
@@ -216,7 +221,9 @@ def _print_next_round(look: Look) -> None:
     """Print what a dry run would train, how long that takes, and the chance of an answer."""
     if not look.next_runs:
         found = look.judgement.verdict if look.judgement else None
-        why = found.reason or "--at-most allows none" if found and not found.sure else "it is sure"
+        why = "it is sure" if found and found.sure else "--at-most allows none"
+        if found and found.few and not found.sure and not look.lacking:
+            why = "too few configurations trained on both sides for a sure answer"
         out.print(f"no further run would be trained: {why}")
         return
     time = "" if look.seconds is None else f", about {duration(look.seconds)} of training"

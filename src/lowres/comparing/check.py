@@ -6,8 +6,6 @@ One pass reads the images of one variant. Equal images are found by their hashes
 
 from __future__ import annotations
 
-import csv
-import io
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,7 +21,7 @@ from lowres.progress import Track, silent
 from lowres.store.findings import class_line
 from lowres.store.rows import image_digests
 from lowres.store.store import Store
-from lowres.text import cell, count, percent
+from lowres.text import count, csv_bytes, percent
 from lowres.variant import Variant
 from lowres.work.files import write_output
 from lowres.work.threads import available_cores, in_threads
@@ -199,19 +197,14 @@ class Check:
     def write_csv(self, path: Path) -> int:
         """Write a line for each pair and each blank image; return how many."""
         half = ("split", "row", "key", "class")
-        number = 0
-        file = io.StringIO(newline="")
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(("kind", "similarity", *half, *(f"other_{name}" for name in half)))
-        for kind, similarity, one, other in self.pairs():
-            both = (*self._named(one), *self._named(other))
-            writer.writerow(map(cell, (kind, f"{similarity:.3f}", *both)))
-            number += 1
-        for place in self.blank.tolist():
-            writer.writerow(map(cell, ("blank", "", *self._named(place), "", "", "", "")))
-            number += 1
-        write_output(path, file.getvalue().encode())
-        return number
+        header = ("kind", "similarity", *half, *(f"other_{name}" for name in half))
+        lines = [
+            (kind, f"{similarity:.3f}", *self._named(one), *self._named(other))
+            for kind, similarity, one, other in self.pairs()
+        ]
+        blank = [("blank", "", *self._named(at), "", "", "", "") for at in self.blank.tolist()]
+        write_output(path, csv_bytes([header, *lines, *blank]))
+        return len(lines) + len(blank)
 
     def shown(self, most: int) -> list[tuple[str, int, int]]:
         """Choose pairs to look at, those across splits if there are any, of all similarities.

@@ -7,8 +7,6 @@ result says how far it differs.
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +21,7 @@ from lowres.errors import StoreError
 from lowres.imagenet import devkit_ids, devkit_wnids, wnids
 from lowres.progress import Track, silent
 from lowres.store.rows import content_hash
-from lowres.text import cell, count
+from lowres.text import count, csv_bytes
 from lowres.work.files import write_output
 
 ALIKE_LEVELS = 16.0
@@ -165,15 +163,10 @@ class Comparison:
         Columns: split; found (another class, other pixels by name, other pixels by likeness,
         alone); key and other_key; largest and mean absolute difference in levels.
         """
-        written = 0
-        file = io.StringIO(newline="")
-        table = csv.writer(file)
-        table.writerow(("split", "found", "key", "other_key", "largest", "mean"))
-        for line in self._csv_lines():
-            table.writerow(map(cell, line))
-            written += 1
-        write_output(path, file.getvalue().encode())
-        return written
+        header = ("split", "found", "key", "other_key", "largest", "mean")
+        lines = list(self._csv_lines())
+        write_output(path, csv_bytes([header, *lines]))
+        return len(lines)
 
     def _csv_lines(self) -> Iterator[tuple[object, ...]]:
         for split, found in self.splits.items():

@@ -22,6 +22,7 @@ from lowres.formats.batches import BatchesSource
 from lowres.formats.source import Index, Source
 from lowres.imagenet import wnids
 from lowres.progress import Track, silent
+from lowres.text import command
 
 ILSVRC_COUNTS = {"train": 1_281_167, "val": 50_000}
 """Images of ILSVRC2012's classification task, and of the released sets."""
@@ -84,7 +85,7 @@ def identify(source: Source, index: Index) -> Iterator[str]:
     if of_imagenet and not isinstance(source, BatchesSource):
         yield (
             f"origin: unknown; made with box like the released ImageNet{small.size}. Compare the "
-            f"two: lowres verify {source.path} --against RELEASED"
+            f"two: {command('verify', source.path)} --against RELEASED"
             if guess.filter == "box"
             else f"origin: a {guess.filter} repack of ImageNet; not the released "
             f"ImageNet{small.size}, which is made with box, so results on the two are not "

@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowres.errors import SourceError, StoreError, reason
-from lowres.formats.source import Entry, Index, Reading, Source
+from lowres.formats.source import Entry, Index, Source
 from lowres.progress import Track
+from lowres.reading import Reading
 from lowres.resampling.decode import decode, quiet_decoder
 from lowres.store.prepare import StoreSource, open_source
 from lowres.store.rows import BLOCK_BYTES, DIGEST_BYTES, image_digests

@@ -26,11 +26,12 @@ from lowres.formats.ilsvrc import IlsvrcSource, small_imagenet
 from lowres.formats.names import unread_form
 from lowres.formats.parquet import ParquetSink, ParquetSource
 from lowres.formats.sink import Sink
-from lowres.formats.source import Reading, Source
+from lowres.formats.source import Source
 from lowres.formats.table import TableSource
 from lowres.formats.unlabelled import UnlabelledSource
 from lowres.formats.url import UrlSource
 from lowres.formats.webdataset import WebDatasetSink, WebDatasetSource
+from lowres.reading import Reading
 
 ENTRY_POINTS = "lowres.formats"
 

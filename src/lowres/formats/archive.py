@@ -32,9 +32,10 @@ from lowres.formats.names import (
     split_of,
     unread_form,
 )
-from lowres.formats.source import Entry, Index, Reading, Source, ignored
+from lowres.formats.source import Entry, Index, Source, ignored
 from lowres.formats.tree import ANNOTATIONS, ARCHIVES, ClassFolder, Folder, understood
 from lowres.formats.unlabelled import unlabelled_tree
+from lowres.reading import Reading
 from lowres.text import count
 
 LOOKED_AT = 200

@@ -72,7 +72,7 @@ KINDS = (
 )
 
 
-Batch = tuple[NDArray[np.uint8], list[tuple[int, str]]]
+CifarBatch = tuple[NDArray[np.uint8], list[tuple[int, str]]]
 """Pixels of a file, (N, 3072); of each row, the label and the end of its key: `/NAME`, or empty."""
 
 
@@ -124,7 +124,7 @@ class CifarSource(Source):
         return places[0]
 
     @cached_property
-    def _loaded(self) -> tuple[tuple[str, ...], dict[str, Batch]]:
+    def _loaded(self) -> tuple[tuple[str, ...], dict[str, CifarBatch]]:
         """Class names and batches; `index` reads them before any thread asks for an image."""
         kind, place = self._place
         wanted = {kind.meta, *(name for names in kind.splits.values() for name in names)}
@@ -171,7 +171,7 @@ class _Pickled:
             raise SourceError(f"{self.where}: {key} must be names that differ")
         return names
 
-    def batch(self, labels_key: str, classes: int, rows: int | None) -> Batch:
+    def batch(self, labels_key: str, classes: int, rows: int | None) -> CifarBatch:
         pixels = self.values.get("data")
         if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or pixels.ndim != 2:
             raise SourceError(f"{self.where}: data must be a uint8 array (N, {3 * SIDE**2})")

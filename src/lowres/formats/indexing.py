@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from operator import attrgetter
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from lowres.errors import SourceError, nearest
 from lowres.formats.names import class_order, same_class
@@ -21,8 +21,17 @@ from lowres.imagenet import SUBSETS, named
 _NUMBERED = re.compile(r"(.*?)(\d{1,9})(?:-of-(\d{1,9})(?:-[0-9a-f]+)?)?", re.ASCII | re.DOTALL)
 """A beginning, a number, and perhaps how many there are, with a hash as the Hub appends it."""
 
-_COUNTED = re.compile(r"(?:val_data|test_data|test_batch|test)/\d{5,}(?:/|$)", re.ASCII)
+_COUNTED = re.compile(
+    r"(?:(?:train_data|data)_batch_\d+|train|val_data|test_data|test_batch|test)/\d{5,}(?:/|$)",
+    re.ASCII,
+)
 """A key of the released batches or of CIFAR, which counts the images in the order of the file."""
+
+SPLIT_LISTS = ("xvalid", "xtest"), ("train", "valid")
+"""The two lists of a split file of NAS-Bench-201 that divides val or test, and train."""
+
+
+Row = TypeVar("Row")
 
 
 class Labelled(NamedTuple):
@@ -66,7 +75,7 @@ def assembled(
     splits = {
         split: [
             Entry(row.key, label[row.name], row.location, row.offset, row.length)
-            for row in _drained(found.pop(split))
+            for row in drained(found.pop(split))
         ]
         for split in in_split
     }
@@ -90,7 +99,7 @@ def check_several(classes: Sequence[str]) -> None:
         )
 
 
-def _drained(rows: list[Labelled]) -> Iterator[Labelled]:
+def drained(rows: list[Row]) -> Iterator[Row]:
     """Yield the rows and drop each, so that a million are not in memory twice."""
     rows.reverse()
     while rows:
@@ -220,35 +229,109 @@ def split_by_hash(index: Index, val_fraction: float) -> Index:
     return _noted(index, replace(index, splits={"train": train, "val": val}))
 
 
-def val_and_test(index: Index, fraction: float | None, file: str | None) -> Index:
-    """Divide the only split beside train into `val` and `test`.
+def val_and_test(index: Index, fraction: float) -> Index:
+    """Divide the only split beside train into `val` and `test`, by a hash of each key.
 
     Args:
         index: with a split `val` or `test`, not both.
-        fraction: an entry moves to `test` if a hash of its key is below this.
-        file: path of a split file of NAS-Bench-201, in place of a fraction.
+        fraction: an entry moves to `test` if its hash, read as a number in [0, 1), is below this.
 
     Raises:
-        SourceError: both or neither is given; the source has both splits or none; a side would be
-            empty; or the file does not fit the split.
+        SourceError: the fraction is not inside (0, 1), the source has both splits or none, or a
+            side would be empty.
     """
-    if (fraction is None) == (file is None):
-        raise SourceError("--test-fraction and --split-file exclude each other: choose one")
-    flag = "--split-file" if fraction is None else "--test-fraction"
-    held_out = [split for split in index.splits if split != "train"]
-    if len(held_out) != 1:
+    split = _held_out(index, "--test-fraction", "add --val-fraction, which makes val first")
+    names = "val", "test"
+    return _divided(index, split, names, _hashed(index, split, names, "--test-fraction", fraction))
+
+
+def split_by_file(index: Index, file: Path) -> Index:
+    """Divide a split by a split file of NAS-Bench-201.
+
+    The lists `xvalid` and `xtest` divide the only split beside train into val and test. `train` and
+    `valid` divide train into train and val, and a split beside it becomes test. Both count the
+    images of the released batches or of CIFAR from 0.
+
+    Args:
+        index: of such a source, or of a store that was built from one.
+        file: JSON, such as `{"xvalid": ["int", ["1", "2"]], "xtest": ["int", ["0", "3"]]}`.
+
+    Raises:
+        SourceError: the file cannot be read, is no split file, or does not fit the source.
+    """
+    names, parts = _lists(file)
+    flag = f"--split-file {file.name}, which has the lists {' and '.join(names)},"
+    of_train = names[0] == "train"
+    if of_train and "train" not in index.splits:
+        raise SourceError(f"{flag} divides train; this source has {', '.join(index.splits)}")
+    held_out = None
+    if not of_train or len(index.splits) > 1:
+        held_out = _held_out(index, flag, "build from a source that has val or test")
+    split = "train" if of_train else str(held_out)
+    entries = index.splits[split]
+    other = next((entry.key for entry in entries if not _COUNTED.match(entry.key)), None)
+    if other is not None:
         raise SourceError(
-            f"{flag} divides the only split beside train, val or test; this source has "
-            f"{', '.join(index.splits)}: "
-            + ("leave it out" if held_out else "add --val-fraction, which makes val first")
+            f"--split-file {file.name} counts images in the order of the released batches or of "
+            f"CIFAR; this source names its images otherwise ({other}): build from one of these, or "
+            f"divide by {'--val-fraction' if of_train else '--test-fraction'} 0.5"
         )
-    if fraction is not None:
-        val, test = _hashed(index, held_out[0], ("val", "test"), flag, fraction)
-    else:
-        val, test = _by_file(index, held_out[0], Path(str(file)))
-    splits = {split: rows for split, rows in index.splits.items() if split == "train"}
-    note = f"{held_out[0]} is divided: {len(val):,} images are val, {len(test):,} are test"
-    return _noted(index, replace(index, splits=splits | {"val": val, "test": test}), [note])
+    if sorted(parts[0] + parts[1]) != list(range(len(entries))):
+        raise SourceError(
+            f"--split-file {file.name} must have each of the {len(entries):,} images of {split} "
+            f"once, counted from 0; it has {len(parts[0]):,} in {names[0]}, {len(parts[1]):,} in "
+            f"{names[1]}, up to {max(parts[0] + parts[1], default=0):,}: choose the classes that "
+            "it was made for, such as --classes imagenet16-120"
+        )
+    made = (tuple(entries[row] for row in sorted(part)) for part in parts)
+    if held_out == "val" and of_train:
+        val, note = index.splits["val"], "val of the source is test"
+        index = replace(index, splits={split: entries, "test": val}, notes=(*index.notes, note))
+    return _divided(index, split, ("train", "val") if of_train else ("val", "test"), made)
+
+
+def _lists(file: Path) -> tuple[tuple[str, str], tuple[list[int], list[int]]]:
+    """Read a split file: the names of its two lists, and both."""
+    try:
+        found = json.loads(file.read_bytes())
+        names = next((pair for pair in SPLIT_LISTS if set(pair) <= set(found)), None)
+        if names is None:
+            raise ValueError(f"it has {', '.join(map(repr, found)) or 'nothing'}")
+        # A list is ["int", ["1", "2", ...]].
+        one, other = ([int(str(row)) for row in found[name][1]] for name in names)
+    except OSError as error:
+        raise SourceError(f"--split-file {file} cannot be read: {error}") from error
+    except (ValueError, LookupError, TypeError) as error:
+        raise SourceError(
+            f"--split-file {file} is no split file of NAS-Bench-201: it must be JSON with the "
+            'lists "xvalid" and "xtest", or "train" and "valid", such as '
+            f'{{"xvalid": ["int", ["1", "2"]], ...}} ({error!s:.200})'
+        ) from error
+    return names, (one, other)
+
+
+def _held_out(index: Index, flag: str, without: str) -> str:
+    """Return the only split beside train, which a flag needs."""
+    found = [split for split in index.splits if split != "train"]
+    if len(found) == 1:
+        return found[0]
+    raise SourceError(
+        f"{flag} needs one split beside train, val or test; this source has "
+        f"{', '.join(index.splits)}: {'leave it out' if found else without}"
+    )
+
+
+def _divided(
+    index: Index, split: str, names: tuple[str, str], parts: Iterable[tuple[Entry, ...]]
+) -> Index:
+    """Put two parts in the place of a split, with a note of their sizes."""
+    made = dict(zip(names, parts, strict=True))
+    rest = {name: rows for name, rows in index.splits.items() if name != split} | made
+    order: tuple[str, ...] = ("train", "val", "test")
+    splits = {name: rest[name] for name in order if name in rest}
+    one, other = (f"{len(rows):,}" for rows in made.values())
+    note = f"{split} is divided: {one} images are {names[0]}, {other} are {names[1]}"
+    return _noted(index, replace(index, splits=splits), [note])
 
 
 def _hashed(
@@ -270,34 +353,3 @@ def _hashed(
                 "choose another fraction"
             )
     return tuple(sides[0]), tuple(sides[1])
-
-
-def _by_file(index: Index, split: str, file: Path) -> tuple[tuple[Entry, ...], tuple[Entry, ...]]:
-    """Divide a split by the lists `xvalid` and `xtest` of a file."""
-    entries = index.splits[split]
-    try:
-        lists = json.loads(file.read_bytes())
-        # A list is ["int", ["1", "2", ...]].
-        val, test = ([int(row) for row in lists[name][1]] for name in ("xvalid", "xtest"))
-    except OSError as error:
-        raise SourceError(f"--split-file {file} cannot be read: {error}") from error
-    except (ValueError, LookupError, TypeError) as error:
-        raise SourceError(
-            f"--split-file {file} is no split file of NAS-Bench-201: it must be JSON with the "
-            f'lists "xvalid" and "xtest", such as {{"xvalid": ["int", ["1", "2"]], ...}} ({error})'
-        ) from error
-    other = next((entry.key for entry in entries if not _COUNTED.match(entry.key)), None)
-    if other is not None:
-        raise SourceError(
-            f"--split-file {file.name} counts images in the order of the released batches; this "
-            f"source names its images otherwise ({other}): build from the released batches, or "
-            "divide by --test-fraction 0.5"
-        )
-    if sorted(val + test) != list(range(len(entries))):
-        raise SourceError(
-            f"--split-file {file.name} must have each of the {len(entries):,} images of {split} "
-            f"once, counted from 0; it has {len(val):,} for val and {len(test):,} for test, up to "
-            f"{max(val + test, default=0):,}: choose the classes that it was made for, such as "
-            "--classes imagenet16-120"
-        )
-    return tuple(entries[row] for row in sorted(val)), tuple(entries[row] for row in sorted(test))

@@ -251,6 +251,23 @@ def files_of(path: Path) -> int:
     return int(matched[3]) if matched else 1
 
 
+def texts_without_images(path: Path) -> list[str]:
+    """Return the columns of text of a Parquet file that has no column of encoded images.
+
+    A damaged file has none: reading it says what is wrong.
+    """
+    parquet = require("pyarrow.parquet", "parquet")
+    try:
+        with _arrow_errors(str(path)):
+            schema = parquet.read_schema(path)
+    except SourceError:
+        return []
+    kinds = [schema.field(name).type for name in IMAGE_COLUMNS if name in schema.names]
+    if not all(_is(kind, "string") for kind in kinds):
+        return []
+    return [field.name for field in schema if _is_text(field.type)]
+
+
 def open_table(path: Path, *, labelled: bool = True) -> Table:
     """Read the footer of a Parquet file, and find the columns of images and, if asked, labels."""
     parquet = require("pyarrow.parquet", "parquet")
@@ -339,7 +356,8 @@ def _check_parts(split: str, paths: Sequence[Path]) -> None:
 
 def _image_column(path: Path, schema: Arrow) -> tuple[str, str | None]:
     """Return the column of bytes, and that of file names if there is one."""
-    column = _first_of(path, schema, IMAGE_COLUMNS, "images")
+    column = _first_of(path, schema, IMAGE_COLUMNS, "images", ". If the table names "
+                       "image files, name their column by --paths COLUMN")  # fmt: skip
     kind = schema.field(column).type
     if _is(kind, "binary"):
         return column, None

@@ -57,8 +57,7 @@ class Sink(ABC):
 
     It receives every image once, split by split. Then `finish` brings `partial` to the disk and
     renames it to `path`, so an export that was stopped or lost power leaves nothing that looks
-    whole. An export does not resume: the next one begins
-    with an empty `partial`.
+    whole. An export does not resume: the next one begins with an empty `partial`.
 
     Attributes:
         shuffled: readers of the format shuffle little or not at all, so images come in a fixed

@@ -19,10 +19,12 @@ from lowres.errors import SourceError
 from lowres.formats.containers.finder import FileFinder
 from lowres.formats.containers.rows import SUFFIXES, columns_of, rows_of
 from lowres.formats.folder import FolderSource
-from lowres.formats.indexing import Labelled, assembled
+from lowres.formats.indexing import Labelled, assembled, drained
 from lowres.formats.names import SPLIT_NAMES, is_system, split_of
-from lowres.formats.source import Index, Reading, check_name
+from lowres.formats.parquet_tables import texts_without_images
+from lowres.formats.source import Index, check_name
 from lowres.formats.unlabelled import UNLABELLED, unlabelled_index
+from lowres.reading import Reading
 
 PATH_COLUMNS = (
     "filename", "filepath", "file", "path", "paths", "imagepath", "imagefile", "imagename",
@@ -41,7 +43,7 @@ _MISSING_NUMBERS = frozenset({"nan", "-1", "-1.0"})
 """Beside numbers, these mean no label: pandas writes NaN, and the Hub -1."""
 
 
-class Columns(NamedTuple):
+class ChosenColumns(NamedTuple):
     """The columns to read; the last two may be missing."""
 
     paths: str
@@ -67,7 +69,10 @@ class TableSource(FolderSource):
     def recognises(cls, path: Path) -> bool:
         if path.is_dir():
             return bool(_beside(path))
-        return path.suffix.lower() in SUFFIXES - {".parquet"} and path.is_file()
+        suffix = path.suffix.lower()
+        if suffix not in SUFFIXES or not path.is_file():
+            return False
+        return suffix != ".parquet" or bool(_named(texts_without_images(path), PATH_COLUMNS))
 
     def index(self) -> Index:
         notes: list[str] = []
@@ -148,7 +153,7 @@ def _left_out(folder: Path, found: Mapping[str, Sequence[Labelled]]) -> Iterator
             yield f"left out {child.name}: no table labels its images"
 
 
-def _choose(table: Path, reading: Reading) -> Columns:
+def _choose(table: Path, reading: Reading) -> ChosenColumns:
     """Choose the columns: those of the flags, else those whose names leave no doubt.
 
     Raises:
@@ -160,34 +165,35 @@ def _choose(table: Path, reading: Reading) -> Columns:
         name = getattr(reading, flag)
         if name is not None and name not in columns:
             raise SourceError(f"{table} has no column {name!r} for --{flag}: it has {listed}")
-    plain = {name: re.sub(r"[\s_-]", "", name).lower() for name in columns}
-
-    def named(known: tuple[str, ...]) -> list[str]:
-        return sorted(
-            (n for n in columns if plain[n] in known), key=lambda n: known.index(plain[n])
-        )
-
-    paths = reading.paths or next(iter(named(PATH_COLUMNS)), None)
+    paths = reading.paths or next(iter(_named(columns, PATH_COLUMNS)), None)
     if paths is None:
         raise SourceError(
             f"{table} has the columns {listed}: name the one with the paths of the images by "
             "--paths COLUMN, and the one with the classes by --labels COLUMN; the first line of a "
             "CSV must have the names of its columns"
         )
-    split = reading.split or next((n for n in named(SPLIT_COLUMNS) if n != reading.labels), None)
+    split = reading.split or next(
+        (n for n in _named(columns, SPLIT_COLUMNS) if n != reading.labels), None
+    )
     labels = reading.labels
     if labels is None and not reading.unlabelled:
         others = [name for name in columns if name not in (paths, split)]
         if table.name.lower() in BESIDE_IMAGES:  # the only other column may be a caption
             others = []
-        candidates = [n for n in named(LABEL_COLUMNS) if n != paths] or others
+        candidates = [n for n in _named(columns, LABEL_COLUMNS) if n != paths] or others
         if len(candidates) != 1:
             raise SourceError(
                 f"{table} has the columns {listed}: name the one with the classes by --labels "
                 "COLUMN, or read the images without labels by --unlabelled"
             )
         labels = candidates[0]
-    return Columns(paths, labels, split)
+    return ChosenColumns(paths, labels, split)
+
+
+def _named(columns: Sequence[str], known: tuple[str, ...]) -> list[str]:
+    """Return the columns with known names, in the order of preference."""
+    plain = {name: re.sub(r"[\s_-]", "", name).lower() for name in columns}
+    return sorted((n for n in columns if plain[n] in known), key=lambda n: known.index(plain[n]))
 
 
 class _Row(NamedTuple):
@@ -216,26 +222,29 @@ class _Listing:
 
     def labelled(self) -> dict[str, list[Labelled]]:
         rows = list(self.rows())
+        self.files.forget()
         names = self.class_names(rows)
         splits = self.splits(rows)
         found: dict[str, list[Labelled]] = {split: [] for split in dict.fromkeys(splits) if split}
-        seen: dict[tuple[str, str], int] = {}
+        seen: dict[str, set[str]] = {split: set() for split in found}
         unlabelled: list[int] = []
         below = self.table.parent.relative_to(self.root).as_posix()
-        for row, split in zip(rows, splits, strict=True):
+        for row, split in zip(drained(rows), splits, strict=True):
             name = names.get(row.label)
             if split is None:
                 continue
             if name is None:
                 unlabelled.append(row.line)
                 continue
-            key = posixpath.normpath(f"{below}/{row.key}")
-            first = seen.setdefault((split, key), row.line)
-            if first != row.line:
+            if row.key in seen[split]:
+                lines = (r.line for r, s in zip(self.rows(), splits, strict=True)
+                         if (r.key, s) == (row.key, split))  # fmt: skip
                 raise SourceError(
-                    f"{self.table}, lines {first} and {row.line} both name {row.key} in {split}: "
-                    "remove one; an image has one class"
+                    f"{self.table}, lines {next(lines)} and {row.line} both name {row.key} in "
+                    f"{split}: remove one; an image has one class"
                 )
+            seen[split].add(row.key)
+            key = row.key if below == "." else f"{below}/{row.key}"
             found[split].append(
                 Labelled(key, name, self.files.location(row.key.rpartition("/")[0]))
             )
@@ -253,6 +262,7 @@ class _Listing:
             SourceError: a path is empty, leaves the folder of the table, or names no file.
         """
         missing: list[tuple[int, str]] = []
+        shared: dict[str | None, str | None] = {}  # one text for a class, not one a row
         paths, labels, split = self.columns
         for line, values in rows_of(self.table, [name for name in self.columns if name]):
             text = _text(values[paths])
@@ -264,7 +274,9 @@ class _Listing:
                 missing.append((line, text))
                 continue
             label = self.label(values[labels], where) if labels else UNLABELLED
-            yield _Row(line, check_name(key, where), label, _text(values[split]) if split else None)
+            named = _text(values[split]) if split else None
+            label, named = (shared.setdefault(text, text) for text in (label, named))
+            yield _Row(line, check_name(key, where), label, named)
         if missing:
             line, text = missing[0]
             raise SourceError(

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from lowres.errors import SourceError
 from lowres.formats.names import SPLIT_NAMES, are_parts, is_wnid, series, split_of, wnid_in
-from lowres.text import count
+from lowres.text import command, count
 
 ANNOTATIONS = "val_annotations.txt"
 """Tiny ImageNet's list of the classes of val."""
@@ -181,9 +181,7 @@ class _Tree:
         nested = not all(below.is_flat for below in folders)
         by_name = not nested and not others and all(wnid_in(i) for f in folders for i in f.images)
         if not by_name:
-            doubt = (
-                self.doubt(base, named, others) if nested else self.flat_doubt(base, named, others)
-            )
+            doubt = self.doubt(named, others) if nested else self.flat_doubt(base, named, others)
             if doubt and self.level is None:
                 raise SourceError(f"{self.path(base)} {doubt}")
             if doubt or not nested:
@@ -193,9 +191,7 @@ class _Tree:
             self.notes.append(f"left out the folders beside the splits: {names}")
         return self.joined(named)
 
-    def doubt(
-        self, base: Folder, named: Sequence[tuple[Folder, str]], others: Sequence[Folder]
-    ) -> str | None:
+    def doubt(self, named: Sequence[tuple[Folder, str]], others: Sequence[Folder]) -> str | None:
         """Return why folders named like splits, with folders inside, may be classes; or None."""
         splits = {split for _, split in named}
         exact = {split for below, split in named if below.name.lower() in SPLIT_NAMES}
@@ -392,7 +388,7 @@ class _Tree:
         if not tables:
             return None
         return (
-            f"if {tables[0].name} labels them, run: lowres build {tables[0]} STORE "
+            f"if {tables[0].name} labels them, run: {command('build', tables[0])} STORE "
             "--paths COLUMN --labels COLUMN"
         )
 

@@ -10,8 +10,9 @@ from lowres.errors import SourceError
 from lowres.formats.folder import FolderScan, FolderSource
 from lowres.formats.indexing import Labelled, indexed
 from lowres.formats.names import split_of
-from lowres.formats.source import Entry, Index, Reading, Source
+from lowres.formats.source import Entry, Index, Source
 from lowres.formats.tree import ClassFolder, Folder
+from lowres.reading import Reading
 
 UNLABELLED = "unlabelled"
 """Name of the one class."""

@@ -17,7 +17,8 @@ from lowres.formats.containers.remote import WINDOW_BYTES, Remote, RemoteFile, u
 from lowres.formats.containers.tar import Member, Slice, members_in
 from lowres.formats.containers.zip import read_member, zip_members_in
 from lowres.formats.names import MAGIC_BYTES
-from lowres.formats.source import Entry, Index, Reading, Source, check_name, is_one_line, odd_name
+from lowres.formats.source import Entry, Index, Source, check_name, is_one_line, odd_name
+from lowres.reading import Reading
 
 BUFFER_BYTES = 2**20
 """Read at once of the directory of a zip."""

@@ -1,17 +1,16 @@
 """Batches made on the device: images stay bytes until one expression turns them into a batch.
 
-If all images fit, they stay on the device. If not, a thread reads the rows of each batch from the
-store and sends them through pinned memory. Both yield the batches of the `NumpyLoader`.
+If all images fit, they stay on the device; otherwise the rows of each batch are sent (`transfer`).
+Both yield the batches of the `NumpyLoader`.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
-from itertools import islice, repeat
+from itertools import repeat
 from typing import TypeAlias
 
 import numpy as np
@@ -19,15 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from lowres.loading.loaders import NumpyLoader
-
-FREE_SHARE = 0.6
-"""Share of a GPU's free memory that images may take; the rest is for activations."""
-
-CHUNK_BYTES = 2**28
-"""Bytes of images that the host holds while it copies them to the device."""
-
-AHEAD = 3
-"""Batches to read ahead while the device works."""
+from lowres.loading.transfer import Copies, streamed
 
 
 def assembled(
@@ -72,8 +63,7 @@ class DeviceLoader:
         loader: decides rows and augmentation.
         device: where batches are made.
         dtype: dtype of the images.
-        resident: keep all images on the device; otherwise stream them.
-        stored: the images, (N, H, W, 3) uint8 on the device, if they are there already.
+        stored: all images, (N, H, W, 3) uint8 on the device; without them, each batch is sent.
 
     Yields:
         Images, (B, 3, H, W) in channels-last memory, and labels, (B,) int64, on the device.
@@ -84,8 +74,6 @@ class DeviceLoader:
         loader: NumpyLoader,
         device: torch.device,
         dtype: torch.dtype,
-        *,
-        resident: bool,
         stored: torch.Tensor | None = None,
     ) -> None:
         self.loader, self.device, self.dtype = loader, device, dtype
@@ -95,8 +83,6 @@ class DeviceLoader:
         self.scale = torch.from_numpy((1.0 / std).astype(np.float32)).to(device)
         self.offset = torch.from_numpy(image).to(device)
         self.labels = torch.from_numpy(np.array(loader.labels, np.int64)).to(device)
-        if resident and stored is None:
-            stored = copied(loader.images, device)
         self.stored = stored
         self.epoch: _Epoch | None = None
         self.ahead: tuple[int, Future[_Draws]] | None = None
@@ -122,6 +108,11 @@ class DeviceLoader:
         """Count the batches of an epoch."""
         return len(self.loader)
 
+    @property
+    def whole(self) -> int:
+        """Number of batches of full size in an epoch; at most one other follows."""
+        return min(len(self), self.loader.shown // self.loader.batch_size)
+
     def positions(self, epoch: int, first: int = 0) -> Iterator[NDArray[np.int64]]:
         """Yield the positions of each batch; see `NumpyLoader.positions`."""
         return self.loader.positions(epoch, first)
@@ -131,15 +122,14 @@ class DeviceLoader:
         bounds, draws = self._draws(epoch, first)
         rows = draws[0]
         sent, mirror, down, right = (torch.from_numpy(values).to(self.device) for values in draws)
-        resident = self.stored is not None
-        holders = (
-            _streamed(self.loader.images, rows, bounds, self.device)
-            if self.stored is None
-            else repeat(self.stored)
-        )
+        if self.stored is None:
+            holders = streamed(self.loader.images, rows, bounds, Copies(self.device))
+            places = torch.arange(self.loader.batch_size, device=self.device)
+        else:
+            holders = repeat(self.stored)
         for (start, stop), stored in zip(bounds, holders, strict=False):
             part = slice(start, stop)
-            chosen = sent[part] if resident else torch.arange(stop - start, device=self.device)
+            chosen = places[: stop - start] if self.stored is None else sent[part]
             images = self.assemble(
                 stored, chosen, mirror[part], down[part], right[part], self.scale, self.offset,
                 self.dtype,
@@ -147,25 +137,28 @@ class DeviceLoader:
             yield images, self.labels[sent[part]]
 
     def begin(self, epoch: int, first: int = 0) -> None:
-        """Draw the order and augmentation of an epoch for `next_batch`, and the next one ahead.
+        """Draw an epoch for `next_batch`, and the next one ahead if each has an order of its own.
 
-        The images must be resident and shuffled, so that all batches have one size.
+        The images must be resident. `next_batch` makes the first `whole` batches.
         """
-        if self.ahead and self.ahead[0] == epoch and not first:
-            draws = self.ahead[1].result()
-        else:
-            draws = self._draws(epoch)[1]
-        tensors = [torch.from_numpy(values) for values in draws]
-        if self.epoch is None:
-            position = torch.zeros((), dtype=torch.int64, device=self.device)
-            batch = torch.arange(self.loader.batch_size, device=self.device)
-            draws_there = [torch.empty_like(values, device=self.device) for values in tensors]
-            self.epoch = _Epoch(position, batch, *draws_there)
-        held = (self.epoch.rows, self.epoch.mirror, self.epoch.down, self.epoch.right)
-        for buffer, values in zip(held, tensors, strict=True):
-            buffer.copy_(values)
+        if self.epoch is None or self.epoch.number != epoch:
+            if self.ahead is not None and self.ahead[0] == epoch:
+                draws = self.ahead[1].result()
+            else:
+                draws = self._draws(epoch)[1]
+            tensors = [torch.from_numpy(values) for values in draws]
+            if self.epoch is None:
+                position = torch.zeros((), dtype=torch.int64, device=self.device)
+                batch = torch.arange(self.loader.batch_size, device=self.device)
+                draws_there = [torch.empty_like(values, device=self.device) for values in tensors]
+                self.epoch = _Epoch(epoch, position, batch, *draws_there)
+            self.epoch.number = epoch
+            held = (self.epoch.rows, self.epoch.mirror, self.epoch.down, self.epoch.right)
+            for buffer, values in zip(held, tensors, strict=True):
+                buffer.copy_(values)
+            if self.loader.shuffle:
+                self.ahead = (epoch + 1, _drawing().submit(lambda: self._draws(epoch + 1)[1]))
         self.epoch.position.fill_(first * self.loader.batch_size)
-        self.ahead = (epoch + 1, _drawing().submit(lambda: self._draws(epoch + 1)[1]))
 
     def next_batch(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Make the next batch of the epoch that `begin` has drawn.
@@ -212,11 +205,13 @@ class _Epoch:
     """The draws of an epoch on the device: tensors that keep their place in memory.
 
     Attributes:
+        number: of the epoch.
         position: (), the place of the next batch.
         batch: (B,), 0 to B - 1.
         rows, mirror, down, right: of every image in the order of the epoch, (n,).
     """
 
+    number: int
     position: torch.Tensor
     batch: torch.Tensor
     rows: torch.Tensor
@@ -229,45 +224,3 @@ class _Epoch:
 def _drawing() -> ThreadPoolExecutor:
     """Return the thread that draws epochs ahead, for all loaders of this process."""
     return ThreadPoolExecutor(1, thread_name_prefix="lowres-draws")
-
-
-def fits(images: NDArray[np.uint8], device: torch.device) -> bool:
-    """Return whether images may stay on a device; on the CPU they always may."""
-    if device.type != "cuda":
-        return True
-    free, _ = torch.cuda.mem_get_info(device)
-    return images.nbytes <= FREE_SHARE * free
-
-
-def copied(images: NDArray[np.uint8], device: torch.device) -> torch.Tensor:
-    """Copy images to a device in chunks, so that the host never holds all of them."""
-    stored = torch.empty(images.shape, dtype=torch.uint8, device=device)
-    step = max(1, CHUNK_BYTES // images[0].nbytes)
-    for start in range(0, len(images), step):
-        chunk = np.array(images[start : start + step])  # a copy: memory maps are read-only
-        stored[start : start + len(chunk)] = torch.from_numpy(chunk).to(device)
-    return stored
-
-
-def _streamed(
-    images: NDArray[np.uint8],
-    rows: NDArray[np.int64],
-    bounds: list[tuple[int, int]],
-    device: torch.device,
-) -> Iterator[torch.Tensor]:
-    """Yield the rows of each batch on the device; a thread reads ahead while it works."""
-
-    def read(start: int, stop: int) -> torch.Tensor:
-        shape = (stop - start, *images.shape[1:])
-        batch = torch.empty(shape, dtype=torch.uint8, pin_memory=device.type == "cuda")
-        np.take(images, rows[start:stop], axis=0, out=batch.numpy(), mode="clip")
-        return batch
-
-    waiting = iter(bounds)
-    with ThreadPoolExecutor(1, thread_name_prefix="lowres-reader") as reader:
-        ahead = deque(reader.submit(read, *bound) for bound in islice(waiting, AHEAD))
-        while ahead:
-            batch = ahead.popleft().result()
-            ahead.extend(reader.submit(read, *bound) for bound in islice(waiting, 1))
-            # torch does not reuse a pinned block before the queued copy has ended.
-            yield batch.to(device, non_blocking=True)

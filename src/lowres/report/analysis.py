@@ -14,6 +14,7 @@ from lowres.report.best import BestRun, best_run
 from lowres.report.curves import (
     AnytimeCurve,
     ConfigurationCost,
+    FrontStretch,
     LearningCurve,
     ResponseCurve,
     Shift,
@@ -24,6 +25,7 @@ from lowres.report.curves import (
     responses,
     shifts,
     spent,
+    training_front,
 )
 from lowres.report.fields import FieldResult, field_results
 from lowres.report.pairs import (
@@ -64,6 +66,7 @@ class Analysis:
         law: how the best learning rate depends on size and width; None below three sizes.
         costs: cost and error of each configuration.
         anytime: error against the cost of a search.
+        front: the least error by each cost along all trainings.
         spent: cost and best error of each variant.
         filters: filters, and values of other fields in words, against each other.
         images: what single validation images say about the pair of the first screen.
@@ -85,6 +88,7 @@ class Analysis:
     law: Law | None
     costs: list[ConfigurationCost]
     anytime: list[AnytimeCurve]
+    front: list[FrontStretch]
     spent: list[VariantCost]
     filters: list[FieldResult]
     images: ImageFindings | None
@@ -123,6 +127,7 @@ class Analysis:
             *(pair.sentence for pair in self.pairs if self._is_main(pair)),
             *(() if self.pairs or self.alone else [NOTHING]),
             *([result_line(self.alone.row.result)] if self.alone else ()),
+            *self.order_sentences,
             *([self.halved.sentence] if self.halved else ()),
             *self.learning_rate_sentences,
             *(comparison.sentence for comparison in self.filters),
@@ -130,6 +135,15 @@ class Analysis:
             *(self.best.sentences if self.best else ()),
             *([self.without.sentence] if self.without else ()),
         ]
+
+    @property
+    def order_sentences(self) -> list[str]:
+        """Whether the order of values in words holds, for the pair of the first screen."""
+        pair = main_pair(self.pairs)
+        if pair is None:
+            return []
+        sides = f"From {pair.verdict.proxy} to {pair.verdict.target}"
+        return [f"{sides}, {order.sentence()}" for order in pair.verdict.orders]
 
     @property
     def learning_rate_sentences(self) -> list[str]:
@@ -186,6 +200,7 @@ def analyse(
         targets=[] if reach is None else of_rows(rows, swept, reach),
         costs=points,
         anytime=anytime_curves(rows),
+        front=training_front(rows, swept),
         spent=spent(rows, points),
         filters=field_results(rows, swept),
         damaged=damaged,

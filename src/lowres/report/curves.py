@@ -6,6 +6,7 @@ import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import Literal, get_args
 
 import numpy as np
@@ -23,6 +24,7 @@ from lowres.statistics import (
     region,
     shift,
 )
+from lowres.statistics.anytime_front import FrontPoint, anytime_front
 from lowres.statistics.error_tables import Array
 from lowres.training.run import RunState
 from lowres.variant import Variant
@@ -148,6 +150,23 @@ class AnytimeCurve:
     median: tuple[float, ...]
     low: tuple[float, ...]
     high: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FrontStretch:
+    """A range of costs by which one configuration has the least error of all trainings.
+
+    Attributes:
+        label: the configuration.
+        variant: its variant.
+        unit: of the costs.
+        points: after its epochs in this range, the cheapest first.
+    """
+
+    label: str
+    variant: str
+    unit: Unit
+    points: tuple[FrontPoint, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,6 +324,39 @@ def _anytime(variant: str, unit: Unit, rows: Sequence[Row]) -> AnytimeCurve | No
     table = np.array([[best_by(curve, cost) for cost in at] for curve in drawn], dtype=np.float64)
     low, median, high = np.quantile(table, (0.25, 0.5, 0.75), axis=0).tolist()
     return AnytimeCurve(variant, unit, tuple(at.tolist()), tuple(median), tuple(low), tuple(high))
+
+
+def training_front(rows: Sequence[Row], swept: Sequence[str]) -> list[FrontStretch]:
+    """Return the least error by each cost along all trainings, for each unit of cost.
+
+    Configurations with a run that diverged, or whose runs have a different number of epochs, are
+    left out, and so is a unit in which a run has no cost. Learning rates of one setting count as
+    one in the probabilities.
+    """
+    names = fields_but(swept) or ("variant",)
+    groups: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        if row.finished and len(row.epochs.get("top1_error", ())):
+            groups[label(row.recipe, names)].append(row)
+    equally_long = {
+        name: of
+        for name, of in groups.items()
+        if len({len(row.epochs["top1_error"]) for row in of}) == 1
+    }
+    networks = [label(of[0].recipe, fields_but(names, "lr")) for of in equally_long.values()]
+    found = []
+    for unit in UNITS:
+        traces = [[_trace(row, unit) for row in of] for of in equally_long.values()]
+        known = [[one for one in of if one is not None] for of in traces]
+        if not known or list(map(len, known)) != list(map(len, traces)):
+            continue
+        costs, errors = ([np.array([one[side] for one in of]) for of in known] for side in (0, 1))
+        points = anytime_front([cost.mean(axis=0) for cost in costs], errors, networks)
+        for place, stretch in groupby(points, key=lambda point: point.configuration):
+            name = list(equally_long)[place]
+            variant = equally_long[name][0].recipe.variant
+            found.append(FrontStretch(name, variant, unit, tuple(stretch)))
+    return found
 
 
 def _trace(row: Row, unit: Unit) -> tuple[Array, Array] | None:

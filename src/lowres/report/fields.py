@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 
@@ -29,7 +30,10 @@ class FieldResult:
 
 
 def field_results(rows: Sequence[Row], swept: Sequence[str]) -> list[FieldResult]:
-    """Compare the filters of each size, and the values of each other swept field in words."""
+    """Compare the filters of each size, and the values of each other swept field in words.
+
+    A field is left out if no two runs differ in it alone.
+    """
     names = fields_but(swept, "variant")
     finished = [row for row in rows if row.finished]
     # Title, then value, then configuration and seed, to error.
@@ -51,8 +55,9 @@ def field_results(rows: Sequence[Row], swept: Sequence[str]) -> list[FieldResult
             cells[title][value_text(getattr(row.recipe, name))][cell] = row.error
     results = []
     for title, values in cells.items():
-        if len(values) < 2:
-            continue
+        cells_of = [set(errors) for errors in values.values()]
+        if len(values) < 2 or not any(one & other for one, other in combinations(cells_of, 2)):
+            continue  # such as optimizers with rates of their own: no run differs in this alone
         keys = list(dict.fromkeys(key for errors in values.values() for key, _ in errors))
         seeds = sorted({seed for errors in values.values() for _, seed in errors})
         table = np.full((len(values), len(keys), len(seeds)), np.nan)

@@ -6,7 +6,6 @@ after one check of all of them.
 
 from __future__ import annotations
 
-import csv
 import io
 import itertools
 import json
@@ -25,7 +24,7 @@ from lowres.errors import StudyError, require
 from lowres.recipe import FIELDS
 from lowres.report.reading import Row, provenance, read_rows
 from lowres.study.runs import Damaged
-from lowres.text import cell
+from lowres.text import csv_bytes
 from lowres.work.files import json_bytes, write_bytes
 
 if TYPE_CHECKING:
@@ -163,22 +162,20 @@ def to_csv(analysis: Analysis) -> bytes:
     Columns are unique: a value of a result that is named as a field of the recipe has the prefix
     `result_`. A cell is empty if an older lowres did not record the value.
     """
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
     results = [f"result_{name}" if name in FIELDS else name for name in RESULT_COLUMNS]
     clean = analysis.without.by_run if analysis.without else None
     more = [] if clean is None else ["top1_error_without"]
-    writer.writerow(("run", "status", *FIELDS, *results, *more, "reason"))
+    lines: list[list[object]] = [["run", "status", *FIELDS, *results, *more, "reason"]]
     for row in analysis.rows:
         recipe = row.recipe.to_record()
         values = (row.result.get(name) for name in RESULT_COLUMNS)
-        line = [row.name, row.state, *(recipe[name] for name in FIELDS), *values]
-        line += [row.reason] if clean is None else [clean.get(row.name), row.reason]
-        writer.writerow(map(cell, line))
+        without = [] if clean is None else [clean.get(row.name)]
+        fields = (recipe[name] for name in FIELDS)
+        lines.append([row.name, row.state, *fields, *values, *without, row.reason])
     for run in analysis.damaged:
         empty = [None] * (len(FIELDS) + len(results) + len(more))
-        writer.writerow(map(cell, (run.name, run.state, *empty, run.reason)))
-    return buffer.getvalue().encode()
+        lines.append([run.name, run.state, *empty, run.reason])
+    return csv_bytes(lines)
 
 
 def to_record(analysis: Analysis) -> bytes:
@@ -196,6 +193,7 @@ def to_record(analysis: Analysis) -> bytes:
         "law": asdict(analysis.law) if analysis.law else None,
         "costs": [asdict(cost) for cost in analysis.costs],
         "anytime": [asdict(curve) for curve in analysis.anytime],
+        "front": [asdict(stretch) for stretch in analysis.front],
         "spent": [asdict(spent) for spent in analysis.spent],
         "filters": [asdict(result) for result in analysis.filters],
         "images": analysis.images.to_record() if analysis.images else None,
@@ -268,11 +266,14 @@ def to_markdown(title: str, analysis: Analysis) -> str:
     for heading, table in (
         ("Proxies and targets", tables.pair_table(analysis)),
         ("What carries over", tables.carried_table(analysis)),
+        ("Whether an order holds", tables.order_table(analysis)),
         ("Best learning rates", tables.optimum_table(analysis)),
         ("How far the best learning rate moves", tables.shift_table(analysis)),
         ("Error along a training", tables.learning_curve_table(analysis)),
         (f"Time to an error of {analysis.reach_text}", tables.target_table(analysis)),
+        (f"Soonest of each value to {analysis.reach_text}", tables.soonest_table(analysis)),
         ("Cost", tables.spent_table(analysis)),
+        ("Least error by a cost, along all trainings", tables.training_front_table(analysis)),
         ("Pareto front of training time and error", tables.front_table(analysis)),
         ("Filters", tables.filter_table(analysis)),
         ("Classes from the target to the proxy", tables.class_table(analysis)),

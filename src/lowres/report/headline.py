@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +14,7 @@ from lowres.report.pairs import JudgedPair, decide_command, main_pair
 from lowres.statistics.answers import BANDS, SURE
 from lowres.statistics.posterior import FEW
 from lowres.statistics.verdict import LIMITS_POINTS
-from lowres.text import count, duration, number, percent
+from lowres.text import command, count, duration, number, percent
 from lowres.training.run import result_line
 from lowres.variant import Variant
 
@@ -78,7 +77,6 @@ def headline(analysis: Analysis, folder: str, is_study: bool) -> Headline:
         sizes = sorted({row.variant.size for row in analysis.rows})
         two = sizes if len(sizes) > 1 else sorted({sizes[0] // 2, sizes[0]})
         axes = ["--axis", f"size={','.join(map(str, two))}", "--axis", "lr=log:0.003:1:6"]
-        command = ["lowres", "study", store, *axes, "--seeds", "2"]
         alone = analysis.alone
         return Headline(
             "What did this run reach?" if alone else "Which images are large enough?",
@@ -89,7 +87,14 @@ def headline(analysis: Analysis, folder: str, is_study: bool) -> Headline:
             best,
             best_note,
             "Train the same configurations on two sizes",
-            shlex.join([*command, *recipe_flags(recipe, ("variant", "lr", "seed"))]),
+            command(
+                "study",
+                store,
+                *axes,
+                "--seeds",
+                2,
+                *recipe_flags(recipe, ("variant", "lr", "seed")),
+            ),
         )
     verdict = pair.verdict
     return Headline(
@@ -141,7 +146,7 @@ def probability_chart(pair: JudgedPair, pairs: Sequence[JudgedPair]) -> Chart:
 
 def train_command(recipe: Recipe, store: str) -> str:
     """Return the command that trains a recipe."""
-    return shlex.join(["lowres", "train", store, *recipe_flags(recipe)])
+    return command("train", store, *recipe_flags(recipe))
 
 
 def recipe_flags(recipe: Recipe, without: Sequence[str] = ()) -> list[str]:
@@ -210,9 +215,9 @@ def _next(
         if not is_study:
             seeds = max(2, verdict.seeds[0] + 1)
             return "Repeat the same lowres study command with more seeds", f"--seeds {seeds}"
-        command = decide_command(folder, analysis.rows, verdict)
         price = f"2 at a time, about {duration(pair.round_s)}"
-        return f"Train further runs until the answer is sure, {price}", command
+        note = f"Train further runs until the answer is sure, {price}"
+        return note, decide_command(folder, analysis.rows, verdict)
     target = Variant.parse(pair.target_variant).size
     sizes = str(target)
     note = f"Search at {target} px itself"
@@ -222,7 +227,7 @@ def _next(
     searched = ["--sizes", sizes, "--space", "lr=log:0.001:1", "--budget", "10"]
     default = best.variant == f"{best.size}-box"
     rest = recipe_flags(best, ("lr", "seed", "variant" if default else ""))
-    return note, shlex.join(["lowres", "search", _store(analysis), *searched, *rest])
+    return note, command("search", _store(analysis), *searched, *rest)
 
 
 def _closer_rates(tried: Collection[float], best: float) -> str:

@@ -129,10 +129,10 @@ def to_html(
 
 
 def _findings(pairs: Sequence[JudgedPair], analysis: Analysis) -> list[str]:
-    """Return the sentences on pairs, with that on halving after the first one."""
+    """Return the sentences on pairs, with those on orders and halving after the first one."""
     found = [pair.sentence for pair in pairs] or [NOTHING]
     halved = [analysis.halved.sentence] if analysis.halved else []
-    return [found[0], *halved, *found[1:]]
+    return [found[0], *analysis.order_sentences, *halved, *found[1:]]
 
 
 def _in_order(pairs: Sequence[JudgedPair]) -> list[JudgedPair]:

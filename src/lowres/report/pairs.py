@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-import shlex
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import combinations
 from typing import Literal
@@ -23,10 +22,10 @@ from lowres.statistics import (
     pair_up,
     rank_correlation,
 )
-from lowres.statistics.answers import BANDS, SURE
+from lowres.statistics.answers import BANDS
 from lowres.statistics.posterior import FEW
 from lowres.study.validation_images import covariance
-from lowres.text import duration, number_or_word
+from lowres.text import command, duration, number_or_word
 from lowres.variant import Variant
 
 ONLY = "the only one"
@@ -173,6 +172,8 @@ def _judged(
         bearable=bearable,
         image_covariance=covariance([target[key] for key in common]),
     )
+    if kind == "width":  # nothing draws from them again: 1.4 MB a pair
+        verdict = replace(verdict, draws=None)
     in_words = tuple(key or ONLY for key in common)
     saving = _saving(proxy, target, common, verdict)
     round_s = 2 * mean([row.seconds for row in sides[1]])
@@ -226,9 +227,7 @@ def _pair_sentence(
     if saving is not None:
         parts.append(f"Its search takes {saving:.1f} times fewer operations.")
     if too_few(verdict):
-        parts.append(
-            f"Next: repeat the same lowres study command with {FEW} configurations or more."
-        )
+        parts.append(f"Next: run {FEW} configurations or more on both sides.")
     elif not verdict.sure and decide:
         parts.append(f"Next: 2 runs, about {duration(round_s)}: {decide(verdict)}")
     elif not verdict.sure:
@@ -239,8 +238,7 @@ def _pair_sentence(
 
 def too_few(verdict: Verdict) -> bool:
     """Return whether more configurations would make an answer sure, and more seeds would not."""
-    clear = verdict.p_bearable >= SURE or verdict.p_bearable < 1 - SURE
-    return clear and not verdict.sure and 0 < verdict.configurations < FEW
+    return verdict.few and not verdict.sure and verdict.configurations > 0
 
 
 def decide_command(study: str, rows: Sequence[Row], verdict: Verdict) -> str:
@@ -256,7 +254,7 @@ def decide_command(study: str, rows: Sequence[Row], verdict: Verdict) -> str:
     # A pair of widths is named `16-box width 1`, `width 2`.
     widest = verdict.target.removeprefix("width ")
     sides = side(proxy, width), side(proxy if of_width else verdict.target, widest)
-    return shlex.join(["lowres", "decide", study, "--proxy", sides[0], "--target", sides[1]])
+    return command("decide", study, "--proxy", sides[0], "--target", sides[1])
 
 
 def _cells(groups: dict[str, list[Row]]) -> Iterator[tuple[str, int, float]]:
@@ -290,19 +288,21 @@ def halved_sizes(
         size: grouped(by_size[size], lambda row: label(row.recipe, names))
         for size in sorted(by_size)
     }
-    common = list(cells[min(cells)].keys() & cells[target.size].keys())
+    smallest, on_target = cells[min(cells)], cells[target.size]
+    common = [key for key in pair.configurations if key in smallest and key in on_target]
+    common += [key for key in smallest if key in on_target and key not in common]
     if len(common) < FEWEST_TO_HALVE:
         return None
     sizes = [size for size in cells if all(key in cells[size] for key in common)]
-    rungs = [{key: cells[size][key] for key in sorted(common)} for size in sizes]
-    paired = [pair_up(_cells(rung), _cells(rungs[-1])) for rung in rungs]
-    axes = _axes([rungs[-1][str(key)][0].recipe for key in paired[0].configurations], names)
-    limit = pair.verdict.bearable
-    found = judge(paired[0].proxy, paired[0].target, axes=axes, bearable=limit).draws
+    rungs = [{key: cells[size][key] for key in common} for size in sizes]
+    tables = [pair_up(_cells(rung), _cells(rungs[-1])).proxy for rung in rungs]
+    axes = _axes([rungs[-1][key][0].recipe for key in common], names)
+    limit, found = pair.verdict.bearable, pair.verdict.draws
+    if tuple(common) != pair.configurations:
+        found = judge(tables[0], tables[-1], axes=axes, bearable=limit).draws
     if found is None:
         return None
     costs = [mean([row.flops or math.inf for key in common for row in rung[key]]) for rung in rungs]
-    tables = [one.proxy for one in paired]
     halved = halving(tables, found, limit, axes=axes, costs=costs, whole=costs[-1])
     listed = ", ".join(map(str, sizes))
     return HalvedSizes(tuple(sizes), halved, halved.sentence(f"{listed} px"))

@@ -82,13 +82,15 @@ def read_rows(folder: Path) -> tuple[list[Row], list[Damaged]]:
     Raises:
         StudyError: there is no run that can be read.
     """
-    same = dict[str, Any]()
+    same = dict[str | bytes, Any]()
 
     def row(run: Run, one: RunSummary) -> Row:
         store = str(run.store_path), run.store_digest
-        # Runs share hardware and software: equal values are kept once.
+        # Runs share hardware, software and learning rates of epochs: equal values are kept once.
         result = {name: same.setdefault(repr(value), value) for name, value in one.result.items()}
         epochs = _columns(one.history, run.path)
+        for name in epochs.keys() & {"epoch", "lr"}:
+            epochs[name] = same.setdefault(epochs[name].tobytes(), epochs[name])
         return Row(one.name, one.recipe, one.state, (), result, one.reason, store, epochs, run.path)
 
     rows, damaged = read_runs(folder, row)
@@ -104,7 +106,7 @@ def read_rows(folder: Path) -> tuple[list[Row], list[Damaged]]:
     return sorted(rows, key=place), damaged
 
 
-def _columns(history: Sequence[dict[str, Any]], run: Path) -> Columns:
+def _columns(history: Sequence[dict[str, Any]], run: Path) -> dict[str, NDArray[np.float64]]:
     try:
         names = dict.fromkeys(name for epoch in history for name in epoch)
         return {

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from scipy.stats import rankdata
+import numpy as np
+from numpy.typing import NDArray
 
 from lowres.report.analysis import Analysis
 from lowres.report.chart import Arrow, Band, Chart, Dots, Line, Mark, Scale, Series, Span, Style
@@ -79,6 +80,12 @@ def _error_text(error: float) -> str:
     return percent(error) if math.isfinite(error) else "diverged"
 
 
+def _ranks(errors: Sequence[float]) -> NDArray[np.float64]:
+    """Return ranks from 1, the mean of their places where errors are equal."""
+    places = np.sort(errors)
+    return (np.searchsorted(places, errors) + np.searchsorted(places, errors, "right") + 1) / 2
+
+
 def rank_charts(pairs: Sequence[JudgedPair]) -> list[Chart]:
     """Draw the ranks of configurations on proxy and target, a chart for each pair."""
     return [_rank_chart(pair, place) for place, pair in enumerate(pairs[:MOST], 1)]
@@ -86,7 +93,7 @@ def rank_charts(pairs: Sequence[JudgedPair]) -> list[Chart]:
 
 def _rank_chart(pair: JudgedPair, place: int) -> Chart:
     verdict, count = pair.verdict, len(pair.configurations)
-    x, y = (rankdata(errors) for errors in (pair.proxy_errors, pair.target_errors))
+    x, y = (_ranks(errors) for errors in (pair.proxy_errors, pair.target_errors))
     dots = []
     for n, configuration in enumerate(pair.configurations):
         on_proxy = f"{verdict.proxy} {_error_text(pair.proxy_errors[n])}, rank {x[n]:g}"
@@ -182,6 +189,38 @@ def front_chart(analysis: Analysis, unit: Unit) -> Chart | None:
     return Chart(f"front-{unit}", "Error against cost", x, ERROR, tuple(series))
 
 
+def training_front_chart(analysis: Analysis, unit: Unit) -> Chart | None:
+    """Draw the least error by each cost along all trainings, with its interval."""
+    styles = variant_styles(analysis)
+    stretches = [stretch for stretch in analysis.front if stretch.unit == unit]
+    if sum(len(stretch.points) for stretch in stretches) < 2:
+        return None
+    every = [point for stretch in stretches for point in stretch.points]
+    line = tuple((_in_unit(point.cost, unit), 100 * point.error) for point in every)
+    band = tuple(
+        (_in_unit(cost, unit), 100 * point.interval.low, 100 * point.interval.high)
+        for point, after in zip(every, [*every[1:], every[-1]], strict=True)
+        if point.interval is not None
+        for cost in (point.cost, after.cost)  # it keeps its height until the next point
+    )
+    marks: list[Mark] = [Band(band)] if len(band) > 1 else []
+    series = [Series("least error", Style(None), (*marks, Line(line, steps=True)))]
+    for variant in dict.fromkeys(stretch.variant for stretch in stretches):
+        dots = []
+        for stretch in stretches:
+            for point in stretch.points if stretch.variant == variant else ():
+                sure = "" if point.p is None else f", the best so far with P = {point.p:.2f}"
+                text = (
+                    f"{stretch.label}: {percent(point.error)} after epoch {point.epoch}, "
+                    f"{_cost_text(_in_unit(point.cost, unit), unit)}{sure}"
+                )
+                dots.append((_in_unit(point.cost, unit), 100 * point.error, text))
+        series.append(Series(variant, styles[variant], (Dots(tuple(dots)),)))
+    x = Scale(COST_TITLES[unit].replace("training", "training of a run so far"), logarithmic=True)
+    title = "Least error along all trainings"
+    return Chart(f"training-front-{unit}", title, x, ERROR, tuple(series))
+
+
 def _in_unit(cost: float, unit: Unit) -> float:
     return cost if unit == "seconds" else cost / 1e12
 
@@ -251,7 +290,9 @@ def filter_charts(results: Sequence[FieldResult]) -> list[Chart]:
 def cost_charts(analysis: Analysis) -> list[tuple[Unit, Chart]]:
     """Draw error against cost in each unit in which costs are known."""
     charts = [
-        (unit, make(analysis, unit)) for unit in UNITS for make in (anytime_chart, front_chart)
+        (unit, make(analysis, unit))
+        for unit in UNITS
+        for make in (anytime_chart, front_chart, training_front_chart)
     ]
     return [(unit, chart) for unit, chart in charts if chart is not None]
 

@@ -11,7 +11,9 @@ from lowres.report.analysis import Analysis
 from lowres.report.best import ClassErrors
 from lowres.report.pairs import JudgedPair
 from lowres.report.reading import Row, field_text, sort_value
+from lowres.report.targets import soonest_of_each
 from lowres.statistics import Figure, Interval, Shortlist
+from lowres.statistics.order import IN_WORDS
 from lowres.statistics.verdict import seeds_text
 from lowres.study.runs import Damaged
 from lowres.study.validation_images import MOST_CLASSES
@@ -117,6 +119,32 @@ def carried_table(analysis: Analysis) -> Table:
     )
 
 
+def order_table(analysis: Analysis) -> Table:
+    """Return for each pair and field in words whether the proxy's order of its values holds."""
+    rows = [(pair.verdict, order) for pair in analysis.pairs for order in pair.verdict.orders]
+    return _table(
+        rows,
+        ("proxy", lambda row: row[0].proxy),
+        ("target", lambda row: row[0].target),
+        ("field", lambda row: row[1].field.replace("_", " ")),
+        (
+            "the proxy's order, with the error of each on the target, %",
+            lambda row: "; ".join(
+                f"{value} {points(error, 1)} {interval(ends, 100, 1)}"
+                for value, error, ends in zip(
+                    row[1].values, row[1].errors, row[1].intervals, strict=True
+                )
+            ),
+        ),
+        ("it", lambda row: IN_WORDS[row[1].answer]),
+        ("P", lambda row: number(row[1].p_bearable, 2)),
+        ("at most", lambda row: points(row[1].most)),
+        ("pairs", lambda row: str(row[1].pairs[0])),
+        ("surely agree", lambda row: str(row[1].pairs[1])),
+        ("surely reverse", lambda row: str(row[1].pairs[2])),
+    )
+
+
 def _first(pair: JudgedPair) -> Shortlist:
     """Return what the proxy's choice costs."""
     nothing = Shortlist(1, (), None, 0.0, None, None)
@@ -191,6 +219,25 @@ def target_table(analysis: Analysis) -> Table:
     )
 
 
+def soonest_table(analysis: Analysis) -> Table:
+    """Return the soonest configuration of each value in words, such as each optimizer."""
+    fields = dict.fromkeys(name for one in analysis.targets for name in one.words)
+    rows = [
+        (field, one) for field in fields for one in soonest_of_each(analysis.targets, field)
+        if len({each.words[field] for each in analysis.targets}) > 1
+    ]  # fmt: skip
+    return _table(
+        rows,
+        ("field", lambda row: row[0].replace("_", " ")),
+        ("value", lambda row: row[1].words[row[0]]),
+        ("variant", lambda row: row[1].variant),
+        ("its soonest configuration", lambda row: row[1].configuration),
+        ("runs that reach it", lambda row: f"{row[1].reached} of {row[1].runs}"),
+        ("epochs", lambda row: figure(row[1].epochs, digits=1)),
+        ("training, s", lambda row: figure(row[1].seconds, digits=1)),
+    )
+
+
 def spent_table(analysis: Analysis) -> Table:
     """Return cost and best error of each variant."""
     return _table(
@@ -206,6 +253,28 @@ def spent_table(analysis: Analysis) -> Table:
 
 def _teraflops(flops: float | None) -> float | None:
     return None if flops is None else flops / 1e12
+
+
+def training_front_table(analysis: Analysis) -> Table:
+    """Return the stretches of the front along all trainings, in operations if they are known."""
+    units = {stretch.unit for stretch in analysis.front}
+    unit = "flops" if "flops" in units else "seconds"
+    heading = {"flops": "TFLOP", "seconds": "s"}[unit]
+    factor = {"flops": 1e-12, "seconds": 1.0}[unit]
+    return _table(
+        (stretch for stretch in analysis.front if stretch.unit == unit),
+        (f"from, {heading}", lambda one: short(factor * one.points[0].cost)),
+        (f"to, {heading}", lambda one: short(factor * one.points[-1].cost)),
+        ("best configuration", lambda one: one.label),
+        ("after epoch", lambda one: str(one.points[-1].epoch)),
+        (
+            "top-1 error, %",
+            lambda one: (
+                f"{points(one.points[-1].error, 1)} {interval(one.points[-1].interval, 100, 1)}"
+            ).strip(),
+        ),
+        ("P", lambda one: number(one.points[-1].p, 2)),
+    )
 
 
 def front_table(analysis: Analysis) -> Table:

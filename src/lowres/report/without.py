@@ -17,7 +17,7 @@ import numpy as np
 from lowres.comparing.contact_sheet import reopen_store
 from lowres.errors import StudyError
 from lowres.report.reading import Row, fields_but, grouped, label, mean
-from lowres.text import count, percent
+from lowres.text import command, count, percent
 from lowres.training.run import Run
 
 Place = tuple[str, int]
@@ -203,7 +203,8 @@ def _check_store(
     path: Path, split: str, images: int, places: Mapping[int, str], of: tuple[str, str]
 ) -> None:
     """Refuse a list of images that another store has."""
-    wrong = f"{path} lists images of another store: run lowres check {of[0]} --out {path}"
+    again = command("check", of[0], "--out", path)
+    wrong = f"{path} lists images of another store: run {again}"
     if places and not 0 <= min(places) <= max(places) < images:
         raise StudyError(f"{wrong} (row {max(places):,} of {split}, which has {images:,} images)")
     store, _ = reopen_store(*of)

@@ -20,6 +20,7 @@ from lowres.statistics.finite_images import (
 from lowres.statistics.halving import Halving, halving
 from lowres.statistics.law import Law, learning_rate_law
 from lowres.statistics.optimum import Optimum, Region, optimum, overlap, region, shift
+from lowres.statistics.order import ValueOrder
 from lowres.statistics.paired import Comparison, Difference, compare_values
 from lowres.statistics.power import chances_of_an_answer, power
 from lowres.statistics.ranking import ceiling, rank_correlation
@@ -41,6 +42,7 @@ __all__ = [
     "Region",
     "Shortlist",
     "Traces",
+    "ValueOrder",
     "Verdict",
     "anytime",
     "best_by",

@@ -72,11 +72,12 @@ class FieldVerdict:
 
     @property
     def best_in_words(self) -> str:
-        """The values in `best`; of many numbers, the first and the last."""
+        """The values in `best`; of many numbers the first and the last, of many words the first."""
         texts = [value_text(value) for value in self.best]
         if len(texts) > MOST_LISTED and all(map(is_number, self.best)):
             return f"{texts[0]} to {texts[-1]}"
-        return ", ".join(texts)
+        more = f" and {len(texts) - MOST_LISTED} more" if len(texts) > MOST_LISTED else ""
+        return ", ".join(texts[:MOST_LISTED]) + more
 
     def sentence(self) -> str:
         """Return the answer in words."""
@@ -110,7 +111,8 @@ def carried_fields(
     """Judge each swept field by the best configuration that has the proxy's value of it.
 
     Args:
-        axes: the values of each field, one a configuration. A field with one value is left out.
+        axes: the values of each field, one a configuration. A field with one value is left out,
+            and so is one that follows from a field in words, as each optimizer's weight decay.
         choice: row of the proxy's choice.
         target: `(configurations, seeds)` errors on the target.
         found: draws of its true errors.
@@ -122,7 +124,7 @@ def carried_fields(
     trained = np.isfinite(mean_errors(target))
     fields = []
     for name, values in axes.items():
-        if len(set(values)) < 2:
+        if len(set(values)) < 2 or _follows(name, axes):
             continue
         here = np.array([values[place] == values[choice] for place in found.places.tolist()])
         regrets = found.errors[:, here].min(axis=1) - least if here.any() else None
@@ -159,3 +161,23 @@ def carried_fields(
             )
         )
     return tuple(fields)
+
+
+def _follows(name: str, axes: Mapping[str, Sequence[object]]) -> bool:
+    """Return whether the value of a field follows from that of a field in words.
+
+    A field with a value of its own for each configuration is a name: nothing follows from it. Of
+    two fields in words that follow from each other, the second one does.
+    """
+    values = axes[name]
+    before = True
+    for other, words in axes.items():
+        if other == name:
+            before = False
+            continue
+        names, pairs = len(set(words)), len(set(zip(words, values, strict=True)))
+        if all(map(is_number, words)) or not names < len(words) or pairs > names:
+            continue
+        if before or len(set(values)) < names or all(map(is_number, values)):
+            return True
+    return False

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import chi2, t
+from scipy import special
 
 from lowres.errors import StudyError
 from lowres.statistics.error_tables import CONFIDENCE, TAILS, Array, Interval, Mask
@@ -79,7 +79,7 @@ def image_noise(wrong: Sequence[Mask]) -> ImageNoise | None:
     if of_runs <= 0:
         return None
     share = flips / images / of_runs
-    low, high = (share * chi2.ppf(tail, freedom) / freedom for tail in TAILS)
+    low, high = (2 * share * special.gammaincinv(freedom / 2, tail) / freedom for tail in TAILS)
     ends = Interval(min(1.0, float(low)), min(1.0, float(high)))
     return ImageNoise(images, math.sqrt(of_runs), min(1.0, float(share)), ends)
 
@@ -180,7 +180,8 @@ def class_transfer(
         ends = None
         if min(len(inside), len(outside)) >= FEWEST_OF_CLASS:
             error = math.sqrt(inside.var(ddof=1) / len(inside) + outside.var(ddof=1) / len(outside))
-            reach = error * float(t.isf((1 - CONFIDENCE) / 2 / len(known), len(inside) - 1))
+            tail = (1 - CONFIDENCE) / 2 / len(known)
+            reach = -error * float(special.stdtrit(len(inside) - 1, tail))
             ends = Interval(beyond - reach, beyond + reach)
         shares = float(first[of].mean()), float(second[of].mean())
         found.append(ClassTransfer(int(label), int(of.sum()), *shares, beyond, ends))

@@ -17,12 +17,16 @@ from numpy.typing import ArrayLike
 from lowres.errors import StudyError
 from lowres.statistics.answers import SURE
 from lowres.statistics.error_tables import Array, checked, has_runs
-from lowres.statistics.posterior import Posterior, axis_distances, posterior
+from lowres.statistics.posterior import Posterior, posterior
 from lowres.statistics.verdict import Axes
 from lowres.text import points
 
-REPEATS = 1000
-"""Simulated searches: each draws a truth, and one new run of each configuration on each rung."""
+REPEATS, FEWEST_REPEATS = 1000, 100
+"""Simulated searches: each draws a truth, and one new run of each configuration on each rung. Above
+2,000 configurations they are fewer, so that an array takes 16 MB."""
+
+MOST_DRAWN = 2_000_000
+"""Runs that are drawn for a rung, unless the fewest repeats draw more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,15 +107,15 @@ def halving(
     if not len(rows):
         raise StudyError("halving needs a configuration with a run on every rung")
     random = np.random.default_rng(seed)
-    distances = axis_distances(columns)
-    truth = _truths(tables[-1], found, random)
-    alive = np.broadcast_to(rows, (REPEATS, len(rows)))
+    repeats = max(FEWEST_REPEATS, min(REPEATS, MOST_DRAWN // len(tables[-1])))
+    truth = _truths(tables[-1], found, repeats, random)
+    alive = np.broadcast_to(rows, (repeats, len(rows)))
     runs = []
     for place, table in enumerate(tables, 1):
         runs.append(alive.shape[1])
         last = place == len(tables)
-        of_rung = found if last else posterior(table, distances, alike=tables[-1], seed=seed)
-        drawn = truth.copy() if last else _truths(table, of_rung, random)
+        of_rung = found if last else posterior(table, columns, alike=tables[-1], seed=seed)
+        drawn = truth.copy() if last else _truths(table, of_rung, repeats, random)
         if of_rung is not None:
             drawn += of_rung.noise * random.standard_normal(drawn.shape)
         present = np.maximum((~np.isnan(table)).sum(axis=1), 1)
@@ -121,7 +125,7 @@ def halving(
         kept = 1 if last else max(1, math.ceil(alive.shape[1] / one_in))
         alive = np.take_along_axis(alive, drawn.argsort(axis=1, kind="stable")[:, :kept], axis=1)
     modelled = truth[:, found.places]
-    chosen = truth[np.arange(REPEATS), alive[:, 0]]
+    chosen = truth[np.arange(repeats), alive[:, 0]]
     # Beyond the modelled ones lie the worst configurations, and those that diverged.
     beyond = ~np.isin(alive[:, 0], found.places)
     regrets = np.where(beyond, modelled.max(axis=1), chosen) - modelled.min(axis=1)
@@ -140,13 +144,15 @@ def halving(
     )
 
 
-def _truths(table: Array, found: Posterior | None, random: np.random.Generator) -> Array:
-    """Draw true errors: `(REPEATS, configurations)`; as observed where they are not modelled."""
+def _truths(
+    table: Array, found: Posterior | None, repeats: int, random: np.random.Generator
+) -> Array:
+    """Draw true errors: `(repeats, configurations)`; as observed where they are not modelled."""
     trained = np.isfinite(table)
     totals = np.where(trained, table, 0.0).sum(axis=1)
     means = np.where(trained.any(axis=1), totals / np.maximum(trained.sum(axis=1), 1), np.inf)
-    errors = np.tile(means, (REPEATS, 1))
+    errors = np.tile(means, (repeats, 1))
     if found is not None:
-        drawn = random.integers(0, len(found.errors), REPEATS)
+        drawn = random.integers(0, len(found.errors), repeats)
         errors[:, found.places] = found.errors[drawn]
     return errors

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,7 +14,7 @@ from lowres.statistics.error_tables import TAILS, Figure, Interval
 from lowres.statistics.optimum import Optimum
 from lowres.text import count
 
-stats = require("scipy.stats", "study")
+special = require("scipy.special", "study")
 
 FEWEST_SIZES = 3
 """Sizes with a fitted optimum from which a law is fitted: two sizes fit any law."""
@@ -50,6 +51,8 @@ class Law:
         sizes: their sizes, rising.
         predictions: for what was asked.
         reason: why there is no law; empty where there is one.
+        left_out: the curves without a fitted optimum, and what would give them one, in words;
+            empty if there are none.
     """
 
     a: float | None
@@ -59,11 +62,12 @@ class Law:
     sizes: tuple[float, ...]
     predictions: tuple[Prediction, ...]
     reason: str = ""
+    left_out: str = ""
 
     def sentence(self) -> str:
         """Return the law in words, with its predictions."""
         if self.a is None or self.by_size is None:
-            return f"No law of the learning rate: {self.reason}."
+            return f"No law of the learning rate: {self.reason}. {self.left_out}".rstrip()
         parts = []
         for what, figure in (("size", self.by_size), ("width", self.by_width)):
             if figure and figure.value is not None and figure.interval:
@@ -79,7 +83,8 @@ class Law:
             between = f"{one.lr:.2g} [{low:.2g}, {high:.2g}]"
             parts.append(f"at {one.size:g} px{of_width} it would be {between}{beyond}")
         curves = count(self.curves, "curve")
-        return f"From {curves} of {self.sizes[0]:g} to {self.sizes[-1]:g} px: {'; '.join(parts)}."
+        said = f"From {curves} of {self.sizes[0]:g} to {self.sizes[-1]:g} px: {'; '.join(parts)}."
+        return f"{said} {self.left_out}".rstrip()
 
 
 def learning_rate_law(
@@ -113,33 +118,34 @@ def learning_rate_law(
         for size, width, one in zip(sizes, widths, optima, strict=True)
         if one.lr is not None and one.interval is not None
     ]
+    left_out = _left_out(sizes, widths, optima)
     of_sizes = tuple(sorted({size for size, *_ in known}))
     if len(of_sizes) < FEWEST_SIZES:
         reason = (
             f"a law needs a fitted optimum with an interval at {FEWEST_SIZES} sizes, and "
             f"{len(of_sizes)} of {len(set(sizes))} have one"
         )
-        return Law(None, None, None, len(known), of_sizes, (), reason)
+        return Law(None, None, None, len(known), of_sizes, (), reason, left_out)
     several = len({width for _, width, *_ in known}) > 1
 
     def terms(size: float, width: float) -> list[float]:
         return [1.0, math.log2(size), *([math.log2(width)] if several else [])]
 
-    z = float(stats.norm.ppf(TAILS[1]))
+    z = float(special.ndtri(TAILS[1]))
     x = np.array([terms(size, width) for size, width, *_ in known])
     y = np.array([rate for _, _, rate, _ in known])
     deviation = np.array([math.log10(found.high / found.low) / (2 * z) for *_, found in known])
     weighted = x / deviation[:, None]
     if np.linalg.matrix_rank(weighted) < x.shape[1]:
         reason = "size and width vary together, so that their effects cannot be separated"
-        return Law(None, None, None, len(known), of_sizes, (), reason)
+        return Law(None, None, None, len(known), of_sizes, (), reason, left_out)
     covariance = np.linalg.inv(weighted.T @ weighted)
     fitted = covariance @ weighted.T @ (y / deviation)
     freedom = len(y) - x.shape[1]
     left = float((((y - x @ fitted) / deviation) ** 2).sum())
     reach = z
     if freedom and left > freedom:  # the deviation itself is then estimated
-        reach = float(stats.t.ppf(TAILS[1], freedom)) * math.sqrt(left / freedom)
+        reach = float(special.stdtrit(freedom, TAILS[1])) * math.sqrt(left / freedom)
 
     def figure(place: int) -> Figure:
         value, width = float(fitted[place]), reach * math.sqrt(covariance[place, place])
@@ -159,4 +165,20 @@ def learning_rate_law(
         len(known),
         of_sizes,
         tuple(predictions),
+        left_out=left_out,
     )
+
+
+def _left_out(sizes: Sequence[float], widths: Sequence[float], optima: Sequence[Optimum]) -> str:
+    """Return which curves have no interval, with the reason of each and what would help."""
+    several, by_reason, edge = len(set(widths)) > 1, defaultdict[str, list[str]](list), False
+    for size, width, one in zip(sizes, widths, optima, strict=True):
+        if one.lr is None or one.interval is None:
+            name = f"{size:g} px width {width:g}" if several else f"{size:g} px"
+            by_reason[one.reason].append(name)
+            edge = edge or one.at_edge
+    if not by_reason:
+        return ""
+    listed = "; ".join(f"{', '.join(names)} ({reason})" for reason, names in by_reason.items())
+    helps = "More seeds and further rates help" if edge else "More seeds help"
+    return f"Left out: {listed}. {helps}."

@@ -20,7 +20,7 @@ from lowres.statistics.error_tables import (
     mean_errors,
 )
 
-stats = require("scipy.stats", "study")
+special = require("scipy.special", "study")
 
 REACH = 2
 """Learning rates on either side of the best one in a fit. With one on either side the lean of the
@@ -276,7 +276,7 @@ def _not_significant(
     slope: Array, spread: Array, vertex: float, freedom: int
 ) -> tuple[float, float] | None:
     """Find the ends of where |slope| is at most t standard errors; None if there is no end."""
-    t = float(stats.t.ppf(TAILS[1], freedom))
+    t = float(special.stdtrit(freedom, TAILS[1]))
     roots = polynomial.polyroots(np.convolve(slope, slope) - t**2 * spread)
     ends = [float(root.real) for root in roots if abs(root.imag) < 1e-9]
     below = [end for end in ends if vertex - FARTHEST < end < vertex]

@@ -15,7 +15,7 @@ from lowres.errors import StudyError, require
 from lowres.statistics.error_tables import CONFIDENCE, Array, Interval, Mask, checked
 from lowres.text import count
 
-stats = require("scipy.stats", "study")
+special = require("scipy.special", "study")
 
 POWER = 0.8
 """Probability of finding a difference of the size called detectable."""
@@ -189,7 +189,7 @@ def _differences(
         variances = np.maximum(variances, own)
     largest = _largest_t(len(names), freedom, against_others)
     q = float(np.quantile(largest, CONFIDENCE))
-    power = float(stats.t.ppf(POWER, freedom))
+    power = float(special.stdtrit(freedom, POWER))
     found = []
     means, errors = differences.mean(axis=1).tolist(), np.sqrt(variances).tolist()
     for (first, second), mean, error in zip(labels, means, errors, strict=True):

@@ -95,36 +95,48 @@ class Posterior:
     smooth: bool
 
 
-def axis_distances(columns: Sequence[Sequence[object]]) -> Array:
-    """Return squared distances between configurations along each axis, in spans.
+def axis_distances(columns: Sequence[Sequence[object]], rows: Places) -> Array:
+    """Return squared distances between some configurations along each axis, in spans of all.
 
     Numbers are compared in logarithms where all are above 0 and they span a factor of 4. Words and
-    booleans have distance 1 where they differ. An axis with one value is left out.
+    booleans have distance 1 where they differ; an axis with a number that is not finite holds
+    words. An axis with one value is left out.
 
     Args:
         columns: the values of each axis, one a configuration.
+        rows: `(n,)` the configurations that are compared.
 
     Returns:
-        `(axes, configurations, configurations)`.
+        `(axes, n, n)`.
     """
     layers = []
     for values in columns:
         if len(set(values)) < 2:
             continue
-        if all(map(is_number, values)):
+        if is_scale(values):
             x = np.asarray(values, np.float64)
             if in_logarithms(values):
                 x = np.log(x)
-            layers.append(((x[:, None] - x) / (x.max() - x.min())) ** 2)
+            layers.append(((x[rows, None] - x[rows]) / (x.max() - x.min())) ** 2)
         else:
-            layers.append(np.array([[float(a != b) for b in values] for a in values]))
-    count = len(columns[0]) if columns else 0
-    return np.array(layers) if layers else np.zeros((0, count, count))
+            codes = {value: code for code, value in enumerate(dict.fromkeys(values))}
+            word = np.array([codes[values[row]] for row in rows.tolist()])
+            layers.append((word[:, None] != word).astype(np.float64))
+    return np.array(layers) if layers else np.zeros((0, len(rows), len(rows)))
+
+
+def is_scale(values: Sequence[object]) -> bool:
+    """Return whether an axis holds numbers with finite distances."""
+    if not all(map(is_number, values)):
+        return False
+    x = np.asarray(values, np.float64)
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool(np.isfinite(x.max() - x.min()))
 
 
 def in_logarithms(values: Sequence[object]) -> bool:
     """Return whether an axis is compared in logarithms: numbers above 0 that span a factor of 4."""
-    if not all(map(is_number, values)):
+    if not is_scale(values):
         return False
     x = np.asarray(values, np.float64)
     return bool(x.min() > 0 and x.max() / x.min() >= LOG_FROM)
@@ -211,7 +223,7 @@ class _Model:
     def __init__(
         self,
         found: _Summary,
-        distances: Array,
+        columns: Sequence[Sequence[object]],
         guess: float,
         width: float,
         floor: float,
@@ -221,11 +233,8 @@ class _Model:
         self.ratio = found.above / found.scale
         self.z = found.scale * np.log1p(self.ratio)
         self.spread = max(float(self.z.std(ddof=1)), 1e-4)
-        axes = len(distances)
-        count = len(found.rows)
-        near = (
-            distances[:, found.rows[:, None], found.rows] if axes else np.zeros((0, count, count))
-        )
+        near = axis_distances(columns, found.rows)
+        axes, count = near.shape[:2]
         # Grids repeat their distances: a kernel is computed once for each of them.
         self.distances, self.of_pair = np.unique(
             near.reshape(axes, count * count), axis=1, return_inverse=True
@@ -324,7 +333,7 @@ class _Model:
 
 def posterior(
     errors: Array,
-    distances: Array,
+    columns: Sequence[Sequence[object]],
     *,
     alike: Array | None = None,
     wanted: Sequence[int] = (),
@@ -336,7 +345,7 @@ def posterior(
     Args:
         errors: `(configurations, seeds)` shares, inf for diverged, nan for missing. Tables with
             missing runs are normal. A configuration counts by its runs that trained.
-        distances: as `axis_distances` returns them.
+        columns: the values of each axis, one a configuration, as for `axis_distances`.
         alike: errors of the same configurations in similar trainings, such as the proxy's. They
             inform how smooth the surface is and how large the noise is, and no error.
         wanted: rows that are modelled in any case, where there are more than `MOST`.
@@ -359,8 +368,8 @@ def posterior(
     guess = max(known[0].variance or 0.0 if known else 1e-4, 1e-8)
     width = 0.8 if known and known[0] is not found else NOISE_WIDTH
     random = np.random.default_rng(seed)
-    beside = _Model(other, distances, guess, width, floor) if other is not None else None
-    model = _Model(found, distances, guess, width, floor, beside)
+    beside = _Model(other, columns, guess, width, floor) if other is not None else None
+    model = _Model(found, columns, guess, width, floor, beside)
     hyper, effective = _sampled(model, random)
     repeated = found.variance if found.freedom.sum() >= TRUSTED_FREEDOM else None
     one = float(np.median(np.exp(hyper[:, 2]))) + floor if repeated is None else repeated

@@ -19,7 +19,8 @@ from lowres.errors import StudyError
 from lowres.statistics.answers import SURE, Answer, FieldVerdict, answer_of, carried_fields
 from lowres.statistics.error_tables import Array, checked, has_runs
 from lowres.statistics.finite_images import on_new_images
-from lowres.statistics.posterior import FEW, MOST, Posterior, axis_distances, posterior
+from lowres.statistics.order import ValueOrder, value_orders
+from lowres.statistics.posterior import FEW, MOST, Posterior, posterior
 from lowres.text import count
 
 LIMITS_POINTS = (0.0, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0)
@@ -79,6 +80,7 @@ class Verdict:
         smooth: whether neighbours informed each other.
         fields: for each swept field whether the proxy's best value carries over; empty without a
             posterior.
+        orders: for each field in words with 3 to 12 values whether the proxy's order of them holds.
         reason: why there is no posterior; empty where there is one.
         most_new: as `most` of the proxy's best, on new validation images; None if not known.
         draws: of the target's true errors; None where `reason` says why. Records omit them.
@@ -100,6 +102,7 @@ class Verdict:
     noise: float | None
     smooth: bool
     fields: tuple[FieldVerdict, ...]
+    orders: tuple[ValueOrder, ...]
     reason: str
     most_new: float | None = None
     draws: Posterior | None = field(default=None, repr=False, compare=False)
@@ -109,6 +112,11 @@ class Verdict:
         """Whether the answer is one of the two sure ones."""
         return self.answer in ("stands in", "does not stand in")
 
+    @property
+    def few(self) -> bool:
+        """Whether so few configurations trained that no further run makes the answer sure."""
+        return self.draws is None or len(self.draws.places) < FEW
+
     def sentence(self, choice: str, rival: str = "") -> str:
         """Return the answer in words.
 
@@ -116,7 +124,7 @@ class Verdict:
             choice: the proxy's choice, in words.
             rival: its strongest rival, in words.
         """
-        limit = f"{100 * self.bearable:.2g}"
+        limit = f"{100 * self.bearable:{'.3g' if self.given else '.2g'}}"
         limit += " point" if limit == "1" else " points"
         first = self.shortlists[0] if self.shortlists else None
         if self.answer == "cannot tell yet":
@@ -132,16 +140,18 @@ class Verdict:
         parts = [opening]
         if first and first.most is not None and first.expected is not None:
             most, expected = (max(0.1, 100 * share) for share in (first.most, first.expected))
+            mean = f"expected {expected:.1f}{' or less' if expected == 0.1 else ''}"
+            if expected > most:  # few configurations: the rest of the draws is far worse
+                mean = f"the other 5 % are far worse: expected {expected:.1f}"
             parts.append(
-                f"Its choice ({choice}) costs at most {most:.1f} points of error "
-                f"(95 %; expected {expected:.1f}{' or less' if expected == 0.1 else ''})."
+                f"Its choice ({choice}) costs at most {most:.1f} points of error (95 %; {mean})."
             )
         elif self.choice is not None and self.answer == "does not stand in":
             parts.append(f"Its choice ({choice}) diverged on the target.")
         if rival and not self.sure:
             parts.append(f"Its strongest rival is {rival}.")
         if self.pairs[0]:
-            parts.append(f"{self.pairs[1]} of {self.pairs[0]} pairs are ranked alike.")
+            parts.append(f"{self.pairs[1]:,} of {self.pairs[0]:,} pairs are ranked alike.")
         few = ": so few that little is known" if 0 < self.configurations < FEW else ""
         what = count(self.configurations, "configuration")
         parts.append(f"{what} x {seeds_text(self.seeds)}{few}.")
@@ -217,7 +227,7 @@ def judge(
         kept = np.isin(np.arange(len(second)), both)[:, None]
         found = posterior(
             np.where(kept, of_target, np.nan),
-            axis_distances(list(axes.values())),
+            list(axes.values()),
             alike=of_proxy,
             wanted=order[: MOST // 2],
             floor=floor,
@@ -250,6 +260,7 @@ def judge(
         noise=found.noise if found else None,
         smooth=bool(found and found.smooth),
         fields=carried_fields(axes, order[0], second, found, bearable) if found and order else (),
+        orders=value_orders(axes, order, y, found, bearable) if found else (),
         reason=reason,
         most_new=_most_new(order[:1], found, image_covariance) if regrets is not None else None,
         draws=found,
@@ -341,8 +352,10 @@ def _rival(
 
 def _pairs(x: Array, y: Array) -> tuple[int, int]:
     """Count the pairs that both sides order, and those that they order alike."""
-    first, second = np.triu_indices(len(x), 1)
+    ordered = alike = 0
     with np.errstate(invalid="ignore"):  # inf - inf: both diverged, no order
-        signs = np.sign(x[first] - x[second]) * np.sign(y[first] - y[second])
-    ordered = np.isfinite(signs) & (signs != 0)
-    return int(ordered.sum()), int((signs[ordered] > 0).sum())
+        for row in range(len(x)):  # one at a time: 15,625 configurations have 122 million pairs
+            signs = np.sign(x[row] - x[row + 1 :]) * np.sign(y[row] - y[row + 1 :])
+            ordered += int((np.abs(signs) == 1).sum())
+            alike += int((signs == 1).sum())
+    return ordered, alike

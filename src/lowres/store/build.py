@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowres.errors import StoreError, require
+from lowres.jit import before_compiling
 from lowres.progress import Track, silent
 from lowres.resampling.decode import TOO_LARGE, quiet_decoder
 from lowres.store.arrays import Key, part_path
@@ -54,9 +55,6 @@ from lowres.store.store import Store
 from lowres.work.directory import differences
 from lowres.work.files import sha256_of_file, sync, write_bytes
 from lowres.work.threads import in_threads
-
-COMPILING_S = 1.0
-"""Loading the resampler's machine code is quicker than this; compiling it takes longer."""
 
 
 def build(
@@ -265,12 +263,8 @@ def _build_rows(staging: Staging, working: Working, track: Track) -> None:
                 display.say(f"{staging.killed}. {IF_MEMORY}")
             if left:
                 note = "compiling the resampler, once: a few seconds"
-                compiling = threading.Timer(COMPILING_S, display.say, [note])
-                compiling.start()
-                try:
+                with before_compiling(partial(display.say, note)):
                     rendering.warm_up()
-                finally:
-                    compiling.cancel()
                 display.restart()
             with staging.syncing():
                 chunks = rendering.chunks(threads)

@@ -103,12 +103,12 @@ def notes(
             split = name.removesuffix(ALSO_IN_TRAIN)
             yield (
                 f"duplicates: {findings[name]:,} of the {splits[split]:,} images of {split} are in "
-                f"train, too (equal pixels at {px} px); for a list, run: lowres check"
+                f"train, too (equal pixels at {px} px); for a list, run: lowres check STORE"
             )
     if number := findings.get(TWO_CLASSES):
         yield (
             f"duplicates: {count(number, 'image')} in more than one class (equal pixels at {px} "
-            "px); for a list, run: lowres check"
+            "px); for a list, run: lowres check STORE"
         )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 from lowres.errors import SourceError, StoreError, VariantError
-from lowres.formats.source import Reading
+from lowres.reading import Reading
 from lowres.resampling import MAX_PIXELS
 from lowres.variant import FILTERS, FITS, RULES, Depth, Filter, Fit, Rule, Variant
 from lowres.work.threads import available_cores
@@ -82,8 +82,9 @@ class BuildOptions(Reading):
     becomes test, by a hash of each key. Runs are then compared on val, and each is measured on test
     once, at its end."""
     split_file: str | None = None
-    """Divide the same by a split file of NAS-Bench-201, such as imagenet-16-120-test-split.txt: its
-    lists xvalid and xtest count the images of the released batches."""
+    """Divide by a split file of NAS-Bench-201. imagenet-16-120-test-split.txt divides val into val
+    and test; cifar-split.txt divides train into train and val, and what was val becomes test. It
+    counts the images of the released batches, or of CIFAR."""
     exif_rotate: bool = False
     """Rotate images by their EXIF orientation; the released data does not."""
     depth: Depth | None = None

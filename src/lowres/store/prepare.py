@@ -21,10 +21,11 @@ from numpy.typing import NDArray
 
 from lowres import formats
 from lowres.errors import SourceError, StoreError
-from lowres.formats.indexing import select_classes, split_by_hash, val_and_test
-from lowres.formats.source import Entry, Index, Reading, Source, file_stamp
+from lowres.formats.indexing import select_classes, split_by_file, split_by_hash, val_and_test
+from lowres.formats.source import Entry, Index, Source, file_stamp
 from lowres.formats.unlabelled import index_of
 from lowres.imagenet import devkit_ids, expanded
+from lowres.reading import Reading
 from lowres.resampling.decode import background_of
 from lowres.store.manifest import FILE_NAME
 from lowres.store.options import DEFAULT_SIZES_PX, PRESETS, BuildOptions
@@ -245,10 +246,16 @@ def _default_sizes(source: Source, index: Index) -> tuple[tuple[int, ...], Index
 
 def _divided(index: Index, options: BuildOptions) -> Index:
     """Divide train into train and val, and then val into val and test, as the options ask."""
+    if options.split_file is not None:
+        for other in ("val_fraction", "test_fraction"):
+            if getattr(options, other) is not None:
+                flag = f"--{other.replace('_', '-')}"
+                raise SourceError(f"{flag} and --split-file exclude each other: choose one")
+        return split_by_file(index, Path(options.split_file))
     if options.val_fraction is not None:
         index = split_by_hash(index, options.val_fraction)
-    if options.test_fraction is not None or options.split_file is not None:
-        index = val_and_test(index, options.test_fraction, options.split_file)
+    if options.test_fraction is not None:
+        index = val_and_test(index, options.test_fraction)
     return index
 
 

@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 
 from lowres.errors import StudyError, require
 from lowres.study.runs import Runs, runs
-from lowres.text import count, is_number
+from lowres.text import command, count, is_number
 from lowres.work.files import named, sync
 
 OBJECTIVES = ("top1_error", "elapsed_s", "cost_macs")
@@ -79,7 +79,7 @@ class Benchmark:
         """
         table = Runs(row for row in runs(folder) if row["state"] in ("trained", "diverged"))
         if not table:
-            raise StudyError(f"{folder} has no finished run: run lowres status {folder}")
+            raise StudyError(f"{folder} has no finished run: run {command('status', folder)}")
         names = [name for name in table.swept if name not in ("size", "seed")]
         if not names:
             raise StudyError(

@@ -24,6 +24,7 @@ from lowres.study.judging import judge_table
 from lowres.study.results_of_runs import decisions, of_runs
 from lowres.study.results_table import Value
 from lowres.study.study import Study, cost as cost_of
+from lowres.text import command
 from lowres.training.run import RunSummary
 from lowres.work.executor import Executor
 from lowres.work.files import write_json
@@ -58,6 +59,7 @@ class Look:
         target_runs: finished runs on the target.
         added: runs that this call has added so far.
         next_runs: recipes of the next round; empty where the decision ends.
+        lacking: configurations of the proxy that the target has no run of.
         seconds: of training in the next round, by the runs that exist; None where none is like it.
     """
 
@@ -65,6 +67,7 @@ class Look:
     target_runs: int
     added: int
     next_runs: tuple[Recipe, ...]
+    lacking: int
     seconds: float | None
 
 
@@ -97,6 +100,8 @@ def decide(
     track: Track = silent,
 ) -> Iterator[Look]:
     """Train until the verdict is sure or `at_most` runs were added, and yield each look.
+
+    With fewer than 5 configurations no answer can be sure, and nothing is trained.
 
     Stop the iterator after its first look to train and write nothing. `decide.json` keeps the looks
     of all calls; a default limit stays what it was in the first look at these sides.
@@ -140,7 +145,7 @@ def decide(
             name, reason = next(iter(summary.failed.items()))
             raise StudyError(
                 f"{len(summary.failed)} runs of {study.path} failed, {name} first: {reason}; fix "
-                f"the cause and run lowres decide {study.path} again"
+                f"the cause and run {command('decide', study.path)} again"
             )
         added += len(look.next_runs)
 
@@ -170,12 +175,12 @@ def _look(
     lacking = _lacking(runs, of_target, proxy, changes)
     if lacking and left > 0:
         chosen = tuple(lacking[:left])
-        return Look(None, len(of_target), added, chosen, _seconds(runs, chosen))
+        return Look(None, len(of_target), added, chosen, len(lacking), _seconds(runs, chosen))
     judgement = judge_table(of_runs(study.path), proxy, target, bearable=bearable)
     chosen = ()
-    if not judgement.verdict.sure and not judgement.verdict.reason and left > 0:
+    if not judgement.verdict.sure and not judgement.verdict.few and left > 0:
         chosen = _round(of_target, judgement, min(at_a_time, left))
-    return Look(judgement, len(of_target), added, chosen, _seconds(runs, chosen))
+    return Look(judgement, len(of_target), added, chosen, len(lacking), _seconds(runs, chosen))
 
 
 def _lacking(

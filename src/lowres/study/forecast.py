@@ -1,8 +1,8 @@
 """What a study would train and how long it would take: `lowres study --dry-run`.
 
-Each network is probed: a run of `lowres train` on a few images, with one epoch to warm up and one
-that is timed, and evaluation after it. As many probes run side by side as runs of the study later,
-so that they share cores, memory and GPUs in the same way.
+Each network is probed: `lowres train` on a few images, with one epoch to warm up and one that is
+timed, and evaluation after it. As many processes run side by side as in the study later, and each
+trains as many runs side by side, so that they share cores, memory and GPUs in the same way.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from lowres.store.manifest import KEYS, LABELS, array_path
 from lowres.store.store import Store
 from lowres.study.values import PARTS
 from lowres.text import count, duration, table, value as value_text
+from lowres.training.execution import Execution
 from lowres.training.run import Run, RunSummary
 from lowres.variant import Variant
 from lowres.work.executor import Job
@@ -58,12 +59,12 @@ SAME_SPEED = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Speed:
-    """How fast a network trains.
+    """How fast a network trains, alone or in a pack.
 
     Attributes:
-        step_s: seconds of a step of training.
-        image_s: seconds to evaluate an image.
-        start_s: further seconds of a run: its process, libraries, the first steps, the end.
+        step_s: seconds of a step of training; in a pack, the share of one run.
+        image_s: seconds to evaluate an image; in a pack, the share of one run.
+        start_s: further seconds of a process: its start, libraries, the first steps, the end.
         steps: steps that were timed; 0 if the speed is estimated by FLOPs.
     """
 
@@ -86,10 +87,12 @@ class ProbedNetwork:
     Attributes:
         recipe: any recipe of its speed group.
         work: multiply-adds of the forward passes of a step.
+        together: runs that a process trains side by side.
     """
 
     recipe: Recipe
     work: int
+    together: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +103,11 @@ class Forecast:
         drafts: its runs, the most costly first.
         networks: the network of each.
         flops: of training each run from its beginning; 0 if there are too few images for a batch.
-        seconds: what each run still takes on this machine.
-        jobs: runs at a time.
-        threads: CPU threads of each run.
+        seconds: what each run still takes of a process on this machine; in a pack, its share.
+        jobs: processes at a time.
+        threads: CPU threads of each process.
         speeds: what was measured or estimated, by `speed_group`.
+        together: the most runs that a process trains side by side.
     """
 
     drafts: Sequence[RunSummary]
@@ -113,12 +117,14 @@ class Forecast:
     jobs: int
     threads: int
     speeds: dict[tuple[Any, ...], Speed]
+    together: int = 1
 
     @property
     def total_s(self) -> float:
-        """Seconds from the beginning to the end, with `jobs` runs at a time."""
+        """Seconds from the beginning to the end, with `jobs` processes that start once."""
         todo = [s for draft, s in zip(self.drafts, self.seconds, strict=True) if not draft.finished]
-        return makespan(todo, self.jobs)
+        start_s = max((speed.start_s for speed in self.speeds.values()), default=0.0)
+        return start_s + makespan(todo, self.jobs)
 
 
 def speed_group(recipe: Recipe) -> tuple[Any, ...]:
@@ -146,7 +152,7 @@ def forecast(
     store: Store,
     drafts: Sequence[RunSummary],
     executor: LocalProcesses,
-    arguments: Sequence[str] = (),
+    execution: Execution | None = None,
     *,
     budget_s: float = BUDGET_S,
     track: Track = silent,
@@ -157,25 +163,29 @@ def forecast(
         store: the store that the study trains on.
         drafts: the study's runs.
         executor: what would run them.
-        arguments: further arguments of each `lowres train`.
+        execution: device, and how many runs are trained side by side.
         budget_s: about how many seconds the probes may take.
         track: shows progress.
 
     Raises:
+        RunError: the device does not exist.
         StudyError: a network could not be trained.
         UntrustedError: a recipe names code that was not passed to `lowres.trust`.
     """
+    execution = execution or Execution()
     refuse_untrusted(draft.recipe for draft in drafts if not draft.finished)
     classes, images = len(store.classes), store.splits["train"]
     sizes = [NetworkSize.of(draft.recipe, classes) for draft in drafts]
+    todo = [pair for pair in zip(drafts, sizes, strict=True) if not pair[0].finished]
+    together = _together([draft.recipe for draft, _ in todo], executor.threads, execution)
     networks: dict[tuple[Any, ...], ProbedNetwork] = {}
-    for draft, size in zip(drafts, sizes, strict=True):
-        recipe = draft.recipe
-        if not draft.finished:
-            work = size.macs * recipe.batch_size
-            networks.setdefault(speed_group(recipe), ProbedNetwork(recipe, work))
+    for draft, size in todo:
+        recipe, group = draft.recipe, speed_group(draft.recipe)
+        work = size.macs * recipe.batch_size
+        networks.setdefault(group, ProbedNetwork(recipe, work, together[group]))
     speeds: dict[tuple[Any, ...], Speed] = {}
     if networks:
+        arguments = ("--device", execution.device, "--together", str(execution.together))
         found = probe(store, list(networks.values()), executor, arguments,
                       budget_s=budget_s, track=track)  # fmt: skip
         speeds = dict(zip(networks, found, strict=True))
@@ -187,9 +197,29 @@ def forecast(
         if speed is not None and not draft.finished:
             evaluation_s = store.splits[recipe.measured_split(store.splits)] * speed.image_s
             epoch_s = recipe.steps_per_epoch(images) * speed.step_s + evaluation_s
-            left_s = speed.start_s + (recipe.epochs - len(draft.history)) * epoch_s
+            left_s = (recipe.epochs - len(draft.history)) * epoch_s
         seconds.append(left_s)
-    return Forecast(drafts, sizes, flops, seconds, executor.jobs, executor.threads, speeds)
+    most = max(together.values(), default=1)
+    return Forecast(drafts, sizes, flops, seconds, executor.jobs, executor.threads, speeds, most)
+
+
+def _together(
+    recipes: Sequence[Recipe], threads: int, execution: Execution
+) -> dict[tuple[Any, ...], int]:
+    """Return how many runs of each speed group a process would train side by side."""
+    if not recipes:
+        return {}
+    from lowres.training.together import room, shape_of
+
+    ways = replace(execution, threads=threads)
+    packs: dict[tuple[str, ...], list[Recipe]] = {}
+    for recipe in recipes:
+        packs.setdefault(shape_of(recipe), []).append(recipe)
+    found: dict[tuple[Any, ...], int] = {}
+    for pack in packs.values():
+        group, size = speed_group(pack[0]), room(pack[0], len(pack), ways)
+        found[group] = max(found.get(group, 1), min(len(pack), size))
+    return found
 
 
 def probe(
@@ -260,8 +290,8 @@ def _affordable_steps(
     steps = []
     for network in networks:
         own = speed.scaled(known, network)
-        left_s = share_s - own.start_s - EPOCHS * evaluated * own.image_s
-        steps.append(int(min(MOST_STEPS, left_s / (EPOCHS * own.step_s))))
+        left_s = share_s - own.start_s - EPOCHS * network.together * evaluated * own.image_s
+        steps.append(int(min(MOST_STEPS, left_s / (EPOCHS * network.together * own.step_s))))
     return steps if min(steps) >= FIRST_STEPS else None
 
 
@@ -279,32 +309,31 @@ class _Prober:
         self, networks: Sequence[ProbedNetwork], steps: Sequence[int], jobs: int
     ) -> list[Speed]:
         """Time networks side by side; if they are fewer than `jobs`, some are run again."""
-        runs = []
+        packs = []
         for place in range(jobs):
             number = place % len(networks)
-            runs.append(self._plan(networks[number].recipe, steps[number]))
+            packs.append(self._plan(networks[number], steps[number]))
         command = (sys.executable, "-P", "-m", "lowres", "train")
-        asked = [
-            Job(
-                run.path.name,
-                (*command, str(run.path), *self.arguments, *trust_flags([run.recipe])),
-                run.path / "train.log",
-            )
-            for run in runs
-        ]
+        asked = []
+        for pack in packs:
+            paths, trusted = (str(run.path) for run in pack), trust_flags([pack[0].recipe])
+            words = (*command, *paths, *self.arguments, *trusted)
+            asked.append(Job(pack[0].path.parent.name, words, pack[0].path / "train.log"))
         speeds: list[Speed] = [Speed(0, 0, 0, 0)] * jobs
         began = time.monotonic()
         for result in self.executor.finish(asked):
             wall_s = time.monotonic() - began
             number = asked.index(result.job)
-            run = runs[number]
-            if not run.finished:
-                said = run.summary().reason or "it left no error"
+            pack = packs[number]
+            failed = next((run for run in pack if not run.finished), None)
+            if failed is not None:
+                said = failed.summary().reason or "it left no error"
                 raise StudyError(
-                    f"the probe of {run.recipe.variant} with width {run.recipe.width:g} ended with "
-                    f"status {result.exit_status}: {said}. The study's runs would fail, too"
+                    f"the probe of {failed.recipe.variant} with width {failed.recipe.width:g} "
+                    f"ended with status {result.exit_status}: {said}. The study's runs would fail, "
+                    "too"
                 )
-            speeds[number] = self._speed(run, wall_s)
+            speeds[number] = self._speed(pack, wall_s)
         found = []
         for place in range(len(networks)):
             same = speeds[place :: len(networks)]
@@ -315,9 +344,10 @@ class _Prober:
             found.append(Speed(step_s, image_s, start_s, min(speed.steps for speed in same)))
         return found
 
-    def _plan(self, recipe: Recipe, steps: int) -> Run:
-        """Plan a short run on a store with a few images of train and of the split for errors."""
+    def _plan(self, network: ProbedNetwork, steps: int) -> list[Run]:
+        """Plan short runs on a store with a few images of train and of the split for errors."""
         self.made += 1
+        recipe = network.recipe
         images = math.ceil(steps * recipe.batch_size / (2 if recipe.flip == "both" else 1))
         wanted = {"train": images, recipe.measured_split(self.store.splits): EVAL_IMAGES}
         known = self.store.splits
@@ -330,13 +360,19 @@ class _Prober:
             (path / split / KEYS).write_text("".join(f"{row}\n" for row in range(images)))
         replace(self.store.manifest, splits=splits, variants=(variant,)).write(path)
         short = replace(recipe, epochs=EPOCHS, lr=CALM_LR)
-        return Run.plan(self.folder / f"run-{self.made}", short, Store(path))
+        return [
+            Run.plan(
+                self.folder / f"run-{self.made}-{seed}", replace(short, seed=seed), Store(path)
+            )
+            for seed in range(network.together)
+        ]
 
-    def _speed(self, run: Run, wall_s: float) -> Speed:
-        last, splits = run.metrics()[-1], run.open_store().splits
-        steps = run.recipe.steps_per_epoch(splits["train"])
-        images = splits[run.recipe.measured_split(splits)]
-        start_s = max(0.0, wall_s - EPOCHS * (last["train_s"] + last["eval_s"]))
+    def _speed(self, pack: Sequence[Run], wall_s: float) -> Speed:
+        last, splits = pack[0].metrics()[-1], pack[0].open_store().splits
+        recipe = pack[0].recipe
+        steps = recipe.steps_per_epoch(splits["train"])
+        images = splits[recipe.measured_split(splits)]
+        start_s = max(0.0, wall_s - EPOCHS * len(pack) * (last["train_s"] + last["eval_s"]))
         return Speed(last["train_s"] / steps, last["eval_s"] / images, start_s, steps)
 
 
@@ -366,8 +402,9 @@ def lines(found: Forecast) -> Iterator[str]:
     yield (
         f"{count(len(found.drafts), 'run')}, {sum(draft.finished for draft in found.drafts)} "
         f"finished; {sum(found.flops):.3g} FLOPs of training in all; about "
-        f"{duration(found.total_s)} on this machine, {found.jobs} at a time with "
-        f"{count(found.threads, 'thread')} each"
+        f"{duration(found.total_s)} on this machine, {count(found.jobs, 'process', 'processes')} "
+        f"with {count(found.threads, 'thread')} each"
+        + (f", which train up to {found.together} runs side by side" if found.together > 1 else "")
     )
     if found.speeds:
         timed = [speed.steps for speed in found.speeds.values() if speed.steps]
@@ -376,7 +413,7 @@ def lines(found: Forecast) -> Iterator[str]:
         estimated = len(found.speeds) - len(timed)
         yield (
             f"probed: {len(timed)} of {count(len(found.speeds), 'network')}, {steps} timed steps "
-            "each after as many to warm up, with evaluation and the start of a run"
+            "each after as many to warm up, with evaluation and the start of a process"
             + (f"; {estimated} estimated by FLOPs" if estimated else "")
         )
 

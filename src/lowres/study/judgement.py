@@ -84,6 +84,7 @@ class Judgement:
     def lines(self) -> list[str]:
         """Return what carries over, the law, halving and the next step, one line each."""
         found = [field.sentence() for field in self.verdict.fields]
+        found += [order.sentence() for order in self.verdict.orders]
         if self.halved is not None:
             found.append(self.halved.sentence(", ".join(map(text_of, self.rungs))))
         if self.law is not None:
@@ -141,6 +142,22 @@ class Judgement:
                     "optimum_interval": one.interval and [one.interval.low, one.interval.high],
                 }
                 for one in found.fields
+            ],
+            "orders": [
+                {
+                    "field": one.field,
+                    "values": list(one.values),
+                    "target_errors": list(one.errors),
+                    "target_intervals": [[each.low, each.high] for each in one.intervals],
+                    "answer": one.answer,
+                    "p_bearable": one.p_bearable,
+                    "most_points": _points(one.most),
+                    "pairs": dict(
+                        zip(("all", "surely_agree", "surely_reverse"), one.pairs, strict=True)
+                    ),
+                    "most_reversed": one.reversal and asdict(one.reversal),
+                }
+                for one in self.verdict.orders
             ],
             "by_metric": [
                 {

@@ -32,8 +32,6 @@ from lowres.study.results_table import (
 from lowres.study.validation_images import covariance, image_findings
 from lowres.text import duration
 
-stats = require("scipy.stats", "study")
-
 ROUND = 2
 """Runs that are proposed where the answer is not sure: one of the choice, one of its rival."""
 
@@ -85,6 +83,12 @@ def judge_table(
             f"of the other; if a column is no decision that was swept, name those that are with "
             "--axes, such as --axes lr,width"
         )
+    lost = [len(one) - len(common) for one in cells]
+    if any(lost):
+        notes.append(
+            f"{len(common)} configurations have runs of both sides; {lost[0]} have runs of {proxy} "
+            f"only and {lost[1]} of {target} only, which are left out"
+        )
     errors = [_array([one[key] for key in common], lambda row: row.error) for one in cells]
     finite = errors[1][np.isfinite(errors[1])]
     least = float(finite.min()) if finite.size else 0.0
@@ -116,7 +120,11 @@ def judge_table(
         by_metric.append(MetricVerdict(name, other, of_row(other.choice)))
     rungs, halved = _halving(table, sides, names, common, verdict)
     chances: tuple[float, ...] = ()
-    if verdict.draws is not None and verdict.choice is not None and not verdict.sure:
+    if (
+        verdict.draws is not None
+        and verdict.choice is not None
+        and not (verdict.sure or verdict.few)
+    ):
         chances = chances_of_an_answer(verdict.draws, verdict.choice, verdict.bearable)
     choice, rival = of_row(verdict.choice), of_row(verdict.rival)
     step, seconds, price = _next(table, sides, verdict, choice, rival, chances)
@@ -180,15 +188,21 @@ def _cells(
     cells: dict[Configuration, dict[Value, Row]] = {}
     for row in side.rows:
         runs = cells.setdefault(tuple(row.decisions[name] for name in names), {})
-        seed = float(len(runs)) if row.seed is None else row.seed
+        seed = f"run {len(runs)}" if row.seed is None else row.seed
         if seed in runs:
-            configuration = in_words({name: row.decisions[name] for name in names})
+            decided = {name: row.decisions[name] for name in names}
+            configuration = in_words(decided) if decided else "a run"
             free = [
                 name
                 for name, value in row.decisions.items()
                 if name not in (*names, *side.side) and value != runs[seed].decisions[name]
             ]
-            do = f"name {free[0]}, too" if free else "each run must have a seed of its own"
+            do = (
+                f"name {free[0]}, too"
+                if free
+                else "each run must have a seed of its own; if a column sets these runs apart, add "
+                "it to --axes"
+            )
             raise StudyError(
                 f"{table.path} has {configuration} with seed {text_of(seed)} twice on side "
                 f"{side.name}: {do}"
@@ -226,6 +240,7 @@ def _scores(
     both = np.isfinite(values) & np.isfinite(errors)
     if len(values) > 1 and np.ptp(values[both]) == 0:
         raise StudyError(f"--metric {text}: {name} is {values[both][0]:g} in all runs of the proxy")
+    stats = require("scipy.stats", "study")  # imported only here: it takes a second
     alike = stats.kendalltau(values[both], errors[both]).statistic  # nan where all are equal
     if not direction and alike < 0:
         raise StudyError(
@@ -261,10 +276,8 @@ def _halving(
         values = values[-MOST_RUNGS:]
     rungs, tables, costs, before = [], [], [], 0.0
     for value in (*values, high):
-        of_value = ",".join(f"{key}={text_of(value if key == name else v)}"
-                            for key, v in sides[1].side.items())  # fmt: skip
         try:
-            rung = table.side(of_value, "rung")
+            rung = table.chosen({**sides[1].side, name: value}, f"{name}={value:g}", "rung")
             cells = _cells(table, rung, names)
         except StudyError:  # no run has it
             continue
@@ -328,7 +341,7 @@ def _next(
         return "", None, ""
     target = sides[1]
     of_study = (table.path / "study.json").exists()
-    if verdict.reason or choice is None or rival is None:
+    if verdict.reason or verdict.few or choice is None or rival is None:
         what = "at least 5 configurations with 2 seeds on both sides"
         return _then(f"run {what}", table), None, "more configurations are needed"
     of_pair = [

@@ -12,6 +12,9 @@
     [[together]]                        # these vary together
     width = [1, 2, 4]
     batch_size = [64, 128, 256]
+    [[together]]
+    optimizer = ["momentum", "muon"]
+    lr = [[0.02, 0.06, 0.2], [0.01, 0.04]]   # each optimizer with rates of its own
     [[runs]]                            # one more run
     lr = 0.3
 """
@@ -21,12 +24,13 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 from lowres.errors import LowresError, StudyError, nearest
 from lowres.study.axes import Axis, Together, refuse_mixture
-from lowres.study.values import check_field, from_text, from_toml
+from lowres.study.values import check_field, from_text, from_toml, is_list
 
 KEYS = ("recipe", "seeds", "base", "axes", "together", "runs")
 
@@ -84,8 +88,10 @@ def _parsed(table: dict[str, Any]) -> PlanFile:
     elif type(seeds) not in (int, type(None)):
         raise StudyError(f"seeds must be a whole number or a list of them, was {seeds!r}")
     for group in _tables("together", table):
-        listed = group.items()
-        axes.append(Together(tuple(Axis(n, _values_of("together", n, v)) for n, v in listed)))
+        columns = _unfolded(group)
+        axes.append(
+            Together(tuple(Axis(n, _values_of("together", n, v)) for n, v in columns.items()))
+        )
     return PlanFile(
         recipe=recipe,
         base=_changes("base", _table("base", table)),
@@ -107,6 +113,42 @@ def _tables(where: str, table: dict[str, Any]) -> list[dict[str, Any]]:
     if not isinstance(found, list) or not all(isinstance(one, dict) and one for one in found):
         raise StudyError(f"[[{where}]] must be tables that are not empty, was {found!r}")
     return found
+
+
+def _unfolded(group: dict[str, Any]) -> dict[str, Any]:
+    """Repeat each place of a group for every value of a list within it.
+
+    `optimizer = ["a", "b"]` with `lr = [[1, 2], [3]]` is `["a", "a", "b"]` with `[1, 2, 3]`. Lists
+    in several fields of a place are combined. A field whose values are lists is not unfolded.
+    """
+    nested = [
+        name
+        for name, listed in group.items()
+        if isinstance(listed, list)
+        and any(isinstance(one, list) for one in listed)
+        and not is_list(name)
+    ]
+    if not nested or not all(isinstance(listed, list) for listed in group.values()):
+        return group
+    for name, listed in group.items():
+        if len(listed) != len(group[nested[0]]):
+            raise StudyError(
+                f"in together: {name} has {len(listed)} values and {nested[0]} has "
+                f"{len(group[nested[0]])}; fields that vary together need equally many"
+            )
+        if name in nested and [] in listed:
+            raise StudyError(f"in together: {name} must have one or more values in each list")
+    columns: dict[str, Any] = {name: [] for name in group}
+    for place in range(len(group[nested[0]])):
+        choices = [
+            group[name][place] if name in nested and isinstance(group[name][place], list)
+            else [group[name][place]]
+            for name in group
+        ]  # fmt: skip
+        for combination in product(*choices):
+            for name, value in zip(group, combination, strict=True):
+                columns[name].append(value)
+    return columns
 
 
 def _changes(where: str, fields: dict[str, Any]) -> dict[str, Any]:

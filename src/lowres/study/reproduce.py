@@ -21,7 +21,7 @@ from lowres.recipe import Recipe, named_recipe
 from lowres.store.build import build
 from lowres.store.options import BuildOptions, PresetName, Working
 from lowres.store.store import Store, open_store
-from lowres.text import count, duration, number, percent
+from lowres.text import command, count, duration, number, percent
 from lowres.training.execution import Execution
 from lowres.training.run import Run
 from lowres.work.files import write_bytes
@@ -245,7 +245,7 @@ class Reproduction:
         if not run.finished:
             raise StudyError(
                 f"{self.run} is not finished, so there is nothing to record; to finish it, run: "
-                f"lowres train {shlex.quote(str(self.run))}"
+                f"{command('train', self.run)}"
             )
         store, result, cell = run.open_store(self.store), run.result(), self.cell
         return {

@@ -3,26 +3,35 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from lowres.errors import StudyError, nearest, reason, require
 from lowres.study.results_of_runs import of_runs
-from lowres.study.results_table import COST, SEED, Point, ResultsTable, Row, Value, value_of
-from lowres.text import value as setting_text
+from lowres.study.results_table import (
+    COST,
+    SEED,
+    ErrorUnit,
+    Point,
+    ResultsTable,
+    Row,
+    Value,
+    decision_of,
+    unified,
+    value_of,
+)
+from lowres.text import count, value as setting_text
 
 if TYPE_CHECKING:
     from optuna.study._frozen import FrozenStudy
     from optuna.trial import FrozenTrial
-
-ErrorUnit = Literal["share", "percent", "accuracy", "accuracy-percent"]
-"""What the column of errors holds. share: error from 0 to 1. percent: error from 0 to 100.
-accuracy: the share that is right. accuracy-percent: the same from 0 to 100."""
 
 ERROR = "error"
 FIRST_JOURNAL_BYTES = b'{"op_code"'
@@ -100,14 +109,16 @@ def read_results(path: Path, columns: Columns = Columns()) -> ResultsTable:
         return of_runs(path)
     try:
         with path.open("rb") as file:
-            start = file.read(16)
+            data = file.read(len(FIRST_JOURNAL_BYTES))
+            if data != FIRST_JOURNAL_BYTES and not data.startswith(PARQUET_BYTES):
+                data += file.read()  # at once, because a pipe is read once
     except OSError as error:
         raise StudyError(f"{path} cannot be read: {reason(error)}") from error
-    if start.startswith(FIRST_JOURNAL_BYTES):
+    if data == FIRST_JOURNAL_BYTES:
         return _of_journal(path, columns)
-    if start.startswith(PARQUET_BYTES):
+    if data.startswith(PARQUET_BYTES):
         return _of_lines(path, *_parquet_lines(path), columns)
-    names, lines = _text_lines(path)
+    names, lines = _text_lines(path, data)
     if set(TIMM_COLUMNS) <= set(names) and columns.error is None:
         raise StudyError(
             f"{path} is the summary of one run of timm's train.py: name the folder that holds the "
@@ -156,8 +167,10 @@ def share_of(value: Value, unit: ErrorUnit, where: str) -> float:
 
 
 def _unit_hint(value: Value, unit: ErrorUnit) -> str:
+    if isinstance(value, str) and value.endswith("%"):
+        return "remove the % signs and add --unit percent"
     if isinstance(value, str):
-        return "write a number with a decimal point"
+        return "write a number with a decimal point, or leave the cell empty if the run diverged"
     if unit in ("share", "accuracy") and 1 < value <= 100:
         return (
             "if these are errors in percent, add --unit percent; if they are accuracies in percent,"
@@ -166,16 +179,18 @@ def _unit_hint(value: Value, unit: ErrorUnit) -> str:
     return "name the column of errors with --error COLUMN and what it holds with --unit"
 
 
-def _text_lines(path: Path) -> tuple[list[str], list[dict[str, Any]]]:
+def _text_lines(path: Path, data: bytes) -> tuple[list[str], list[dict[str, Any]]]:
     """Read a text table; the separator is the one of comma, semicolon and tab in its header."""
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            header = file.readline()
-            file.seek(0)
-            separator = max(",;\t", key=header.count)
-            lines = list(csv.reader(file, delimiter=separator))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise StudyError(f"{path} cannot be read as a table of text: {reason(error)}") from error
+        text = data.decode("utf-8-sig")
+        header = re.split("[\r\n]", text, maxsplit=1)[0]
+        separator = max(",;\t", key=header.count)
+        lines = list(csv.reader(io.StringIO(text, newline=""), delimiter=separator))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise StudyError(
+            f"{path} cannot be read as a table of text: {reason(error)}; it must be CSV or TSV in "
+            "UTF-8, Parquet, or Optuna's journal"
+        ) from error
     names = [name.strip() for name in lines[0]] if lines else []
     twice = {name for name in names if names.count(name) > 1}
     if twice:
@@ -184,7 +199,8 @@ def _text_lines(path: Path) -> tuple[list[str], list[dict[str, Any]]]:
     for number, cells in enumerate(lines[1:], 2):
         if cells and len(cells) != len(names):
             raise StudyError(
-                f"{path}, line {number}: it must have {len(names)} cells, has {len(cells)}"
+                f"{path}, line {number}: it must have {count(len(names), 'cell')} as the header in "
+                f"line 1, has {len(cells)}"
             )
         if cells:
             found.append(dict(zip(names, cells, strict=True)))
@@ -222,16 +238,16 @@ def _of_lines(
         where = f"{path}, line {number}"
         rows.append(
             Row(
-                {name: value_of(line[name]) for name in axes},
+                {name: decision_of(line[name]) for name in axes},
                 share_of(value_of(line[error]), unit, where),
-                value_of(line[SEED]) if SEED in known else None,
-                _number(line.get(COST), f"{where}: {COST}"),
+                _seed(line.get(SEED)),
+                _cost(line.get(COST), f"{where}: {COST}"),
                 metrics={name: _number(line[name], f"{where}: {name}") for name in columns.metrics},
             )
         )
     if not rows:
         raise StudyError(f"{path} holds no runs: it has a header and no line below it")
-    return ResultsTable(path, tuple(rows))
+    return ResultsTable(path, unified(rows))
 
 
 def _unit_of(path: Path, error: str, columns: Columns) -> ErrorUnit:
@@ -242,6 +258,18 @@ def _unit_of(path: Path, error: str, columns: Columns) -> ErrorUnit:
             "if it is an error, --unit accuracy or accuracy-percent if it is an accuracy"
         )
     return columns.unit or "share"
+
+
+def _seed(cell: object) -> Value | None:
+    seed = value_of(cell)
+    return None if seed == "" else seed
+
+
+def _cost(cell: object, where: str) -> float:
+    cost = _number(cell, where)
+    if cost < 0:
+        raise StudyError(f"{where} must be 0 or more, was {cost:g}")
+    return cost
 
 
 def _number(cell: object, where: str) -> float:
@@ -257,10 +285,13 @@ def _of_journal(path: Path, columns: Columns) -> ResultsTable:
     """Read the trials of Optuna's journal; intermediate values are curves over `step`."""
     optuna = require("optuna", "study")
     storages = require("optuna.storages.journal", "study")
-    storage = optuna.storages.JournalStorage(storages.JournalFileBackend(str(path)))
     rows: list[Row] = []
     left_out: Counter[str] = Counter()
-    studies = storage.get_all_studies()
+    try:
+        storage = optuna.storages.JournalStorage(storages.JournalFileBackend(str(path)))
+        studies = storage.get_all_studies()
+    except (ValueError, LookupError, TypeError, AttributeError, AssertionError) as error:
+        raise StudyError(f"{path} cannot be read as a journal of Optuna: {error!r}") from error
     for study in studies:
         unit = _unit_of_study(path, study, columns)
         trials = storage.get_all_trials(study._study_id)  # the storage has no public name for it
@@ -304,7 +335,7 @@ def _unit_of_study(path: Path, study: FrozenStudy, columns: Columns) -> ErrorUni
 
 def _of_trial(where: str, study: str, trial: FrozenTrial, unit: ErrorUnit, columns: Columns) -> Row:
     """Make a row of a trial; one that was pruned has a curve and no error."""
-    decided = {name: value_of(value) for name, value in trial.params.items()}
+    decided = {name: decision_of(value) for name, value in trial.params.items()}
     seed = decided.pop(SEED, None)
     if study:
         decided["study"] = study
@@ -364,10 +395,14 @@ def _of_timm(folder: Path, columns: Columns) -> ResultsTable:
     )
     rows = []
     for summary, values in runs:
-        decisions = {name: value_of(_flat(values.get(name))) for name in (*swept, "epochs")}
+        decisions = {name: decision_of(_flat(values.get(name))) for name in (*swept, "epochs")}
         seed = value_of(values[SEED]) if SEED in values else None
         curve = {}
-        for number, line in enumerate(_text_lines(summary)[1], 2):
+        try:
+            data = summary.read_bytes()
+        except OSError as error:
+            raise StudyError(f"{summary} cannot be read: {reason(error)}") from error
+        for number, line in enumerate(_text_lines(summary, data)[1], 2):
             if line["epoch"] == "epoch":  # the header again, by a run that was resumed
                 continue
             where = f"{summary}, line {number}"

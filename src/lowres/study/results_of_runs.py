@@ -14,7 +14,7 @@ from lowres.store.manifest import Manifest
 from lowres.study.results_table import SEED, Point, ResultsTable, Row, Value
 from lowres.study.runs import read_runs
 from lowres.study.values import PARTS
-from lowres.text import is_number, value as setting_text
+from lowres.text import command, is_number, value as setting_text
 from lowres.training.run import Run, RunSummary
 from lowres.variant import Variant
 
@@ -35,7 +35,7 @@ def of_runs(folder: Path) -> ResultsTable:
     found, _ = read_runs(folder, lambda run, one: (run, one))
     runs = [(run, one) for run, one in found if one.finished]
     if not runs:
-        raise StudyError(f"{folder} holds no finished run: run lowres status {folder}")
+        raise StudyError(f"{folder} holds no finished run: run {command('status', folder)}")
     stores = _stores(run for run, _ in runs)
     rows = []
     for run, one in runs:

@@ -8,10 +8,11 @@ target set the two sides apart. Every other column is an axis: a decision that w
 from __future__ import annotations
 
 import math
+import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import NoReturn, TypeAlias
+from typing import Literal, NoReturn, TypeAlias
 
 from lowres.call import one_spelling, split_at_commas
 from lowres.errors import StudyError, nearest
@@ -23,6 +24,10 @@ SOURCE = "source"
 
 Value: TypeAlias = float | str
 Side: TypeAlias = dict[str, Value]
+
+ErrorUnit = Literal["share", "percent", "accuracy", "accuracy-percent"]
+"""What the column of errors holds. share: error from 0 to 1. percent: error from 0 to 100.
+accuracy: the share that is right. accuracy-percent: the same from 0 to 100."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +123,10 @@ class ResultsTable:
         Raises:
             StudyError: it is not of that form, names no column, or no run is on that side.
         """
-        side = self._parsed(text, flag)
+        return self.chosen(self._parsed(text, flag), text, flag)
+
+    def chosen(self, side: Side, text: str, flag: str) -> Chosen:
+        """Return the runs of a side that is read already; see `side`."""
         rows = [
             row for row in self.rows if is_of(row.decisions, side) and not math.isnan(row.error)
         ]
@@ -147,7 +155,7 @@ class ResultsTable:
                     f"{flag} {text}: {self.path} has no column {name!r} to set sides apart; it has "
                     f"{', '.join(known)}{'; ' * bool(hint)}{hint}"
                 )
-            side[name] = value_of(one_spelling(written))
+            side[name] = decision_of(one_spelling(written))
         return side
 
     def _refuse(self, side: Side, of_rest: Iterable[Row], asked: str) -> NoReturn:
@@ -179,9 +187,14 @@ def joined(
     """
     if first.path.resolve() == second.path.resolve():
         raise StudyError(f"the two results must differ, were both {first.path}")
+    if SOURCE in first.columns and SOURCE in second.columns:
+        raise StudyError(
+            f"{first.path} and {second.path} have a column {SOURCE}, which lowres uses to name the "
+            "two: rename theirs, or leave it out with --axes"
+        )
     names = [table.path.stem if table.path.is_file() else table.path.resolve().name
              for table in (first, second)]  # fmt: skip
-    if names[0] == names[1]:
+    if decision_of(names[0]) == decision_of(names[1]):
         names = [str(first.path), str(second.path)]
     common = [name for name in first.columns if name in second.columns]
     if not common:
@@ -200,7 +213,7 @@ def joined(
     def of(row: Row, name: str) -> Row:
         kept = {column: row.decisions[column] for column in common}
         apart = {column: row.decisions.get(column, "") for column in sides if column not in kept}
-        return replace(row, decisions={**kept, **apart, SOURCE: name})
+        return replace(row, decisions={**kept, **apart, SOURCE: decision_of(name)})
 
     rows = [
         of(row, name)
@@ -208,16 +221,23 @@ def joined(
         for row in table.rows
     ]
     fidelity = first.fidelity if first.fidelity == second.fidelity else ""
-    table = ResultsTable(second.path, tuple(rows), fidelity, tuple(notes))
-    return table, f"{SOURCE}={names[0]}", f"{SOURCE}={names[1]}"
+    table = ResultsTable(second.path, unified(rows), fidelity, tuple(notes))
+    sides = [f"{SOURCE}={_quoted(name)}" for name in names]
+    return table, sides[0], sides[1]
+
+
+def _quoted(name: str) -> str:
+    """Return a name as a side takes it: in quotes if it has commas of its own."""
+    quote = "'" if '"' in name else '"'
+    return name if split_at_commas(name) == [name] else f"{quote}{name}{quote}"
 
 
 def is_of(decisions: Mapping[str, Value], side: Mapping[str, Value]) -> bool:
-    """Return whether a run is on a side; words are compared without their case."""
-    return all(
-        name in decisions and _folded(decisions[name]) == _folded(value)
-        for name, value in side.items()
-    )
+    """Return whether a run is on a side; words are compared without their case.
+
+    A number equals one that was stored in single precision.
+    """
+    return all(name in decisions and _same(decisions[name], value) for name, value in side.items())
 
 
 def value_of(cell: object) -> Value:
@@ -228,10 +248,42 @@ def value_of(cell: object) -> Value:
         return "" if math.isnan(cell) else float(cell)
     text = str(cell).strip()
     try:
-        number = float(text)
+        number = math.nan if "_" in text else float(text)  # 2_8 is a name, only Python reads 28
     except ValueError:
         return text
     return text if math.isnan(number) else number
+
+
+def decision_of(cell: object) -> Value:
+    """Read the value of a decision; a number that is not finite is a word, such as clip=inf."""
+    value = value_of(cell)
+    return value if isinstance(value, str) or math.isfinite(value) else text_of(value)
+
+
+def unified(rows: Sequence[Row]) -> tuple[Row, ...]:
+    """Replace numbers of single precision by those that they stand for elsewhere in a column.
+
+    A learning rate of 0.1 that one tool stored in single precision is 0.10000000149.
+    """
+    spelled: dict[str, dict[Value, Value]] = {}
+    for name in rows[0].decisions if rows else ():
+        numbers = {value for row in rows if isinstance(value := row.decisions[name], float)}
+        exact = {single(value): value for value in numbers if single(value) != value}
+        spelled[name] = {value: exact[value] for value in numbers if value in exact}
+    if not any(spelled.values()):
+        return tuple(rows)
+    return tuple(
+        replace(row, decisions={n: spelled[n].get(v, v) for n, v in row.decisions.items()})
+        for row in rows
+    )
+
+
+def single(number: float) -> float:
+    """Return the nearest number of single precision; nan where there is none."""
+    try:
+        return float(struct.unpack("f", struct.pack("f", number))[0])
+    except OverflowError:
+        return math.nan
 
 
 def in_words(decisions: Mapping[str, Value] | None) -> str:
@@ -243,8 +295,10 @@ def in_words(decisions: Mapping[str, Value] | None) -> str:
 
 
 def text_of(value: Value) -> str:
-    """Return a value as text: `0.1`."""
-    return f"{value:g}" if isinstance(value, float) else value
+    """Return a value as text: `0.1`; whole numbers with all of their digits."""
+    if isinstance(value, str):
+        return value
+    return f"{value:.0f}" if value.is_integer() and abs(value) < 1e15 else f"{value:g}"
 
 
 def mean_of(rows: Sequence[Row], quantity: Callable[[Row], float]) -> float:
@@ -253,8 +307,12 @@ def mean_of(rows: Sequence[Row], quantity: Callable[[Row], float]) -> float:
     return math.fsum(known) / len(known) if known else math.nan
 
 
-def _folded(value: Value) -> Value:
-    return value.casefold() if isinstance(value, str) else value
+def _same(one: Value, other: Value) -> bool:
+    if isinstance(one, str) and isinstance(other, str):
+        return one.casefold() == other.casefold()
+    if isinstance(one, float) and isinstance(other, float):
+        return one == other or single(one) == other or one == single(other)
+    return False
 
 
 def _listed(values: set[Value]) -> str:

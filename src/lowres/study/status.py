@@ -20,6 +20,9 @@ from lowres.training.run import METRICS_FILE, Run, RunState, RunSummary
 WAITING = (RunState.STARTED, RunState.PLANNED)
 """States of runs that a study still has to train."""
 
+TINY = 1e-9
+"""Of a process: what is left of a sum of equal parts."""
+
 
 @dataclass(frozen=True, slots=True)
 class Standing:
@@ -33,7 +36,9 @@ class Standing:
         spent_s: seconds of training and evaluation in these epochs.
         idle_s: seconds since the last epoch ended; 0 if there is none, and of a finished run.
         reason: why the run failed, where it diverged, or what is damaged; empty otherwise.
+        together: runs that its process trains side by side; each run's `spent_s` is its share.
         left_s: seconds that the run still needs, at the speed of the runs so far; None if unknown.
+            Of a run that waits, its share of the process that will train it.
     """
 
     path: Path
@@ -43,6 +48,7 @@ class Standing:
     spent_s: float = 0.0
     idle_s: float = 0.0
     reason: str = ""
+    together: int = 1
     left_s: float | None = None
 
 
@@ -56,7 +62,7 @@ def standings(folder: Path) -> list[Standing]:
     found.sort(key=lambda one: (-cost(one.recipe) if one.recipe else 0.0, one.path.name))
     speeds = _Speeds(found)
     return [
-        *(replace(one, left_s=speeds.left_s(one)) for one in found),
+        *map(speeds.completed, found),
         *(Standing(one.path, None, RunState.DAMAGED, reason=one.reason) for one in damaged),
     ]
 
@@ -68,8 +74,9 @@ def _standing(run: Run, one: RunSummary) -> Standing:
     if one.history and not one.finished:
         with suppress(FileNotFoundError):
             idle_s = max(0.0, time.time() - metrics.stat().st_mtime)
+    together = int(one.history[-1].get("together", 1)) if one.history else 1
     epochs = len(one.history)
-    return Standing(run.path, run.recipe, one.state, epochs, one.spent_s, idle_s, reason)
+    return Standing(run.path, run.recipe, one.state, epochs, one.spent_s, idle_s, reason, together)
 
 
 class _Speeds:
@@ -77,22 +84,25 @@ class _Speeds:
 
     def __init__(self, found: Sequence[Standing]) -> None:
         self.groups: dict[tuple[Any, ...], list[float]] = {}
+        self.together: dict[tuple[Any, ...], int] = {}
         spent_s = work = 0.0
         for one in found:
             if one.recipe is None or not one.epochs or one.spent_s <= 0:
                 continue
-            sums = self.groups.setdefault(speed_group(one.recipe), [0.0, 0.0])
+            group = speed_group(one.recipe)
+            self.together[group] = max(one.together, self.together.get(group, 1))
+            sums = self.groups.setdefault(group, [0.0, 0.0])
             sums[0] += one.spent_s
             sums[1] += one.epochs
             spent_s += one.spent_s
             work += one.epochs * _epoch_cost(one.recipe)
         self.rate = spent_s / work if work else None
 
-    def left_s(self, one: Standing) -> float | None:
-        """Return the seconds that a run still needs; None if no run has finished an epoch."""
+    def completed(self, one: Standing) -> Standing:
+        """Return the standing of a run with the seconds it still needs."""
         recipe = one.recipe
         if recipe is None or one.state.finished:
-            return 0.0
+            return replace(one, left_s=0.0)
         group = speed_group(recipe)
         if group in self.groups:
             spent_s, epochs = self.groups[group]
@@ -100,9 +110,13 @@ class _Speeds:
         elif self.rate is not None:
             epoch_s = self.rate * _epoch_cost(recipe)
         else:
-            return None
-        under_way_s = min(one.idle_s, epoch_s) if one.state is RunState.RUNNING else 0.0
-        return max(0.0, (recipe.epochs - one.epochs) * epoch_s - under_way_s)
+            return one
+        if one.state is not RunState.RUNNING:
+            return replace(one, left_s=max(0, recipe.epochs - one.epochs) * epoch_s)
+        together = one.together if one.epochs else self.together.get(group, 1)
+        epoch_s *= together
+        left_s = (recipe.epochs - one.epochs) * epoch_s - min(one.idle_s, epoch_s)
+        return replace(one, together=together, left_s=max(0.0, left_s))
 
 
 def _epoch_cost(recipe: Recipe) -> float:
@@ -118,13 +132,21 @@ def counts(found: Sequence[Standing]) -> dict[RunState, int]:
 def left_s(found: Sequence[Standing]) -> float | None:
     """Return the seconds until all runs that did not fail are done.
 
-    As many run at a time as run now, or one if none runs. None if no epoch is finished yet.
+    As many processes train as now, or one if none does. None if no epoch is finished yet.
     """
-    running = [one.left_s for one in found if one.state is RunState.RUNNING]
+    running = [one for one in found if one.state is RunState.RUNNING]
     waiting = [one.left_s for one in found if one.state in WAITING]
-    if None in (*running, *waiting):
+    if None in (*(one.left_s for one in running), *waiting):
         return None
-    return makespan([s or 0.0 for s in waiting], max(1, len(running)), [s or 0.0 for s in running])
+    processes: list[float] = []  # seconds that each still needs; runs of one end together
+    of_process = 0.0
+    for one in sorted(running, key=lambda one: -(one.left_s or 0.0)):
+        if of_process < TINY:
+            processes.append(one.left_s or 0.0)
+        of_process += 1 / one.together
+        if of_process > 1 - TINY:
+            of_process = 0.0
+    return makespan([s or 0.0 for s in waiting], max(1, len(processes)), processes)
 
 
 def summary(found: Sequence[Standing]) -> str:

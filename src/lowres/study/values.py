@@ -79,6 +79,16 @@ def number_type(name: str) -> type[int] | type[float] | None:
     return hint if hint in (int, float) else None
 
 
+def is_list(name: str) -> bool:
+    """Return whether a value of a field is itself a list, as those of `lr_drop_at` are.
+
+    Raises:
+        RecipeError: the field is unknown.
+    """
+    check_field(name)
+    return get_origin(_hints()[name]) is tuple
+
+
 def from_toml(name: str, value: object) -> object:
     """Check a value that was read from TOML, where `"none"` stands for None.
 

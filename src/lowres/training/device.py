@@ -45,7 +45,7 @@ def local_device(name: str) -> str:
         name: device as the user wrote it.
 
     Raises:
-        RunError: one GPU is named for several processes.
+        RunError: one GPU is named for several processes, or there are fewer GPUs than processes.
     """
     number, processes = os.environ.get("LOCAL_RANK"), os.environ.get("LOCAL_WORLD_SIZE", "1")
     if number is None or name == "cpu" or not torch.cuda.is_available():
@@ -54,6 +54,11 @@ def local_device(name: str) -> str:
         raise RunError(
             f"device {name} is one GPU, and torchrun started {processes} processes here: leave "
             "--device out"
+        )
+    if int(processes) > torch.cuda.device_count():  # each process finds it and says the same
+        raise RunError(
+            f"torchrun started {processes} processes here, and torch sees "
+            f"{torch.cuda.device_count()} CUDA GPUs: start one process a GPU with --nproc-per-node"
         )
     return name if name.startswith("cuda:") else f"cuda:{number}"
 

@@ -7,7 +7,9 @@ Only the first process writes.
 
 from __future__ import annotations
 
+import gc
 import os
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -138,5 +140,26 @@ def joined(device: str) -> Iterator[Team]:
     distributed.init_process_group("nccl" if on_gpu else "gloo", timeout=TIMEOUT)
     try:
         yield Team(distributed.get_rank(), size, device if on_gpu else "cpu")
+    except BaseException as error:
+        _forget(error)
+        raise
     finally:
+        # DistributedDataParallel must end before the group. If it were the last to hold the group,
+        # it would wait for the group's threads while it keeps them from Python's objects.
+        gc.collect()
         distributed.destroy_process_group()
+
+
+def _forget(error: BaseException | None) -> None:
+    """Clear what the functions that an error passed through still hold, such as networks."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__context__
+
+
+def launcher() -> tuple[str, ...]:
+    """Return the words that start as many processes as these before `lowres`; none for one."""
+    processes = os.environ.get("LOCAL_WORLD_SIZE", "1")
+    if os.environ.get("WORLD_SIZE", "1") == "1" or processes != os.environ["WORLD_SIZE"]:
+        return ()
+    return ("torchrun", "--nproc-per-node", processes, "-m")

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from lowres.errors import RunError
-from lowres.training.run import Run
+
+if TYPE_CHECKING:
+    from lowres.training.run import Run
 
 Compile = Literal["auto", "on", "off"]
 CudaGraph = Literal["auto", "on", "off"]
 Loading = Literal["auto", "resident", "streamed"]
 Log = Literal["jsonl", "tensorboard"]
-Callback: TypeAlias = Callable[[Run, dict[str, Any]], object]
+if TYPE_CHECKING:
+    Callback: TypeAlias = Callable[[Run, dict[str, Any]], object]
+else:  # the flags of the command line are made without an import of NumPy
+    Callback = Callable[..., object]
 """What is called after each epoch and at the end (`trackers.py`)."""
 
 
@@ -61,5 +66,9 @@ class Execution:
             value = getattr(self, name)
             if isinstance(value, int) and value < 1:
                 raise RunError(f"{name} must be at least 1, was {value}")
-        if isinstance(self.callback, str) and ":" not in self.callback:
-            raise RunError(f"callback must be package.module:function, was {self.callback!r}")
+        named = isinstance(self.callback, str)
+        if self.callback is not None and (
+            ":" not in str(self.callback) if named else not callable(self.callback)
+        ):
+            kind = "package.module:function" if named else "a function or its name"
+            raise RunError(f"callback must be {kind}, was {self.callback!r}")

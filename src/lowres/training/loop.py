@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -27,12 +28,12 @@ from lowres.training import checkpoint
 from lowres.training.compiling import BatchLoader
 from lowres.training.device import describe_hardware
 from lowres.training.distributed import Team
-from lowres.training.evaluate import Errors, evaluate
+from lowres.training.evaluate import Errors, Evaluation, evaluate
 from lowres.training.execution import Execution, Log
 from lowres.training.outcomes import class_errors, in_rows, worst
 from lowres.training.run import WEIGHTS_FILE, Run
 from lowres.training.session import Resident, Session, Stop, open_session
-from lowres.training.step import Step, side_by_side
+from lowres.training.step import Graph, Step, side_by_side
 from lowres.training.weights import weights_digest
 
 NOTE_EVERY_S = 2.0
@@ -139,7 +140,7 @@ def finish_pack(
         try:
             for step, result in _train(steps, execution.log, track if team.first else silent):
                 ends[step.session.run.path] = result
-        except Exception as error:  # noqa: BLE001  as above; it ends all that are still trained
+        except Exception as error:  # noqa: BLE001  of any of them; it ends all
             for run in runs:
                 if run.path not in ends:
                     ends[run.path] = _failed(run, error, team)
@@ -205,6 +206,7 @@ def _train(steps: Sequence[Step], log: Log, track: Track) -> Iterator[tuple[Step
             one.run.path: files.enter_context(_begun(one, log, display)) for one in sessions
         }
         group: list[Step] = []
+        measured: list[Step] = []
         for step in steps:
             if _is_over(step.session):  # it was stopped between its last epoch and its result
                 training.remove(step)
@@ -215,14 +217,18 @@ def _train(steps: Sequence[Step], log: Log, track: Track) -> Iterator[tuple[Step
             if behind != group:
                 group, take = behind, side_by_side(behind, display)
             _train_epoch(group, take, display)
-            stopped = group[0].session.progress.partial.steps < len(group[0].session.train_loader)
+            if group[0].session.progress.partial.steps < len(group[0].session.train_loader):
+                for step in group:
+                    _save(step.session)
+                raise KeyboardInterrupt
+            sound = [step for step in group if math.isfinite(step.session.progress.partial.loss)]
+            if sound and sound != measured:
+                measured, measure = sound, _measuring(sound, display)
+            errors, eval_s = _measured(sound, measure) if sound else ({}, 0.0)
             for step in group:
                 one, history = step.session, step.session.progress.history
-                if stopped:
-                    _save(one)
-                    continue
-                record = _measure_epoch(one, len(history)) | {"together": len(group)}
-                one.progress.finish_epoch(record)
+                record = _epoch_record(one, errors.get(step), eval_s)
+                one.progress.finish_epoch(record | {"together": len(group)})
                 _save(one)
                 write_events[one.run.path](history[-1])
                 line = _epoch_line(history[-1], one.recipe.epochs)
@@ -230,8 +236,6 @@ def _train(steps: Sequence[Step], log: Log, track: Track) -> Iterator[tuple[Step
                 if _is_over(one):
                     training.remove(step)
                     yield step, _publish(one)
-            if stopped:
-                raise KeyboardInterrupt
 
 
 @contextmanager
@@ -311,33 +315,64 @@ def _train_epoch(group: Sequence[Step], take: Callable[[], None], display: Displ
         step.pause(taken, seconds)
 
 
-def _measure_epoch(session: Session, epoch: int) -> dict[str, Any]:
-    """Measure errors after an epoch and return its record; after the last, write outcomes."""
-    began, partial = time.perf_counter(), session.progress.partial
-    loss, last_step = partial.loss / partial.steps, (epoch + 1) * len(session.train_loader) - 1
+def _measuring(group: Sequence[Step], display: Display) -> Callable[[], list[Errors]]:
+    """Return a function that measures the errors of runs after an epoch.
+
+    If a CUDA graph repeats their steps, another one repeats the batches of their evaluations.
+    """
+    sessions = [step.session for step in group]
+    evaluations = [_evaluation(one, one.eval_loader) for one in sessions]
+    [whole, *others] = {one.whole for one in evaluations}
+    graphed = whole and not others and all(one.graphed for one in sessions)
+    graph = Graph(evaluations, sessions[0].device, display, "measuring errors") if graphed else None
+    return partial(evaluate, evaluations, graph)
+
+
+def _evaluation(session: Session, loader: BatchLoader) -> Evaluation:
+    network, team = session.network.module, session.team
+    return Evaluation(network, loader, session.device, session.precision, team)
+
+
+def _measured(
+    group: Sequence[Step], measure: Callable[[], list[Errors]]
+) -> tuple[dict[Step, Errors], float]:
+    """Measure the errors of runs; return those of each, and the seconds for one run."""
+    began = time.perf_counter()
+    for step in group:
+        step.session.optimizer.eval()
+    errors = dict(zip(group, measure(), strict=True))
+    return errors, (time.perf_counter() - began) / len(group)
+
+
+def _epoch_record(session: Session, errors: Errors | None, eval_s: float) -> dict[str, Any]:
+    """Return the record of an epoch; after the last, write outcomes and measure test.
+
+    Args:
+        session: of the run.
+        errors: on the split for errors; None if the loss is not finite.
+        eval_s: seconds in which they were measured.
+    """
+    epoch, partial = len(session.progress.history), session.progress.partial
     record: dict[str, Any] = {
         "epoch": epoch + 1,
-        "lr": session.rates(last_step),
-        "train_loss": loss if math.isfinite(loss) else None,
+        "lr": session.rates((epoch + 1) * len(session.train_loader) - 1),
+        "train_loss": partial.loss / partial.steps if errors else None,
         "train_s": partial.train_s,
     }
-    if not math.isfinite(loss):
+    if errors is None:
         bad_lr = session.rates(partial.bad_step)
         record |= {"bad_step": partial.bad_step, "bad_lr": bad_lr}
         return record | {"top1_error": None, "top5_error": None, "eval_loss": None, "eval_s": 0.0}
-    session.optimizer.eval()
-    errors = _errors(session, session.eval_loader)
-    eval_s = time.perf_counter() - began
     if epoch + 1 == session.recipe.epochs:
         labels, predicted = (
-            in_rows(batches, session.eval_loader, session.team)
-            for batches in (errors.labels, errors.predicted)
+            in_rows(own, session.eval_loader, session.team)
+            for own in (errors.labels, errors.predicted)
         )
         if session.team.first:  # before the checkpoint that ends training
             session.run.write_outcomes(labels != predicted)
             session.run.write_classes(class_errors(labels, predicted, session.trained.classes))
         if session.test_loader:  # once, so that nothing can be chosen by it on the way
-            final = _errors(session, session.test_loader)
+            [final] = evaluate([_evaluation(session, session.test_loader)])
             record |= {"test_top1_error": final.top1, "test_top5_error": final.top5}
     return record | {
         "top1_error": errors.top1,
@@ -345,11 +380,6 @@ def _measure_epoch(session: Session, epoch: int) -> dict[str, Any]:
         "eval_loss": errors.loss if math.isfinite(errors.loss) else None,
         "eval_s": eval_s,
     }
-
-
-def _errors(session: Session, loader: BatchLoader) -> Errors:
-    network, device = session.network.module, session.device
-    return evaluate(network, loader.batches(0), device, session.precision, session.team)
 
 
 def _is_over(session: Session) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -19,19 +19,18 @@ MOST_PAIRS = 100
 """Pairs of classes in `classes.json`."""
 
 
-def in_rows(labels: Iterable[torch.Tensor], loader: BatchLoader, team: Team) -> NDArray[np.int64]:
+def in_rows(labels: torch.Tensor, loader: BatchLoader, team: Team) -> NDArray[np.int64]:
     """Return labels by row of the split, (N,), from those of each process.
 
     Args:
-        labels: for each batch of this process, (B,) int64.
+        labels: in the order of the batches of this process, (n,) int64.
         loader: what made the batches, which knows their rows.
         team: the processes that measured parts of the split.
     """
     rows = np.concatenate(list(loader.positions(0)))
-    mine = torch.cat(list(labels)).cpu()
     count = torch.tensor(len(rows), device=team.device)
     whole = torch.zeros(int(team.sum(count)), dtype=torch.int64, device=team.device)
-    whole[torch.from_numpy(rows)] = mine.to(team.device)
+    whole[torch.from_numpy(rows)] = labels.to(team.device)
     return team.sum(whole).cpu().numpy()
 
 

@@ -36,7 +36,7 @@ from numpy.typing import NDArray
 from lowres.errors import LowresError, RunBusyError, RunError
 from lowres.recipe import Recipe
 from lowres.store.store import Store
-from lowres.text import count, percent
+from lowres.text import command, count, percent
 from lowres.training.run_files import Classes, Epoch, Failure, Outcome, Plan
 from lowres.work.directory import DAMAGE, WorkDirectory
 from lowres.work.files import sha256_of_file, write_bytes, write_json
@@ -134,7 +134,7 @@ class WarmStart:
         except OSError as error:
             raise RunError(
                 f"{file} is missing or cannot be read ({error}): a run writes it when it is "
-                f"finished; finish it with: lowres train {run}"
+                f"finished; finish it with: {command('train', run)}"
             ) from error
 
 
@@ -380,7 +380,7 @@ def _work(path: Path) -> WorkDirectory:
         ignored=frozenset({"path"}),
         locks_plan=True,
         check=_checked,
-        advice=f"finish the run that is there with: lowres train {path}, or choose another "
+        advice=f"finish the run that is there with: {command('train', path)}, or choose another "
         "directory with --out",
     )
 

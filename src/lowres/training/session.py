@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import threading
 from collections.abc import Iterator
@@ -16,8 +17,9 @@ import torch
 from torch.nn import functional
 
 from lowres.errors import RunError
-from lowres.loading.device_loader import DeviceLoader, fits
+from lowres.loading.device_loader import DeviceLoader
 from lowres.loading.loaders import NumpyLoader, TorchLoader
+from lowres.loading.transfer import FREE_SHARE, placed
 from lowres.networks.make import TIMM, Network, make_network
 from lowres.networks.norms import share_batches
 from lowres.networks.shape import TRAINING_PASSES
@@ -59,13 +61,16 @@ class Stop:
     def listening(self) -> Iterator[None]:
         """Note SIGINT and SIGTERM instead of ending at once; a second signal ends at once.
 
-        Python delivers signals to the main thread; in other threads this does nothing.
+        Python delivers signals to the main thread; in other threads this does nothing. A signal
+        that this process ignores stays ignored, as SIGINT is in the background of a script.
         """
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        numbers = (signal.SIGINT, signal.SIGTERM)
-        before = {number: signal.signal(number, self._note) for number in numbers}
+        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        before = {number: had for number, had in before.items() if had != signal.SIG_IGN}
+        for number in before:
+            signal.signal(number, self._note)
         try:
             yield
         finally:
@@ -337,15 +342,16 @@ def _on_device(
                 "from the store's memory map"
             )
         return TorchLoader(loader)
-    key = str(loader.images.filename) if isinstance(loader.images, np.memmap) else ""
     if loading == "streamed":
-        return DeviceLoader(loader, device, precision, resident=False)
-    if key not in shared and loading == "auto" and not fits(loader.images, device):
-        return DeviceLoader(loader, device, precision, resident=False)
-    made = DeviceLoader(loader, device, precision, resident=True, stored=shared.get(key))
-    if key and made.stored is not None:
-        shared[key] = made.stored
-    return made
+        return DeviceLoader(loader, device, precision)
+    key = str(loader.images.filename) if isinstance(loader.images, np.memmap) else ""
+    stored = shared.get(key)
+    if stored is None:
+        share = math.inf if loading == "resident" else FREE_SHARE
+        stored = placed(loader.images, device, share=share)
+    if key and stored is not None:
+        shared[key] = stored
+    return DeviceLoader(loader, device, precision, stored)
 
 
 @contextmanager

@@ -187,12 +187,18 @@ class Graph:
             call to call from the device.
         device: the GPU.
         display: gets the note.
+        doing: what the functions do, for the note.
     """
 
     def __init__(
-        self, functions: Sequence[Callable[[], None]], device: torch.device, display: Display
+        self,
+        functions: Sequence[Callable[[], None]],
+        device: torch.device,
+        display: Display,
+        doing: str = "training",
     ) -> None:
         self.functions, self.device, self.display = functions, device, display
+        self.doing = doing
         self.eager_calls: float = EAGER_CALLS
         self.graph: torch.cuda.CUDAGraph | None = None
         self.streams: list[Any] = [torch.cuda.Stream(device) for _ in functions[:STREAMS]]  # type: ignore[no-untyped-call]
@@ -216,7 +222,9 @@ class Graph:
             torch.cuda.synchronize(self.device)
             self.eager_calls = math.inf
             reason = str(error).partition("\n")[0]
-            self.display.say(f"training without a CUDA graph, which cannot be recorded: {reason}")
+            self.display.say(
+                f"{self.doing} without a CUDA graph, which cannot be recorded: {reason}"
+            )
         else:
             self.graph = graph
 

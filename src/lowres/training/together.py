@@ -7,7 +7,6 @@ busy until the last run, and each loads torch once.
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +23,7 @@ from lowres.training.distributed import Team
 from lowres.training.execution import Execution
 from lowres.training.loop import End, finish_pack
 from lowres.training.run import Run
+from lowres.work.threads import available_cores
 
 MOST_TOGETHER = 16
 """Runs of a pack on a GPU; a graph with more branches is no faster (docs/log.md, one H100)."""
@@ -92,21 +92,37 @@ def packs(runs: Sequence[Run], execution: Execution) -> Iterator[list[Run]]:
     if len(runs) == 1:  # which records it in its directory if the device does not exist
         yield list(runs)
         return
-    device = choose_device(execution.device)
     groups: dict[tuple[Any, ...], list[Run]] = {}
     for run in runs:
-        record = run.recipe.to_record()
-        fixed = (repr(value) for name, value in record.items() if name not in DIFFERS)
-        groups.setdefault((run.store_digest, *fixed), []).append(run)
+        groups.setdefault((run.store_digest, *shape_of(run.recipe)), []).append(run)
     for group in groups.values():
-        size = execution.together
-        if size == "auto" and device.type == "cpu":
-            threads = execution.threads or torch.get_num_threads()
-            size = cpu_room(group[0].recipe, len(group), threads)
-        elif size == "auto":
-            size = gpu_room(group[0].recipe)
+        size = room(group[0].recipe, len(group), execution)
         for first in range(0, len(group), size):
             yield group[first : first + size]
+
+
+def shape_of(recipe: Recipe) -> tuple[str, ...]:
+    """Return what the runs of a pack must have in common."""
+    record = recipe.to_record()
+    return tuple(repr(value) for name, value in record.items() if name not in DIFFERS)
+
+
+def room(recipe: Recipe, runs: int, execution: Execution) -> int:
+    """Return how many runs a pack holds.
+
+    Args:
+        recipe: of one of them.
+        runs: the number of runs that could be a pack.
+        execution: device, threads and `together`.
+
+    Raises:
+        RunError: the device does not exist.
+    """
+    if execution.together != "auto":
+        return execution.together
+    if choose_device(execution.device).type == "cpu":
+        return cpu_room(recipe, runs, execution.threads or torch.get_num_threads())
+    return gpu_room(recipe)
 
 
 def cpu_room(recipe: Recipe, runs: int, threads: int) -> int:
@@ -125,7 +141,7 @@ def cpu_room(recipe: Recipe, runs: int, threads: int) -> int:
     macs = TRAINING_PASSES * NetworkSize.of(recipe, ANY_CLASSES).macs * recipe.batch_size
     if macs > STACKING_PAYS_TO_MACS[choose_precision(recipe.precision, torch.device("cpu"))]:
         return 1
-    processes = max(1, (os.cpu_count() or 1) // threads)
+    processes = max(1, available_cores() // threads)
     most = min(MOST_STACKED, MOST_STACKED_IMAGES // recipe.batch_size)
     return max(1, min(most, math.ceil(runs / processes)))
 

@@ -31,6 +31,7 @@ from torch import nn
 from lowres.errors import RunError, UntrustedError, require
 from lowres.networks.make import make_network
 from lowres.recipe import Recipe
+from lowres.text import command
 from lowres.training.run import WEIGHTS_FILE, Run
 from lowres.work.files import sha256_of_file, write_bytes
 from lowres.work.records import decoded, typed
@@ -125,7 +126,7 @@ def load_network(path: Path | str) -> TrainedNetwork:
     except FileNotFoundError:
         raise RunError(
             f"{file} does not exist: weights are written at the end of a run; finish it with: "
-            f"lowres train {file.parent}"
+            f"{command('train', file.parent)}"
         ) from None
     except UntrustedError:
         raise

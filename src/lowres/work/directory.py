@@ -14,7 +14,7 @@ How to use it::
     with work.lock("being searched"):     # one process at a time; others get `busy_error`
         if not work.finished:
             work.finish(do(work.read()))  # `read` validates the plan by `check`
-    return work.result(needed=("best",))
+    return work.result(SearchResult)      # and validates it by this `TypedDict`
 
 `begin` needs no lock: of several processes that begin at once, one writes the plan and the others
 compare theirs with it. A plan that may grow is written anew under the lock. Work that

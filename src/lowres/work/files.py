@@ -170,7 +170,7 @@ def sha256_of_file(path: Path) -> str:
 
 
 @contextmanager
-def held(path: Path, *, shared: bool = False) -> Iterator[bool]:
+def held(path: Path, *, shared: bool = False, wait: bool = False) -> Iterator[bool]:
     """Lock a file or folder, and yield whether it was free.
 
     The lock ends with the block or the process. On a file system without locks, every file is
@@ -179,6 +179,7 @@ def held(path: Path, *, shared: bool = False) -> Iterator[bool]:
     Args:
         path: the file or folder.
         shared: allow other shared locks at the same time.
+        wait: wait until it is free.
     """
     try:
         descriptor = os.open(path, os.O_RDWR)  # NFS locks only what may be written
@@ -186,7 +187,8 @@ def held(path: Path, *, shared: bool = False) -> Iterator[bool]:
         descriptor = os.open(path, os.O_RDONLY)
     free = True
     try:
-        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+        fcntl.flock(descriptor, kind if wait else kind | fcntl.LOCK_NB)
     except BlockingIOError:
         free = False
     except OSError as error:  # NFS and others refuse some locks, or all

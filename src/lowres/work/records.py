@@ -104,7 +104,7 @@ def read_record(file: Path, kind: type[Any], error: type[LowresError]) -> Record
 
 
 def _in_words(error: Exception) -> str:
-    """Return an error of msgspec as a clause: `splits[...] must be int, was str`."""
+    """Return an error of msgspec as a clause: `splits[...] must be a whole number, was text`."""
     text, _, place = str(error).replace("`", "").partition(" - at ")
     where = place.replace("key in ", "a name in ").replace("$.", "").replace("$", "it") or "it"
     if text == "Input data was truncated":

@@ -333,7 +333,7 @@ BOMBS = {
 def test_bombs_take_neither_time_nor_memory(name):
     data, words = BOMBS[name]
     tracemalloc.start()
-    started = time.monotonic()
+    started = time.thread_time()
     if words:
         with pytest.raises(SourceError, match=words):
             load(data)
@@ -341,7 +341,7 @@ def test_bombs_take_neither_time_nor_memory(name):
         assert load(data) is None
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert time.monotonic() - started < 5
+    assert time.thread_time() - started < 5
     assert peak < 30_000_000
 
 
@@ -374,7 +374,7 @@ PLAIN = st.recursive(
 
 
 @pytest.mark.full
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(PLAIN, st.sampled_from(PROTOCOLS))
 def test_any_plain_value_is_read_back(value, protocol):
     assert same(load(pickle.dumps(value, protocol)), value)

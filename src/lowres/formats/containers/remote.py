@@ -69,7 +69,7 @@ class Remote:
         try:
             self._files, self.path = core.url_to_fs(url)
         except ImportError as error:  # s3fs, gcsfs, ... have their own packages
-            raise MissingExtraError(f"{url} cannot be read: {error}") from error
+            raise MissingExtraError(f"{url} cannot be read: {_package(error)}") from error
         except ValueError as error:  # no package reads this scheme
             raise SourceError(f"{url} cannot be read: {error}") from error
         except Exception as error:  # a package of a scheme may connect here, and raise anything
@@ -182,6 +182,16 @@ def _transient() -> tuple[type[BaseException], ...]:
     aiohttp, httpx = sys.modules.get("aiohttp"), sys.modules.get("httpx")
     foreign = (aiohttp and aiohttp.ClientError, httpx and httpx.TransportError)
     return (OSError, EOFError, *filter(None, foreign))
+
+
+def _package(error: ImportError) -> str:
+    """Return which package a scheme needs and how to install it; fsspec names only some of them."""
+    cause = error if isinstance(error, ModuleNotFoundError) else error.__cause__
+    name = cause.name if isinstance(cause, ModuleNotFoundError) else None
+    if name is None:
+        return str(error)
+    package = name.partition(".")[0]
+    return f"it needs {package}, which is not installed; run: pip install {package}"
 
 
 def _reason(error: BaseException) -> str:

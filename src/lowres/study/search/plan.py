@@ -13,12 +13,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, Self, TypedDict, get_args
+from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, get_args
 
 from lowres.errors import RecipeError, RunBusyError, StudyError, VariantError
 from lowres.networks.size import training_macs
 from lowres.recipe import Recipe
-from lowres.store.store import Store
 from lowres.study.axes import MAX_RUNS, changed
 from lowres.study.search.space import (
     Dimension,
@@ -30,6 +29,9 @@ from lowres.study.search.space import (
 )
 from lowres.work.directory import WorkDirectory
 from lowres.work.records import Amount, Count, RecordError, StorePlace, typed
+
+if TYPE_CHECKING:
+    from lowres.store.store import Store
 
 Sampler = Literal["tpe", "gp", "qmc", "random"]
 

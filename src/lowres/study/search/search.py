@@ -37,6 +37,7 @@ from lowres.study.search.plan import (
 )
 from lowres.study.search.result import Configuration, Evaluation, Found, confirmation, summed_up
 from lowres.study.study import Study, why_failed
+from lowres.text import command
 from lowres.training.run import Run, RunState, WarmStart
 from lowres.work.executor import Executor
 from lowres.work.files import named
@@ -213,8 +214,8 @@ class Search:
             reason = next(iter(summary.failed.values()))
             raise StudyError(
                 f"search {self.path}: {len(summary.failed)} of {len(runs)} runs with new seeds "
-                f"failed; the result of the search is kept. To try them again, run: lowres search "
-                f"{self.path} --confirm {len(runs)}. {reason}"
+                f"failed; the result of the search is kept. To try them again, run: "
+                f"{command('search', self.path, '--confirm', len(runs))}. {reason}"
             )
 
     def result(self) -> dict[str, Any]:
