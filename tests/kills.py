@@ -72,6 +72,7 @@ def main(source: Path, folder: Path, stores: int) -> None:
     skip = Working(on_error="skip")
     builder.build(source, folder / "expected", OPTIONS, working=skip)  # and all is loaded
     count_decoded(store)
+    rendering.CHUNK_ROWS = 1
     for _ in range(stores):
         shutil.rmtree(store, ignore_errors=True)
         decoded, lost = store.with_name(DECODED), 0

@@ -29,7 +29,7 @@ import lowres
 from images import contents, draw_source
 from lowres.errors import StudyError
 from lowres.recipe import Recipe
-from lowres.store import build as builder, staging
+from lowres.store import build as builder, render as rendering, staging
 from lowres.store.export import export
 from lowres.store.options import BuildOptions
 from lowres.work import files
@@ -209,7 +209,7 @@ class Subject:
 
 class Build(Subject):
     def prepare(self):
-        staging.SYNC_S = 0.05
+        staging.SYNC_S, rendering.CHUNK_ROWS = 0.05, 1
         done(lambda: self.work(self.folder / "warm"))  # compiles the resampler
 
     def work(self, disk):

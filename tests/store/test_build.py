@@ -70,7 +70,7 @@ def test_statistics_are_those_of_the_pixels(store):
 
 
 def test_any_number_of_workers_gives_the_same_bytes(tmp_path, monkeypatch):
-    monkeypatch.setattr(staging, "CHUNK_ROWS", 3)
+    monkeypatch.setattr(rendering, "CHUNK_ROWS", 3)
     source = draw_source(tmp_path / "animals", train=9)
     for workers in (1, 3, 8):
         builder.build(
@@ -128,8 +128,9 @@ def test_skip_records_and_keeps_the_rest(tmp_path, store):
 
 
 @pytest.fixture
-def stopped(tmp_path, source):
+def stopped(tmp_path, source, monkeypatch):
     """A source, and a store of it whose build stopped at an image of val, which is whole again."""
+    monkeypatch.setattr(rendering, "CHUNK_ROWS", 1)
     animals = Path(shutil.copytree(source, tmp_path / "animals"))
     broken = animals / "val" / "dog" / "02.jpg"
     whole = broken.read_bytes()

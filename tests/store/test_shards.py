@@ -56,7 +56,7 @@ def run(capsys: pytest.CaptureFixture, *arguments: object) -> tuple[int, str, st
 @pytest.mark.parametrize("order", ["123", "312"])
 def test_in_any_order_with_any_numbers_of_workers(source, store_path, tmp_path, monkeypatch, order):
     """Shards share the work out alike, though each cuts its part for its own workers."""
-    monkeypatch.setattr(staging, "CHUNKS_PER_WORKER", 4)
+    monkeypatch.setattr(staging, "BLOCKS_PER_SHARD", 4)
     store = tmp_path / "store"
     left = [
         build_shard(source, store, f"{n}/3", working=Working(workers=int(n) ** 2)) for n in order

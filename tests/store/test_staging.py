@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ import kills
 from hooks import hooked
 from images import contents, draw_source
 from lowres.errors import SourceError, StoreError
-from lowres.store import build as builder, journal, manifest, staging
+from lowres.store import build as builder, journal, manifest, render as rendering, staging
 from lowres.store.options import BuildOptions, Working
 from lowres.store.rows import RowFile
 
@@ -121,8 +122,9 @@ def test_images_with_odd_names_that_came_or_went_are_named(tmp_path):
 
 
 @pytest.fixture
-def half(tmp_path):
+def half(tmp_path, monkeypatch):
     """A source, and a store that was stopped at one of its last images; all of them are whole."""
+    monkeypatch.setattr(rendering, "CHUNK_ROWS", 1)
     source = draw_source(tmp_path / "animals")
     last = source / "val" / "dog" / "02.jpg"
     whole = last.read_bytes()
@@ -184,3 +186,28 @@ def test_a_finished_store_that_is_damaged_is_refused(tmp_path, source, name, how
     words = rf"is finished, but damaged: .*{name}.*remove the folder .*run the same command"
     with pytest.raises(StoreError, match=words):
         builder.build(source, store, kills.OPTIONS)
+
+
+def test_chunks_take_a_quarter_of_a_second_and_leave_no_worker_alone(tmp_path):
+    source = draw_source(tmp_path / "animals")
+    for number in range(800):
+        (source / "train" / "bee" / f"more-{number}.jpg").write_bytes(b"any image")
+    prepared = builder.prepare(source, tmp_path / "store", kills.OPTIONS)
+    (tmp_path / "store").mkdir()
+    with closing(staging.Staging(tmp_path / "store", prepared)) as begun:
+        rows = rendering.Rendering(begun)
+
+        def lengths(workers, image_s):
+            rows.image_s = image_s
+            chunks = list(rows.chunks(workers))
+            taken = [(c.split, row) for c in chunks for row in range(c.start, c.stop)]
+            assert taken == [(s, row) for s, count in begun.rows.items() for row in range(count)]
+            return list(map(len, chunks))
+
+        images = prepared.images
+        fast = lengths(2, 1e-3)
+        assert fast[0] == 64
+        assert fast[-8:] == [1] * 8
+        assert len(fast) < images / 15
+        assert set(lengths(1, 0.05)) == {5, 4, 3, 2, 1}
+        assert lengths(2, 1.0) == [1] * images

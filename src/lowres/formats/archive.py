@@ -279,9 +279,10 @@ def is_zip(path: Path) -> bool:
 def unpack_first(path: Path) -> str | None:
     """Return what to do with a packed archive, or a folder of those; None for all else."""
     if path.is_dir():
-        files = sorted(child for child in path.iterdir() if not is_system(child.name))
-        packed = [child for child in files if _is_packed(child)]
-        if not packed or any(child.is_dir() for child in files):
+        names = sorted(name for name in os.listdir(path) if not is_system(name))  # noqa: PTH208
+        packed = [path / name for name in names if name.lower().endswith(PACKED)]
+        packed = [child for child in packed if _is_packed(child)]
+        if not packed or any((path / name).is_dir() for name in names):
             return None
         return (
             f"{path} holds packed archives, {packed[0].name} first, which lowres cannot read in "

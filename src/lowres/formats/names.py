@@ -9,6 +9,7 @@ import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence, Set as AbstractSet
+from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -99,6 +100,7 @@ _COUNT = re.compile(r"-of-\d+(?:-[0-9a-f]+)?")
 _WNID = re.compile(r"(?<![a-z0-9])n\d{8}(?!\d)", re.ASCII)
 
 
+@lru_cache(1 << 14)  # each format asks for each folder
 def split_word(name: str) -> str | None:
     """Return the word of a name that means a split, such as `train` in `seg_train2017`.
 

@@ -184,9 +184,8 @@ def folder_has_tables(folder: Path) -> bool:
     if _has_tables(folder):
         return True
     with os.scandir(folder) as children:
-        folders = [Path(child) for child in islice(children, MOST_NAMES) if child.is_dir()]
-    if len(folders) > MOST_FOLDERS:
-        folders = [folder / "data"]
+        names = [child.name for child in islice(children, MOST_NAMES) if child.is_dir()]
+    folders = [folder / name for name in (names if len(names) <= MOST_FOLDERS else ["data"])]
     return any(
         _has_tables(child) or any(map(_has_tables, _split_folders(child))) for child in folders
     )

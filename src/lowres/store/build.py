@@ -254,21 +254,21 @@ def _tried_again(built: Built, working: Working) -> bool:
 def _build_rows(staging: Staging, working: Working, track: Track) -> None:
     """Build every chunk that is not built yet, in threads."""
     threads = 1 if staging.prepared.source.in_order else working.threads
-    todo = staging.todo(threads)
-    left = sum(map(len, todo))
+    left = sum(map(len, staging.todo()))
     done = sum(len(built.chunk) for built in staging.built)
     rendering = Rendering(staging, skip=working.on_error == "skip")
     try:
         with track("build", left + done, done=done) as display:
             if staging.killed:
                 display.say(f"{staging.killed}. {IF_MEMORY}")
-            if todo:
+            if left:
                 note = "compiling the resampler, once: a few seconds"
                 with before_compiling(partial(display.say, note)):
                     rendering.warm_up()
                 display.restart()
             with staging.syncing():
-                for chunk, _ in in_threads(rendering.build, todo, threads, rendering.stopping):
+                chunks = rendering.chunks(threads)
+                for chunk, _ in in_threads(rendering.build, chunks, threads, rendering.stopping):
                     display.advance(len(chunk))
     finally:
         staging.end_journal()
@@ -285,7 +285,7 @@ def _finish_shards(store: Path, prepared: Prepared, working: Working, track: Tra
                     f"{skipped:,} images of {store} were skipped by shards with --on-error skip: "
                     "add it to --finish, too, or run the shards again without it"
                 )
-            if left := sum(map(len, staging.todo(1))):
+            if left := sum(map(len, staging.todo())):
                 killed = staging.killed and f" ({staging.killed})"
                 raise StoreError(
                     f"{store} is not built yet: {left:,} of {prepared.images:,} images are "

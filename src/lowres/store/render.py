@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import threading
+import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,17 @@ OF_THE_IMAGE = (ImageError, FileNotFoundError, PermissionError, IsADirectoryErro
 """Errors that may be skipped. Others (a failing disk, too many open files) may be temporary, so
 they stop the build."""
 
+CHUNK_ROWS, CHUNK_S = 64, 0.25
+"""The most rows that are built together, and about how long that takes. A build that is killed
+loses as much for each worker."""
+
+FIRST_IMAGE_S = 0.05
+"""Seconds an image, until the first are built."""
+
+CHUNKS_LEFT = 4
+"""A chunk is at most this part of what is left for each worker, so that no worker has much left
+when the others are done."""
+
 STAMP_DIGITS = 8
 """Digits of the hash of an entry's stamp in the journal."""
 
@@ -36,6 +48,7 @@ class Rendering:
         staging: where the rows are written.
         skip: record entries that cannot be decoded, instead of raising.
         stopping: `build` returns early once it is set.
+        image_s: seconds that an image takes in one thread, as far as known.
     """
 
     def __init__(self, staging: Staging, *, skip: bool = False) -> None:
@@ -44,6 +57,7 @@ class Rendering:
         self.sizes = sorted({variant.size for variant in self.variants})
         self._row_bytes = np.array([3 * v.size**2 for v in self.variants], np.int64)
         self.stopping = threading.Event()
+        self.image_s = FIRST_IMAGE_S
         # Looked up once: a look-up by variants takes as long as a small image.
         self._resampler = resampler(self.variants)
 
@@ -53,6 +67,19 @@ class Rendering:
             warm_up()
         add_levels(np.zeros(3, np.uint8), np.zeros(6, np.int64))
 
+    def chunks(self, workers: int) -> Iterator[Chunk]:
+        """Yield chunks of the rows that are not built, each cut when a worker takes it."""
+        todo = self.staging.todo()
+        left = sum(map(len, todo))
+        for rows in todo:
+            start = rows.start
+            while start < rows.stop:
+                share, timely = left // (CHUNKS_LEFT * workers), int(CHUNK_S / self.image_s)
+                stop = min(rows.stop, start + max(1, min(CHUNK_ROWS, share, timely)))
+                yield Chunk(rows.split, start, stop)
+                left -= stop - start
+                start = stop
+
     def build(self, chunk: Chunk) -> None:
         """Make the rows of a chunk and keep them.
 
@@ -60,15 +87,20 @@ class Rendering:
             SourceError: an entry cannot be read or decoded, and is not skipped.
             OSError: the rows cannot be written.
         """
-        entries = self.staging.entries(chunk)
+        began = time.perf_counter()
         if isinstance(self.source, StoreSource):
-            now = stamps_of(self.source, entries)
-            self.staging.keep(chunk, now, {}, {}, self.source.copies(entries))
-            return
+            entries = self.staging.entries(chunk)
+            stamps = stamps_of(self.source, entries)
+            self.staging.keep(chunk, stamps, {}, {}, self.source.copies(entries))
+        else:
+            self._decode_and_resample(chunk)
+        self.image_s = (time.perf_counter() - began) / len(chunk)
+
+    def _decode_and_resample(self, chunk: Chunk) -> None:
         pixels, places = self.space(len(chunk))
         stamps, skipped, findings = list[str](), dict[int, str](), Counter[str]()
         note, first = self.staging.being_read.note, self.staging.number(chunk)
-        for row, entry in enumerate(entries):
+        for row, entry in enumerate(self.staging.entries(chunk)):
             if self.stopping.is_set():
                 return
             note(first + row)

@@ -182,12 +182,15 @@ def _round(
         store.mkdir(parents=True)
     with closing(Staging(folder / "one", prepared)) as staging:
         rendering = Rendering(staging)
-        for chunk in staging.todo(1):
+        rendering.image_s = seconds["floor"] / len(read)
+        for chunk in rendering.chunks(1):
             _build_chunk(rendering, chunk, seconds)
     with closing(Staging(folder / "all", prepared)) as staging:
-        rendering, chunks = Rendering(staging), staging.todo(workers)
+        rendering = Rendering(staging)
         began = time.perf_counter()
-        for _ in in_threads(rendering.build, chunks, workers, rendering.stopping):
+        for _ in in_threads(
+            rendering.build, rendering.chunks(workers), workers, rendering.stopping
+        ):
             pass
         seconds["parallel"] = time.perf_counter() - began
     return seconds

@@ -70,15 +70,14 @@ IF_MEMORY = (
 SHOWN = 3
 """Images named in a message."""
 
-CHUNK_ROWS = 64
-"""The most rows that are built together."""
+BLOCK_ROWS = 64
+"""The most adjacent rows of one shard."""
+
+BLOCKS_PER_SHARD = 100
+"""The fewest blocks of a shard, so that all shards have about as much work."""
 
 SYNC_S = 3.0
 """Seconds from one sync of the rows to the next: about what a power cut may cost."""
-
-CHUNKS_PER_WORKER = 100
-"""The fewest chunks for each worker. A build that is killed then loses at most 1 % of its work,
-and no worker has much left when the others are done."""
 
 
 class Shard(NamedTuple):
@@ -282,12 +281,12 @@ class Staging:
             strike(file, gone)
         self.built = [built for built in self.built if built.chunk not in gone]
 
-    def todo(self, workers: int) -> list[Chunk]:
-        """List the chunks that `workers` are to build, in row order; for a shard, of its part."""
-        # The borders at multiples of `whole` do not depend on the workers: all shards cut alike.
+    def todo(self) -> list[Chunk]:
+        """List the rows that are not built, in order; for a shard, those of its part."""
+        images = sum(self.rows.values())
         number, of = self.shard or (1, 1)
-        most = sum(self.rows.values()) // (CHUNKS_PER_WORKER * of)
-        whole, rows = (min(max(m, 1), CHUNK_ROWS) for m in (most, most // workers))
+        # Shards take turns at blocks, which all of them cut alike.
+        block = min(max(images // (BLOCKS_PER_SHARD * of), 1), BLOCK_ROWS) if self.shard else images
         chunks = []
         for split, count in self.rows.items():
             built = [b.chunk for b in self.built if b.chunk.split == split]
@@ -295,10 +294,8 @@ class Staging:
             starts = [*(chunk.start for chunk in built), count]
             for start, stop in zip(ends, starts, strict=True):
                 while start < stop:
-                    border = start // whole * whole
-                    end = border + ((start - border) // rows + 1) * rows
-                    end = min(stop, end, border + whole)
-                    if start // whole % of == number - 1:
+                    end = min(stop, (start // block + 1) * block)
+                    if start // block % of == number - 1:
                         chunks.append(Chunk(split, start, end))
                     start = end
         return chunks

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import operator
 import os
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 GATHER_SHARE, GATHER_S = 0.01, 0.05
@@ -25,7 +26,7 @@ def available_cores() -> int:
 
 def in_threads(
     work: Callable[[Item], Result],
-    items: Sequence[Item],
+    items: Iterable[Item],
     workers: int,
     stopping: threading.Event,
 ) -> Iterator[tuple[Item, Result]]:
@@ -52,7 +53,8 @@ def in_threads(
         finally:
             done.put(None)
 
-    threads = [threading.Thread(target=run, daemon=True) for _ in range(min(workers, len(items)))]
+    most = min(workers, operator.length_hint(items, workers))
+    threads = [threading.Thread(target=run, daemon=True) for _ in range(most)]
     try:
         for thread in threads:
             thread.start()

@@ -31,8 +31,8 @@ def is_sharded(folder: Path) -> bool:
     """Return whether a folder holds shards, at its top or in folders named like splits."""
     with os.scandir(folder) as children:
         is_folder = {c.name: c.is_dir() for c in children if not is_system(c.name)}
-    folders = [folder / name for name, found in is_folder.items() if found]
-    splits = (below for below in folders if _may_hold_shards(below))
+    folders = [name for name, found in is_folder.items() if found]
+    splits = (folder / name for name in folders if _may_hold_shards(name))
     if any(any(map(_is_shard, split.iterdir())) for split in splits):
         return True
     # A tar beside class folders is a copy of them.
@@ -117,5 +117,5 @@ def _names(shard: Path, root: Path) -> list[str]:
     return [folder.name, shard.stem] if split_of(folder.name) else [folder.name]
 
 
-def _may_hold_shards(folder: Path) -> bool:
-    return folder.name.lower() == DATA or split_of(folder.name) is not None
+def _may_hold_shards(name: str) -> bool:
+    return name.lower() == DATA or split_of(name) is not None
