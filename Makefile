@@ -34,7 +34,8 @@ CONSUMERS ?= .venv-consumers
 CONSUMER_TESTS := tests/study/test_benchmark.py tests/study/test_runs.py tests/training/test_trackers.py \
   tests/loading/test_torch_dataset.py tests/networks/test_models.py tests/networks/test_trust.py \
   tests/training/test_optimizers.py tests/formats/test_parquet.py tests/formats/test_webdataset.py \
-  tests/formats/test_edm.py tests/formats/test_url.py tests/store/test_publish.py tests/cli/test_publish.py
+  tests/formats/test_edm.py tests/formats/test_url.py tests/store/test_publish.py tests/cli/test_publish.py \
+  tests/comparing/test_fid.py
 # Without ray and timm: the oldest ones that work are named in pyproject.toml.
 LOWEST_EXTRAS := train,report,study,parquet,tensorboard,demo
 

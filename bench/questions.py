@@ -163,6 +163,7 @@ def main() -> None:
         writer = csv.DictWriter(file, [*rows[0], "hardware"])
         writer.writeheader()
         writer.writerows(row | {"hardware": hardware} for row in rows)
+    print(f"{out}: {len(rows)} runs")
 
 
 def made_store(source: Path, work: Path, options: BuildOptions, every: Mapping[str, int]) -> Path:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from lowres.statistics.anytime_front import anytime_front
+from lowres.statistics.optimum import optimum
 from lowres.statistics.paired import compare_values
 from lowres.statistics.time_to_error import first_at_most, pooled_spread, time_to_error
 from lowres.study.judging import judge_table
@@ -71,13 +72,22 @@ def test_the_filters():
     assert f"Mean top-1 error, %: {listed}" in page()
 
 
-def test_the_proxies():
+@pytest.mark.parametrize(("name", "images"), [("clothing-10", 713), ("cifar-10", 2000)])
+def test_the_table_of_proxies(name, images):
     columns = Columns(axes=("lr", "weight_decay"), sides=("side",))
-    table = read_results(TABLES / "clothing-10-proxies.csv", columns)
-    for proxy, loss in (("size", "2.0"), ("width", "1.9"), ("epochs", "1.9"), ("images", "5.1")):
-        verdict = judge_table(table, f"side={proxy}", "side=target", images=713).sentence()
-        assert f"costs at most {loss} points" in verdict
-        assert re.search(rf"\| {proxy}: [^|]*\|[^|]*\|[^|]*\|[^|]*\| {loss} \|", page())
+    table = read_results(TABLES / f"{name}-proxies.csv", columns)
+    costs = {row.decisions["side"]: row.cost for row in table.rows}
+    for proxy in ("size", "width", "epochs", "images"):
+        found = judge_table(table, f"side={proxy}", "side=target", images=images)
+        first = found.verdict.shortlists[0]
+        pairs, alike = found.verdict.pairs
+        choice = f"{found.choice['lr']:g}, {found.choice['weight_decay']:g}"
+        row = (
+            f"| {name} | {proxy} | {costs[proxy] / costs['target']:.2f} | {choice} | "
+            f"{points(first.observed)} | {points(first.expected)} | {points(first.most)} | "
+            f"{found.verdict.p_bearable:.2f} | {alike} of {pairs} |"
+        )
+        assert row in page()
 
 
 def test_the_front_along_trainings():
@@ -156,3 +166,28 @@ def test_rates_beyond_the_grid_of_tiny_imagenet():
     }
     cells = " | ".join(points(np.mean(list(runs.values()))) for runs in errors.values())
     assert f"| 16 px, width 1 | {cells} |" in page()
+
+
+def test_the_law_of_the_learning_rate():
+    columns = Columns(axes=("width", "lr"), sides=("size",))
+    judged = judge_table(
+        read_results(TABLES / "cifar-10-law.csv", columns), "size=8", "size=32", images=2000
+    )
+    assert judged.law is not None
+    assert judged.law.sentence().partition("; at ")[0] in page()
+    assert judged.sentence() in page()
+    (of_rate,) = (each for each in judged.verdict.fields if each.field == "lr")
+    assert of_rate.sentence().partition("; best")[0] in page()
+    curves = defaultdict(dict)
+    for (size, width, rate), runs in errors_of("cifar-10-law.csv", "size", "width", "lr").items():
+        curves[size, width][float(rate)] = list(runs.values())
+    for (size, width), curve in curves.items():
+        most = max(map(len, curve.values()))
+        table = [runs + [np.nan] * (most - len(runs)) for _, runs in sorted(curve.items())]
+        found = optimum(sorted(curve), table)
+        best = f"{found.lr:.2g}"
+        if found.interval:
+            best += f" [{found.interval.low:.2g}, {found.interval.high:.2g}]"
+        means = " | ".join(points(np.mean(curve[rate])) for rate in sorted(curve))
+        row = f"| {float(size):g} px, width {float(width):g} | {means} | {best} |"
+        assert row in page()

@@ -28,6 +28,7 @@ from lowres.study.study import Study
 from lowres.training.run import Run
 from lowres.work.executor import Result
 from made_runs import MadeUp
+from waiting import DEADLINE_S
 
 EVENTS = {"open", "os.listdir", "os.scandir", "os.mkdir", "os.rename", "os.remove"}
 LEFT = ("*.tmp", "*.lowres-partial")
@@ -204,7 +205,7 @@ def fault(place: Path, name: str, remover: Remover, at: int) -> tuple[str, str, 
         left = [str(p) for pattern in LEFT for p in Path().rglob(pattern)]
     if left:
         return f"it leaves {left}", text, count
-    if time.monotonic() - began > 60:
+    if time.monotonic() - began > DEADLINE_S:
         return "it hangs", text, count
     if "Traceback" in text:
         return "a traceback", text, count

@@ -183,6 +183,20 @@ def test_a_command_that_is_not_understood_names_its_help(call):
 
 
 @pytest.mark.parametrize(
+    ("arguments", "words", "help_command"),
+    [
+        (["biuld", "images", "store"], "verb biuld; did you mean build?", "lowres --help"),
+        (["xyz"], "verb xyz", "lowres --help"),
+        (["--hepl"], "flag --hepl; did you mean --help?", "lowres --help"),
+        (["bench", "biuld"], "verb biuld; did you mean build?", "lowres bench --help"),
+    ],
+)
+def test_a_misspelt_verb_names_the_nearest(call, arguments, words, help_command):
+    said = f"lowres: there is no {words}\nfor help, run: {help_command}\n"
+    assert call(*arguments) == (2, "", said)
+
+
+@pytest.mark.parametrize(
     "arguments",
     [
         ["build", "images", "s3://bucket/store"],

@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-import time
 from contextlib import contextmanager
 from types import SimpleNamespace
 
@@ -12,6 +11,7 @@ import pytest
 import torch
 
 from lowres.loading.transfer import AHEAD, Copies, placed, streamed
+from waiting import DEADLINE_S, wait_until
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
 IMAGES = np.arange(10 * 8 * 8 * 3, dtype=np.uint8).reshape(10, 8, 8, 3)
@@ -71,7 +71,7 @@ def test_two_processes_do_not_count_the_same_free_memory(tmp_path, monkeypatch):
         subprocess.Popen([sys.executable, "-c", TWO, card, *names], stdout=subprocess.PIPE)
         for names in ((first, second), (second, first))
     ]
-    said = [process.communicate(timeout=60)[0].decode().strip() for process in processes]
+    said = [process.communicate(timeout=DEADLINE_S)[0].decode().strip() for process in processes]
     assert sorted(said) == ["False", "True"]
     assert json.loads(card.read_text()) == 500
 
@@ -147,8 +147,7 @@ def test_batches_are_sent_ahead_of_their_use():
     batches = streamed(IMAGES, rows, bounds, Counted(CPU))
     for number, batch in enumerate(batches):
         assert np.array_equal(batch, IMAGES[[9 - number]])
-        deadline = time.monotonic() + 10
-        while len(sent) < min(10, number + AHEAD) and time.monotonic() < deadline:
-            time.sleep(0.001)
-        assert min(10, number + AHEAD) <= len(sent) <= number + 1 + AHEAD
+        wanted = min(10, number + AHEAD)
+        wait_until(lambda wanted=wanted: len(sent) >= wanted)
+        assert len(sent) <= number + 1 + AHEAD
     assert len(sent) == 10

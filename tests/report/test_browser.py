@@ -105,7 +105,7 @@ def test_runs_are_filtered_by_words_and_status(page):
 def test_a_series_is_hidden_by_keyboard_in_all_charts_of_its_section(page):
     section = page.locator("#cost")
     shown = section.locator('g[data-series="8-box"]:visible')
-    assert shown.count() == 2
+    assert shown.count() == 3
     button = section.locator('button[data-series="8-box"]')
     button.focus()
     page.keyboard.press("Space")
@@ -113,7 +113,7 @@ def test_a_series_is_hidden_by_keyboard_in_all_charts_of_its_section(page):
     assert button.get_attribute("aria-pressed") == "false"
     assert page.locator('#learning-rate g[data-series="8-box"]:visible').count() == 1
     page.keyboard.press("Space")
-    assert shown.count() == 2
+    assert shown.count() == 3
 
 
 def test_values_are_shown_by_pointer_and_by_keyboard(page):
@@ -137,7 +137,7 @@ def test_cost_is_shown_in_seconds_or_operations(page):
     assert "seconds" in titles.first.text_content()
     page.get_by_label("operations (FLOP)").check()
     assert "TFLOP" in titles.first.text_content()
-    assert page.locator("#cost figure:visible").count() == 2
+    assert page.locator("#cost figure:visible").count() == 3
 
 
 def test_the_files_inside_can_be_saved(page, tmp_path):

@@ -198,6 +198,18 @@ def test_configurations_of_one_side_alone_are_counted_in_a_note(table, tmp_path)
     assert "3 have runs of size=16 only and 0 of size=64 only, which are left out" in found.notes[0]
 
 
+def test_a_proxy_that_does_not_choose_is_named_in_a_note(table, tmp_path):
+    path = tmp_path / "same.csv"
+    names, lines = lines_of(table)
+    place = names.index("error")
+    rows = [[*line[:place], "0.9", *line[place + 1 :]] for line in lines]
+    path.write_text("\n".join(",".join(row) for row in (names, *rows)) + "\n")
+    found = judge_table(read_results(path), *SIDES)
+    assert found.notes == (
+        "all runs of size=16 have the same error, so its choice is an arbitrary one",
+    )
+
+
 def test_with_few_configurations_no_further_run_promises_an_answer(tmp_path):
     path = tmp_path / "few.csv"
     lines = write(tmp_path / "whole.csv").read_text().splitlines()

@@ -44,6 +44,7 @@ def torchrun(*arguments):
 AVERAGES = ("inverse-deviation", "variance")
 PAIR = """
 import sys
+import time
 import warnings
 from pathlib import Path
 from lowres.training.distributed import joined

@@ -128,6 +128,52 @@ def test_weights_and_biases_gets_each_run_by_its_name(store, tmp_path, monkeypat
         ]  # fmt: skip
 
 
+def leveldb_records(data):
+    """Yield the records of a log of LevelDB, which wandb writes behind 7 bytes of its own."""
+    place, whole = 7, b""
+    while place + 7 <= len(data):
+        if (left := 32768 - place % 32768) < 7:  # no header fits into the rest of a block
+            place += left
+            continue
+        length, kind = int.from_bytes(data[place + 4 : place + 6], "little"), data[place + 6]
+        whole += data[place + 7 : place + 7 + length]
+        place += 7 + length
+        if kind in (1, 4):  # whole, or the last part
+            yield whole
+            whole = b""
+
+
+@pytest.mark.full
+@pytest.mark.filterwarnings("ignore")  # of wandb and of what it imports
+def test_the_real_weights_and_biases_keeps_curve_and_result(store, tmp_path, monkeypatch):
+    """Offline: it writes what it would send."""
+    wandb = pytest.importorskip("wandb")
+    records = pytest.importorskip("wandb.proto.wandb_internal_pb2")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_DIR", str(tmp_path))
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    ways = execution("lowres.training.trackers:wandb")
+    result = lowres.train(store, TINY, tmp_path / "run", execution=ways)
+    wandb.teardown()  # its process writes the file, and has then ended
+    (written,) = tmp_path.rglob("run-*.wandb")
+    curve, names, summary = [], set(), {}
+    for data in leveldb_records(written.read_bytes()):
+        record = records.Record()
+        record.ParseFromString(data)
+        if record.HasField("run"):
+            names.add(record.run.display_name)
+        if record.HasField("history"):
+            curve.append({i.key or i.nested_key[0]: i.value_json for i in record.history.item})
+        for item in record.summary.update:
+            summary[item.key or item.nested_key[0]] = item.value_json
+    lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    expected = [json.loads(line)["top1_error"] for line in lines]
+    assert names == {"run"}
+    assert [json.loads(point["top1_error"]) for point in curve] == expected
+    assert json.loads(summary["top1_error"]) == result["top1_error"]
+    assert json.loads(summary["status"]) == "trained"
+
+
 @pytest.mark.full
 @pytest.mark.filterwarnings("ignore")  # of mlflow and of what it imports
 def test_mlflow_keeps_a_run_that_was_interrupted_in_one_piece(store, tmp_path, monkeypatch):

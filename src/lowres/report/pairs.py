@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from itertools import combinations
 from typing import Literal
@@ -172,8 +172,6 @@ def _judged(
         bearable=bearable,
         image_covariance=covariance([target[key] for key in common]),
     )
-    if kind == "width":  # nothing draws from them again: 1.4 MB a pair
-        verdict = replace(verdict, draws=None)
     in_words = tuple(key or ONLY for key in common)
     saving = _saving(proxy, target, common, verdict)
     round_s = 2 * mean([row.seconds for row in sides[1]])

@@ -22,9 +22,10 @@ from lowres.statistics.error_tables import (
 
 special = require("scipy.special", "study")
 
-REACH = 2
-"""Learning rates on either side of the best one in a fit. With one on either side the lean of the
-curve is not visible; farther away no curve is a parabola."""
+REACH, REACH_DECADES = 2, 0.76
+"""A fit sees this number of learning rates on either side of the best one, and all within this
+number of decades, a factor of 5.7. With one on either side the lean of the curve is not visible;
+farther away no curve is a parabola. Two steps of a finer grid show too little of its curvature."""
 
 LEAN = 0.6
 """How much a curve may lean, in curvatures a decade: the standard deviation of the cubic
@@ -32,9 +33,10 @@ coefficient over the quadratic one. Curves rise faster where training becomes un
 unknown amount; with 0, intervals of leaning curves contain their optima in few studies."""
 
 MISFIT = 0.4
-"""How far a fit may miss the optimum of a curve that is no cubic, in spacings of the grid. More
-seeds do not help. With 1/3, 88 % of intervals contain the optimum of a saturating dip whose right
-side is 0.64 as wide as the left, with five learning rates."""
+"""How far a fit may miss the optimum of a curve that is no cubic, in spacings of the grid, or in
+halves of the reach of the fit if these are larger. More seeds do not help. With 1/3, 88 % of
+intervals contain the optimum of a saturating dip whose right side is 0.64 as wide as the left, with
+five learning rates."""
 
 LEAST_VARIANCE = 1e-10
 """Of a run's error, so that errors without noise have a weight: (half an image of 50,000)^2."""
@@ -93,12 +95,12 @@ def optimum(learning_rates: ArrayLike, errors: ArrayLike) -> Optimum:
     """Fit the optimum of error over log10 learning rate.
 
     The estimate is of the learning rate with the least true error (mean over all seeds). A parabola
-    that may lean is fitted to the best learning rate and up to two neighbours on either side: a
-    cubic whose last coefficient is normal around 0, `LEAN` times the curvature. The interval
-    contains all learning rates whose slope does not differ from 0 significantly (Fieller), with t
-    for the noise pooled over all learning rates that trained; with one seed, for the residuals of a
-    parabola. Its ends then move away in quadrature by `MISFIT` spacings of the grid, because no
-    curve is a cubic.
+    that may lean is fitted to the best learning rate, two neighbours on either side, and all within
+    a factor of 5.7: a cubic whose last coefficient is normal around 0, `LEAN` times the curvature.
+    The interval contains all learning rates whose slope does not differ from 0 significantly
+    (Fieller), with t for the noise pooled over all learning rates that trained; with one seed, for
+    the residuals of a parabola. Its ends then move away in quadrature by `MISFIT` spacings of the
+    grid or halves of the fit's reach, because no curve is a cubic.
 
     Args:
         learning_rates: `(L,)`, above 0, rising.
@@ -114,7 +116,9 @@ def optimum(learning_rates: ArrayLike, errors: ArrayLike) -> Optimum:
         end = "smallest" if best == 0 else "largest"
         reason = f"the best learning rate is the {end} that trained; the optimum may lie beyond it"
         return Optimum(None, None, best_lr, True, reason)
-    window = slice(max(0, best - REACH), best + REACH + 1)
+    distance = np.abs(np.log10(rates / best_lr))
+    close = np.abs(np.arange(len(rates)) - best) <= REACH
+    window = close | (distance <= REACH_DECADES)
     x = np.log10(rates[window])
     centre = float(x.mean())  # without it the powers of x are collinear
     near = _Curve(x - centre, mean_errors(table[window]), counts_of(table[window]), centre)
@@ -135,7 +139,9 @@ def optimum(learning_rates: ArrayLike, errors: ArrayLike) -> Optimum:
     if found is None:
         reason = "noise hides the curvature: the optimum may lie anywhere"
         return Optimum(lr, None, best_lr, False, reason)
-    misfit = MISFIT * float(np.diff(np.log10(rates[best - 1 : best + 2])).max())
+    spacing = float(distance[[best - 1, best + 1]].max())
+    reach = float(distance[window & ~close].max(initial=0.0))  # beyond two steps
+    misfit = MISFIT * max(spacing, reach / REACH)
     low, high = (math.hypot(end - vertex, misfit) for end in found)
     return Optimum(lr, Interval(lr / 10**low, lr * 10**high), best_lr, False)
 

@@ -83,6 +83,7 @@ class Verdict:
         orders: for each field in words with 3 to 12 values whether the proxy's order of them holds.
         reason: why there is no posterior; empty where there is one.
         most_new: as `most` of the proxy's best, on new validation images; None if not known.
+        few: whether so few configurations trained that no further run makes the answer sure.
         draws: of the target's true errors; None where `reason` says why. Records omit them.
     """
 
@@ -105,17 +106,13 @@ class Verdict:
     orders: tuple[ValueOrder, ...]
     reason: str
     most_new: float | None = None
+    few: bool = False
     draws: Posterior | None = field(default=None, repr=False, compare=False)
 
     @property
     def sure(self) -> bool:
         """Whether the answer is one of the two sure ones."""
         return self.answer in ("stands in", "does not stand in")
-
-    @property
-    def few(self) -> bool:
-        """Whether so few configurations trained that no further run makes the answer sure."""
-        return self.draws is None or len(self.draws.places) < FEW
 
     def sentence(self, choice: str, rival: str = "") -> str:
         """Return the answer in words.
@@ -263,6 +260,7 @@ def judge(
         orders=value_orders(axes, order, y, found, bearable) if found else (),
         reason=reason,
         most_new=_most_new(order[:1], found, image_covariance) if regrets is not None else None,
+        few=found is None or len(found.places) < FEW,
         draws=found,
     )
 

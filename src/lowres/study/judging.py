@@ -90,6 +90,9 @@ def judge_table(
             f"only and {lost[1]} of {target} only, which are left out"
         )
     errors = [_array([one[key] for key in common], lambda row: row.error) for one in cells]
+    of_choice = errors[0][np.isfinite(errors[0])]
+    if len(common) > 1 and of_choice.size > 1 and np.ptp(of_choice) == 0:
+        notes.append(f"all runs of {proxy} have the same error, so its choice is an arbitrary one")
     finite = errors[1][np.isfinite(errors[1])]
     least = float(finite.min()) if finite.size else 0.0
     axes = {name: [key[place] for key in common] for place, name in enumerate(names)}
