@@ -7,7 +7,7 @@ from torch import nn
 
 from lowres.networks.norms import InverseDeviationNorm
 from lowres.networks.shape import Shape
-from lowres.networks.wrn import Block, Details, WideResNet
+from lowres.networks.wrn import Block, Details, Projection, WideResNet
 from lowres.recipe import Recipe, named_recipe
 
 # Trainable parameters as the authors' script prints them, for 1,000 classes; those of WRN-28-2,
@@ -142,6 +142,24 @@ def test_a_block_equals_the_same_in_numpy(first, projection_of):
         after = as_numpy(block)
         np.testing.assert_allclose(after["norm1.running_mean"], 0.1 * mean, rtol=1e-5)
         np.testing.assert_allclose(after["norm1.running_inverse"], 0.9 + 0.1 * inverse, rtol=1e-5)
+
+
+@pytest.mark.parametrize("channels", [4, 8, 15, 16])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_gradients_of_a_narrow_projection(channels, dtype):
+    """Of 64 x 64 images in channels-last memory: oneDNN's own gradient ended the process here."""
+    images = torch.randn(16, channels, 64, 64).contiguous(memory_format=torch.channels_last)
+    projection = Projection(channels, 2 * channels, 2).to(memory_format=torch.channels_last)
+    for _ in range(4):
+        projection.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
+            out = projection(images)
+        out.float().square().sum().backward()
+    weight = projection.weight.detach().double()[:, :, 0, 0]
+    seen = images.double()[:, :, ::2, ::2]
+    expected = 2 * torch.einsum("bohw,bihw->oi", torch.einsum("oi,bihw->bohw", weight, seen), seen)
+    error = (projection.weight.grad.double()[:, :, 0, 0] - expected).norm() / expected.norm()
+    assert error < (1e-5 if dtype == torch.float32 else 1e-2)
 
 
 def test_evaluation_uses_the_average_of_inverse_deviations():

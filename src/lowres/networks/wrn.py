@@ -19,6 +19,30 @@ from lowres.networks.norms import BATCH_NORM_EPS, BATCH_NORM_RATE, InverseDeviat
 from lowres.networks.shape import STEM_CHANNELS, Shape
 from lowres.recipe import NormAverage, ProjectionOf, Recipe
 
+NARROW_CHANNELS = 16
+"""Below, oneDNN may write past a buffer in the gradient of a 1 x 1 convolution with a stride: torch
+2.13 on a CPU with AVX-512, channels last. From images of 64 px on, lowres crashed
+(https://github.com/uxlfoundation/oneDNN/issues/6035)."""
+
+
+class Projection(nn.Conv2d):
+    """A 1 x 1 convolution without bias. On a CPU, narrow ones pick the pixels of the stride first.
+
+    Args:
+        incoming: channels of the input.
+        channels: channels of the output.
+        stride: distance of the pixels that it takes.
+    """
+
+    def __init__(self, incoming: int, channels: int, stride: int) -> None:
+        super().__init__(incoming, channels, 1, stride, bias=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if x.is_cpu and self.groups == 1 and self.in_channels < NARROW_CHANNELS:
+            rows, columns = self.stride
+            return functional.conv2d(x[:, :, ::rows, ::columns], self.weight)
+        return super().forward(x)
+
 
 class Block(nn.Module):
     """Two 3 x 3 convolutions around a shortcut.
@@ -47,7 +71,7 @@ class Block(nn.Module):
         self.conv1 = nn.Conv2d(incoming, channels, 3, stride, 1, bias=False)
         self.norm2 = details.norm(channels)
         self.conv2 = nn.Conv2d(channels, channels, 3, 1, 1, bias=details.conv_bias)
-        self.projection = nn.Conv2d(incoming, channels, 1, stride, bias=False) if project else None
+        self.projection = Projection(incoming, channels, stride) if project else None
         self.projects_input = details.projection_of == "input"
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:  # (B, C, H, W)
