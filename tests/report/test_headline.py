@@ -74,6 +74,17 @@ def test_a_best_learning_rate_at_the_edge_is_said(tmp_path, analysis):
     assert found.best_note.endswith(", 1 run"), "a larger one diverged"
 
 
+def test_a_study_of_filters_alone_begins_with_them(tmp_path):
+    filters = ("box", "lanczos", "nearest")
+    folder = write_study(tmp_path, sizes=(16,), filters=filters, widths=(1.0,))
+    analysis = analyse(read_rows(folder)[0])
+    first = headline(analysis, "runs", True)
+    assert (first.question, first.chart) == ("Filters at 16 px: does the choice matter?", None)
+    assert (first.word == "Yes") == bool(analysis.filters[0].comparison.findings)
+    assert first.sentence == f"{analysis.filters[0].sentence}."
+    assert analysis.main_sentences[0] == analysis.filters[0].sentence
+
+
 def test_without_a_pair_a_study_of_two_sizes_is_next(tmp_path):
     fail_run(tmp_path / "run", Recipe(), "no")
     first = headline(analyse(read_rows(tmp_path)[0]), "runs", False)

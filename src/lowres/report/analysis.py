@@ -125,7 +125,7 @@ class Analysis:
         """The verdicts in words: on pairs with the largest size, learning rates and filters."""
         return [
             *(pair.sentence for pair in self.pairs if self._is_main(pair)),
-            *(() if self.pairs or self.alone else [NOTHING]),
+            *(() if self.pairs or self.alone or self.filters else [NOTHING]),
             *([result_line(self.alone.row.result)] if self.alone else ()),
             *self.order_sentences,
             *([self.halved.sentence] if self.halved else ()),

@@ -33,7 +33,7 @@ class Headline:
     """What a page shows first.
 
     Attributes:
-        question: about the main pair; about the best recipe where there is no pair.
+        question: about the main pair; without one about filters, or the best recipe.
         word: the answer in one word.
         answer: one of the five answers; empty where there is no pair.
         sentence: what the answer costs or why there is none.
@@ -77,12 +77,8 @@ def headline(analysis: Analysis, folder: str, is_study: bool) -> Headline:
         sizes = sorted({row.variant.size for row in analysis.rows})
         two = sizes if len(sizes) > 1 else sorted({sizes[0] // 2, sizes[0]})
         axes = ["--axis", f"size={','.join(map(str, two))}", "--axis", "lr=log:0.003:1:6"]
-        alone = analysis.alone
         return Headline(
-            "What did this run reach?" if alone else "Which images are large enough?",
-            percent(alone.mean_error, 1) if alone else WORDS["cannot tell yet"],
-            "",
-            f"{result_line(alone.row.result)}." if alone else NOTHING,
+            *_without_pair(analysis),
             None,
             best,
             best_note,
@@ -107,6 +103,19 @@ def headline(analysis: Analysis, folder: str, is_study: bool) -> Headline:
         best_note,
         *_next(pair, analysis, folder, is_study, recipe),
     )
+
+
+def _without_pair(analysis: Analysis) -> tuple[str, str, str, str]:
+    """Return question, word, answer and sentence of a run, of filters, or of runs of one kind."""
+    if alone := analysis.alone:
+        error = percent(alone.mean_error, 1)
+        return "What did this run reach?", error, "", f"{result_line(alone.row.result)}."
+    if analysis.filters:
+        first = max(analysis.filters, key=lambda field: len(field.comparison.findings))
+        sure = first.comparison.findings
+        word = WORDS["stands in"] if sure else WORDS["cannot tell yet"]
+        return f"{first.title}: does the choice matter?", word, "", f"{first.sentence}."
+    return "Which images are large enough?", WORDS["cannot tell yet"], "", NOTHING
 
 
 def probability_chart(pair: JudgedPair, pairs: Sequence[JudgedPair]) -> Chart:

@@ -129,8 +129,12 @@ def to_html(
 
 
 def _findings(pairs: Sequence[JudgedPair], analysis: Analysis) -> list[str]:
-    """Return the sentences on pairs, with those on orders and halving after the first one."""
-    found = [pair.sentence for pair in pairs] or [NOTHING]
+    """Return the sentences on pairs, with those on orders and halving after the first one.
+
+    Without a pair: those on filters.
+    """
+    others = [field.sentence for field in analysis.filters] or [NOTHING]
+    found = [pair.sentence for pair in pairs] or others
     halved = [analysis.halved.sentence] if analysis.halved else []
     return [found[0], *analysis.order_sentences, *halved, *found[1:]]
 
