@@ -12,37 +12,31 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import torch
 
-from lowres.errors import RunBusyError, require
-from lowres.networks.shape import TRAINING_PASSES
+from lowres.errors import RunBusyError
 from lowres.progress import Display, Track, silent
 from lowres.recipe import Recipe
 from lowres.store.store import Store
 from lowres.text import percent
 from lowres.training import checkpoint
-from lowres.training.compiling import BatchLoader
-from lowres.training.device import describe_hardware
 from lowres.training.distributed import Team
-from lowres.training.evaluate import Errors, Evaluation, evaluate
+from lowres.training.evaluate import Errors, evaluate
 from lowres.training.execution import Execution, Log
-from lowres.training.outcomes import class_errors, in_rows, worst
+from lowres.training.results import epoch_line, epoch_record, run_result
 from lowres.training.run import WEIGHTS_FILE, Run
 from lowres.training.session import Resident, Session, Stop, open_session
 from lowres.training.step import Graph, Step, side_by_side
-from lowres.training.weights import weights_digest
+from lowres.training.trackers import event_files
 
 NOTE_EVERY_S = 2.0
 """How often the display gets a new loss; reading it makes a GPU wait."""
 
 End: TypeAlias = dict[str, Any] | Exception
 """How a run ended: its result, or why it has none."""
-
-EVENTS_FOLDER = "tensorboard"
 
 
 def train(
@@ -208,7 +202,7 @@ def _train(steps: Sequence[Step], log: Log, track: Track) -> Iterator[tuple[Step
         group: list[Step] = []
         measured: list[Step] = []
         for step in steps:
-            if _is_over(step.session):  # it was stopped between its last epoch and its result
+            if step.session.over:  # it was stopped between its last epoch and its result
                 training.remove(step)
                 yield step, _publish(step.session)
         while training:
@@ -227,13 +221,13 @@ def _train(steps: Sequence[Step], log: Log, track: Track) -> Iterator[tuple[Step
             errors, eval_s = _measured(sound, measure) if sound else ({}, 0.0)
             for step in group:
                 one, history = step.session, step.session.progress.history
-                record = _epoch_record(one, errors.get(step), eval_s)
+                record = epoch_record(one, errors.get(step), eval_s)
                 one.progress.finish_epoch(record | {"together": len(group)})
                 _save(one)
                 write_events[one.run.path](history[-1])
-                line = _epoch_line(history[-1], one.recipe.epochs)
+                line = epoch_line(history[-1], one.recipe.epochs)
                 display.say(line if len(steps) == 1 else f"{one.run.path.name}: {line}")
-                if _is_over(one):
+                if one.over:
                     training.remove(step)
                     yield step, _publish(one)
 
@@ -263,7 +257,7 @@ def _begun(
 
 def _publish(session: Session) -> dict[str, Any]:
     """Write the weights and the result of a run that has ended, and return the result."""
-    result = _result(session)
+    result = run_result(session)
     if session.team.first:
         if result["status"] == "trained":
             session.trained.save(session.run.path / WEIGHTS_FILE, session.run.store_digest)
@@ -321,16 +315,11 @@ def _measuring(group: Sequence[Step], display: Display) -> Callable[[], list[Err
     If a CUDA graph repeats their steps, another one repeats the batches of their evaluations.
     """
     sessions = [step.session for step in group]
-    evaluations = [_evaluation(one, one.eval_loader) for one in sessions]
+    evaluations = [one.evaluation(one.eval_loader) for one in sessions]
     [whole, *others] = {one.whole for one in evaluations}
     graphed = whole and not others and all(one.graphed for one in sessions)
     graph = Graph(evaluations, sessions[0].device, display, "measuring errors") if graphed else None
     return partial(evaluate, evaluations, graph)
-
-
-def _evaluation(session: Session, loader: BatchLoader) -> Evaluation:
-    network, team = session.network.module, session.team
-    return Evaluation(network, loader, session.device, session.precision, team)
 
 
 def _measured(
@@ -342,133 +331,3 @@ def _measured(
         step.session.optimizer.eval()
     errors = dict(zip(group, measure(), strict=True))
     return errors, (time.perf_counter() - began) / len(group)
-
-
-def _epoch_record(session: Session, errors: Errors | None, eval_s: float) -> dict[str, Any]:
-    """Return the record of an epoch; after the last, write outcomes and measure test.
-
-    Args:
-        session: of the run.
-        errors: on the split for errors; None if the loss is not finite.
-        eval_s: seconds in which they were measured.
-    """
-    epoch, partial = len(session.progress.history), session.progress.partial
-    record: dict[str, Any] = {
-        "epoch": epoch + 1,
-        "lr": session.rates((epoch + 1) * len(session.train_loader) - 1),
-        "train_loss": partial.loss / partial.steps if errors else None,
-        "train_s": partial.train_s,
-    }
-    if errors is None:
-        bad_lr = session.rates(partial.bad_step)
-        record |= {"bad_step": partial.bad_step, "bad_lr": bad_lr}
-        return record | {"top1_error": None, "top5_error": None, "eval_loss": None, "eval_s": 0.0}
-    if epoch + 1 == session.recipe.epochs:
-        labels, predicted = (
-            in_rows(own, session.eval_loader, session.team)
-            for own in (errors.labels, errors.predicted)
-        )
-        if session.team.first:  # before the checkpoint that ends training
-            session.run.write_outcomes(labels != predicted)
-            session.run.write_classes(class_errors(labels, predicted, session.trained.classes))
-        if session.test_loader:  # once, so that nothing can be chosen by it on the way
-            [final] = evaluate([_evaluation(session, session.test_loader)])
-            record |= {"test_top1_error": final.top1, "test_top5_error": final.top5}
-    return record | {
-        "top1_error": errors.top1,
-        "top5_error": errors.top5,
-        "eval_loss": errors.loss if math.isfinite(errors.loss) else None,
-        "eval_s": eval_s,
-    }
-
-
-def _is_over(session: Session) -> bool:
-    history = session.progress.history
-    return len(history) == session.recipe.epochs or _diverged(history)
-
-
-def _diverged(history: list[dict[str, Any]]) -> bool:
-    return bool(history) and history[-1]["train_loss"] is None
-
-
-def _epoch_line(record: dict[str, Any], epochs: int) -> str:
-    if record["train_loss"] is None:
-        return (
-            f"epoch {record['epoch']}/{epochs}: training stops, because the loss is not finite "
-            f"from step {record['bad_step']} on, at learning rate {record['bad_lr']:g}"
-        )
-    return (
-        f"epoch {record['epoch']}/{epochs}: loss {record['train_loss']:.3f}, top-1 error "
-        f"{percent(record['top1_error'])}, top-5 error {percent(record['top5_error'])}, "
-        f"{record['train_s']:.1f} s"
-    )
-
-
-def _result(session: Session) -> dict[str, Any]:
-    history, network = session.progress.history, session.network
-    last = history[-1]
-    train_s = sum(record["train_s"] for record in history)
-    images = len(history) * len(session.train_loader) * session.recipe.batch_size
-    classes = None if _diverged(history) else session.run.classes()
-    return {
-        "status": "diverged" if _diverged(history) else "trained",
-        "eval_split": session.eval_split,
-        "top1_error": last["top1_error"],
-        "top5_error": last["top5_error"],
-        **{name: last[name] for name in ("test_top1_error", "test_top5_error") if name in last},
-        **(worst(classes) if classes else {}),
-        "eval_loss": last["eval_loss"],
-        "train_loss": last["train_loss"],
-        "epochs": len(history),
-        "bad_step": last.get("bad_step"),
-        "bad_lr": last.get("bad_lr"),
-        "network": network.name,
-        "parameters": network.parameters,
-        "macs": network.macs,
-        "train_macs": TRAINING_PASSES * network.macs * images,
-        "weights_sha256": weights_digest(network.module),
-        "precision": session.numerics.precision,
-        "compiled": session.numerics.compiled,
-        "compile_s": session.forward.compile_s,
-        "processes": session.team.size,
-        "together": max(record.get("together", 1) for record in history),
-        "train_s": train_s,
-        "eval_s": sum(record["eval_s"] for record in history),
-        "images_per_s": images / train_s,
-        "hardware": describe_hardware(session.device),
-        "versions": {"lowres": version("lowres"), "torch": torch.__version__},
-    }
-
-
-@contextmanager
-def event_files(
-    path: Path, log: Log, epochs: int, *, writes: bool
-) -> Iterator[Callable[[dict[str, Any]], None]]:
-    """Yield the function that writes the record of an epoch into TensorBoard's event files.
-
-    Args:
-        path: directory of the run.
-        log: the function writes nothing unless this is `tensorboard`.
-        epochs: number of finished epochs; later ones in files of an earlier attempt are hidden.
-        writes: whether this process writes.
-
-    Raises:
-        MissingExtraError: tensorboard is wanted and not installed.
-    """
-    if log != "tensorboard" or not writes:
-        yield lambda _: None
-        return
-    require("tensorboard", "tensorboard")
-    from torch.utils.tensorboard import SummaryWriter
-
-    with SummaryWriter(str(path / EVENTS_FOLDER), purge_step=epochs + 1) as writer:
-
-        def write(record: dict[str, Any]) -> None:
-            for name, value in record.items():
-                if name != "epoch" and value is not None:
-                    measured = name in ("top1_error", "top5_error", "eval_loss")
-                    group = "test" if name.startswith("test_") else "eval" if measured else "train"
-                    writer.add_scalar(f"{group}/{name}", value, record["epoch"])
-            writer.flush()
-
-        yield write

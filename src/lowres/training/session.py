@@ -30,6 +30,7 @@ from lowres.training.checkpoint import Numerics, Progress
 from lowres.training.compiling import BatchLoader, Forward, compile_forward, compile_pays
 from lowres.training.device import choose_device, choose_precision, use_gpu
 from lowres.training.distributed import Team
+from lowres.training.evaluate import Evaluation
 from lowres.training.execution import Callback, Execution, Loading
 from lowres.training.optimizers import Optimizer, Rate, make_optimizer
 from lowres.training.run import Run
@@ -134,6 +135,21 @@ class Session:
         """Steps of the run so far."""
         progress = self.progress
         return len(progress.history) * len(self.train_loader) + progress.partial.steps
+
+    @property
+    def diverged(self) -> bool:
+        """Whether the loss of the last epoch was not finite."""
+        history = self.progress.history
+        return bool(history) and history[-1]["train_loss"] is None
+
+    @property
+    def over(self) -> bool:
+        """Whether no epoch is left to be trained."""
+        return len(self.progress.history) == self.recipe.epochs or self.diverged
+
+    def evaluation(self, loader: BatchLoader) -> Evaluation:
+        """Return what measures the errors of the network on the images of a loader."""
+        return Evaluation(self.network.module, loader, self.device, self.precision, self.team)
 
     def autocast(self) -> torch.autocast:
         """Return the context in which the network computes."""

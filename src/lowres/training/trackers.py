@@ -1,4 +1,4 @@
-"""Callbacks of a training: yours by name, and two that log to MLflow and to Weights & Biases.
+"""Where curves go: event files of TensorBoard; callbacks, of which two log to MLflow and W&B.
 
 A callback is `function(run, record)`. It is called after each epoch with that line of
 `metrics.jsonl`, and at the end with `result.json`, which alone has the key `status`. An error in it
@@ -8,13 +8,18 @@ ends the training; `lowres train RUN` resumes it after that epoch.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from lowres.errors import require
 from lowres.networks.imported import imported
 from lowres.text import is_number
-from lowres.training.execution import Callback, Execution
+from lowres.training.execution import Callback, Execution, Log
 from lowres.training.run import Run
+
+EVENTS_FOLDER = "tensorboard"
 
 RUN_TAG = "lowres.run"
 """Tag of MLflow by which a run that is resumed finds its earlier epochs."""
@@ -89,3 +94,37 @@ _connections: dict[str, Any] = {}
 def numbers(record: dict[str, Any]) -> dict[str, float]:
     """Return the numbers of a record, without truth values and missing ones."""
     return {name: float(value) for name, value in record.items() if is_number(value)}
+
+
+@contextmanager
+def event_files(
+    path: Path, log: Log, epochs: int, *, writes: bool
+) -> Iterator[Callable[[dict[str, Any]], None]]:
+    """Yield the function that writes the record of an epoch into TensorBoard's event files.
+
+    Args:
+        path: directory of the run.
+        log: the function writes nothing unless this is `tensorboard`.
+        epochs: number of finished epochs; later ones in files of an earlier attempt are hidden.
+        writes: whether this process writes.
+
+    Raises:
+        MissingExtraError: tensorboard is wanted and not installed.
+    """
+    if log != "tensorboard" or not writes:
+        yield lambda _: None
+        return
+    require("tensorboard", "tensorboard")
+    from torch.utils.tensorboard import SummaryWriter
+
+    with SummaryWriter(str(path / EVENTS_FOLDER), purge_step=epochs + 1) as writer:
+
+        def write(record: dict[str, Any]) -> None:
+            for name, value in record.items():
+                if name != "epoch" and value is not None:
+                    measured = name in ("top1_error", "top5_error", "eval_loss")
+                    group = "test" if name.startswith("test_") else "eval" if measured else "train"
+                    writer.add_scalar(f"{group}/{name}", value, record["epoch"])
+            writer.flush()
+
+        yield write
