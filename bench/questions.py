@@ -4,7 +4,7 @@
 
 | STUDY | what | SOURCE | runs |
 |---|---|---|---|
-| clothing-10-filters | six filters at 16 px | clothing-10 | 120 |
+| clothing-10-filters | six filters at 16 px | clothing-10 | 330 |
 | cifar-10-law | best learning rates over size and width | CIFAR-10, a part | 240 |
 | clothing-10-proxies | four proxies of equal cost | clothing-10 | 180 |
 | cifar-10-proxies | the same | CIFAR-10, a part | 180 |
@@ -103,7 +103,7 @@ PLANS = {
     "clothing-10-filters": Plan(
         BuildOptions(size=(16,), filter=FILTERS),
         (Axis("filter", FILTERS), Axis("lr", (0.014, 0.02, 0.028, 0.04, 0.056))),
-        4,
+        11,
         {
             "all": Side(
                 replace(
