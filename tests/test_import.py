@@ -87,7 +87,7 @@ def test_the_overview_imports_no_verb(flag):
     modules = called(flag)
     assert {name for name in modules if name.startswith("lowres.")} == {
         "lowres.cli", "lowres.cli.app", "lowres.errors", "lowres.text",
-        "lowres.work", "lowres.work.executor",
+        "lowres.work", "lowres.work.executor", "lowres.work.signals",
     }  # fmt: skip
     assert not modules & {*HEAVY, "msgspec"} - {"rich"}
 

@@ -20,6 +20,7 @@ from rich.console import Console
 from lowres.cli.app import app, err, whole_help
 from lowres.errors import LowresError, RunBusyError, StoreBusyError, UntrustedError, reason
 from lowres.work.executor import BUSY_STATUS
+from lowres.work.signals import uninterrupted
 
 INTERRUPTED_STATUS = 130
 SHOW_WARNING = warnings.showwarning
@@ -71,14 +72,21 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         err.quiet = False  # it may have happened in this process alone
         err.print(f"lowres: {explained(error, resumes=next(iter(words), '') in RESUMABLE)}")
         status = 1
-    except KeyboardInterrupt as interrupt:  # a verb that knows a shorter command names it
-        verb, again = next(iter(words), ""), interrupt.args and interrupt.args[0]
-        again = again or ("the same command" if verb in RESUMABLE else "")
-        err.print(
-            f"lowres: interrupted; {f'to resume, run: {again}' if again else 'nothing was written'}"
-        )
+    except KeyboardInterrupt as interrupt:
+        with uninterrupted():
+            err.print(f"lowres: interrupted; {_next_of(interrupt, next(iter(words), ''))}")
         status = INTERRUPTED_STATUS
     sys.exit(status)
+
+
+def _next_of(interrupt: BaseException | None, verb: str) -> str:
+    """Return what to run after an interrupt; a verb that knows a command puts it into the first."""
+    again = "the same command" if verb in RESUMABLE else ""
+    while interrupt is not None:
+        if isinstance(interrupt, KeyboardInterrupt) and interrupt.args:
+            again = interrupt.args[0]
+        interrupt = interrupt.__context__
+    return f"to resume, run: {again}" if again else "nothing was written"
 
 
 def _indented(error: Exception) -> str:

@@ -21,6 +21,8 @@ from typing import Any, TypeVar
 import torch
 from torch import distributed, nn
 
+from lowres.work.signals import uninterrupted
+
 T = TypeVar("T")
 
 TIMEOUT = timedelta(minutes=30)
@@ -146,8 +148,9 @@ def joined(device: str) -> Iterator[Team]:
     finally:
         # DistributedDataParallel must end before the group. If it were the last to hold the group,
         # it would wait for the group's threads while it keeps them from Python's objects.
-        gc.collect()
-        distributed.destroy_process_group()
+        with uninterrupted():
+            gc.collect()
+            distributed.destroy_process_group()
 
 
 def _forget(error: BaseException | None) -> None:
